@@ -1,0 +1,64 @@
+"""Certified global optima of the unconstrained feature model, by convex optimisation.
+
+    >>> import ufm_convex as ufm
+    >>> solution = ufm.solve(ufm.Problem([500, 100, 20], lambda_w=5e-3, lambda_h=5e-3))
+    >>> print(f"{solution.value:.6f} {solution.status}")
+    0.502348 certified
+
+Names are imported when they are first used, so that importing the package costs no more than NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ufm_convex._version import __version__
+
+if TYPE_CHECKING:
+    from ufm_convex import theory as theory
+    from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
+    from ufm_convex.class_counts import counts_from_profile as counts_from_profile
+    from ufm_convex.class_counts import read_class_counts as read_class_counts
+    from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.duality import KKTReport as KKTReport
+    from ufm_convex.errors import UFMError as UFMError
+    from ufm_convex.losses import CrossEntropy as CrossEntropy
+    from ufm_convex.losses import Loss as Loss
+    from ufm_convex.problem import Problem as Problem
+    from ufm_convex.solution import Solution as Solution
+    from ufm_convex.solution import Status as Status
+    from ufm_convex.solving import solve as solve
+
+_HOME = {
+    "CrossEntropy": "losses",
+    "KKTReport": "duality",
+    "Loss": "losses",
+    "Problem": "problem",
+    "Solution": "solution",
+    "Status": "solution",
+    "UFMError": "errors",
+    "class_counts_from_labels": "class_counts",
+    "counts_from_profile": "class_counts",
+    "read_class_counts": "class_counts",
+    "read_labels": "class_counts",
+    "solve": "solving",
+}
+_ROOMS = ("class_counts", "duality", "errors", "losses", "relaxation", "solvers", "theory")
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    elif name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,0 +1,32 @@
+"""Class counts n_1 … n_K: checked, counted from labels, read from files, or made by a named profile.
+
+Counts are fresh int64 arrays of shape (K,), K ≥ 2, entries ≥ 1, with N = Σ n_k ≤ 2⁵³ so that N is exact in
+binary64; labels are fresh int64 arrays of shape (N,). Anything else is a named error.
+"""
+
+from ufm_convex.class_counts.files import read_class_counts, read_labels
+from ufm_convex.class_counts.labels import class_counts_from_labels, validate_labels
+from ufm_convex.class_counts.profiles import (
+    balanced,
+    counts_from_profile,
+    exponential,
+    pareto,
+    profile_names,
+    step,
+)
+from ufm_convex.class_counts.validation import MAX_SAMPLES, validate_class_counts
+
+__all__ = [
+    "MAX_SAMPLES",
+    "balanced",
+    "class_counts_from_labels",
+    "counts_from_profile",
+    "exponential",
+    "pareto",
+    "profile_names",
+    "read_class_counts",
+    "read_labels",
+    "step",
+    "validate_class_counts",
+    "validate_labels",
+]

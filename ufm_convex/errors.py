@@ -1,0 +1,90 @@
+"""The exception tree: every error says what was got, what was expected, and how to mend it.
+
+``UFMError`` is the root, so ``except ufm_convex.UFMError`` catches all that this package raises on purpose.
+The message is laid out the same way everywhere::
+
+    ShapeError: features has shape (8, 30), but labels has 32 entries.
+      Expected: (N, d) with N = 32, one row per sample.
+      Fix: if your features are (d, N), pass features.T.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+import numpy as np
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it: short whatever its size, and NumPy's numbers as numbers."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"  # beyond 4300 digits repr() itself raises
+    return reprlib.repr(value.item() if isinstance(value, np.generic) else value)
+
+
+class UFMError(Exception):
+    """Root of the tree.
+
+    Args:
+        got: What was received, as a sentence.
+        expected: What would have been accepted.
+        fix: What the caller can do about it.
+    """
+
+    def __init__(self, got: str, *, expected: str, fix: str) -> None:
+        super().__init__(f"{got}\n  Expected: {expected}\n  Fix: {fix}")
+        self.got = got
+        self.expected = expected
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the three parts, so that the error survives a process boundary."""
+        return _rebuild, (type(self), self.got, self.expected, self.fix)
+
+
+def _rebuild(kind: type[UFMError], got: str, expected: str, fix: str) -> UFMError:
+    return kind(got, expected=expected, fix=fix)
+
+
+class ProblemError(UFMError, ValueError):
+    """A number that defines the problem is out of its range (a decay, a dimension, a parameter of a loss)."""
+
+
+class CountsError(UFMError, ValueError):
+    """The class counts do not describe a classification problem."""
+
+
+class LabelsError(UFMError, ValueError):
+    """The labels do not describe classes 0 … K − 1."""
+
+
+class ShapeError(UFMError, ValueError):
+    """An array does not have the shape it needs."""
+
+
+class FileFormatError(UFMError, ValueError):
+    """A file is missing, empty, truncated, not in the format it claims, or cannot be written."""
+
+
+class UnknownNameError(UFMError, ValueError):
+    """A name (of a loss, a solver, a level, a profile, an option) that no registry knows."""
+
+
+class SizeError(UFMError, ValueError):
+    """The problem is too large for the level, method or dense array that was asked for."""
+
+
+class HypothesisError(UFMError, ValueError):
+    """A theorem was asked for, and one of its hypotheses does not hold for this problem."""
+
+
+class DimensionError(UFMError, ValueError):
+    """The feature dimension is too small for the optimum of the relaxation to be factored."""
+
+
+class SolverError(UFMError, RuntimeError):
+    """A solver did not run to a usable point."""
+
+
+class SolverNotInstalledError(SolverError):
+    """The solver is known, but its package is not installed."""

@@ -1,0 +1,206 @@
+"""From Gram matrices to an actual classifier and actual features, and descent from there.
+
+``recoveries`` factors B = H Hᵀ with H ≥ 0 where features are non-negative, takes the W that is best for these logits
+(W = L B⁺ H has W Hᵀ = L and W Wᵀ ⪯ A), and descends on (W, H). The descent repairs the square-root loss of accuracy
+between a solver's value and its Gram matrix; nothing is claimed for its end but the objective there, an upper bound.
+
+Shapes: W (K, d), H (K, d), one row a class (class means). Source: docs/duality.md, section 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import DimensionError
+from ufm_convex.identity import factored_objective
+from ufm_convex.points import Columns, GramPoint
+
+_DIAGONAL = 1e-2
+"""Off-diagonal entries of B below this share of its largest entry are noise of a loose solve: one start is enough."""
+
+_RANDOM_STARTS = 2
+_RANK_CUT = 1e-6
+"""Features shorter than this share of the longest, in penalty units, do not count towards the rank: below the
+square root of the accuracy of any solver here, a length is noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """A classifier and class-mean features.
+
+    Attributes:
+        W: Classifier, (K, d).
+        H: Class-mean features, (K, d); ≥ 0 where the problem asks for it.
+        objective: f(W, H): an upper bound of the optimum, in floating point.
+        residual: Relative distance of (W Wᵀ, W Hᵀ, H Hᵀ) to the Gram point it was recovered from, in the units of
+            the penalty; of the order of the square root of that point's accuracy.
+        rank: Number of singular values of H above the noise: the d that is needed.
+    """
+
+    W: FloatArray
+    H: FloatArray
+    objective: float
+    residual: float
+    rank: int
+
+
+def recoveries(columns: Columns, point: GramPoint) -> Iterator[Factors]:
+    """W (K, K) and H (K, K) from a class-level Gram point, which need not be feasible.
+
+    Lazy, one start after the other, the likeliest first: the caller stops when the gap is closed. Each is an
+    admissible point, and how good it is shows in its objective alone.
+    """
+    scaled = np.sqrt(columns.lambda_h * columns.feature_weights)
+    B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
+    width = columns.labels.size
+    starts = _nonnegative_starts(B, width) if columns.nonnegative else [_spectral(B, width)]
+    for start in starts:
+        H = start / scaled[:, None]
+        yield _summary(columns, *descend(columns, _classifier(point, H), H), point)
+
+
+def require_dimension(rank: int, feature_dim: int | None) -> None:
+    """Raise ``DimensionError`` when d is smaller than the rank of the features."""
+    if feature_dim is not None and feature_dim < rank:
+        raise DimensionError(
+            f"feature_dim is {feature_dim}, but the optimal features have rank {rank}.",
+            expected=f"feature_dim >= {rank}",
+            fix=f"with feature_dim={rank} the factors exist; below it the relaxation gives a lower bound only.",
+        )
+
+
+def fit(columns: Columns, factors: Factors, feature_dim: int) -> Factors:
+    """The same factors in ``feature_dim`` coordinates: padded with zeros, or narrowed and descended from.
+
+    With d below the rank the result is an upper bound and nothing more.
+    """
+    point = GramPoint.from_factors(factors.W, factors.H)
+    surplus = feature_dim - factors.H.shape[1]
+    if surplus >= 0:
+        pad = ((0, 0), (0, surplus))
+        return replace(factors, W=np.pad(factors.W, pad), H=np.pad(factors.H, pad))
+    if columns.nonnegative:
+        lengths = np.linalg.norm(factors.H * np.sqrt(columns.feature_weights)[:, None], axis=0)
+        kept = np.sort(np.argsort(-lengths, kind="stable")[:feature_dim])
+        W, H = factors.W[:, kept], factors.H[:, kept]
+    else:
+        rotation = np.linalg.svd(factors.H, full_matrices=False)[2][:feature_dim].T
+        W, H = factors.W @ rotation, factors.H @ rotation
+    return _summary(columns, *descend(columns, W, H), point)
+
+
+def _summary(columns: Columns, W: FloatArray, H: FloatArray, point: GramPoint) -> Factors:
+    """The record of (W, H), with its distance to the Gram point and its rank."""
+    scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
+    lengths = np.linalg.svd(scaled, compute_uv=False)
+    value = factored_objective(columns, W, H)
+    # lengths² are penalties; relative to the objective, so that an all-collapsed solution has rank 0
+    rank = int((lengths**2 > _RANK_CUT * value).sum())
+    return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank)
+
+
+def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> float:
+    """‖Z − Z̃‖_F over the larger of the two norms, in units of the penalty (√λ_W I, √(λ_H ν)); 0 if both vanish."""
+    scale = np.concatenate(
+        [
+            np.full(columns.num_classes, math.sqrt(columns.lambda_w)),
+            np.sqrt(columns.lambda_h * columns.feature_weights),
+        ]
+    )
+    size = np.outer(scale, scale)
+    difference = np.linalg.norm((first.matrix() - second.matrix()) * size)
+    magnitude = max(np.linalg.norm(first.matrix() * size), np.linalg.norm(second.matrix() * size))
+    return float(difference / magnitude) if magnitude > 0.0 else 0.0
+
+
+def _classifier(point: GramPoint, H: FloatArray) -> FloatArray:
+    """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; collapsed features are cut off."""
+    return point.logits @ np.linalg.pinv(H.T, rcond=1e-3)
+
+
+def _spectral(B: FloatArray, feature_dim: int) -> FloatArray:
+    """V √λ with negative eigenvalues dropped, the largest first, padded to d columns."""
+    eigenvalues, vectors = np.linalg.eigh(B)
+    root = vectors[:, ::-1] * np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
+    padded = np.zeros((B.shape[0], feature_dim))
+    width = min(feature_dim, root.shape[1])
+    padded[:, :width] = root[:, :width]
+    return padded
+
+
+def _nonnegative_starts(B: FloatArray, feature_dim: int) -> Iterator[FloatArray]:
+    """Non-negative H with H Hᵀ near B: one class a coordinate, then, unless B is diagonal, factorisations of B."""
+    lengths = np.sqrt(np.maximum(np.diag(B), 0.0))
+    frame = np.zeros((lengths.size, feature_dim))
+    np.fill_diagonal(frame, lengths)
+    yield frame
+    if np.abs(B - np.diag(np.diag(B))).max() <= _DIAGONAL * lengths.max() ** 2:
+        return
+    yield _factor_nonnegative(B, np.abs(_spectral(B, feature_dim)))
+    generator = np.random.default_rng(0)
+    spread = 0.1 * float(lengths.mean())
+    for _ in range(_RANDOM_STARTS):
+        yield _factor_nonnegative(B, frame + spread * generator.random(frame.shape))
+
+
+def _factor_nonnegative(B: FloatArray, start: FloatArray) -> FloatArray:
+    """Argmin over H ≥ 0 of ¼ ‖H Hᵀ − B‖², locally, from ``start``."""
+    from scipy.optimize import minimize
+
+    def value_and_gradient(flat: FloatArray) -> tuple[float, FloatArray]:
+        H = flat.reshape(start.shape)
+        residual = H @ H.T - B
+        return 0.25 * float((residual * residual).sum()), (residual @ H).ravel()
+
+    bounds = [(0.0, None)] * start.size
+    result = minimize(value_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
+    solution: FloatArray = np.maximum(result.x, 0.0).reshape(start.shape)
+    return solution
+
+
+def descend(
+    columns: Columns, W: FloatArray, H: FloatArray, max_iterations: int = 2000
+) -> tuple[FloatArray, FloatArray]:
+    """A point no worse than (W, H), by L-BFGS-B with H ≥ 0 where the problem asks for it.
+
+    Variables are √λ_W W / √κ and √(λ_H ν) H / √κ and the objective is divided by κ = max σ, so that the stopping rule
+    means the same whatever the decays and counts.
+    """
+    from scipy.optimize import minimize
+
+    K, d = W.shape
+    kappa = float(columns.sigma.max())
+    row = np.sqrt(columns.lambda_h * columns.feature_weights / kappa)[:, None]
+    column = math.sqrt(columns.lambda_w / kappa)
+    to_logits = kappa / columns.sigma
+    weights = columns.loss_weights / kappa
+
+    def value_and_gradient(flat: FloatArray) -> tuple[float, FloatArray]:
+        w, h = flat[: K * d].reshape(K, d), flat[K * d :].reshape(-1, d)
+        logits = (w @ h.T) * to_logits
+        value = weights @ columns.loss.values(logits, columns.labels) + 0.5 * (flat @ flat)
+        pulled = columns.loss.residuals(logits, columns.labels) * (weights * to_logits)
+        return float(value), np.concatenate([(pulled @ h + w).ravel(), (pulled.T @ w + h).ravel()])
+
+    start = np.concatenate([(W * column).ravel(), (H * row).ravel()])
+    lower = 0.0 if columns.nonnegative else None
+    bounds = [(None, None)] * (K * d) + [(lower, None)] * (H.size)
+    options = {
+        "maxiter": max_iterations,
+        "maxfun": 2 * max_iterations,
+        "ftol": 1e-16,
+        "gtol": 1e-10,
+        "maxcor": 20,
+    }
+    flat = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    new_W, new_H = flat[: K * d].reshape(K, d) / column, flat[K * d :].reshape(-1, d) / row
+    if columns.nonnegative:
+        new_H = np.maximum(new_H, 0.0)
+    if factored_objective(columns, new_W, new_H) <= factored_objective(columns, W, H):
+        return new_W, new_H
+    return W, np.maximum(H, 0.0) if columns.nonnegative else H

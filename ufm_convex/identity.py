@@ -1,0 +1,143 @@
+"""The master identity: objective = dual value + calibration + alignment + variability + geometry.
+
+For every Z and every dual point (V, T), with U = V Diag(weights), G = UᵀU, D = Diag(σ²), R = D − G − T
+(docs/duality.md, equation 5):
+
+    F(Z) =  − Σ_i weight_i l_i*(v_i)                                     dual value
+            + Σ_i weight_i [ l_i(Le_i) + l_i*(v_i) − <v_i, Le_i> ]        calibration   (Fenchel–Young)
+            + λ_W/2 tr( [I, U/λ_W] Z [I, U/λ_W]ᵀ )                        alignment
+            + <T, B> / (2 λ_W)                                            non-negativity
+            + <R, B> / (2 λ_W)                                            slack
+
+The first sum is the dual objective and the four others are ≥ 0 whenever Z and (V, T) are feasible: weak duality, the
+KKT conditions, certificates and the attribution of gaps are readings of these lines, and all are taken from here.
+
+Shapes: as in ``points``. Units: those of the objective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import HypothesisError
+from ufm_convex.losses.base import MarginLoss
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.problem import Problem
+
+
+@dataclass(frozen=True)
+class IdentityTerms:
+    """The right-hand side of the master identity.
+
+    Attributes:
+        dual_value: − Σ weight l*(v).
+        calibration: Fenchel–Young gaps; ≥ 0 when V lies in the conjugate's domain.
+        alignment: ≥ 0 when Z is positive semidefinite.
+        nonnegativity: <T, B> / (2 λ_W); ≥ 0 when T ≥ 0 and B ≥ 0.
+        slack: <R, B> / (2 λ_W); ≥ 0 when R and B are positive semidefinite.
+    """
+
+    dual_value: float
+    calibration: float
+    alignment: float
+    nonnegativity: float
+    slack: float
+
+    @property
+    def gap(self) -> float:
+        """Objective minus dual value, as a sum of terms without cancellation."""
+        return self.calibration + self.alignment + self.nonnegativity + self.slack
+
+    @property
+    def objective(self) -> float:
+        """F(Z)."""
+        return self.dual_value + self.gap
+
+
+def objective(columns: Columns, point: GramPoint) -> float:
+    """F(Z) = Σ weight l(Le_i) + λ_W/2 tr A + λ_H/2 Σ ν_i B_ii (docs/duality.md, equation 3)."""
+    losses = columns.loss.values(point.logits, columns.labels)
+    penalty_w = 0.5 * columns.lambda_w * np.trace(point.weight_gram)
+    penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ np.diag(point.feature_gram))
+    return float(columns.loss_weights @ losses + penalty_w + penalty_h)
+
+
+def factored_objective(columns: Columns, W: FloatArray, H: FloatArray) -> float:
+    """f(W, H) for W (K, d) and H (m, d), without forming Gram matrices."""
+    losses = columns.loss.values(W @ H.T, columns.labels)
+    penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ (H * H).sum(axis=1))
+    return float(columns.loss_weights @ losses + 0.5 * columns.lambda_w * (W * W).sum() + penalty_h)
+
+
+def dual_value(columns: Columns, dual: DualPoint) -> float:
+    """− Σ weight l*(v) (docs/duality.md, equation 4); −inf outside the conjugate's domain."""
+    return float(-(columns.loss_weights @ columns.loss.conjugate(dual.residuals, columns.labels)))
+
+
+def residual_gram(columns: Columns, dual: DualPoint) -> FloatArray:
+    """D^{-1/2} G D^{-1/2}, (m, m): the scaled Gram matrix of the columns u_i."""
+    scaled = dual.residuals * (columns.loss_weights / columns.sigma)
+    return scaled.T @ scaled
+
+
+def scaled_slack(columns: Columns, dual: DualPoint) -> FloatArray:
+    """D^{-1/2} R D^{-1/2} = I − D^{-1/2}(G + T)D^{-1/2}, (m, m); the dual point is feasible iff it is ⪰ 0."""
+    scaled_T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
+    return np.eye(columns.labels.size) - residual_gram(columns, dual) - scaled_T
+
+
+def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
+    """All terms of the identity, for dense points at class or sample level."""
+    weights, lambda_w = columns.loss_weights, columns.lambda_w
+    values = columns.loss.values(point.logits, columns.labels)
+    conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
+    pairing = (dual.residuals * point.logits).sum(axis=0)
+    U = dual.residuals * weights
+    B = point.feature_gram
+    alignment = (
+        0.5
+        * lambda_w
+        * (np.trace(point.weight_gram) + 2.0 * (U * point.logits).sum() / lambda_w + ((U @ B) * U).sum() / lambda_w**2)
+    )
+    scaled_B = B * np.outer(columns.sigma, columns.sigma)
+    return IdentityTerms(
+        dual_value=float(-(weights @ conjugates)),
+        calibration=float(weights @ (values + conjugates - pairing)),
+        alignment=float(alignment),
+        nonnegativity=float((dual.nonnegativity * B).sum() / (2.0 * lambda_w)),
+        slack=float((scaled_slack(columns, dual) * scaled_B).sum() / (2.0 * lambda_w)),
+    )
+
+
+def margin_loss(problem: Problem) -> MarginLoss:
+    """The problem's loss as a ``MarginLoss``; ``HypothesisError`` when it is none."""
+    if isinstance(problem.loss, MarginLoss):
+        return problem.loss
+    raise HypothesisError(
+        f"loss {problem.loss.name!r} does not depend on a margin alone.",
+        expected="a loss invariant under permutations of the other classes",
+        fix="use the dense points, GramPoint and DualPoint.",
+    )
+
+
+def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> IdentityTerms:
+    """All terms of the identity on an orthogonal frame, in O(K): B is diagonal, so <T, B> = 0 exactly."""
+    K, loss, weights = problem.num_classes, margin_loss(problem), problem.loss_weights
+    fraction = (K - 1) / K
+    values = loss.margin_values(point.margins, K)
+    conjugates = loss.margin_conjugates(dual.strengths, K)
+    pairing = -dual.strengths * point.margins * fraction
+    strength = weights * dual.strengths
+    misalignment = point.omega - strength * point.eta / problem.lambda_w
+    scaled_slack = 1.0 - (strength / problem.sigma) ** 2 * fraction
+    features = problem.lambda_h * problem.class_counts * point.eta**2
+    return IdentityTerms(
+        dual_value=float(-(weights @ conjugates)),
+        calibration=float(weights @ (values + conjugates - pairing)),
+        alignment=float(0.5 * problem.lambda_w * fraction * (misalignment @ misalignment)),
+        nonnegativity=0.0,
+        slack=float(0.5 * (scaled_slack @ features)),
+    )

@@ -1,0 +1,50 @@
+"""The losses, one file each.
+
+A module of this folder that defines a subclass of ``Loss`` with a ``name`` is found by its presence: adding a loss
+adds a file and changes none.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from ufm_convex._registry import discover
+from ufm_convex.errors import ProblemError, UnknownNameError, shown
+from ufm_convex.losses.base import Loss
+from ufm_convex.losses.cross_entropy import CrossEntropy
+
+__all__ = ["CrossEntropy", "Loss", "available", "make"]
+
+
+@cache
+def available() -> dict[str, type[Loss]]:
+    """The registry: name → class, for every loss module in this folder."""
+    return discover(__name__, Loss)  # type: ignore[type-abstract]
+
+
+def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
+    """The loss called ``name`` with the given parameters.
+
+    Raises:
+        UnknownNameError: no loss has that name.
+        ProblemError: the loss has no such parameter, or refuses its value.
+    """
+    if not isinstance(name, str) or name not in available():
+        raise UnknownNameError(
+            f"loss {shown(name)} is not known.",
+            expected="one of " + ", ".join(sorted(available())),
+            fix="check the spelling; names are lower-case with hyphens.",
+        )
+    kind = available()[name]
+    allowed = list(inspect.signature(kind).parameters)
+    unknown = sorted(set(parameters or {}) - set(allowed))
+    if unknown:
+        raise ProblemError(
+            f"loss {name!r} has no parameter {unknown[0]!r}.",
+            expected="parameters among " + (", ".join(allowed) or "none"),
+            fix="remove or rename it.",
+        )
+    return kind(**dict(parameters or {}))

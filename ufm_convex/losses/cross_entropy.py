@@ -1,0 +1,248 @@
+"""Cross-entropy, with class weights and label smoothing.
+
+    l_k(z)  = log Σ_j exp(z_j) − <y_k, z>,      y_k = (1 − α) e_k + (α/K) 1,      weight ω_k,
+    l_k*(v) = −Ent(p),  p = v + y_k in the simplex (+∞ elsewhere),      Ent(p) = −Σ p_j log p_j.
+
+Source: docs/duality.md, equation 2; smoothing and weights as in Szegedy et al. 2016 and King and Zeng 2001.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray, IntArray, real
+from ufm_convex.errors import ProblemError, ShapeError, shown
+from ufm_convex.losses.base import MarginLoss
+
+if TYPE_CHECKING:
+    import cvxpy as cp
+    from flint import arb, fmpq
+
+
+@dataclass(frozen=True)
+class CrossEntropy(MarginLoss):
+    """Softmax cross-entropy.
+
+    Args:
+        class_weights: ω, one positive weight a class; None weighs all classes 1. The mean over samples stays
+            (1/N) Σ_i ω_{y_i} l(z_i): weights are not renormalised.
+        smoothing: α in [0, 1), the share of each target spread evenly over all K classes.
+
+    Raises:
+        ProblemError: a weight or the smoothing is out of range.
+    """
+
+    name: ClassVar[str] = "cross-entropy"
+    shift_invariant: ClassVar[bool] = True
+
+    class_weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= real(self.smoothing) < 1.0:
+            raise ProblemError(
+                f"smoothing is {shown(self.smoothing)}.",
+                expected="a number in [0, 1)",
+                fix="use 0 for plain cross-entropy, 0.1 for the usual smoothing.",
+            )
+        object.__setattr__(self, "smoothing", float(self.smoothing))
+        if self.class_weights is None:
+            return
+        given: Any = self.class_weights
+        weights = given.tolist() if isinstance(given, np.ndarray) else given
+        if not isinstance(weights, (list, tuple)):
+            raise ProblemError(
+                f"class_weights is {shown(given)}.",
+                expected="a list of finite numbers > 0, one a class",
+                fix="leave it out to weigh all classes 1.",
+            )
+        refused = [weight for weight in weights if not 0.0 < real(weight) < math.inf]
+        if refused:
+            raise ProblemError(
+                f"class_weights has the entry {shown(refused[0])}.",
+                expected="finite numbers > 0",
+                fix="a class that should not count is left out of the problem, not weighed by 0.",
+            )
+        object.__setattr__(self, "class_weights", tuple(map(float, weights)))
+
+    def validate(self, num_classes: int) -> None:
+        """Raise ``ShapeError`` unless there is one weight a class."""
+        if self.class_weights is not None and len(self.class_weights) != num_classes:
+            raise ShapeError(
+                f"class_weights has {len(self.class_weights)} entries, but there are {num_classes} classes.",
+                expected="one weight a class",
+                fix="give the weights in the order of class_counts.",
+            )
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults."""
+        given: dict[str, Any] = {}
+        if self.class_weights is not None:
+            given["class_weights"] = list(self.class_weights)
+        if self.smoothing:
+            given["smoothing"] = self.smoothing
+        return given
+
+    def weights(self, num_classes: int) -> FloatArray:
+        """Class weights ω, shape (K,)."""
+        return np.ones(num_classes) if self.class_weights is None else np.array(self.class_weights)
+
+    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """Log Σ_j exp(z_j − z_y) + α (z_y − mean z): no cancellation when the loss is tiny."""
+        differences = logits - _own(logits, labels)
+        others = _others(differences, labels, fill=-np.inf)
+        peak = np.maximum(others.max(axis=0), 0.0)
+        rest = np.exp(others - peak).sum(axis=0)
+        # where no other logit exceeds the own one, peak = 0 and log1p(rest) keeps all digits of a tiny loss
+        smooth = np.where(peak > 0.0, peak + np.log(np.exp(-peak) + rest), np.log1p(rest))
+        return smooth - self.smoothing * differences.mean(axis=0)
+
+    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """softmax(z) − y_k; the own entry is minus the sum of the others, so columns sum to zero."""
+        shifted = np.exp(logits - logits.max(axis=0))
+        return self._close(shifted / shifted.sum(axis=0) - self.smoothing / logits.shape[0], labels)
+
+    def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+        """−Ent(v + y_k), with p_y log p_y taken as log1p of the other entries' sum; +inf outside the simplex."""
+        wrong = _others(residuals + self.smoothing / residuals.shape[0], labels, fill=0.0)
+        mass = wrong.sum(axis=0)
+        clipped = np.clip(wrong, 0.0, None)
+        terms = np.where(clipped > 0.0, clipped * np.log(np.where(clipped > 0.0, clipped, 1.0)), 0.0).sum(axis=0)
+        own = np.clip(1.0 - mass, 0.0, None)
+        own_log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
+        # a rounding error of the size of the sum is not "outside"
+        slack = 4.0 * np.finfo(float).eps
+        outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * residuals.shape[0])
+        outside |= np.abs(residuals.sum(axis=0)) > slack * residuals.shape[0]
+        return np.where(outside, np.inf, terms + own * own_log)
+
+    def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+        """Clip p at zero and renormalise it where its wrong-class mass exceeds one."""
+        num_classes = residuals.shape[0]
+        wrong = _others(residuals + self.smoothing / num_classes, labels, fill=0.0)
+        wrong = np.clip(np.nan_to_num(wrong, nan=0.0, posinf=1.0, neginf=0.0), 0.0, None)
+        wrong = wrong / np.maximum(wrong.sum(axis=0), 1.0)
+        return self._close(wrong - self.smoothing / num_classes, labels)
+
+    def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
+        """Largest of: a negative probability, a column of p that does not sum to one."""
+        target = np.full(residuals.shape, self.smoothing / residuals.shape[0])
+        target[labels, np.arange(labels.size)] += 1.0 - self.smoothing
+        probabilities = residuals + target
+        return float(max(0.0, -probabilities.min(), np.abs(probabilities.sum(axis=0) - 1.0).max()))
+
+    def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+        """Largest s that keeps y_k + s v in the simplex."""
+        num_classes = residuals.shape[0]
+        target = np.full(residuals.shape, self.smoothing / num_classes)
+        target[labels, np.arange(labels.size)] += 1.0 - self.smoothing
+        falling = residuals < 0.0
+        ratios = np.where(falling, target / np.where(falling, -residuals, 1.0), np.inf)
+        limit = ratios.min(axis=0)
+        return np.where(np.isfinite(limit), np.maximum(limit, 1.0), 1.0)
+
+    def expression(self, logits: cp.Expression, labels: IntArray) -> cp.Expression:
+        """log-sum-exp of each column minus its inner product with the target."""
+        import cvxpy as cp
+
+        num_classes, columns = logits.shape
+        own = np.zeros((num_classes, columns))
+        own[labels, np.arange(columns)] = 1.0 - self.smoothing
+        target = own + self.smoothing / num_classes
+        return cp.log_sum_exp(logits, axis=0) - cp.sum(cp.multiply(target, logits), axis=0)
+
+    def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
+        """log(1 + Σ_{j≠k} exp(z_j − z_k)) + α (z_k − mean z) in balls."""
+        from flint import arb
+
+        differences = [logit - logits[label] for logit in logits]
+        rest = sum((d.exp() for j, d in enumerate(differences) if j != label), arb(0))
+        value = rest.log1p()
+        if self.smoothing:
+            value -= arb(self.smoothing) * sum(differences, arb(0)) / len(logits)
+        return value
+
+    def enclose_conjugate(self, residual: Sequence[fmpq], label: int) -> arb:
+        """−Ent(v + y_k) in balls, after an exact test that v + y_k lies in the simplex."""
+        from flint import arb, fmpq
+
+        smoothing = fmpq(*self.smoothing.as_integer_ratio())
+        probabilities = [entry + smoothing / len(residual) for entry in residual]
+        probabilities[label] += 1 - smoothing
+        if min(probabilities) < 0 or sum(probabilities, fmpq(0)) != 1:
+            raise ValueError(f"column {label} lies outside the simplex")
+        return sum(map(_negative_entropy, probabilities), arb(0))
+
+    def margin_values(self, margins: FloatArray, num_classes: int) -> FloatArray:
+        """log(1 + (K−1) e^{−m}) + α m (K−1)/K."""
+        fraction = (num_classes - 1) / num_classes
+        value: FloatArray = np.log1p((num_classes - 1) * np.exp(-margins)) + self.smoothing * fraction * margins
+        return value
+
+    def margin_strengths(self, margins: FloatArray, num_classes: int) -> FloatArray:
+        """Q = K/(K−1) · (wrong-class mass of the softmax) − α = K / (e^m + K − 1) − α."""
+        strength: FloatArray = num_classes * np.exp(-margins) / (1.0 + (num_classes - 1) * np.exp(-margins))
+        return strength - self.smoothing
+
+    def margin_conjugates(self, strengths: FloatArray, num_classes: int) -> FloatArray:
+        """−Ent(p) at p_j = r/K (j ≠ k), p_k = (1 − r) + r/K, r = α + q; both logs keep their digits at either end."""
+        ratio = strengths + self.smoothing
+        inside = (ratio >= 0.0) & (ratio <= num_classes / (num_classes - 1))
+        wrong = np.where(inside, ratio, 0.5) / num_classes
+        mass = (num_classes - 1) * wrong
+        own = (1.0 - np.where(inside, ratio, 0.5)) + wrong
+        own_log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
+        wrong_log = np.log(np.where(wrong > 0.0, wrong, 1.0))
+        return np.where(inside, own * own_log + mass * wrong_log, np.inf)
+
+    def enclose_margin_value(self, margin: arb, num_classes: int) -> arb:
+        """log(1 + (K−1) e^{−m}) + α m (K−1)/K in balls."""
+        from flint import arb
+
+        value = ((num_classes - 1) * (-margin).exp()).log1p()
+        return value + arb(self.smoothing) * margin * (num_classes - 1) / num_classes if self.smoothing else value
+
+    def enclose_margin_conjugate(self, strength: fmpq, num_classes: int) -> arb:
+        """−Ent(p) in balls, after an exact test that p lies in the simplex."""
+        from flint import fmpq
+
+        ratio = strength + fmpq(*self.smoothing.as_integer_ratio())
+        wrong = ratio / num_classes
+        own = 1 - (num_classes - 1) * wrong
+        if wrong < 0 or own < 0:
+            raise ValueError("the strength lies outside the simplex")
+        return _negative_entropy(own) + (num_classes - 1) * _negative_entropy(wrong)
+
+    def _close(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+        """Set the own entry of each column to minus the sum of the others."""
+        closed = _others(residuals, labels, fill=0.0)
+        closed[labels, np.arange(labels.size)] = -closed.sum(axis=0)
+        return closed
+
+
+def _negative_entropy(probability: fmpq) -> arb:
+    """The ball p log p, narrow relative to itself: near 1 the logarithm is formed from the exact 1 − p."""
+    from flint import arb
+
+    if not probability:
+        return arb(0)
+    near_one = 2 * probability > 1
+    return arb(probability) * (arb(probability - 1).log1p() if near_one else arb(probability).log())
+
+
+def _own(matrix: FloatArray, labels: IntArray) -> FloatArray:
+    """The entry of each column at its own label, shape (m,)."""
+    own: FloatArray = matrix[labels, np.arange(labels.size)]
+    return own
+
+
+def _others(matrix: FloatArray, labels: IntArray, fill: float) -> FloatArray:
+    """A copy with the entry of each column at its own label replaced by ``fill``."""
+    others = matrix.copy()
+    others[labels, np.arange(labels.size)] = fill
+    return others

@@ -1,0 +1,77 @@
+"""Closed forms, one file a theorem: value, relation (tight / lower / upper), hypotheses, geometry, citation.
+
+A module of this folder that defines a subclass of ``Theorem`` is found by its presence: adding a theorem adds
+a file and changes none. Nothing here runs a solver.
+
+    ``optimum(problem)``  the optimum, from the first theorem all of whose hypotheses hold; otherwise an error
+                          that names what failed
+    ``bound(problem)``    what a theorem still says, possibly only a lower or an upper bound; None if nothing
+    ``find(problem)``     the theorem that ``optimum`` would use, or None
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ufm_convex._registry import discover
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, refusal
+from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
+
+if TYPE_CHECKING:
+    from ufm_convex.problem import Problem
+
+__all__ = [
+    "FrameOptimum",
+    "Hypothesis",
+    "Optimum",
+    "OrthogonalFrame",
+    "Relation",
+    "Theorem",
+    "bound",
+    "find",
+    "optimum",
+    "theorems",
+]
+
+
+@cache
+def theorems() -> tuple[Theorem, ...]:
+    """One instance of every theorem in this folder, in the order of their file names."""
+    return tuple(kind() for kind in discover(__name__, Theorem).values())  # type: ignore[type-abstract]
+
+
+def find(problem: Problem) -> Theorem | None:
+    """The first theorem all of whose hypotheses hold for the problem, or None."""
+    return next((theorem for theorem in theorems() if not theorem.failed(problem)), None)
+
+
+def optimum(problem: Problem) -> Optimum:
+    """The optimum of the problem in closed form.
+
+    Raises:
+        HypothesisError: no theorem applies; the message names the failed hypotheses of each.
+
+    Example:
+        >>> from ufm_convex.problem import Problem
+        >>> found = optimum(Problem([500, 100, 20], lambda_w=5e-3, lambda_h=5e-3))
+        >>> f"{found.value:.6f} ({found.relation})"
+        '0.502348 (tight)'
+    """
+    failed = {}
+    for theorem in theorems():
+        failed[theorem.name] = theorem.failed(problem)
+        if not failed[theorem.name]:
+            return theorem.evaluate(problem, theorem.relation)
+    raise refusal(failed)
+
+
+def bound(problem: Problem) -> Optimum | None:
+    """What theory says about the minimum: its value if a theorem is tight, else a bound, else None.
+
+    With fewer feature dimensions than active classes, for example, the value of the orthogonal frame is
+    returned with the relation ``Relation.LOWER``.
+    """
+    results = [result for theorem in theorems() if (result := theorem.bound(problem)) is not None]
+    tight = [result for result in results if result.relation is Relation.TIGHT]
+    return next(iter(tight + results), None)

@@ -1,0 +1,125 @@
+"""What a theorem is to the rest of the package: hypotheses that can be tested, and the optimum they buy.
+
+A module of this folder defines a subclass of ``Theorem``. Each hypothesis is tested on the given problem and
+says in words what was found, so that a refusal names the hypothesis that failed. Where one fails that is
+needed for the value to be *attained* but not to be a *bound*, ``Hypothesis.otherwise`` says which bound.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from ufm_convex.errors import HypothesisError
+
+if TYPE_CHECKING:
+    from ufm_convex.problem import Problem
+
+
+class Relation(StrEnum):
+    """How a theorem's value stands to the minimum of the problem."""
+
+    TIGHT = "tight"
+    """The value is the minimum."""
+    LOWER = "lower"
+    """The minimum is at least the value."""
+    UPPER = "upper"
+    """The minimum is at most the value."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One condition of a theorem, tested on one problem.
+
+    Attributes:
+        name: The condition, as a statement.
+        holds: Whether the problem satisfies it.
+        explanation: What the problem has and, where it fails, what that means.
+        otherwise: The relation of the value to the minimum when this condition alone fails; None when the
+            value then says nothing.
+    """
+
+    name: str
+    holds: bool
+    explanation: str
+    otherwise: Relation | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """What every theorem returns; a theorem's own class adds the geometry.
+
+    Attributes:
+        value: The theorem's value for the problem, in the units of the objective.
+        relation: How the value stands to the minimum.
+        citation: The source.
+    """
+
+    value: float
+    relation: Relation
+    citation: str
+
+
+class Theorem(ABC):
+    """One closed form, with the conditions under which it holds."""
+
+    name: ClassVar[str]
+    """What the theorem is called in messages."""
+
+    citation: ClassVar[str]
+    """Paper, and section of docs/theorem.md with the proof."""
+
+    relation: ClassVar[Relation]
+    """The relation when every hypothesis holds."""
+
+    @abstractmethod
+    def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
+        """Every condition of the theorem, tested on the problem."""
+
+    @abstractmethod
+    def evaluate(self, problem: Problem, relation: Relation) -> Optimum:
+        """The closed form, stamped with the relation; called only when the hypotheses allow that relation."""
+
+    def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
+        """The hypotheses that do not hold; empty when the theorem applies."""
+        return tuple(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds)
+
+    def optimum(self, problem: Problem) -> Optimum:
+        """The optimum of the problem.
+
+        Raises:
+            HypothesisError: a hypothesis fails; the message names each one that does.
+        """
+        failed = self.failed(problem)
+        if failed:
+            raise refusal({self.name: failed})
+        return self.evaluate(problem, self.relation)
+
+    def bound(self, problem: Problem) -> Optimum | None:
+        """The value with the relation that is left to it, or None where it says nothing about the problem."""
+        relations = {self.relation}
+        for hypothesis in self.failed(problem):
+            if hypothesis.otherwise is None:
+                return None
+            relations.add(hypothesis.otherwise)
+        relations.discard(Relation.TIGHT)
+        if len(relations) > 1:  # a lower bound of something that is itself an upper bound
+            return None
+        return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
+
+
+def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:
+    """The error that names, theorem by theorem, the hypotheses that do not hold."""
+    reasons = [
+        f"{theorem} needs: {hypothesis.name} ({hypothesis.explanation})"
+        for theorem, hypotheses in failed.items()
+        for hypothesis in hypotheses
+    ]
+    return HypothesisError(
+        "no closed form holds for this problem. " + "; ".join(reasons) + ".",
+        expected="a problem that satisfies every hypothesis of a theorem (docs/theorem.md, section 2)",
+        fix="change what is named, solve numerically with ufm_convex.solve(problem), or ask "
+        "ufm_convex.theory.bound(problem) for what remains true.",
+    )
