@@ -1,0 +1,91 @@
+"""Repair: from any dual point to a feasible one; its value never exceeds the optimum, and loses little near it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import problems
+
+from ufm_convex import duality, identity, theory
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import Columns, DualPoint, FrameDual
+from ufm_convex.problem import Problem
+
+
+def random_dual(columns, seed, scale=1.0):
+    """Residuals of random logits and a T of any sign: infeasible in every way but the simplex."""
+    rng = np.random.default_rng(seed)
+    m = columns.labels.size
+    V = columns.loss.residuals(scale * rng.normal(size=(columns.num_classes, m)), columns.labels)
+    T = rng.normal(size=(m, m)) * columns.sigma.max() ** 2
+    return DualPoint(V, T)
+
+
+def feasible(columns, dual):
+    """Dual feasibility up to rounding: domain, T ≥ 0 (zero for free features), slack PSD."""
+    slack = np.linalg.eigvalsh(identity.scaled_slack(columns, dual))[0]
+    T = dual.nonnegativity
+    sign = (T >= 0.0).all() if columns.nonnegative else not T.any()
+    return columns.loss.domain_violation(dual.residuals, columns.labels) < 1e-12 and sign and slack > -1e-12
+
+
+@given(problems(losses=(CrossEntropy(), CrossEntropy(smoothing=0.1))), st.integers(0, 10**6), st.floats(0.1, 30.0))
+def test_repaired_points_are_feasible_and_below_the_optimum(problem, seed, scale):
+    columns = Columns.of_classes(problem)
+    dual, value = duality.repair(columns, [random_dual(columns, seed, scale)])
+    assert feasible(columns, dual)
+    assert value == pytest.approx(identity.dual_value(columns, dual), rel=1e-14)
+    assert value <= theory.optimum(problem).value * (1 + 1e-12)  # weak duality
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 0.5))
+def test_repaired_points_are_feasible_for_free_features(seed, decay):
+    problem = Problem([40, 10, 3], decay, decay, features="free")
+    columns = Columns.of_classes(problem)
+    dual, value = duality.repair(columns, [random_dual(columns, seed)])
+    assert feasible(columns, dual)
+    assert value <= np.log(3.0) * (1 + 1e-12)  # W = H = 0 is feasible
+
+
+@given(problems(), st.integers(0, 10**6))
+def test_the_loss_is_quadratic_in_the_error(problem, seed):
+    """At the optimum's residuals repair loses nothing; at distance δ it loses O(δ²)."""
+    columns, optimum = Columns.of_classes(problem), theory.optimum(problem)
+    logits = optimum.logits()
+    direction = np.random.default_rng(seed).normal(size=logits.shape)
+    losses = []
+    for delta in (0.0, 1e-3, 1e-2):
+        V = columns.loss.residuals(logits + delta * direction, columns.labels)
+        _, value = duality.repair(columns, [DualPoint(V, np.zeros_like(V))])
+        losses.append((optimum.value - value) / optimum.value)
+    assert losses[0] < 1e-12
+    # curvature of the entropy in logits is at most 1/2 and the direction has entries of order 3; the off-diagonals
+    # of G may turn positive next to a collapsed class, where the loss is first order in a quantity that is small itself
+    assert losses[1] < 1e-4
+    assert losses[2] < 1e-2
+
+
+def test_rubbish_is_repaired_to_a_valid_bound():
+    columns = Columns.of_classes(Problem([5, 4, 3], 0.01, 0.01))
+    nan = DualPoint(np.full((3, 3), np.nan), np.full((3, 3), np.inf))
+    huge = DualPoint(np.full((3, 3), 1e300), -np.ones((3, 3)))
+    for candidates in ([], [nan], [huge], [nan, huge]):
+        dual, value = duality.repair(columns, candidates)
+        assert feasible(columns, dual)
+        assert 0.0 <= value <= np.log(3.0)
+
+
+def test_the_best_candidate_wins():
+    problem = Problem([50, 20, 8], 0.01, 0.01)
+    columns, best = Columns.of_classes(problem), theory.optimum(problem)
+    K = problem.num_classes
+    good = FrameDual(columns.loss.margin_strengths(best.margins, K)).dense(problem)
+    bad = random_dual(columns, 0)
+    for order in ([bad, good], [good, bad]):
+        _, value = duality.repair(columns, order)
+        assert value == pytest.approx(best.value, rel=1e-12)
+
+
+def test_the_feasibility_check_rejects_an_unrepaired_point():
+    columns = Columns.of_classes(Problem([50, 20, 8], 0.01, 0.01))
+    assert not feasible(columns, random_dual(columns, 1))

@@ -1,0 +1,330 @@
+"""From counts to a certified optimum: every solver and level, honest statuses, and no quiet help from the theorem."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from ufm_convex import class_counts, solvers, theory
+from ufm_convex.errors import (
+    HypothesisError,
+    ProblemError,
+    SizeError,
+    SolverNotInstalledError,
+    UnknownNameError,
+)
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import FramePoint
+from ufm_convex.problem import Problem
+from ufm_convex.solution import Status
+from ufm_convex.solvers import Claim, Solver, SolverRun
+from ufm_convex.solvers.conic import STATUS_MAP, ConicSolver
+from ufm_convex.solving import solve
+
+CIFAR_10_LT = Problem(class_counts.exponential(10, 5000, 100), 1e-3, 2e-3)  # four of ten classes collapse
+SMALL = Problem([9, 6, 3], 0.02, 0.03)
+ROUTES = [("clarabel", "class"), ("scs", "class"), ("clarabel", "sample"), ("scs", "sample")]
+
+
+def assert_matches_theory(solution):
+    """Value, Gram matrices and collapse pattern against the closed form."""
+    expected = theory.optimum(solution.problem)
+    assert solution.status is Status.CERTIFIED
+    assert solution.relative_gap <= solution.tolerance
+    # both bounds are proved, so theory's value lies between them up to its own rounding
+    assert solution.lower_bound * (1 - 1e-14) <= expected.value <= solution.upper_bound * (1 + 1e-14)
+    assert solution.value == pytest.approx(expected.value, rel=solution.tolerance)
+    # a gap of ε determines Gram matrices to √ε only
+    scale = np.sqrt(solution.tolerance)
+    for found, exact in (
+        (solution.weight_gram, expected.weight_gram()),
+        (solution.logits, expected.logits()),
+        (solution.feature_gram, expected.feature_gram()),
+    ):
+        np.testing.assert_allclose(found, exact, atol=10 * scale * max(np.abs(exact).max(), 1e-12))
+    assert solution.collapsed_classes == tuple(np.flatnonzero(expected.collapsed))
+    assert solution.kkt().passed, solution.kkt().worst
+
+
+@pytest.mark.parametrize(("solver", "level"), ROUTES)
+def test_every_conic_route_reproduces_the_theorem(solver, level):
+    assert_matches_theory(solve(SMALL, solver=solver, level=level))
+
+
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+def test_cifar_10_lt(solver):
+    solution = solve(CIFAR_10_LT, solver=solver)
+    assert solution.problem.num_samples == 12_406
+    assert_matches_theory(solution)
+    assert solution.collapsed_classes == (6, 7, 8, 9)
+
+
+def test_auto_takes_the_closed_form_and_says_so():
+    solution = solve(CIFAR_10_LT, tolerance=1e-12)
+    assert (solution.solver, solution.status) == ("theory", Status.CERTIFIED)
+    assert "a theorem holds" in solution.route[0]
+    assert isinstance(solution.point, FramePoint)
+
+
+class TrapError(RuntimeError):
+    """Raised when something reaches for the closed form."""
+
+
+def spring(*_args, **_kwargs):
+    raise TrapError
+
+
+@pytest.mark.parametrize(("solver", "level"), ROUTES)
+def test_an_explicit_solver_or_level_never_uses_theory(monkeypatch, solver, level):
+    for name in ("optimum", "bound", "find", "theorems"):
+        monkeypatch.setattr(theory, name, spring)
+    monkeypatch.setattr(theory.OrthogonalFrame, "evaluate", spring)
+    solution = solve(SMALL, solver=solver, level=level)
+    assert solution.status is Status.CERTIFIED
+    assert solution.kkt().passed
+    solution.factors()
+    assert solve(SMALL, level=level).solver == "clarabel"  # "auto" with an explicit level
+    with pytest.raises(TrapError):
+        _ = solution.theory  # the comparison beside it is the one thing that asks
+    with pytest.raises(TrapError):
+        solve(SMALL)  # and "auto" may
+
+
+def test_sample_level_shows_within_class_collapse():
+    solution = solve(SMALL, solver="clarabel", level="sample")
+    assert solution.level == "sample"
+    # linear in the objective: as small as the accuracy of the solver's value
+    assert abs(solution.run.within_class_variability) < 1e-7 * solution.value
+
+
+class Liar(Solver):
+    """Base of mock solvers: they return what the test planted."""
+
+    name = "liar"
+    levels = ("class",)
+    run: SolverRun
+
+    @classmethod
+    def installed(cls):
+        return True
+
+    def runs(self, problem, level, tolerance, options):
+        yield self.run
+
+
+@pytest.fixture
+def plant(monkeypatch):
+    """Makes ``solver="liar"`` return a given run."""
+
+    def install(**fields):
+        kind = type("Planted", (Liar,), {"run": SolverRun("liar", "class", **fields)})
+        monkeypatch.setattr(solvers, "available", lambda: {"liar": kind})
+
+    return install
+
+
+def honest_bounds(solution):
+    """Bounds that contain theory's value, whatever the solver said."""
+    value = theory.optimum(solution.problem).value
+    return solution.lower_bound <= value * (1 + 1e-14) and value <= solution.upper_bound * (1 + 1e-14)
+
+
+def test_a_solver_that_claims_a_wrong_value_is_not_believed(plant):
+    truth = solve(SMALL, solver="clarabel").run
+    plant(claim=Claim.OPTIMAL, message="optimal", point=truth.point, dual=truth.dual, value=0.9 * truth.value)
+    solution = solve(SMALL, solver="liar")
+    assert honest_bounds(solution)
+    assert solution.value >= solution.lower_bound > 0.99 * truth.value
+
+
+def test_a_solver_that_claims_optimality_of_rubbish_gets_honest_bounds(plant):
+    rng = np.random.default_rng(0)
+    truth = solve(SMALL, solver="clarabel").run
+    noise = [rng.normal(size=(3, 3)) for _ in range(3)]
+    rubbish = type(truth.point)(*noise)
+    duals = type(truth.dual)(noise[0], noise[1])
+    plant(claim=Claim.OPTIMAL, message="optimal", point=rubbish, dual=duals, value=0.0, dual_value=99.0)
+    assert honest_bounds(solve(SMALL, solver="liar", tolerance=1e-15))
+
+
+def test_a_swapped_sign_of_the_dual_costs_tightness_never_validity(plant):
+    truth = solve(SMALL, solver="clarabel").run
+    flipped = type(truth.dual)(-truth.dual.residuals, -truth.dual.nonnegativity)
+    plant(claim=Claim.OPTIMAL, message="optimal", dual=flipped)
+    solution = solve(SMALL, solver="liar")
+    assert honest_bounds(solution)
+    assert solution.status is Status.BOUNDED
+
+
+def test_a_solver_that_leaves_nothing_has_failed_with_trivial_bounds(plant):
+    plant(claim=Claim.FAILED, message="out of memory")
+    solution = solve(SMALL, solver="liar")
+    assert solution.status is Status.FAILED
+    assert solution.lower_bound == 0.0
+    assert solution.upper_bound == pytest.approx(np.log(3.0), rel=1e-15)  # W = H = 0
+    assert honest_bounds(solution)
+    assert solution.solver_kkt() is None
+
+
+def test_a_solver_that_stops_early_leaves_true_bounds():
+    solution = solve(CIFAR_10_LT, solver="scs", tolerance=1e-15, options={"max_iters": 2})
+    assert solution.run.claim in {Claim.INACCURATE, Claim.STOPPED}
+    assert solution.status is Status.BOUNDED
+    assert honest_bounds(solution)
+
+
+def test_a_solver_that_crashes_is_reported_in_its_own_words(monkeypatch):
+    monkeypatch.setattr(solvers.available()["clarabel"], "schedule", lambda self, level: iter([(1e-8, {"no": 1})]))
+    solution = solve(SMALL, solver="clarabel")
+    assert (solution.run.claim, solution.status) == (Claim.FAILED, Status.FAILED)
+    assert honest_bounds(solution)
+
+
+def test_an_interruption_keeps_the_best_bounds(plant, monkeypatch):
+    truth = solve(SMALL, solver="clarabel").run
+    first = SolverRun("liar", "class", Claim.STOPPED, "loose", point=truth.point)
+
+    def interrupted(self, *_):
+        yield first
+        raise KeyboardInterrupt
+
+    plant(claim=Claim.OPTIMAL, message="")
+    monkeypatch.setattr(solvers.available()["liar"], "runs", interrupted)
+    solution = solve(SMALL, solver="liar", tolerance=1e-16)
+    assert "interrupted" in solution.route[-1]
+    assert honest_bounds(solution)
+
+
+def test_statuses_are_mapped_explicitly():
+    import cvxpy.settings as settings
+
+    documented = {*settings.SOLUTION_PRESENT, *settings.INF_OR_UNB, *settings.ERROR, "infeasible", "unbounded"}
+    assert documented <= set(STATUS_MAP)
+    assert STATUS_MAP["optimal_inaccurate"] is not Claim.OPTIMAL
+
+
+def test_dimension_below_the_active_classes_gives_a_labelled_bound():
+    problem = Problem([180, 60, 20], 0.01, 0.01, feature_dim=2)
+    assert theory.bound(problem).relation == "lower"
+    for solver in ("auto", "theory", "scs"):
+        solution = solve(problem, solver=solver)
+        assert solution.status is Status.BOUNDED
+        assert solution.lower_bound <= theory.bound(problem).value
+        W, H = solution.factors()
+        assert W.shape == H.shape == (3, 2)
+        assert independent_objective(problem, W, H) == pytest.approx(solution.upper_bound, rel=1e-9)
+
+
+def independent_objective(problem, W, H):
+    """f at class means, straight from the definition."""
+    logits, n = W @ H.T, problem.class_counts
+    log_sum = np.log(np.exp(logits).sum(axis=0))
+    data = (n / n.sum()) @ (log_sum - np.diag(logits))
+    return data + problem.lambda_w / 2 * (W**2).sum() + problem.lambda_h / 2 * (n @ (H**2).sum(axis=1))
+
+
+@pytest.mark.parametrize("solver", ["auto", "clarabel", "scs"])
+def test_factors_attain_the_upper_bound(solver):
+    solution = solve(CIFAR_10_LT, solver=solver)
+    W, H = solution.factors()
+    assert (H >= 0.0).all()
+    assert independent_objective(CIFAR_10_LT, W, H) == pytest.approx(solution.upper_bound, rel=1e-12)
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+def test_a_second_witness_many_start_descent_never_beats_the_bound(features):
+    """The factored problem with d = 4K, by SciPy from random starts, written down independently."""
+    problem = Problem([40, 25, 12, 5, 2], 0.012, 0.02, features=features)
+    K, d, n, pi = 5, 20, problem.class_counts, problem.class_counts / problem.num_samples
+    solution = solve(problem, solver="clarabel", tolerance=1e-8)
+
+    def f(flat):
+        W, H = flat[: K * d].reshape(K, d), flat[K * d :].reshape(K, d)
+        logits = W @ H.T
+        shifted = np.exp(logits - logits.max(axis=0))
+        p = shifted / shifted.sum(axis=0)
+        value = pi @ -np.log(np.diag(p)) + problem.lambda_w / 2 * (W**2).sum()
+        value += problem.lambda_h / 2 * (n @ (H**2).sum(axis=1))
+        pull = (p - np.eye(K)) * pi
+        return value, np.concatenate(
+            [(pull @ H + problem.lambda_w * W).ravel(), (pull.T @ W + problem.lambda_h * n[:, None] * H).ravel()]
+        )
+
+    rng, ends = np.random.default_rng(0), []
+    bounds = [(None, None)] * (K * d) + [(0.0 if features == "nonnegative" else None, None)] * (K * d)
+    for _ in range(12):
+        start = np.concatenate([rng.normal(size=K * d), np.abs(rng.normal(size=K * d))])
+        ends.append(minimize(f, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 5000}).fun)
+    assert min(ends) >= solution.lower_bound
+    assert min(ends) == pytest.approx(solution.value, rel=1e-6)  # where L-BFGS-B stops by its default ftol
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(smoothing=0.1), CrossEntropy(class_weights=(0.4, 1.0, 2.5))])
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+def test_weights_and_smoothing_are_solved_and_certified(loss, solver):
+    assert_matches_theory(solve(Problem([90, 30, 10], 0.01, 0.02, loss=loss), solver=solver))
+
+
+@pytest.mark.parametrize(("decay_w", "decay_h"), [(1e-6, 1e-6), (1e-2, 1e-8), (10.0, 1e-9), (5.0, 5.0)])
+def test_extreme_decays_are_solved(decay_w, decay_h):
+    for solver in ("clarabel", "scs"):
+        assert_matches_theory(solve(Problem([5000, 900, 40, 7], decay_w, decay_h), solver=solver))
+
+
+def test_a_million_classes_are_certified_by_the_closed_form():
+    counts = np.repeat([5000, 1200, 300, 40, 3], 200_000)
+    solution = solve(Problem(counts, 1e-8, 1e-8), tolerance=1e-12)
+    assert solution.status is Status.CERTIFIED
+    assert solution.kkt().passed
+    assert 0 < len(solution.collapsed_classes) < 10**6
+    with pytest.raises(SizeError, match=r"eta and omega|20000"):
+        _ = solution.weight_gram
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"solver": "simplex"}, UnknownNameError, "'simplex'"),
+        ({"level": "pixel"}, UnknownNameError, "'pixel'"),
+        ({"solver": "theory", "level": "sample"}, UnknownNameError, "does not solve at level"),
+        ({"tolerance": 0.0}, ProblemError, "tolerance is 0.0"),
+        ({"tolerance": float("nan")}, ProblemError, "tolerance is nan"),
+        ({"options": {"verbose": True}}, ProblemError, "solver 'auto'"),
+        ({"solver": "theory", "options": {"eps": 1}}, ProblemError, "no options"),
+    ],
+)
+def test_bad_arguments_are_named_before_solving(monkeypatch, arguments, error, words):
+    monkeypatch.setattr(ConicSolver, "runs", spring)
+    with pytest.raises(error, match=words):
+        solve(SMALL, **arguments)
+
+
+def test_a_problem_is_asked_for():
+    with pytest.raises(ProblemError, match="Problem"):
+        solve([5, 4, 3])
+
+
+def test_a_solver_that_is_not_installed_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(ConicSolver, "installed", classmethod(lambda cls: False))
+    with pytest.raises(SolverNotInstalledError, match="pip install scs"):
+        solve(SMALL, solver="scs")
+
+
+def test_sizes_are_refused_before_solving(monkeypatch):
+    monkeypatch.setattr(ConicSolver, "runs", spring)
+    with pytest.raises(SizeError):
+        solve(CIFAR_10_LT, level="sample")
+    with pytest.raises(SizeError):
+        solve(Problem([3] * 500, 0.1, 0.1), solver="scs", level="class")
+
+
+def test_theory_refuses_what_no_theorem_covers():
+    with pytest.raises(HypothesisError, match="nonnegative"):
+        solve(Problem([5, 4, 3], 0.1, 0.1, features="free"), solver="theory")
+
+
+def test_progress_is_told(capsys):
+    lines = []
+    solve(SMALL, solver="scs", progress=lines.append)
+    assert lines[0] == "scs: starting"
+    assert "proved relative gap" in lines[-1]
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,236 @@
+"""KKT residuals and strong duality, one named residual a condition.
+
+Implements (KKT-1) to (KKT-13) of docs/duality.md, section 4. Pure NumPy: no solver, no I/O.
+
+Shapes: class level (or any columns); Z = [[A, L], [Lᵀ, B]], S = [[S_A, U/2], [Uᵀ/2, S_B]].
+Sign:   S ⪰ 0 is the multiplier of Z ⪰ 0 and T/(2 λ_W) ≥ 0 that of B ≥ 0, so <S, Z> = <T, B> = 0 at optimality.
+Units:  Z is measured in units of the penalty and relative to the objective f; S and T in units where D = I. All
+        residuals are therefore pure numbers, 0 at an exact solution.
+Tolerances follow from a single number, the relative gap ε: a residual that the gap bounds linearly gets ε, one that
+enters the gap squared gets a multiple of √ε (the inequality is named beside it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex import identity
+from ufm_convex._arrays import FloatArray
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.problem import Problem
+
+ROUNDING = 1e-9
+"""Tolerance of conditions that hold by construction, exactly or up to rounding of K-term sums and eigenvalues."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One KKT condition.
+
+    Attributes:
+        name: As in docs/duality.md, section 4, and as the key in JSON.
+        residual: Violation, ≥ 0; 0 at an exact solution.
+        tolerance: Largest residual that passes.
+    """
+
+    name: str
+    residual: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Residual within tolerance; False for NaN."""
+        return self.residual <= self.tolerance
+
+
+@dataclass(frozen=True)
+class KKTReport:
+    """All conditions, in the order of docs/duality.md.
+
+    Attributes:
+        conditions: One entry a condition.
+    """
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when every condition passes."""
+        return all(condition.passed for condition in self.conditions)
+
+    @property
+    def worst(self) -> Condition:
+        """The condition with the largest residual in units of its tolerance."""
+        return max(self.conditions, key=lambda c: c.residual / c.tolerance if c.residual == c.residual else math.inf)
+
+    @property
+    def residuals(self) -> dict[str, float]:
+        """Name → residual."""
+        return {condition.name: condition.residual for condition in self.conditions}
+
+    def __getitem__(self, name: str) -> Condition:
+        return next(condition for condition in self.conditions if condition.name == name)
+
+    def __iter__(self) -> Iterator[Condition]:
+        return iter(self.conditions)
+
+
+def tolerances(epsilon: float) -> dict[str, float]:
+    """Name → tolerance for a relative gap ε; the reasons are in docs/duality.md, section 4."""
+    linear, root = max(epsilon, ROUNDING), math.sqrt(max(epsilon, ROUNDING))
+    return {
+        "primal_psd": linear,
+        "primal_nonnegativity": linear,
+        "factor_consistency": 10.0 * root,
+        "dual_domain": ROUNDING,
+        "dual_nonnegativity": ROUNDING,
+        "dual_slack_psd": ROUNDING,
+        "stationarity_logits": 2.0 * root,  # Pinsker: pt ½‖Δ‖₁² <= gap
+        "stationarity_weight_gram": ROUNDING,
+        "stationarity_feature_gram": ROUNDING,
+        "complementarity_psd": linear,
+        "complementarity_nonnegativity": linear,
+        "duality_gap": linear,
+        "balance": 3.0 * root,  # ½(√λ_W‖W‖ − √λ_H‖H‖)² <= gap
+    }
+
+
+def dense_report(
+    columns: Columns,
+    point: GramPoint,
+    dual: DualPoint,
+    factors: tuple[FloatArray, FloatArray],
+    epsilon: float,
+) -> KKTReport:
+    """The report for dense points.
+
+    Args:
+        columns: Class or sample columns.
+        point: Primal point Z.
+        dual: Dual point, with its own S_A and S_B where it carries them.
+        factors: W (K, d) and H (m, d) that claim to factor Z.
+        epsilon: The relative gap that sets the tolerances.
+    """
+    found = identity.terms(columns, point, dual)
+    scale = max(abs(found.objective), np.finfo(float).tiny)
+    residuals = {
+        **_primal_residuals(columns, point, factors, scale),
+        **_dual_residuals(columns, dual),
+        **_stationarity_residuals(columns, point, dual, scale),
+        "complementarity_psd": abs(_psd_pairing(columns, point, dual)) / scale,
+        "complementarity_nonnegativity": abs(found.nonnegativity) / scale,
+        "duality_gap": abs(identity.objective(columns, point) - found.dual_value) / scale,
+        "balance": _balance(columns, point) / scale,
+    }
+    return _report(residuals, epsilon)
+
+
+def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: float) -> KKTReport:
+    """The report on an orthogonal frame, in O(K): equal to the dense report of the same points."""
+    found = identity.frame_terms(problem, point, dual)
+    scale = max(abs(found.objective), np.finfo(float).tiny)
+    K, loss = problem.num_classes, identity.margin_loss(problem)
+    fraction = (K - 1) / K
+    ratio = problem.loss_weights * dual.strengths / problem.sigma
+    stray = dual.strengths - loss.margin_strengths(point.margins, K)
+    outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
+    weights_penalty = problem.lambda_w * fraction * float(point.omega @ point.omega)
+    features_penalty = problem.lambda_h * float(problem.class_counts @ point.eta**2)
+    residuals = {
+        "primal_psd": 0.0,
+        "primal_nonnegativity": max(0.0, -float((point.eta).min())),
+        "factor_consistency": 0.0,
+        "dual_domain": float(np.abs(dual.strengths[outside]).max(initial=0.0)),
+        "dual_nonnegativity": max(0.0, -float(ratio.min())),
+        "dual_slack_psd": max(0.0, -float((1.0 - ratio**2 * fraction).min())),
+        # ‖Δ v_k‖₁ of a ray −q (e_k − 1/K) is 2 |Δq| (K−1)/K
+        "stationarity_logits": float((2.0 * fraction * np.abs(stray) * np.sqrt(problem.loss_weights / scale)).max()),
+        "stationarity_weight_gram": 0.0,
+        "stationarity_feature_gram": 0.0,
+        "complementarity_psd": abs(found.alignment + found.slack) / scale,
+        "complementarity_nonnegativity": abs(found.nonnegativity) / scale,
+        "duality_gap": abs(found.gap) / scale,
+        "balance": abs(weights_penalty - features_penalty) / scale,
+    }
+    return _report(residuals, epsilon)
+
+
+def _report(residuals: dict[str, float], epsilon: float) -> KKTReport:
+    limits = tolerances(epsilon)
+    return KKTReport(tuple(Condition(name, float(residuals[name]), limit) for name, limit in limits.items()))
+
+
+def _units(columns: Columns) -> FloatArray:
+    """The scaling that turns Z into penalty units: √λ_W for rows of W, √(λ_H ν_i) for columns."""
+    features = np.sqrt(columns.lambda_h * columns.feature_weights)
+    return np.concatenate([np.full(columns.num_classes, math.sqrt(columns.lambda_w)), features])
+
+
+def _primal_residuals(
+    columns: Columns, point: GramPoint, factors: tuple[FloatArray, FloatArray], scale: float
+) -> dict[str, float]:
+    units = np.outer(_units(columns), _units(columns))
+    Z = point.matrix() * units
+    K = columns.num_classes
+    claimed = GramPoint.from_factors(*factors).matrix() * units
+    lowest_entry = float(Z[K:, K:].min()) if columns.nonnegative else 0.0
+    lowest_feature = float((factors[1]).min()) if columns.nonnegative else 0.0
+    return {
+        "primal_psd": max(0.0, -float(np.linalg.eigvalsh(0.5 * (Z + Z.T))[0])) / scale,
+        "primal_nonnegativity": max(0.0, -lowest_entry / scale, -lowest_feature),
+        "factor_consistency": float(np.linalg.norm(Z - claimed)) / scale,
+    }
+
+
+def _multiplier(columns: Columns, dual: DualPoint) -> FloatArray:
+    """S in the units where stationarity asks for ½ I on its diagonal blocks, (K + m, K + m)."""
+    K, m = columns.num_classes, columns.labels.size
+    S_L = 0.5 * dual.residuals * (columns.loss_weights / columns.sigma)
+    S_A = 0.5 * np.eye(K) if dual.weight_block is None else dual.weight_block / columns.lambda_w
+    T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
+    S_B = 0.5 * (np.eye(m) - T)
+    if dual.feature_block is not None:
+        root = np.sqrt(columns.lambda_h * columns.feature_weights)
+        S_B = dual.feature_block / np.outer(root, root)
+    return np.block([[S_A, S_L], [S_L.T, S_B]])
+
+
+def _psd_pairing(columns: Columns, point: GramPoint, dual: DualPoint) -> float:
+    """<S, Z>, in units of the objective."""
+    units = _units(columns)
+    return float((_multiplier(columns, dual) * point.matrix() * np.outer(units, units)).sum())
+
+
+def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
+    T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
+    # free features have no constraint B >= 0, so any T at all is a violation
+    wrong_T = max(0.0, -float(T.min())) if columns.nonnegative else float(np.abs(T).max())
+    S = _multiplier(columns, dual)
+    return {
+        "dual_domain": columns.loss.domain_violation(dual.residuals, columns.labels),
+        "dual_nonnegativity": max(wrong_T, float(np.abs(T - T.T).max())),
+        "dual_slack_psd": max(0.0, -float(np.linalg.eigvalsh(0.5 * (S + S.T))[0])),
+    }
+
+
+def _stationarity_residuals(columns: Columns, point: GramPoint, dual: DualPoint, scale: float) -> dict[str, float]:
+    K = columns.num_classes
+    stray = dual.residuals - columns.loss.residuals(point.logits, columns.labels)
+    S = _multiplier(columns, dual)
+    T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
+    target = 0.5 * (np.eye(columns.labels.size) - T)
+    return {
+        "stationarity_logits": float((np.abs(stray).sum(axis=0) * np.sqrt(columns.loss_weights / scale)).max()),
+        "stationarity_weight_gram": float(np.abs(S[:K, :K] - 0.5 * np.eye(K)).max()),
+        "stationarity_feature_gram": float(np.abs(S[K:, K:] - target).max()),
+    }
+
+
+def _balance(columns: Columns, point: GramPoint) -> float:
+    """|λ_W tr A − λ_H Σ ν_i B_ii|: Lemma 1 of Dang et al. 2024."""
+    features = columns.lambda_h * float(columns.feature_weights @ np.diag(point.feature_gram))
+    return abs(columns.lambda_w * float(np.trace(point.weight_gram)) - features)

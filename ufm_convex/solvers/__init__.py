@@ -1,0 +1,41 @@
+"""The solvers, one file each; a module here that defines a named ``Solver`` is found by its presence."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ufm_convex._registry import discover
+from ufm_convex.errors import SolverNotInstalledError, UnknownNameError
+from ufm_convex.solvers.base import Claim, Solver, SolverRun
+
+__all__ = ["Claim", "Solver", "SolverRun", "available", "solver"]
+
+
+@cache
+def available() -> dict[str, type[Solver]]:
+    """The registry: name → class, installed or not."""
+    return discover(__name__, Solver)  # type: ignore[type-abstract]
+
+
+def solver(name: str) -> Solver:
+    """The solver called ``name``.
+
+    Raises:
+        UnknownNameError: no solver has that name.
+        SolverNotInstalledError: its package cannot be imported.
+    """
+    if name not in available():
+        raise UnknownNameError(
+            f"solver {name!r} is not known.",
+            expected="one of auto, " + ", ".join(sorted(available())),
+            fix="use 'auto' unless you want one in particular.",
+        )
+    kind = available()[name]
+    if not kind.installed():
+        usable = sorted(other for other, k in available().items() if k.installed())
+        raise SolverNotInstalledError(
+            f"solver {name!r} is not installed.",
+            expected="an installed solver: " + ", ".join(usable),
+            fix=f"pip install {getattr(kind, 'package', name)}",
+        )
+    return kind()

@@ -1,0 +1,87 @@
+"""What a solver is, and what a run of one reports: points and claims, none of them believed.
+
+A solver yields *runs*, each more accurate and more expensive than the last; the caller stops when the certified gap
+is reached. Solvers are discovered in this folder, one file each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.problem import Problem
+
+
+class Claim(StrEnum):
+    """What a solver says of its own run. An explicit map takes each solver's words here; nothing is parsed."""
+
+    OPTIMAL = "optimal"
+    INACCURATE = "inaccurate"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class SolverRun:
+    """One run of one solver.
+
+    Attributes:
+        solver: Registry name.
+        level: Level of the variables.
+        claim: What the solver says of itself.
+        message: Its own words.
+        point: Primal point at class level, or None when it left none.
+        dual: Dual point at class level as the solver left it, unrepaired, or None.
+        value: Optimal value the solver reports, or None.
+        dual_value: Dual objective the solver reports, or None.
+        accuracy: The accuracy it was asked for.
+        iterations: Iterations it reports, or None.
+        within_class_variability: λ_H/2 Σ ‖h_i − h̄‖² at its own level, or None where the level has no samples.
+        seconds: Wall time, modelling included.
+    """
+
+    solver: str
+    level: str
+    claim: Claim
+    message: str
+    point: GramPoint | FramePoint | None = None
+    dual: DualPoint | FrameDual | None = None
+    value: float | None = None
+    dual_value: float | None = None
+    accuracy: float | None = None
+    iterations: int | None = None
+    within_class_variability: float | None = None
+    seconds: float = field(default=0.0)
+
+
+class Solver(ABC):
+    """One solver of the registry."""
+
+    name: ClassVar[str]
+    levels: ClassVar[tuple[str, ...]]
+    """Levels whose programme it can solve, the default one first."""
+
+    @classmethod
+    @abstractmethod
+    def installed(cls) -> bool:
+        """Whether its package can be imported."""
+
+    @abstractmethod
+    def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
+        """Runs of increasing accuracy, the last as accurate as this solver gets.
+
+        Args:
+            problem: The problem.
+            level: One of ``levels``.
+            tolerance: Relative gap that is wanted.
+            options: Passed to the solver as they are.
+
+        Raises:
+            SizeError: the level is too large, before any solving.
+        """

@@ -1,0 +1,33 @@
+"""SCS: first-order operator splitting. Loose runs are cheap, and each tighter one starts where the last ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from ufm_convex.solvers.conic import ConicSolver
+
+_ACCURACIES = (1e-1, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_SAMPLE_START = 1e-4
+"""At sample level the run itself is the result: it shows how far features of a class coincide."""
+_MAX_ITERATIONS = 20_000
+
+
+class SCS(ConicSolver):
+    """SCS through cvxpy."""
+
+    name: ClassVar[str] = "scs"
+    package: ClassVar[str] = "scs"
+    cvxpy_name: ClassVar[str] = "SCS"
+
+    def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
+        """From a hint, which repair and descent usually turn into a proof, to as tight as binary64 allows."""
+        for accuracy in _ACCURACIES:
+            if level != "sample" or accuracy <= _SAMPLE_START:
+                yield accuracy, {"eps_abs": accuracy, "eps_rel": accuracy, "max_iters": _MAX_ITERATIONS}
+
+    def reported_dual(self, statistics: Any) -> float | None:
+        """``dobj`` of the info that SCS returns."""
+        info = (statistics.extra_stats or {}).get("info", {})
+        value = info.get("dobj")
+        return None if value is None else float(value)

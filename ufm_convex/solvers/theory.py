@@ -1,0 +1,94 @@
+"""The closed form as a solver: where a theorem holds it gives both points at once, in O(K).
+
+Its output is treated like any other: the dual point is shrunk to proved feasibility and both values are enclosed, so
+a mistake in a formula would show as a gap, not as a wrong answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ufm_convex import theory
+from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.identity import margin_loss
+from ufm_convex.points import FrameDual, FramePoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers.base import Claim, Solver, SolverRun
+
+
+class TheorySolver(Solver):
+    """Theorem 1 of docs/theorem.md (Dang, Tran, Nguyen, Ho, ICML 2024) and its extensions, as a solver."""
+
+    name: ClassVar[str] = "theory"
+    levels: ClassVar[tuple[str, ...]] = ("class",)
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Always."""
+        return True
+
+    def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
+        """One run. With fewer dimensions than active classes the frame keeps the classes that gain most by it.
+
+        Raises:
+            HypothesisError: no theorem gives a lower bound for this problem, or it has another shape than a frame.
+            ProblemError: an option is given; there are none.
+        """
+        if options:
+            raise ProblemError(
+                f"solver 'theory' was given the options {', '.join(map(str, options))}.",
+                expected="no options",
+                fix="leave them out.",
+            )
+        started = time.perf_counter()
+        found = theory.bound(problem)
+        if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
+            found = theory.optimum(problem)  # raises, naming the hypothesis that fails
+        if not isinstance(found, theory.FrameOptimum):
+            raise HypothesisError(
+                f"the optimum of {found.citation} is not an orthogonal frame.",
+                expected="a theorem whose optimum is a frame",
+                fix="use a conic solver.",
+            )
+        kept = _kept(problem, found)
+        yield SolverRun(
+            solver=self.name,
+            level="class",
+            claim=Claim.OPTIMAL if found.relation is theory.Relation.TIGHT else Claim.STOPPED,
+            message=found.citation,
+            point=FramePoint(np.where(kept, found.eta, 0.0), np.where(kept, found.omega, 0.0)),
+            dual=FrameDual(_strengths(problem)),
+            value=found.value,
+            dual_value=found.dual_value,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _strengths(problem: Problem) -> FloatArray:
+    """q_k of the dual optimum: at its radius, ‖u_k‖ = σ_k, for active classes and at zero logits for collapsed ones.
+
+    Read off the margins it would carry their rounding error times the margin; this form is accurate to a few units.
+    """
+    K = problem.num_classes
+    at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
+    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / problem.loss_weights, at_zero)
+
+
+def _kept(problem: Problem, found: theory.FrameOptimum) -> BoolArray:
+    """Which classes keep their feature: all, or the d that lose most without it."""
+    dimension = problem.feature_dim or problem.num_classes
+    if dimension >= found.num_active:
+        return np.ones(problem.num_classes, dtype=bool)
+    loss = margin_loss(problem)
+    zero = loss.margin_values(np.zeros(problem.num_classes), problem.num_classes)
+    spent = loss.margin_values(found.margins, problem.num_classes) * problem.loss_weights
+    penalty = problem.lambda_h * problem.class_counts * found.eta**2  # twice the half: the classifier's share is equal
+    excess = problem.loss_weights * zero - spent - penalty
+    kept = np.zeros(problem.num_classes, dtype=bool)
+    kept[np.argsort(-excess, kind="stable")[:dimension]] = True
+    return kept
