@@ -103,9 +103,14 @@ class Liar(Solver):
     levels = ("class",)
     run: SolverRun
 
+    rank = 0
+
     @classmethod
     def installed(cls):
         return True
+
+    def suits(self, problem, level):
+        return None
 
     def runs(self, problem, level, tolerance, options):
         yield self.run

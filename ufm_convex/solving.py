@@ -18,17 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ufm_convex import duality, enclosure, factors, identity, relaxation, solvers, theory
-from ufm_convex.errors import ProblemError, SizeError, SolverError, UnknownNameError
+from ufm_convex import duality, enclosure, factors, identity, relaxation, solvers
+from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution, Status, relative_gap
 from ufm_convex.solvers import SolverRun
 
 AUTO = "auto"
-_INTERIOR_POINT_ORDER = 80
-"""Largest order of Z for which the interior point is tried first: its memory grows as the fourth power of the order."""
-
 Progress = Callable[[str], None]
 """Receives one line of text when something begins or ends."""
 
@@ -126,7 +123,7 @@ def _runs(
     problem: Problem, solver: str, level: str, tolerance: float, options: dict[str, Any], tell: Progress
 ) -> Iterator[tuple[SolverRun, str]]:
     """Runs of the chosen solvers with the reason for each, cheapest first; lazy, so that the caller can stop."""
-    names = [(solver, "as asked")] if solver != AUTO else list(_automatic(problem, level))
+    names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
         tell(f"{name}: starting")
@@ -134,23 +131,13 @@ def _runs(
             yield run, reason
 
 
-def _automatic(problem: Problem, level: str) -> Iterator[tuple[str, str]]:
-    """The rule of "auto": the closed form where a theorem holds, then the interior point, then operator splitting."""
-    if level == AUTO:
-        bound = theory.bound(problem)
-        if bound is not None and bound.relation is not theory.Relation.UPPER:
-            yield "theory", f"a theorem holds, {bound.relation}"
-    chosen = relaxation.level("class" if level == AUTO else level)
-    try:
-        chosen.check_size(problem)
-    except SizeError:
-        if level == AUTO and theory.bound(problem) is not None:
-            return
-        raise
-    order = chosen.gram_order(problem)
-    if order <= _INTERIOR_POINT_ORDER and "clarabel" in solvers.available():
-        yield "clarabel", f"Gram matrix of order {order} fits the interior point"
-    yield "scs", f"first-order, for a Gram matrix of order {order}"
+def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
+    """The rule of "auto": every installed solver that suits the problem at the level, in the order of their ranks."""
+    kinds = sorted((kind for kind in solvers.available().values() if kind.installed()), key=lambda kind: kind.rank)
+    chosen = [(kind.name, reason) for kind in kinds if (reason := kind().suits(problem, level)) is not None]
+    if not chosen:
+        relaxation.level("class" if level == AUTO else level).check_size(problem)
+    return chosen
 
 
 # -- what a run is worth ------------------------------------------------------------------------------------------

@@ -66,11 +66,17 @@ class Solver(ABC):
     name: ClassVar[str]
     levels: ClassVar[tuple[str, ...]]
     """Levels whose programme it can solve, the default one first."""
+    rank: ClassVar[int]
+    """Place in the order in which "auto" tries solvers, cheapest first."""
 
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
+
+    @abstractmethod
+    def suits(self, problem: Problem, level: str) -> str | None:
+        """Why "auto" should try this solver for the problem at the level ("auto" or a name), or None."""
 
     @abstractmethod
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:

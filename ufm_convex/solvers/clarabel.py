@@ -14,6 +14,8 @@ class Clarabel(ConicSolver):
     name: ClassVar[str] = "clarabel"
     package: ClassVar[str] = "clarabel"
     cvxpy_name: ClassVar[str] = "CLARABEL"
+    rank: ClassVar[int] = 10
+    largest_order: ClassVar[int] = 80
 
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """One run at Clarabel's default accuracy: an interior point gains little by stopping early."""

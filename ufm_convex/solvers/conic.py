@@ -42,11 +42,21 @@ class ConicSolver(Solver):
     package: ClassVar[str]
     cvxpy_name: ClassVar[str]
     levels: ClassVar[tuple[str, ...]] = ("class", "sample")
+    largest_order: ClassVar[int]
+    """Largest order of the Gram matrix for which "auto" tries it."""
 
     @classmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
         return importlib.util.find_spec(cls.package) is not None
+
+    def suits(self, problem: Problem, level: str) -> str | None:
+        """A Gram matrix that is not too large for the solver nor for the level."""
+        chosen = relaxation.level(self.levels[0] if level == "auto" else level)
+        order = chosen.gram_order(problem)
+        if order > min(self.largest_order, chosen.gram_limit):
+            return None
+        return f"a Gram matrix of order {order} fits"
 
     @abstractmethod
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:

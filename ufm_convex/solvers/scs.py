@@ -19,6 +19,8 @@ class SCS(ConicSolver):
     name: ClassVar[str] = "scs"
     package: ClassVar[str] = "scs"
     cvxpy_name: ClassVar[str] = "SCS"
+    rank: ClassVar[int] = 20
+    largest_order: ClassVar[int] = 800
 
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """From a hint, which repair and descent usually turn into a proof, to as tight as binary64 allows."""

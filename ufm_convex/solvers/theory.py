@@ -26,11 +26,19 @@ class TheorySolver(Solver):
 
     name: ClassVar[str] = "theory"
     levels: ClassVar[tuple[str, ...]] = ("class",)
+    rank: ClassVar[int] = 0
 
     @classmethod
     def installed(cls) -> bool:
         """Always."""
         return True
+
+    def suits(self, problem: Problem, level: str) -> str | None:
+        """A theorem that gives the optimum or a lower bound, unless a level was asked for."""
+        found = theory.bound(problem) if level == "auto" else None
+        if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
+            return None
+        return f"a theorem holds, {found.relation}"
 
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
         """One run. With fewer dimensions than active classes the frame keeps the classes that gain most by it.
