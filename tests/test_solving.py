@@ -171,7 +171,7 @@ def test_a_solver_that_leaves_nothing_has_failed_with_trivial_bounds(plant):
 
 
 def test_a_solver_that_stops_early_leaves_true_bounds():
-    solution = solve(CIFAR_10_LT, solver="scs", tolerance=1e-15, options={"max_iters": 2})
+    solution = solve(CIFAR_10_LT, solver="scs", tolerance=1e-17, options={"max_iters": 2})
     assert solution.run.claim in {Claim.INACCURATE, Claim.STOPPED}
     assert solution.status is Status.BOUNDED
     assert honest_bounds(solution)
@@ -320,6 +320,12 @@ def test_sizes_are_refused_before_solving(monkeypatch):
         solve(CIFAR_10_LT, level="sample")
     with pytest.raises(SizeError):
         solve(Problem([3] * 500, 0.1, 0.1), solver="scs", level="class")
+
+
+def test_clarabel_is_refused_before_it_exhausts_the_memory():
+    """8 · (s(s+1)/2)² bytes with s = 730: the allocation would end the process."""
+    with pytest.raises(SizeError, match="use solver 'scs'"):
+        solve(Problem(np.arange(1, 366), 0.01, 0.01), solver="clarabel")
 
 
 def test_theory_refuses_what_no_theorem_covers():

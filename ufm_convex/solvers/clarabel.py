@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from ufm_convex import relaxation
+from ufm_convex.errors import SizeError
+from ufm_convex.problem import Problem
+from ufm_convex.solvers.base import SolverRun
 from ufm_convex.solvers.conic import ConicSolver
 
 
@@ -20,3 +25,27 @@ class Clarabel(ConicSolver):
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """One run at Clarabel's default accuracy: an interior point gains little by stopping early."""
         yield 1e-8, {}
+
+    def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
+        """See ``Solver.runs``; refused where the Newton system of the PSD cone would not fit into memory.
+
+        The allocation that fails inside the solver ends the process, so it has to be foreseen.
+        """
+        order = relaxation.level(level).gram_order(problem)
+        entries = order * (order + 1) // 2
+        needed, present = 8 * entries**2, _physical_memory()
+        if 2 * needed > present:  # the system and its factor
+            raise SizeError(
+                f"solver 'clarabel' needs about {2 * needed / 2**30:.0f} GiB for a Gram matrix of order {order}.",
+                expected=f"at most the {present / 2**30:.0f} GiB of this machine",
+                fix="use solver 'scs', whose memory grows as the square of the order.",
+            )
+        yield from super().runs(problem, level, tolerance, options)
+
+
+def _physical_memory() -> int:
+    """Bytes of memory of the machine; 16 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 16 * 2**30

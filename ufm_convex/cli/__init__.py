@@ -1,0 +1,68 @@
+"""The command line: ``ufm-convex COMMAND``. The only room that prints.
+
+A command is one file of this folder with a function under ``@command``; it is found by its presence, so adding a
+command adds a file and changes none. Results go to stdout, everything else to stderr; exit codes are in ``exits``.
+Nothing here imports NumPy or a solver before a command runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ufm_convex.cli.command import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["application", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; the entry of the console script.
+
+    Args:
+        arguments: What stands after the name of the program; by default that of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without λ shows a question mark, not a traceback
+    application()(args=arguments, prog_name="ufm-convex")
+
+
+def application() -> typer.Typer:
+    """The Typer application, with every command of this folder."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    # plain help and plain usage errors: Rich would double the time of --help
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, function in sorted(COMMANDS.items()):
+        app.command(name)(function)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from ufm_convex._version import __version__
+
+        typer.echo(f"ufm-convex {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Certified global optima of the unconstrained feature model, by convex optimisation."""

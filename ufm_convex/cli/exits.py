@@ -1,0 +1,93 @@
+"""Exit codes, and the one place where errors become messages.
+
+A command that ends in an error prints three lines on stderr (what was got, what was expected, how to mend it) and
+leaves with the code for it; a traceback is shown only under ``PYTHONDEVMODE=1``.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ufm_convex.errors import UFMError
+
+
+class ExitCode(IntEnum):
+    """What the shell sees."""
+
+    DONE = 0
+    """The question has the good answer: certified within the tolerance."""
+    NOT_REACHED = 1
+    """It ran, and the answer is another one."""
+    BAD_INPUT = 2
+    """Bad input, a bad option, a file that cannot be read or written. Typer uses 2 for usage errors too."""
+    INTERRUPTED = 130
+    """Ctrl-C, by the convention of shells: 128 + SIGINT."""
+
+
+class Boundary(AbstractContextManager[None]):
+    """The outermost boundary of a command: whatever ends it leaves as a message and an exit code.
+
+    Args:
+        breakdown: Code for an error that the package did not raise on purpose, such as a fault inside a solver.
+    """
+
+    def __init__(self, breakdown: ExitCode) -> None:
+        self.breakdown = breakdown
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Replace the error by ``typer.Exit``; only what already is an exit passes."""
+        if error is None or isinstance(error, (SystemExit, typer.Exit, typer.Abort)):
+            return
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            return  # the reader of a pipe went away: Typer ends quietly
+        if isinstance(error, KeyboardInterrupt):
+            complain("Interrupted.")
+            raise typer.Exit(ExitCode.INTERRUPTED)
+        from ufm_convex.errors import UFMError
+
+        if isinstance(error, OSError) and error.errno is not None:
+            error = _system_error(error)
+        if isinstance(error, UFMError):
+            complain(f"{type(error).__name__}: {error}")
+            raise typer.Exit(ExitCode.BAD_INPUT)
+        if not sys.flags.dev_mode:
+            complain(f"{type(error).__name__}: {_fault(error)}")
+            raise typer.Exit(self.breakdown)
+
+
+def complain(message: str) -> None:
+    """Print on stderr."""
+    typer.echo(message, err=True)
+
+
+def _system_error(error: OSError) -> UFMError:
+    """What the operating system refused, in the three lines of every other error."""
+    from ufm_convex.errors import FileFormatError
+
+    return FileFormatError(
+        f"{error.filename or 'the output'}: {error.strerror}.",
+        expected="files that can be read, and an output that can be written",
+        fix="check the path, the permissions and the space left.",
+    )
+
+
+def _fault(error: BaseException) -> UFMError:
+    """An error that nobody meant to raise, likewise."""
+    from ufm_convex.errors import UFMError
+
+    reason = " ".join(str(error).split())[:300]
+    return UFMError(
+        f"{reason or 'no reason was given'}.",
+        expected="a result, or an error that says what to mend",
+        fix="this is a fault of ufm-convex or of a solver; PYTHONDEVMODE=1 shows where, so that it can be reported.",
+    )

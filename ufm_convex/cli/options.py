@@ -1,0 +1,269 @@
+"""Options that commands share, as groups: which problem, which method, where the result goes.
+
+Each group is a dataclass whose fields are the options; ``@command`` expands it. Options arrive as text and become
+numbers here, so that what is no number is refused in the same three lines as everything else; whether a number makes
+sense is judged by the rooms that own it. Errors are imported where they are raised: ``--help`` raises none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import reprlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ufm_convex._arrays import IntArray
+    from ufm_convex.problem import Problem
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")  # int() refuses more digits than that
+_SOURCES = "problem.toml, --class-counts, --labels or --profile"
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")]
+
+
+@dataclass(frozen=True)
+class ProblemOptions:
+    """Which problem: one source of class counts, and the parameters of the model.
+
+    Options override the values of ``file``; its class counts stay.
+    """
+
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="PROBLEM.TOML", help="A complete problem; the options below override its values."),
+    ] = None
+    class_counts: Annotated[
+        str | None,
+        typer.Option(metavar="LIST|FILE", help="Samples in each class: 500,100,20, or a .csv of class_id,count."),
+    ] = None
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file.")
+    ] = None
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:…", help="Counts by rule: exponential:classes=10,max=5000,ratio=100; step, pareto, balanced."
+        ),
+    ] = None
+    lambda_w: Annotated[str | None, typer.Option(metavar="NUMBER", help="Weight decay of the classifier.")] = None
+    lambda_h: Annotated[str | None, typer.Option(metavar="NUMBER", help="Weight decay of the features.")] = None
+    loss: Annotated[str | None, typer.Option(metavar="NAME", help="Loss; cross-entropy if not given.")] = None
+    class_weights: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Weight of each class in the loss: 1,1,5.")
+    ] = None
+    smoothing: Annotated[str | None, typer.Option(metavar="NUMBER", help="Label smoothing, in [0, 1).")] = None
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="nonnegative (they come out of a ReLU) or free; nonnegative if not given."),
+    ] = None
+    feature_dim: Annotated[
+        str | None, typer.Option(metavar="D", help="Dimension of the features, if it may be binding.")
+    ] = None
+
+    def problem(self) -> Problem:
+        """The problem that the options describe.
+
+        Raises:
+            ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
+            UFMError: as the readers, the profiles and ``Problem`` raise it.
+        """
+        self._check_sources()
+        from ufm_convex.problem import Problem
+
+        given = {
+            "lambda_w": _number("--lambda-w", self.lambda_w),
+            "lambda_h": _number("--lambda-h", self.lambda_h),
+            "features": self.features,
+            "feature_dim": _integer("--feature-dim", self.feature_dim),
+        }
+        if self.file is not None:
+            content = Problem.load(self.file).content()
+        else:
+            self._check_decays()
+            content = {"class_counts": self._counts()}
+        content.update({name: value for name, value in given.items() if value is not None})
+        content["loss"] = self._loss(content.get("loss"))
+        return Problem.from_content(content, source="the command line")
+
+    def _check_sources(self) -> None:
+        """Raise ``ProblemError`` unless exactly one source is given."""
+        from ufm_convex.errors import ProblemError
+
+        sources = {
+            str(self.file): self.file,
+            "--class-counts": self.class_counts,
+            "--labels": self.labels,
+            "--profile": self.profile,
+        }
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) != 1:
+            raise ProblemError(
+                f"the class counts are given {len(given)} times: {', '.join(given)}."
+                if given
+                else "no problem is given.",
+                expected=f"exactly one of {_SOURCES}",
+                fix="keep one of them."
+                if given
+                else "for example: --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3",
+            )
+
+    def _check_decays(self) -> None:
+        """Raise ``ProblemError`` when a decay is missing."""
+        from ufm_convex.errors import ProblemError
+
+        decays = {"--lambda-w": self.lambda_w, "--lambda-h": self.lambda_h}
+        missing = [name for name, value in decays.items() if value is None]
+        if missing:
+            raise ProblemError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given.",
+                expected="a weight decay for the classifier and one for the features",
+                fix="add " + " ".join(f"{name} 5e-3" for name in missing) + ", or what your training uses.",
+            )
+
+    def _counts(self) -> IntArray | list[int]:
+        """The class counts of the one source that is not a TOML file."""
+        from ufm_convex import class_counts as counting
+
+        if self.labels is not None:
+            return counting.class_counts_from_labels(counting.read_labels(self.labels))
+        if self.profile is not None:
+            return counting.counts_from_profile(self.profile)
+        text = self.class_counts or ""
+        if _names_a_file(text):
+            return counting.read_class_counts(text)
+        return _integers(text)
+
+    def _loss(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The table of the loss: that of the file unless another loss is named, with the options put into it."""
+        table = dict(before or {"name": "cross-entropy"})
+        if self.loss is not None and self.loss != table["name"]:
+            table = {"name": self.loss}
+        if self.class_weights is not None:
+            cells = self.class_weights.split(",")
+            table["class_weights"] = [_number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
+        if self.smoothing is not None:
+            table["smoothing"] = _number("--smoothing", self.smoothing)
+        return table
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """How to solve, and how well."""
+
+    solver: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, or a solver such as scs; a wrong name lists them all.")
+    ] = "auto"
+    level: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, or a level such as class; a wrong name lists them all.")
+    ] = "auto"
+    tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Relative gap to prove, in (0, 1).")] = "1e-6"
+
+    def arguments(self) -> dict[str, Any]:
+        """The options as arguments of ``solve``.
+
+        Raises:
+            ProblemError: the tolerance is not a number.
+        """
+        return {
+            "solver": self.solver,
+            "level": self.level,
+            "tolerance": _number("--tolerance", self.tolerance),
+        }
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the result goes."""
+
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the result here.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False
+
+    def check(self) -> None:
+        """Raise ``FileFormatError`` if the output cannot be written: before the work, not after it."""
+        from ufm_convex.errors import FileFormatError
+
+        if self.output is None:
+            return
+        folder = self.output.parent
+        if not folder.is_dir():
+            reason = f"the folder {folder} does not exist"
+        elif self.output.is_dir():
+            reason = "it is a folder"
+        elif self.output.exists() and not self.output.is_file():
+            reason = "it is a device or a pipe"  # the rename that ends the writing would replace it
+        elif not os.access(folder, os.W_OK):
+            reason = f"the folder {folder} may not be written to"
+        else:
+            return
+        raise FileFormatError(
+            f"{self.output} cannot be written: {reason}.",
+            expected="a file in a folder that exists and may be written to",
+            fix="make the folder, or choose another path; --json writes to stdout.",
+        )
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether the value of --class-counts is a path: it ends in .csv, or is neither a list nor a number."""
+    if text.strip().lower().endswith(".csv"):
+        return True
+    return not ("," in text or _is_number(text) or not text.strip())
+
+
+def _integers(text: str) -> list[int]:
+    """Class counts from a list with commas.
+
+    Raises:
+        CountsError: an entry is not an integer.
+    """
+    from ufm_convex.errors import CountsError
+
+    cells = text.split(",")
+    bad = next((k for k, cell in enumerate(cells) if not _INTEGER.fullmatch(cell)), None)
+    if bad is not None:
+        raise CountsError(
+            f"entry {bad} of --class-counts is {reprlib.repr(cells[bad])}.",
+            expected="integers >= 1 with commas between them, such as 500,100,20",
+            fix="give whole numbers of samples, or a .csv file with the columns class_id,count.",
+        )
+    return [int(cell) for cell in cells]
+
+
+def _integer(name: str, text: str | None) -> int | None:
+    """The option as an integer, None if it is not given; ``ProblemError`` for anything else."""
+    from ufm_convex.errors import ProblemError
+
+    if text is not None and not _INTEGER.fullmatch(text):
+        raise ProblemError(
+            f"{name} is {reprlib.repr(text)}.",
+            expected="an integer",
+            fix="write it without a decimal point or exponent.",
+        )
+    return None if text is None else int(text)
+
+
+def _number(name: str, text: str | None) -> float | None:
+    """The option as a number, None if it is not given; ``ProblemError`` for anything else."""
+    from ufm_convex.errors import ProblemError
+
+    if text is not None and not _is_number(text):
+        raise ProblemError(
+            f"{name} is {reprlib.repr(text)}.",
+            expected="a number",
+            fix="write it as 0.005 or 5e-3.",
+        )
+    return None if text is None else float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""A solution as one JSON object: the fields of ``solve --json``. No NaN and no infinity: they become null."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ufm_convex.duality import KKTReport
+    from ufm_convex.solution import Solution
+
+
+def as_json(solution: Solution) -> str:
+    """The solution as JSON, one line."""
+    return json.dumps(solution_record(solution), allow_nan=False)
+
+
+def solution_record(solution: Solution) -> dict[str, Any]:
+    """The fields of ``solve --json``; ``value`` is computed, the two bounds are proved, ``solver_claim`` is hearsay."""
+    run = solution.run
+    return {
+        "value": finite(solution.value),
+        "lower_bound": finite(solution.lower_bound),
+        "upper_bound": finite(solution.upper_bound),
+        "relative_gap": finite(solution.relative_gap),
+        "tolerance": solution.tolerance,
+        "status": str(solution.status),
+        "solver": solution.solver,
+        "level": solution.level,
+        "seconds": finite(solution.seconds),
+        "num_classes": solution.problem.num_classes,
+        "num_samples": solution.problem.num_samples,
+        "collapsed_classes": list(solution.collapsed_classes),
+        "within_class_variability": finite(run.within_class_variability),
+        "theory": _theory(solution),
+        "kkt": _residuals(solution.kkt()),
+        "solver_kkt": _residuals(solution.solver_kkt()),
+        "solver_claim": {
+            "status": str(run.claim),
+            "message": run.message,
+            "value": finite(run.value),
+            "dual_value": finite(run.dual_value),
+        },
+        "route": list(solution.route),
+    }
+
+
+def relative_difference(solution: Solution) -> float | None:
+    """|value − theory| / theory; None where no theorem says anything."""
+    if solution.theory is None:
+        return None
+    difference = abs(solution.value - solution.theory.value)
+    return difference / abs(solution.theory.value) if difference else 0.0
+
+
+def finite(number: float | None) -> float | None:
+    """The number, or None where JSON has none."""
+    return float(number) if number is not None and math.isfinite(number) else None
+
+
+def _theory(solution: Solution) -> dict[str, Any] | None:
+    found = solution.theory
+    if found is None:
+        return None
+    return {
+        "value": finite(found.value),
+        "relation": str(found.relation),
+        "relative_difference": finite(relative_difference(solution)),
+        "citation": found.citation,
+    }
+
+
+def _residuals(report: KKTReport | None) -> dict[str, float | None] | None:
+    return None if report is None else {name: finite(residual) for name, residual in report.residuals.items()}

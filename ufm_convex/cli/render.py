@@ -1,0 +1,221 @@
+"""A solution for people: a line that says what was solved, a table of the classes, and what is proved.
+
+Everything fits into 80 columns and costs O(K): of many classes the table shows one row a distinct count, or the two
+ends and the collapse threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ufm_convex.cli.record import relative_difference
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from ufm_convex._arrays import BoolArray, IntArray
+    from ufm_convex.problem import Problem
+    from ufm_convex.solution import Solution
+
+MOST_ROWS = 30
+"""Up to so many classes, or distinct counts, each has its row."""
+_ENDS = 10
+_AROUND = 3  # rows on either side of the collapse threshold
+_LISTED = 12  # collapsed classes named in the summary
+_COLOURS = {"certified": "green", "bounded": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        first: The class, from 0; of several, the first.
+        classes: How many classes it stands for.
+        count: Samples in each of them.
+        margin: Own logit minus the largest other; the mean over the row's classes, as are the norms.
+        feature_norm: ‖h_k‖.
+        weight_norm: ‖w_k‖.
+        collapsed: Whether the feature is zero.
+    """
+
+    first: int
+    classes: int
+    count: int
+    margin: float
+    feature_norm: float
+    weight_norm: float
+    collapsed: bool
+
+
+def show(solution: Solution) -> None:
+    """Print the solution on stdout."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    for part in _parts(solution):
+        console.print(part)
+
+
+def _parts(solution: Solution) -> Iterable[RenderableType]:
+    yield _headline(solution.problem)
+    yield _class_table(table_rows(solution))
+    yield _summary(solution)
+
+
+def _headline(problem: Problem) -> str:
+    loss = [problem.loss.name]
+    for name, value in problem.loss.parameters().items():
+        loss.append(f"{name} {value}" if isinstance(value, (int, float)) else f"{name} given")
+    features = "non-negative features" if problem.nonnegative else "free features"
+    dimension = "" if problem.feature_dim is None else f" of dimension {problem.feature_dim}"
+    return (
+        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, "
+        f"λ_W = {problem.lambda_w:g}, λ_H = {problem.lambda_h:g}\n"
+        f"{', '.join(loss)}, {features}{dimension}"
+    )
+
+
+# -- the classes --------------------------------------------------------------------------------------------------
+
+
+def table_rows(solution: Solution) -> list[Row | int]:
+    """The rows of the class table; a number stands for so many classes left out.
+
+    A few classes come one by one in their own order. Many come with those together that enter the problem alike and
+    ended alike, the largest counts first; of these the largest are shown, the smallest, and those around the first
+    change from active to collapsed.
+    """
+    import numpy as np
+
+    problem = solution.problem
+    K = problem.num_classes
+    collapsed = np.zeros(K, dtype=bool)
+    collapsed[list(solution.collapsed_classes)] = True
+    if K <= MOST_ROWS:
+        return [_row(solution, collapsed, np.array([k])) for k in range(K)]
+    keys = (collapsed, problem.loss_weights, -problem.class_counts)  # the last is the first to sort by
+    order = np.lexsort(keys)
+    changes = np.zeros(K - 1, dtype=bool)
+    for key in keys:
+        changes |= key[order][1:] != key[order][:-1]
+    bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [K]])
+    rows: list[Row | int] = []
+    done = 0
+    for group in _excerpt(collapsed[order[bounds[:-1]]]):
+        start, stop = int(bounds[group]), int(bounds[group + 1])
+        rows += [start - done] if start > done else []
+        rows.append(_row(solution, collapsed, order[start:stop]))
+        done = stop
+    return rows
+
+
+def _excerpt(collapsed: BoolArray) -> list[int]:
+    """Which groups to show: all of a few, else both ends and the groups around the first change."""
+    import numpy as np
+
+    shown = np.full(collapsed.size, collapsed.size <= MOST_ROWS)
+    shown[:_ENDS] = shown[-_ENDS:] = True
+    changes = np.flatnonzero(np.diff(collapsed)) + 1
+    for change in changes[:1]:
+        shown[max(0, change - _AROUND) : change + _AROUND] = True
+    return np.flatnonzero(shown).tolist()
+
+
+def _row(solution: Solution, collapsed: BoolArray, classes: IntArray) -> Row:
+    return Row(
+        first=int(classes[0]),
+        classes=int(classes.size),
+        count=int(solution.problem.class_counts[classes[0]]),
+        margin=float(solution.margins[classes].mean()),
+        feature_norm=float(solution.feature_norms[classes].mean()),
+        weight_norm=float(solution.weight_norms[classes].mean()),
+        collapsed=bool(collapsed[classes[0]]),
+    )
+
+
+def _class_table(rows: Sequence[Row | int]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [row for row in rows if isinstance(row, Row)]
+    grouped = any(row.classes > 1 for row in kept)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # folded where a terminal is too narrow: no digit is ever cut off
+    for name in ("first", "classes") if grouped else ("class",):
+        table.add_column(name, justify="right", overflow="fold")
+    for name in ("count", "margin", "‖h_k‖", "‖w_k‖"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("", no_wrap=True)
+    margins = iter(_aligned([row.margin for row in kept]))
+    features = iter(_aligned([row.feature_norm for row in kept]))
+    weights = iter(_aligned([row.weight_norm for row in kept]))
+    for row in rows:
+        if isinstance(row, int):
+            table.add_row("…", f"{row:,} more")
+        else:
+            state = Text("collapsed", style="yellow") if row.collapsed else Text("active")
+            names = (str(row.first), f"{row.classes:,}") if grouped else (str(row.first),)
+            table.add_row(*names, f"{row.count:,}", next(margins), next(features), next(weights), state)
+    return table
+
+
+def _aligned(numbers: Sequence[float]) -> list[str]:
+    """The numbers of a column, all with six decimals where their size allows it, else all with an exponent."""
+    largest = max(map(abs, numbers), default=0.0)
+    form = ".6f" if largest == 0.0 or 1e-3 <= largest < 1e7 else ".5e"
+    # a negative zero, and noise that rounds to one, lose their sign
+    return [format(number, f"z{form}") for number in numbers]
+
+
+# -- what is known ------------------------------------------------------------------------------------------------
+
+
+def _summary(solution: Solution) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    worst = solution.kkt().worst
+    status = str(solution.status)
+    lines: list[tuple[str, str | Text]] = [
+        ("optimal value", f"{solution.value:.12g}"),
+        ("proved at least", repr(float(solution.lower_bound))),
+        ("proved at most", repr(float(solution.upper_bound))),
+        ("relative gap", f"{solution.relative_gap:.3g} (tolerance {solution.tolerance:g})"),
+        ("status", Text(status, style=f"bold {_COLOURS[status]}")),
+        ("collapsed classes", _collapsed(solution.collapsed_classes)),
+        ("worst KKT residual", f"{worst.name} {worst.residual:.3g} ({_verdict(worst.passed)} {worst.tolerance:.3g})"),
+        ("theory", _theory(solution)),
+        ("solver", f"{solution.solver}, {solution.level} level, {solution.seconds:.2f} s"),
+    ]
+    if solution.level == "sample" and solution.run.within_class_variability is not None:
+        lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
+    lines += [("route" if number == 0 else "", line) for number, line in enumerate(solution.route)]
+    for name, words in lines:
+        table.add_row(name, words)
+    return table
+
+
+def _verdict(passed: bool) -> str:
+    return "within its tolerance" if passed else "above its tolerance"
+
+
+def _collapsed(classes: Sequence[int]) -> str:
+    if not classes:
+        return "none"
+    more = ", …" if len(classes) > _LISTED else ""
+    return f"{len(classes):,}: " + ", ".join(map(str, classes[:_LISTED])) + more
+
+
+def _theory(solution: Solution) -> str:
+    found, difference = solution.theory, relative_difference(solution)
+    if found is None:
+        return "no theorem says anything about this problem"
+    return f"{found.value:.12g} ({found.relation}), relative difference {difference:.3g}"

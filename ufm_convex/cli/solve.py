@@ -1,0 +1,55 @@
+"""``ufm-convex solve``: from class counts to the optimum, with proved bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose
+from ufm_convex.cli.progress import progress
+from ufm_convex.cli.record import as_json
+from ufm_convex.cli.render import show
+
+if TYPE_CHECKING:
+    from ufm_convex.solution import Solution
+
+
+@command(breakdown=ExitCode.NOT_REACHED)
+def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions, verbose: Verbose = False) -> ExitCode:
+    """Find the global optimum, with proved bounds.
+
+    A convex relaxation is solved, and a lower and an upper bound of the optimum are proved from its solution.
+
+    Exit code: 0 if the relative gap is within the tolerance, 1 if it is not, 2 for bad input.
+
+    Examples:
+        ufm-convex solve --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
+        ufm-convex solve problem.toml --solver scs --json -o result.json
+    """
+    output.check()
+    with progress(verbose) as tell:
+        instance = problem.problem()
+        tell("loading the solvers")
+        from ufm_convex import solving
+        from ufm_convex.solution import Status
+
+        solution = solving.solve(instance, **method.arguments(), progress=tell)
+    # shown before it is written: if the writing fails, a long solve is not lost
+    if output.as_json:
+        typer.echo(as_json(solution))
+    else:
+        show(solution)
+    if output.output is not None:
+        _write(output.output, solution)
+    return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED
+
+
+def _write(path: Path, solution: Solution) -> None:
+    """The result in a file, whole or not at all."""
+    from ufm_convex._files import write_atomically
+
+    write_atomically(path, as_json(solution) + "\n")
