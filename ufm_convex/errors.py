@@ -13,7 +13,6 @@ from __future__ import annotations
 import reprlib
 
 
-
 def shown(value: object) -> str:
     """``value`` as a message shows it: short whatever its size, and NumPy's numbers as numbers."""
     if isinstance(value, int) and value.bit_length() > 128:
@@ -75,6 +74,10 @@ class SizeError(UFMError, ValueError):
 
 class HypothesisError(UFMError, ValueError):
     """A theorem was asked for, and one of its hypotheses does not hold for this problem."""
+
+
+class CandidateError(UFMError, ValueError):
+    """A candidate's classifier or features hold entries that no model has (NaN, infinities, text, absurd sizes)."""
 
 
 class DimensionError(UFMError, ValueError):

@@ -1,0 +1,8 @@
+"""Somebody's classifier and features: the data, their files, and statistics gathered in blocks of rows."""
+
+from __future__ import annotations
+
+from ufm_convex.candidate.data import Candidate
+from ufm_convex.candidate.streaming import Block, FeatureStatistics, NegativeEntries, blocks, feature_statistics
+
+__all__ = ["Block", "Candidate", "FeatureStatistics", "NegativeEntries", "blocks", "feature_statistics"]

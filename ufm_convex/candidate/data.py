@@ -1,0 +1,256 @@
+"""The candidate: a classifier W and features, either of all samples or of the class means.
+
+    all samples    features (N, d), labels (N,):        row i is the feature of sample i, of class labels[i]
+    class means    features (K, d), class_counts (K,):  row k is the feature of all n_k samples of class k
+
+A ``Candidate`` is data only: what is small (weights, labels) is checked and copied when it is made; the features may
+be a memory map of any length, are never copied whole, and their entries are checked block by block by whatever reads
+them (``candidate.streaming``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ufm_convex._arrays import IntArray, frozen
+from ufm_convex.candidate.files import map_npy, read_npz, release
+from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts
+from ufm_convex.errors import CandidateError, LabelsError, ShapeError
+from ufm_convex.losses import Loss
+from ufm_convex.problem import Features, Problem
+
+_HASH_BLOCK = 1 << 22  # entries hashed at a time: at most 32 MB are copied
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidate:
+    """A classifier with features, to be judged. All arguments by keyword.
+
+    Args:
+        weights: W, (K, d), float32 or float64, finite.
+        features: (N, d) with ``labels``, or class means (K, d) with ``class_counts``; float32 or float64, in memory
+            or memory-mapped. Not copied: the caller does not change them while the candidate is in use.
+        labels: Class 0 … K − 1 of each row of ``features``, (N,), every class among them.
+        class_counts: n_k, (K,): how many samples each class mean stands for. Exactly one of this and ``labels``.
+
+    Raises:
+        ShapeError: the shapes do not fit together, or both or neither of labels and class_counts are given.
+        LabelsError: the labels are not integers 0 … K − 1, or a class has no sample.
+        CountsError: the class counts are not K positive integers.
+        CandidateError: an array is neither float32 nor float64, or a weight is NaN or infinite. (A feature that is NaN
+            or infinite is found, and named with its row, when the features are read.)
+
+    Example:
+        >>> import numpy as np
+        >>> candidate = Candidate(weights=np.eye(3), features=np.eye(3)[[0, 1, 2, 0]], labels=[0, 1, 2, 0])
+        >>> candidate.class_counts, candidate.num_samples
+        (array([2, 1, 1]), 4)
+    """
+
+    weights: npt.NDArray[Any]
+    features: npt.NDArray[Any]
+    labels: IntArray
+    class_counts: IntArray
+    level: Literal["sample", "class"]
+
+    def __init__(
+        self,
+        *,
+        weights: npt.ArrayLike,
+        features: npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        class_counts: npt.ArrayLike | None = None,
+    ) -> None:
+        W, F = _matrix("weights", weights), _matrix("features", features)
+        if (labels is None) == (class_counts is None):
+            raise ShapeError(
+                "labels and class_counts are both given." if class_counts is not None else "labels are not given.",
+                expected="labels with the features of all samples, or class_counts with class means",
+                fix="pass labels=y for features (N, d), class_counts=n for class means (K, d).",
+            )
+        if labels is not None:
+            y = class_of = _labels(labels, W.shape[0])
+            counts = np.bincount(y, minlength=W.shape[0])
+        else:
+            counts = _counts(class_counts, W.shape[0])
+            class_of = np.arange(counts.size)
+        _check_shapes(W, F, class_of.size, "labels" if labels is not None else "class_counts")
+        _check_weights(W)
+        view = F.view(np.ndarray)
+        view.flags.writeable = False
+        for name, value in {
+            "weights": frozen(W, dtype=W.dtype),
+            "features": view,
+            "labels": frozen(class_of, dtype=np.int64),
+            "class_counts": frozen(counts, dtype=np.int64),
+            "level": "sample" if labels is not None else "class",
+        }.items():
+            object.__setattr__(self, name, value)
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path) -> Candidate:
+        """Read a ``.npz`` with ``weights``, ``features`` and either ``labels`` or ``class_counts``.
+
+        Nothing is unpickled. Large arrays that ``np.savez`` stored are memory-mapped inside the archive; those of
+        ``np.savez_compressed`` are unpacked into memory.
+
+        Raises:
+            FileFormatError: the file is missing, truncated, damaged, or has not these arrays.
+            UFMError: as ``Candidate`` for what the arrays hold.
+        """
+        return cls(**read_npz(Path(path)))
+
+    @classmethod
+    def from_files(
+        cls,
+        weights: str | Path,
+        features: str | Path,
+        labels: str | Path | None = None,
+        *,
+        class_counts: str | Path | None = None,
+    ) -> Candidate:
+        """Memory-map one ``.npy`` file an array; raises as ``load``."""
+        paths = {"weights": weights, "features": features, "labels": labels, "class_counts": class_counts}
+        return cls(**{name: map_npy(Path(path)) for name, path in paths.items() if path is not None})
+
+    # -- derived quantities ---------------------------------------------------------------------------------
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return int(self.weights.shape[0])
+
+    @property
+    def feature_dim(self) -> int:
+        """D."""
+        return int(self.weights.shape[1])
+
+    @property
+    def num_samples(self) -> int:
+        """N = Σ n_k, whether each sample has a row of its own or not."""
+        return int(self.class_counts.sum())
+
+    @cached_property
+    def multiplicities(self) -> IntArray:
+        """Samples that a row of class k stands for, (K,): 1 for all samples, n_k for class means."""
+        return self.class_counts if self.level == "class" else frozen(np.ones(self.num_classes), dtype=np.int64)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of names, dtypes, shapes and entries of the three arrays (docs/streaming.md, section 7)."""
+        digest = hashlib.sha256()
+        third = ("labels", self.labels) if self.level == "sample" else ("class_counts", self.class_counts)
+        for name, array in (("weights", self.weights), ("features", self.features), third):
+            little = array.dtype.newbyteorder("<")
+            digest.update(f"{name} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
+            rows = max(1, _HASH_BLOCK // (array.size // len(array)))
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
+                release(array)
+        return digest.hexdigest()
+
+    def problem(
+        self,
+        lambda_w: float,
+        lambda_h: float,
+        *,
+        loss: Loss | None = None,
+        features: Features = "nonnegative",
+        feature_dim: int | None = None,
+    ) -> Problem:
+        """The problem of which this is a candidate: counts from the labels, the rest as for ``Problem``."""
+        return Problem(self.class_counts, lambda_w, lambda_h, loss=loss, features=features, feature_dim=feature_dim)
+
+    def __repr__(self) -> str:
+        rows = "samples" if self.level == "sample" else "class means"
+        return (
+            f"Candidate({self.num_classes} classes, {self.features.shape[0]} {rows}, dimension {self.feature_dim}, "
+            f"weights {self.weights.dtype}, features {self.features.dtype})"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
+        third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
+        return partial(type(self), weights=self.weights, features=self.features, **third), ()
+
+
+def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """``values`` as a float matrix without a copy, or the error that says what is wrong with it."""
+    try:
+        array = np.asanyarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ShapeError(f"{name} is ragged: {error}.", expected="a matrix", fix="give rows of one length.") from error
+    if array.ndim != 2 or 0 in array.shape:
+        raise ShapeError(
+            f"{name} has shape {array.shape}.",
+            expected="(K, d)" if name == "weights" else "(N, d), or (K, d) for class means",
+            fix="one row a class." if name == "weights" else "one row a sample; images of features are flattened.",
+        )
+    if array.dtype.type not in (np.float32, np.float64):
+        raise CandidateError(
+            f"{name} has dtype {array.dtype}.",
+            expected="float32 or float64",
+            fix=f"convert: np.asarray({name}, dtype=np.float32) is exact for half precision and bfloat16.",
+        )
+    return array
+
+
+def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
+    counts = class_counts_from_labels(labels)
+    if counts.size != num_classes:
+        raise LabelsError(
+            f"labels name {counts.size} classes, but weights has {num_classes} rows.",
+            expected=f"labels 0 … {num_classes - 1}, each at least once",
+            fix="if your weights are (d, K), pass weights.T; drop rows of W for classes without samples.",
+        )
+    return np.asarray(labels, dtype=np.int64)
+
+
+def _counts(class_counts: npt.ArrayLike | None, num_classes: int) -> IntArray:
+    counts = validate_class_counts(class_counts if class_counts is not None else ())
+    if counts.size != num_classes:
+        raise ShapeError(
+            f"class_counts has {counts.size} entries, but weights has {num_classes} rows.",
+            expected="one count a class",
+            fix="if your weights are (d, K), pass weights.T.",
+        )
+    return counts
+
+
+def _check_shapes(W: npt.NDArray[Any], F: npt.NDArray[Any], rows: int, counted_by: str) -> None:
+    """Raise ``ShapeError`` unless features is (rows, d)."""
+    d = W.shape[1]
+    if F.shape == (rows, d):
+        return
+    N = "N" if counted_by == "labels" else "K"
+    if F.shape == (d, rows):
+        fix = f"if your features are (d, {N}), pass features.T."
+    elif F.shape[1] != d and F.shape[1] == W.shape[0]:
+        fix = "if your weights are (d, K), pass weights.T."
+    else:
+        fix = "take features and weights from the same layer, and labels from the same samples."
+    raise ShapeError(
+        f"features has shape {F.shape}, but weights has shape {W.shape} and {counted_by} has {rows} entries.",
+        expected=f"({N}, d) with {N} = {rows} and d = {d}, one row per {'sample' if N == 'N' else 'class'}.",
+        fix=fix,
+    )
+
+
+def _check_weights(W: npt.NDArray[Any]) -> None:
+    bad = ~np.isfinite(W)
+    if bad.any():
+        row, column = np.argwhere(bad)[0].tolist()
+        raise CandidateError(
+            f"weights[{row}, {column}] is {W[row, column]}.",
+            expected="finite numbers",
+            fix="training diverged, or the file is damaged; there is nothing to judge.",
+        )
