@@ -1,0 +1,208 @@
+"""Why a candidate is not optimal: the exact decomposition of f(W, H) − f* into seven parts, each ≥ 0.
+
+The master identity at sample level with the dual optimum p* of Theorem 1 (docs/attribution.md). With class means h̄_k,
+s_k = pt_k q_k the strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) ≤ 1:
+
+    calibration        Σ_k pt_k KL(p_k* ‖ softmax(W h̄_k))              the scale of the logits, class by class
+    logit_spread       Σ_i weight_i KL(softmax(W h̄_k) ‖ softmax(W h_i))    within-class spread seen through W (NC1)
+    variability        λ_H/2 Σ_i ‖h_i − h̄_k‖²                            within-class variability (NC1)
+    non_orthogonality  λ_H/(K−1) Σ_{k<l} √(n_k n_l) g_k g_l h̄_k·h̄_l      class means that overlap (NC2); needs H ≥ 0
+    collapsed          λ_H/2 Σ_k n_k (1 − g_k²) ‖h̄_k‖²                    features of classes that should have none
+    self_duality       λ_W/2 Σ_j ‖w_j − mean w − w_j°‖²                   classifiers that are no class means (NC3)
+    classifier_mean    λ_W/(2K) ‖Σ_j w_j‖²                                classifiers that do not sum to zero
+
+with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing of length N × K is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ufm_convex import theory
+from ufm_convex._arrays import FloatArray
+from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
+from ufm_convex.errors import CandidateError, CountsError, HypothesisError
+from ufm_convex.identity import margin_loss
+from ufm_convex.points import Columns, FrameDual, require_dense
+from ufm_convex.problem import Problem
+
+PARTS = (
+    "calibration",
+    "logit_spread",
+    "variability",
+    "non_orthogonality",
+    "collapsed",
+    "self_duality",
+    "classifier_mean",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GapAttribution:
+    """The parts of a candidate's gap; floating point, each part with a relative error of a few units.
+
+    Attributes:
+        candidate_value: f(W, H).
+        optimum: f*, from theory.
+        calibration: Class by class, (K,).
+        logit_spread: Class by class, (K,).
+        variability: Class by class, (K,).
+        non_orthogonality: Pair by pair, (K, K) strictly upper triangular.
+        collapsed: Class by class, (K,).
+        self_duality: Row by row of W, (K,).
+        classifier_mean: One number.
+    """
+
+    candidate_value: float
+    optimum: float
+    calibration: FloatArray
+    logit_spread: FloatArray
+    variability: FloatArray
+    non_orthogonality: FloatArray
+    collapsed: FloatArray
+    self_duality: FloatArray
+    classifier_mean: float
+
+    @cached_property
+    def totals(self) -> dict[str, float]:
+        """Part → its sum over classes or pairs, in the order of ``PARTS``."""
+        return {name: math.fsum(np.ravel(getattr(self, name)).tolist()) for name in PARTS}
+
+    @property
+    def gap(self) -> float:
+        """f(W, H) − f* as the sum of the parts, without cancellation."""
+        return math.fsum(self.totals.values())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Part → its share of the gap; all 0 when there is no gap."""
+        return {name: total / self.gap if self.gap > 0.0 else 0.0 for name, total in self.totals.items()}
+
+    @property
+    def by_class(self) -> FloatArray:
+        """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out."""
+        pairs = 0.5 * (self.non_orthogonality.sum(axis=0) + self.non_orthogonality.sum(axis=1))
+        return self.calibration + self.logit_spread + self.variability + pairs + self.collapsed + self.self_duality
+
+
+def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress | None = None) -> GapAttribution:
+    """The exact decomposition of f(W, H) − f*.
+
+    Args:
+        problem: The problem; a theorem must give its optimum as an orthogonal frame.
+        candidate: W and features; its class counts are the problem's.
+        progress: Called after each block of features with (rows done, rows in all), in two passes.
+
+    Raises:
+        HypothesisError: no theorem gives the optimum of this problem.
+        CountsError: the candidate has other class counts than the problem.
+        CandidateError: a feature is negative (then a part could be), NaN or infinite.
+        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+
+    Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
+    """
+    K = problem.num_classes
+    require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
+    optimum = theory.optimum(problem)
+    if not isinstance(optimum, theory.FrameOptimum):
+        raise HypothesisError(
+            f"the optimum of {optimum.citation} is not an orthogonal frame.",
+            expected="cross-entropy with non-negative features",
+            fix="use certify, which bounds the gap without explaining it.",
+        )
+    _check_counts(problem, candidate)
+    statistics = feature_statistics(candidate, progress=progress)
+    _check_sign(statistics)
+    calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
+    overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
+    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means, optimum)
+    return GapAttribution(
+        value, optimum.value, calibration, spread, variability, overlap, collapsed, self_duality, mean
+    )
+
+
+def _check_counts(problem: Problem, candidate: Candidate) -> None:
+    if not np.array_equal(problem.class_counts, candidate.class_counts):
+        raise CountsError(
+            "the candidate has other class counts than the problem.",
+            expected="labels that occur as often as class_counts says",
+            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
+        )
+
+
+def _check_sign(statistics: FeatureStatistics) -> None:
+    if statistics.negative_entries:
+        row, column = statistics.smallest_at
+        raise CandidateError(
+            f"features[{row}, {column}] is {statistics.smallest}; {statistics.negative_entries} entries are negative.",
+            expected="features >= 0, as they come out of a ReLU",
+            fix="pass the features after the ReLU.",
+        )
+
+
+def _strengths(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
+    """q_k of the dual optimum, (K,): at ‖u_k‖ = σ_k for active classes, at zero logits for collapsed ones."""
+    K = problem.num_classes
+    at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
+    return np.where(optimum.collapsed, at_zero, problem.sigma * math.sqrt(K / (K - 1)) / problem.loss_weights)
+
+
+def _ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
+    """g_k, (K,), in (0, 1]; exactly 1 for active classes."""
+    K = problem.num_classes
+    s = problem.loss_weights * _strengths(problem, optimum)
+    return np.where(optimum.collapsed, np.minimum(s / (problem.sigma * math.sqrt(K / (K - 1))), 1.0), 1.0)
+
+
+def _sample_parts(
+    problem: Problem,
+    candidate: Candidate,
+    statistics: FeatureStatistics,
+    optimum: theory.FrameOptimum,
+    progress: Progress | None,
+) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+    """Calibration, logit spread and variability by class, and the objective: the second pass."""
+    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
+    W = candidate.weights.astype(np.float64)
+    columns = Columns.of_classes(problem)
+    centre = W @ means.T
+    target = FrameDual(_strengths(problem, optimum)).dense(problem).residuals
+    calibration = problem.loss_weights * loss.fenchel_young(target, centre, columns.labels)
+    at_means = loss.residuals(centre, columns.labels)
+    row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
+    spread, variability, losses = np.zeros(K), np.zeros(K), []
+    for block in blocks(candidate, progress=progress):
+        logits, y = W @ block.features.T, block.labels
+        away = block.features - means[y]
+        gaps = loss.fenchel_young(at_means[:, y], logits, y)
+        spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
+        variability += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
+        losses.append(float(row_weights[y] @ loss.values(logits, y)))
+    penalty = 0.5 * problem.lambda_w * float((W * W).sum())
+    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
+    return calibration, spread, 0.5 * problem.lambda_h * variability, math.fsum(losses) + penalty
+
+
+def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
+    """Overlap by pair, strictly upper triangular (K, K), and features that should not be by class, (K,)."""
+    K, g = problem.num_classes, _ratios(problem, optimum)
+    weighted = means * (g * np.sqrt(problem.class_counts))[:, None]
+    overlap = np.triu(weighted @ weighted.T, 1) * (problem.lambda_h / (K - 1))
+    squares = (means * means).sum(axis=1)
+    collapsed = 0.5 * problem.lambda_h * problem.class_counts * (1.0 - g) * (1.0 + g) * squares
+    return overlap, collapsed
+
+
+def _classifier_parts(
+    problem: Problem, candidate: Candidate, means: FloatArray, optimum: theory.FrameOptimum
+) -> tuple[FloatArray, float]:
+    """Self-duality by row, (K,), and the classifier mean."""
+    K, W = problem.num_classes, candidate.weights.astype(np.float64)
+    pulled = means * (problem.loss_weights * _strengths(problem, optimum) / problem.lambda_w)[:, None]
+    away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
+    total = W.sum(axis=0)
+    return 0.5 * problem.lambda_w * (away * away).sum(axis=1), 0.5 * problem.lambda_w / K * float(total @ total)
