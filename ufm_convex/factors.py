@@ -1,8 +1,10 @@
 """From Gram matrices to an actual classifier and actual features, and descent from there.
 
 ``recoveries`` factors B = H Hᵀ with H ≥ 0 where features are non-negative, takes the W that is best for these logits
-(W = L B⁺ H has W Hᵀ = L and W Wᵀ ⪯ A), and descends on (W, H). The descent repairs the square-root loss of accuracy
-between a solver's value and its Gram matrix; nothing is claimed for its end but the objective there, an upper bound.
+(W = L B⁺ H has W Hᵀ = L and W Wᵀ ⪯ A), and descends on (W, H). For free features the best W and H for given logits
+come from a singular value decomposition, and descent is only the second try. Descent repairs the square-root loss of
+accuracy between a solver's value and its Gram matrix; nothing is claimed for its end but the objective there, an upper
+bound.
 
 Shapes: W (K, d), H (K, d), one row a class (class means). Source: docs/duality.md, section 5.
 """
@@ -16,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.descent import balanced, descend, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import factored_objective
 from ufm_convex.points import Columns, GramPoint
@@ -23,6 +26,10 @@ from ufm_convex.points import Columns, GramPoint
 _DIAGONAL = 1e-2
 """Off-diagonal entries of B below this share of its largest entry are noise of a loose solve: one start is enough."""
 
+_STATIONARY = 1e-6
+"""Gradient, relative to the variables, below which a start is tried as it is: descent would gain the square of it."""
+_CUT = 1e-3
+"""Features shorter than this share of the longest get no classifier of their own before descent."""
 _RANDOM_STARTS = 2
 _RANK_CUT = 1e-6
 """Features shorter than this share of the longest, in penalty units, do not count towards the rank: below the
@@ -49,19 +56,34 @@ class Factors:
     rank: int
 
 
-def recoveries(columns: Columns, point: GramPoint) -> Iterator[Factors]:
-    """W (K, K) and H (K, K) from a class-level Gram point, which need not be feasible.
+def recoveries(
+    columns: Columns, point: GramPoint, own: tuple[FloatArray, FloatArray] | None = None
+) -> Iterator[Factors]:
+    """W (K, d) and H (K, d) from a class-level Gram point, which need not be feasible.
 
     Lazy, one start after the other, the likeliest first: the caller stops when the gap is closed. Each is an
     admissible point, and how good it is shows in its objective alone.
+
+    Args:
+        columns: Class-level columns.
+        point: The Gram point.
+        own: W and H that the solver itself worked on, if it did; tried first.
     """
+    if own is not None:
+        yield _summary(columns, *own, point)
+    if not columns.nonnegative:
+        W, H = balanced(columns, point.logits)
+        yield _summary(columns, W, H, point)
+        yield _summary(columns, *descend(columns, W, H), point)
+        return
     scaled = np.sqrt(columns.lambda_h * columns.feature_weights)
     B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
-    width = columns.labels.size
-    starts = _nonnegative_starts(B, width) if columns.nonnegative else [_spectral(B, width)]
-    for start in starts:
+    for start in _nonnegative_starts(B, columns.labels.size):
         H = start / scaled[:, None]
-        yield _summary(columns, *descend(columns, _classifier(point, H), H), point)
+        W = _classifier(point, H)
+        if steepness(columns, W, H) <= _STATIONARY:
+            yield _summary(columns, W, H, point)
+        yield _summary(columns, *descend(columns, W, H), point)
 
 
 def require_dimension(rank: int, feature_dim: int | None) -> None:
@@ -74,12 +96,28 @@ def require_dimension(rank: int, feature_dim: int | None) -> None:
         )
 
 
-def fit(columns: Columns, factors: Factors, feature_dim: int) -> Factors:
+def fit(
+    columns: Columns, factors: Factors, feature_dim: int, own: tuple[FloatArray, FloatArray] | None = None
+) -> Factors:
     """The same factors in ``feature_dim`` coordinates: padded with zeros, or narrowed and descended from.
 
     With d below the rank the result is an upper bound and nothing more.
+
+    Args:
+        columns: Class-level columns.
+        factors: Factors of any dimension.
+        feature_dim: d.
+        own: W and H that a solver found; taken instead where they fit in and have the smaller objective.
     """
     point = GramPoint.from_factors(factors.W, factors.H)
+    fitted = _fitted(columns, factors, feature_dim, point)
+    if own is not None and own[1].shape[1] <= feature_dim:
+        padded = _fitted(columns, _summary(columns, *own, point), feature_dim, point)
+        fitted = min(fitted, padded, key=lambda one: one.objective)
+    return fitted
+
+
+def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoint) -> Factors:
     surplus = feature_dim - factors.H.shape[1]
     if surplus >= 0:
         pad = ((0, 0), (0, surplus))
@@ -120,7 +158,11 @@ def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> floa
 
 def _classifier(point: GramPoint, H: FloatArray) -> FloatArray:
     """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; collapsed features are cut off."""
-    return point.logits @ np.linalg.pinv(H.T, rcond=1e-3)
+    lengths = np.diag(H)
+    if np.count_nonzero(H) == np.count_nonzero(lengths) and H.shape[0] == H.shape[1]:
+        kept = lengths > _CUT * lengths.max()
+        return point.logits * np.where(kept, 1.0 / np.where(kept, lengths, 1.0), 0.0)
+    return point.logits @ np.linalg.pinv(H.T, rcond=_CUT)
 
 
 def _spectral(B: FloatArray, feature_dim: int) -> FloatArray:
@@ -161,46 +203,3 @@ def _factor_nonnegative(B: FloatArray, start: FloatArray) -> FloatArray:
     result = minimize(value_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
     solution: FloatArray = np.maximum(result.x, 0.0).reshape(start.shape)
     return solution
-
-
-def descend(
-    columns: Columns, W: FloatArray, H: FloatArray, max_iterations: int = 2000
-) -> tuple[FloatArray, FloatArray]:
-    """A point no worse than (W, H), by L-BFGS-B with H ≥ 0 where the problem asks for it.
-
-    Variables are √λ_W W / √κ and √(λ_H ν) H / √κ and the objective is divided by κ = max σ, so that the stopping rule
-    means the same whatever the decays and counts.
-    """
-    from scipy.optimize import minimize
-
-    K, d = W.shape
-    kappa = float(columns.sigma.max())
-    row = np.sqrt(columns.lambda_h * columns.feature_weights / kappa)[:, None]
-    column = math.sqrt(columns.lambda_w / kappa)
-    to_logits = kappa / columns.sigma
-    weights = columns.loss_weights / kappa
-
-    def value_and_gradient(flat: FloatArray) -> tuple[float, FloatArray]:
-        w, h = flat[: K * d].reshape(K, d), flat[K * d :].reshape(-1, d)
-        logits = (w @ h.T) * to_logits
-        value = weights @ columns.loss.values(logits, columns.labels) + 0.5 * (flat @ flat)
-        pulled = columns.loss.residuals(logits, columns.labels) * (weights * to_logits)
-        return float(value), np.concatenate([(pulled @ h + w).ravel(), (pulled.T @ w + h).ravel()])
-
-    start = np.concatenate([(W * column).ravel(), (H * row).ravel()])
-    lower = 0.0 if columns.nonnegative else None
-    bounds = [(None, None)] * (K * d) + [(lower, None)] * (H.size)
-    options = {
-        "maxiter": max_iterations,
-        "maxfun": 2 * max_iterations,
-        "ftol": 1e-16,
-        "gtol": 1e-10,
-        "maxcor": 20,
-    }
-    flat = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    new_W, new_H = flat[: K * d].reshape(K, d) / column, flat[K * d :].reshape(-1, d) / row
-    if columns.nonnegative:
-        new_H = np.maximum(new_H, 0.0)
-    if factored_objective(columns, new_W, new_H) <= factored_objective(columns, W, H):
-        return new_W, new_H
-    return W, np.maximum(H, 0.0) if columns.nonnegative else H

@@ -1,0 +1,241 @@
+"""Theory of free features: the simplex, merging groups and total collapse, each against solved programmes."""
+
+import math
+from fractions import Fraction
+
+import mpmath as mp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ufm_convex import theory
+from ufm_convex.errors import DimensionError, HypothesisError
+from ufm_convex.identity import factored_objective
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import Columns
+from ufm_convex.problem import Problem
+from ufm_convex.solving import solve
+from ufm_convex.theory.free_balanced import FreeBalanced, SimplexOptimum
+from ufm_convex.theory.free_groups import FreeTotalCollapse, group_collapse, pressure
+
+LOSSES = [CrossEntropy(), CrossEntropy(smoothing=0.1), CrossEntropy(class_weights=(2.5,) * 4, smoothing=0.05)]
+
+
+def balanced(size, count, ratio, loss=None, **fields):
+    """Free features with N K λ_W λ_H = ratio."""
+    decay = math.sqrt(ratio / (size * size * count))
+    return Problem([count] * size, 0.5 * decay, 2.0 * decay, loss=loss, features="free", **fields)
+
+
+# -- the simplex --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("ratio", [1e-4, 0.05, 0.8, 3.0, 50.0])
+def test_the_simplex_is_the_solved_optimum(loss, ratio):
+    problem = balanced(4, 30, ratio, loss)
+    expected = FreeBalanced().optimum(problem)
+    solution = solve(problem, solver="factored", tolerance=1e-9)
+    assert solution.status == "certified"
+    assert solution.lower_bound * (1 - 1e-14) <= expected.value <= solution.upper_bound * (1 + 1e-14)
+    # a gap of ε determines Gram matrices to √ε
+    for found, exact in (
+        (solution.logits, expected.logits()),
+        (solution.weight_gram, expected.weight_gram()),
+        (solution.feature_gram, expected.feature_gram()),
+    ):
+        np.testing.assert_allclose(found, exact, atol=1e-3 * max(np.abs(exact).max(), 1e-9))
+    assert solution.theory.value == expected.value
+
+
+def test_a_conic_solver_agrees():
+    problem = balanced(5, 40, 0.1)
+    assert solve(problem, solver="clarabel").value == pytest.approx(FreeBalanced().optimum(problem).value, rel=1e-6)
+
+
+def test_recorded_figures():
+    """K = 10, n = 100, α = 0.05, λ_W = λ_H = 1e-3: recorded from a programme solved elsewhere."""
+    loss = CrossEntropy(smoothing=0.05)
+    found = theory.optimum(Problem([100] * 10, 1e-3, 1e-3, loss=loss, features="free"))
+    assert isinstance(found, SimplexOptimum)
+    assert found.margin == pytest.approx(4.054679305829669, rel=1e-14)
+    assert found.value == pytest.approx(0.6924074783372629, rel=1e-14)
+
+
+@given(st.integers(2, 50), st.integers(1, 10**6), st.floats(-200.0, 1.0), st.sampled_from([0.0, 0.1, 0.9]))
+def test_value_to_fourteen_digits(size, count, exponent, smoothing):
+    """The definition at the margin, in 420 digits: min over M of the loss plus the nuclear norm."""
+    decay = 10.0 ** (0.5 * exponent) / size / math.sqrt(count)
+    problem = Problem([count] * size, decay, decay, loss=CrossEntropy(smoothing=smoothing), features="free")
+    found = FreeBalanced().optimum(problem)
+    with mp.workdps(420):
+        K, alpha, lam = mp.mpf(size), mp.mpf(smoothing), mp.mpf(decay)
+        r = min(mp.mpf(1), alpha + K * lam * mp.sqrt(count))
+        margin = mp.log(1 + K * (1 / r - 1))
+        data = mp.log(1 + (K - 1) * mp.exp(-margin)) + alpha * margin * (K - 1) / K
+        value = data + lam * mp.sqrt(count) * (K - 1) * margin
+        assert abs(mp.mpf(found.value) / value - 1) < 1e-14
+        # next to collapse the margin is a difference: known to the spacing of ρ
+        assert abs(found.margin - margin) <= 1e-14 * margin + 4e-16 * K
+
+
+def test_factors_attain_the_value_and_are_a_simplex():
+    problem = balanced(5, 20, 0.05)
+    found, columns = FreeBalanced().optimum(problem), Columns.of_classes(problem)
+    for dim in (None, 4, 9):
+        W, H = found.factors(dim)
+        assert factored_objective(columns, W, H) == pytest.approx(found.value, rel=1e-14)
+        np.testing.assert_allclose(W @ W.T, found.weight_gram(), atol=1e-13)
+        np.testing.assert_allclose(H @ H.T, found.feature_gram(), atol=1e-13)
+        np.testing.assert_allclose(W @ H.T, found.logits(), atol=1e-13)
+    cosines = found.weight_gram() / found.weight_norm**2
+    np.testing.assert_allclose(cosines[~np.eye(5, dtype=bool)], -1.0 / 4.0, rtol=1e-14)
+    with pytest.raises(DimensionError, match="feature_dim >= 4"):
+        found.factors(3)
+
+
+def test_the_simplex_collapses_exactly_at_its_threshold():
+    """N K λ_W λ_H = 1 in rational numbers, and one ulp below."""
+    on = Problem([4] * 4, 2.0**-3, 2.0**-3, features="free")
+    assert on.num_samples * 4 * Fraction(on.lambda_w) * Fraction(on.lambda_h) == 1
+    assert FreeBalanced().optimum(on).collapsed
+    below = Problem([4] * 4, np.nextafter(2.0**-3, 0.0), 2.0**-3, features="free")
+    found = FreeBalanced().optimum(below)
+    assert not found.collapsed
+    assert found.margin > 0.0
+
+
+def test_fewer_dimensions_leave_a_lower_bound():
+    problem = balanced(4, 30, 0.05, feature_dim=2)
+    found = theory.bound(problem)
+    assert found.relation == "lower"
+    solution = solve(problem, solver="factored")
+    assert found.value < solution.upper_bound * (1 - 1e-3)
+    assert solution.lower_bound <= found.value * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (Problem([5, 5, 4], 0.01, 0.01, features="free"), "class counts and class weights are equal"),
+        (Problem([5, 5, 5], 0.01, 0.01), "features are free"),
+        (
+            Problem([5, 5], 0.01, 0.01, features="free", loss=CrossEntropy(class_weights=(1.0, 2.0))),
+            "class weights are equal",
+        ),
+        (balanced(4, 30, 0.05, feature_dim=2), "at least K − 1"),
+    ],
+)
+def test_what_the_simplex_needs_is_named(problem, words):
+    with pytest.raises(HypothesisError, match=words):
+        FreeBalanced().optimum(problem)
+
+
+# -- merging groups -----------------------------------------------------------------------------------------------
+
+
+def grouped(ratio, small=7, weights=None, smoothing=0.0):
+    """Three large classes and four small ones, the small ones at ``ratio`` times the threshold ω²(1−α)² n."""
+    counts = np.array([90, 80, 70] + [small] * 4)
+    weight = 1.0 if weights is None else weights[-1]
+    product = (weight * (1.0 - smoothing)) ** 2 * small / ratio / counts.sum() ** 2
+    loss = CrossEntropy(class_weights=weights, smoothing=smoothing)
+    return Problem(counts, 0.5 * math.sqrt(product), 2.0 * math.sqrt(product), loss=loss, features="free")
+
+
+CASES = [{}, {"smoothing": 0.2}, {"weights": (1.0, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7)}]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("ratio", "merges"), [(0.9, True), (0.97, True), (1.03, False), (1.2, False)])
+def test_a_group_merges_below_its_threshold_and_not_above(case, ratio, merges):
+    problem = grouped(ratio, **case)
+    found = group_collapse(problem)
+    assert found.merged_groups == (((3, 4, 5, 6),) if merges else ())
+    solution = solve(problem, solver="factored", tolerance=1e-11)
+    assert solution.status == "certified"
+    L = solution.logits[3:, 3:]
+    spread = L[0, 0] - L[1, 0]
+    # merged: 0 up to the square root of the gap; else about the excess over the threshold, times 2
+    assert (abs(spread) < 1e-4) == merges
+    assert merges or spread > 0.5 * (ratio - 1.0)
+    assert np.linalg.norm(solution.feature_gram[3, 3]) > 0.0  # merged features do not vanish
+
+
+def test_merging_does_not_depend_on_the_other_groups():
+    """The same small classes among other large ones, at the same N and decays."""
+    base = grouped(0.95)
+    for large in ([200, 30, 10], [80, 80, 80]):
+        other = Problem([*large, 7, 7, 7, 7], base.lambda_w, base.lambda_h, features="free")
+        assert other.num_samples == base.num_samples
+        assert (3, 4, 5, 6) in group_collapse(other).merged_groups
+        L = solve(other, solver="factored", tolerance=1e-10).logits[3:, 3:]
+        assert abs(L[0, 0] - L[1, 0]) < 1e-3
+
+
+def test_merging_is_decided_exactly():
+    """Four classes of 4 samples, N = 32, N² λ_W λ_H = 4 in rational numbers: the boundary merges."""
+    counts = [16, 4, 4, 4, 4]
+    on = Problem(counts, 2.0**-4, 2.0**-4, features="free")
+    assert group_collapse(on).threshold == 4.0
+    assert group_collapse(on).merged.tolist() == [False, True]
+    below = Problem(counts, np.nextafter(2.0**-4, 0.0), 2.0**-4, features="free")
+    assert group_collapse(below).merged.tolist() == [False, False]
+
+
+def test_single_classes_do_not_merge():
+    assert group_collapse(Problem([90, 8, 3], 1.0, 1.0, features="free")).merged_groups == ()
+
+
+def test_what_merging_needs_is_named():
+    with pytest.raises(HypothesisError, match="features are free"):
+        group_collapse(Problem([5, 5], 0.1, 0.1))
+    with pytest.raises(HypothesisError, match="K − 1"):
+        group_collapse(Problem([5, 5, 5], 0.1, 0.1, features="free", feature_dim=1))
+
+
+# -- total collapse -----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=2, max_size=8), st.sampled_from([0.0, 0.3]))
+def test_the_pressure_is_the_eigenvalue(counts, smoothing):
+    """λ_max(P Diag(n) P) by a dense eigenvalue solver."""
+    n, K = np.array(counts, dtype=float), len(counts)
+    loss = CrossEntropy(smoothing=smoothing, class_weights=tuple(np.linspace(0.5, 2.0, K)))
+    problem = Problem(counts, 0.01, 0.03, loss=loss, features="free")
+    P = np.eye(K) - 1.0 / K
+    a = (np.linspace(0.5, 2.0, K) * (1.0 - smoothing)) ** 2 * n
+    expected = np.linalg.eigvalsh(P @ np.diag(a) @ P)[-1] / (n.sum() ** 2 * 0.01 * 0.03)
+    assert pressure(problem) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(("excess", "collapses"), [(0.97, True), (0.999, True), (1.02, False), (1.1, False)])
+def test_everything_vanishes_below_the_threshold_and_not_above(excess, collapses, smoothing):
+    counts, loss = [50, 20, 20, 7], CrossEntropy(smoothing=smoothing)
+    unit = Problem(counts, 1.0, 1.0, loss=loss, features="free")
+    decay = math.sqrt(pressure(unit) / excess)
+    problem = Problem(counts, decay, decay, loss=loss, features="free")
+    assert (not FreeTotalCollapse().failed(problem)) == collapses
+    solution = solve(problem, solver="factored", tolerance=1e-10)
+    assert solution.status == "certified"
+    if collapses:
+        assert solution.value == pytest.approx(FreeTotalCollapse().optimum(problem).value, rel=1e-12)
+        assert FreeTotalCollapse().optimum(problem).value == pytest.approx(math.log(4.0), rel=1e-15)
+        assert np.abs(solution.logits).max() < 1e-4
+    else:
+        assert solution.upper_bound < math.log(4.0) * (1 - 1e-6)
+        assert np.abs(solution.logits).max() > 0.01
+        with pytest.raises(HypothesisError, match="lambda_max"):
+            FreeTotalCollapse().optimum(problem)
+
+
+def test_nothing_overflows():
+    for decays in ((5e-324, 5e-324), (1e308, 1e308), (1e-300, 1e300)):
+        for loss in (CrossEntropy(), CrossEntropy(class_weights=(1e-200, 1.0, 1e200))):
+            found = pressure(Problem([50, 3, 1], *decays, loss=loss, features="free"))
+            assert found >= 0.0
+    tiny = FreeBalanced().optimum(Problem([5] * 3, 1e-300, 1e-300, features="free"))
+    assert math.isfinite(tiny.value)
+    assert tiny.margin == pytest.approx(math.log(3.0) - 0.5 * math.log(45.0) + 300.0 * math.log(10.0), rel=1e-14)

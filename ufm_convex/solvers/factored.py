@@ -1,0 +1,238 @@
+"""Low-rank descent: minimise over W and H themselves, then let duality tell whether the end is global.
+
+The problem in (W, H) is not convex, but its stationary points carry their own test. With P = U D^{-1/2} at the end of
+the descent and free features, ‖P‖ ≤ 1 proves a global minimum; if ‖P‖ > 1, the end is a saddle (W = H = 0 is one that
+attracts symmetric starts) and the top singular pair of P is a direction down, along which the descent starts again.
+With H ≥ 0, or with fewer dimensions than the optimum needs, there are spurious minima: several starts are made and the
+best is returned, an upper bound; the repaired residuals may or may not prove it (docs/solvers.md, section 3).
+
+Burer, Monteiro, Math. Program. 95, 2003; Haeffele, Vidal, arXiv:1506.07540 (global optimality of factorised problems).
+
+Shapes: W (K, d), H (K, d). Units: the scaled variables of ``descent``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.descent import Scaled
+from ufm_convex.errors import ProblemError, SizeError
+from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers.base import Claim, Solver, SolverRun
+from ufm_convex.solvers.frame import ray_start
+
+_LARGEST = 2_000
+_WIDE_CLASSES = 24
+"""Largest K for which "auto" makes several wide starts with non-negative features; beyond, they end in traps."""
+_SCHEDULE = ((1e-5, 1e-3, 1_000), (1e-8, 1e-6, 10_000))
+"""Largest entry of the gradient, relative to the size of an entry of (w, h), at which a descent stops; ‖P‖ − 1 from
+which its end counts as a saddle; iterations allowed. Both bounds lose the square of either number, once the repair has
+restored the active constraints.
+"""
+_RESTARTS = 20
+_FILL = 1e-3
+"""Every direction starts with this share of the largest: a direction with none would stay without."""
+_STARTS = 4
+
+
+class FactoredSolver(Solver):
+    """Descent on W and H with restarts at saddles, and the dual point read off the residuals."""
+
+    name: ClassVar[str] = "factored"
+    levels: ClassVar[tuple[str, ...]] = ("class",)
+    rank: ClassVar[int] = 8
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Always."""
+        return True
+
+    def suits(self, problem: Problem, level: str) -> str | None:
+        """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24."""
+        if level != "auto":
+            return None
+        if not problem.nonnegative:
+            return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None
+        return "several starts find an upper bound" if problem.num_classes <= _WIDE_CLASSES else None
+
+    def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
+        """A loose descent, which usually suffices, and a tight one from its end.
+
+        Args:
+            problem: The problem; ``feature_dim`` is the d of the descent, else K, and 4K for non-negative features.
+            level: "class".
+            tolerance: Not needed: accuracy is quadratic in the gradient.
+            options: ``starts``, their number (4 where there may be spurious minima, else 1), and their ``seed``.
+
+        Raises:
+            SizeError: K > 2000.
+            ProblemError: another option is given.
+        """
+        starts, seed = _options(problem, options)
+        columns = Columns.of_classes(problem)
+        scaled = Scaled(columns, problem.feature_dim or _width(problem))
+        generator = np.random.default_rng(seed)
+        started, ends, iterations = time.perf_counter(), list(_starts(scaled, starts, generator)), 0
+        for gradient, excess, limit in _SCHEDULE:
+            ends, steps = _improve(scaled, ends, gradient, excess, limit)
+            iterations += steps
+            yield _run(scaled, ends[0], iterations, gradient, excess, time.perf_counter() - started)
+            started, ends = time.perf_counter(), ends[:1]
+
+
+def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
+    unknown = sorted(set(options) - {"starts", "seed"})
+    if unknown:
+        raise ProblemError(
+            f"solver 'factored' was given the options {', '.join(unknown)}.",
+            expected="options among starts, seed",
+            fix="leave the others out.",
+        )
+    K = problem.num_classes
+    if K > _LARGEST:
+        raise SizeError(
+            f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
+            expected=f"at most {_LARGEST} classes",
+            fix="use the level 'group' if classes share their counts and parameters.",
+        )
+    spurious = problem.nonnegative or (problem.feature_dim or K) < K - 1
+    return int(options.get("starts", _STARTS if spurious else 1)), int(options.get("seed", 0))
+
+
+def _width(problem: Problem) -> int:
+    """D where it is not binding: K suffices for free features; non-negative ones meet fewer traps with more."""
+    return 4 * problem.num_classes if problem.nonnegative else problem.num_classes
+
+
+# -- where to start -----------------------------------------------------------------------------------------------
+
+
+def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iterator[FloatArray]:
+    """The class-by-class optimum on the rays −∇l(0) first, then random points of its size."""
+    columns, d = scaled.columns, scaled.dimension
+    X = _ray_logits(columns) * (columns.sigma / scaled.kappa)
+    left, values, right = np.linalg.svd(X, full_matrices=False)
+    if columns.nonnegative:
+        yield _frame_start(X, d)
+    else:
+        share = np.sqrt(values[:d] + _FILL * values[0])
+        w, h = np.zeros((2, X.shape[0], d))
+        w[:, : share.size], h[:, : share.size] = left[:, :d] * share, right[:d].T * share
+        yield np.concatenate([w.ravel(), h.ravel()])
+    size = np.sqrt(max(float(values.mean()), _FILL))
+    for _ in range(number - 1):
+        w, h = generator.normal(scale=size, size=(2, X.shape[0], d))
+        yield np.concatenate([w.ravel(), (np.abs(h) if columns.nonnegative else h).ravel()])
+
+
+def _ray_logits(columns: Columns) -> FloatArray:
+    """Logits on the rays −∇l(0), each as long as is best for a class on its own; 0 for classes that do not pay."""
+    K = columns.num_classes
+    price = columns.sigma / columns.loss_weights
+    gradient = columns.loss.residuals(np.zeros((K, K)), columns.labels)
+    active = np.flatnonzero(np.linalg.norm(gradient, axis=0) > price)
+    logits = np.zeros((K, K))
+    if active.size:
+        logits[:, active] = ray_start(columns.loss, columns.labels[active], price[active], gradient[:, active])[0]
+    return logits
+
+
+def _frame_start(X: FloatArray, d: int) -> FloatArray:
+    """One coordinate a class, the d longest columns of X; the rest of H is a little positive."""
+    lengths = np.linalg.norm(X, axis=0)
+    kept = np.argsort(-lengths, kind="stable")[: min(d, lengths.size)]
+    root = np.sqrt(lengths[kept])
+    w, h = np.zeros((2, X.shape[0], d))
+    h += _FILL * np.sqrt(lengths.max())
+    slots = np.arange(kept.size)
+    h[kept, slots] += root
+    w[:, slots] = X[:, kept] / np.where(root > 0.0, root, 1.0)
+    return np.concatenate([w.ravel(), h.ravel()])
+
+
+# -- descent ------------------------------------------------------------------------------------------------------
+
+
+def _improve(
+    scaled: Scaled, starts: list[FloatArray], gradient: float, excess: float, limit: int
+) -> tuple[list[FloatArray], int]:
+    """The ends of the descents, the lowest first, and the iterations they took together."""
+    ends, iterations = [], 0
+    for start in starts:
+        end, steps = _descend(scaled, start, gradient, excess, limit)
+        ends.append((scaled.value_and_gradient(end)[0], end))
+        iterations += steps
+    ends.sort(key=lambda pair: pair[0])
+    return [end for _, end in ends], iterations
+
+
+def _descend(scaled: Scaled, flat: FloatArray, gradient: float, excess: float, limit: int) -> tuple[FloatArray, int]:
+    """Descent, and again from a step down the top singular pair as long as the end is a saddle."""
+    iterations = 0
+    for _ in range(_RESTARTS):
+        size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
+        flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL))
+        iterations += steps
+        below = _leave_saddle(scaled, flat, excess)
+        if below is None:
+            break
+        flat = below
+    return flat, iterations
+
+
+def _leave_saddle(scaled: Scaled, flat: FloatArray, excess: float) -> FloatArray | None:
+    """A lower point along the top singular pair of P in the shortest coordinate, or None where ‖P‖ is about 1.
+
+    Along (q, −v) the objective changes by t² (1 − ‖P‖) + O(t⁴).
+    """
+    if scaled.columns.nonnegative:
+        return None
+    left, values, right = np.linalg.svd(scaled.pull(scaled.logits(flat)))
+    if values[0] <= 1.0 + excess:
+        return None
+    here = scaled.value_and_gradient(flat)[0]
+    w, h = scaled.split(flat)
+    shortest = int(np.argmin((w * w).sum(axis=0) + (h * h).sum(axis=0)))
+    step = 1.0
+    while step > 1e-8:
+        trial = flat.copy()
+        w, h = scaled.split(trial)
+        w[:, shortest] += step * left[:, 0]
+        h[:, shortest] -= step * right[0]
+        if scaled.value_and_gradient(trial)[0] < here:
+            return trial
+        step *= 0.5
+    return None
+
+
+def _run(
+    scaled: Scaled, flat: FloatArray, iterations: int, gradient: float, excess: float, seconds: float
+) -> SolverRun:
+    """The record of an end: Gram matrices, residuals, and whether ‖P‖ ≤ 1 says that it is a global minimum."""
+    columns = scaled.columns
+    W, H = scaled.unpack(flat)
+    logits = W @ H.T
+    message, globally = "the best of the starts, an upper bound", False
+    if not columns.nonnegative:
+        norm = float(np.linalg.norm(scaled.pull(logits), 2))
+        globally = norm <= 1.0 + excess
+        message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
+    return SolverRun(
+        solver="factored",
+        level="class",
+        claim=Claim.OPTIMAL if globally else Claim.STOPPED,
+        message=message,
+        point=GramPoint.from_factors(W, H),
+        dual=DualPoint(columns.loss.residuals(logits, columns.labels), np.zeros((H.shape[0], H.shape[0]))),
+        factors=(W, H),
+        value=scaled.kappa * scaled.value_and_gradient(flat)[0],
+        accuracy=gradient,
+        iterations=iterations,
+        seconds=seconds,
+    )
