@@ -1,7 +1,35 @@
-"""Rigorous values in ball arithmetic, and slack proofs in exact integers."""
+"""Rigorous values in ball arithmetic, slack proofs in exact integers, and the exact data of each proof."""
 
 from __future__ import annotations
 
-from ufm_convex.enclosure.bounds import ProvedBound, lower_bound, upper_bound
+from ufm_convex.enclosure.bounds import (
+    DenseWitness,
+    DiagonalProof,
+    Evidence,
+    FrameWitness,
+    GroupWitness,
+    Proof,
+    ProvedBound,
+    lower_bound,
+    upper_bound,
+)
+from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
+from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.slack import BlockProof
 
-__all__ = ["ProvedBound", "lower_bound", "upper_bound"]
+__all__ = [
+    "BlockProof",
+    "DenseWitness",
+    "DiagonalProof",
+    "Evidence",
+    "ExactInvariant",
+    "ExactMatrix",
+    "ExactVector",
+    "FrameWitness",
+    "GroupWitness",
+    "Groups",
+    "Proof",
+    "ProvedBound",
+    "lower_bound",
+    "upper_bound",
+]

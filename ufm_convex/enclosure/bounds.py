@@ -2,27 +2,116 @@
 
 Weak duality (docs/duality.md, equation 5) makes −Σ pt_k l_k*(v_k) a lower bound for every feature dimension once the
 slack proof holds; the objective of any admissible (W, H) is an upper bound. Both are evaluated in ball arithmetic at
-exact points and rounded outwards, so the returned binary64 numbers are proved, not estimated.
+exact points and rounded outwards, so the returned binary64 numbers are proved, not estimated. The exact points are
+returned with the bounds: a certificate is nothing but these, written down.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import slack
-from ufm_convex.enclosure.exact import PRECISION, float_above, float_below, rational
+from ufm_convex.enclosure.exact import (
+    PRECISION,
+    ExactInvariant,
+    ExactMatrix,
+    ExactVector,
+    float_above,
+    float_below,
+    lower_end,
+    power,
+    rational,
+    upper_end,
+)
+from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.slack import BlockProof
+from ufm_convex.groups import Invariant
 from ufm_convex.identity import margin_loss
+from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import arb, fmpq
+    from flint import arb
+
+Proof = Literal["auto", "diagonal", "group", "dense"]
+
+_WITNESS_BITS = 52
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalProof:
+    """v_k = −q_k (e_k − 1/K), whose slack is diagonal.
+
+    Attributes:
+        strengths: q of the classes of each distinct group.
+    """
+
+    strengths: ExactVector
+
+
+@dataclass(frozen=True, eq=False)
+class FrameWitness:
+    """h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω); one entry for each kind of class that is treated alike.
+
+    Attributes:
+        groups: Distinct group of each entry.
+        multiplicities: Number of classes of each entry.
+        eta: η ≥ 0.
+        omega: ω ≥ 0.
+    """
+
+    groups: list[int]
+    multiplicities: list[int]
+    eta: ExactVector
+    omega: ExactVector
+
+
+@dataclass(frozen=True, eq=False)
+class DenseWitness:
+    """W and class-mean features H, exactly.
+
+    Attributes:
+        W: (K, d).
+        H: (K, d).
+    """
+
+    W: ExactMatrix
+    H: ExactMatrix
+
+
+@dataclass(frozen=True, eq=False)
+class GroupWitness:
+    """W and class-mean features H with one coordinate a class, alike on alike classes, exactly.
+
+    Attributes:
+        W: (K, K).
+        H: (K, K).
+    """
+
+    W: ExactInvariant
+    H: ExactInvariant
+
+    @classmethod
+    def of(cls, W: Invariant, H: Invariant) -> GroupWitness:
+        """The two matrices; coordinates that no feature uses are left out of W, which lowers the objective."""
+        present = W.groups.present > 0.0
+        cross = [np.where(present, matrix.cross, 0.0) for matrix in (W, H)]
+        used = (H.own != 0.0) | np.any(cross[1] != 0.0, axis=0)
+        w = ExactInvariant.of_floats(np.where(used, W.own, 0.0), np.where(used, cross[0], 0.0))
+        return cls(w, ExactInvariant.of_floats(H.own, cross[1]))
+
+
+Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | GroupWitness | DenseWitness
 
 
 @dataclass(frozen=True)
@@ -30,38 +119,64 @@ class ProvedBound:
     """A bound on the optimal value that is proved.
 
     Attributes:
-        value: The bound, rounded to the safe side.
-        proof: How: the slack proof ("diagonal", "dense", "trivial") or the witness ("frame", "dense").
+        value: The bound, rounded to the safe side; infinite when nothing is proved.
+        proof: How: the slack proof ("diagonal", "group", "dense", "trivial") or the witness ("frame", "dense").
+        exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
+        evidence: The exact point behind it; None when nothing is proved.
     """
 
     value: float
     proof: str
+    exact: Fraction | None = None
+    evidence: Evidence | None = None
 
 
-def lower_bound(problem: Problem, dual: DualPoint | FrameDual) -> ProvedBound:
+def lower_bound(
+    problem: Problem,
+    dual: DualPoint | FrameDual | DiagonalProof,
+    *,
+    proof: Proof = "auto",
+    precision: int = PRECISION,
+) -> ProvedBound:
     """A proved lower bound of the optimum of the problem and of its relaxation, at every feature dimension.
 
     Args:
         problem: The problem.
-        dual: A dual point, feasible up to rounding; it is shrunk until its feasibility is proved.
+        dual: A dual point, feasible up to rounding; it is averaged over permutations that leave the problem alone,
+            which does not lower its value, and shrunk until its feasibility is proved.
+        proof: The slack proof; "auto" takes the smallest: diagonal where features are non-negative and the loss sees
+            a margin alone, else by groups of alike classes (called dense when no two classes are alike).
+        precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
     """
     from flint import ctx
 
-    with ctx.workprec(PRECISION):
-        if isinstance(dual, FrameDual):
-            return _frame_lower(problem, dual)
-        return _dense_lower(problem, dual)
+    with ctx.workprec(precision):
+        for attempt in _lower_attempts(problem, dual, proof):
+            try:
+                found = attempt()
+            except ValueError:  # a column left the conjugate's domain: the exact test refused it
+                continue
+            if found is not None:
+                return found
+        zeros = ExactVector([0] * Groups.distinct(problem).size, 0)
+        return replace_proof(_diagonal_bound(problem, DiagonalProof(zeros)), "trivial")
 
 
-def upper_bound(problem: Problem, witness: FramePoint | tuple[FloatArray, FloatArray]) -> ProvedBound:
+def upper_bound(
+    problem: Problem,
+    witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
+    *,
+    precision: int = PRECISION,
+) -> ProvedBound:
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
 
     Args:
         problem: The problem.
         witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
@@ -69,133 +184,187 @@ def upper_bound(problem: Problem, witness: FramePoint | tuple[FloatArray, FloatA
     """
     from flint import ctx
 
-    with ctx.workprec(PRECISION):
+    with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
+            exact = _exact_frame(problem, witness)
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact)
+        if isinstance(witness, FrameWitness):
             return _frame_upper(problem, witness)
         return _dense_upper(problem, *witness)
 
 
-# -- dense points -------------------------------------------------------------------------------------------------
+# -- lower bounds -------------------------------------------------------------------------------------------------
 
 
-def _dense_lower(problem: Problem, dual: DualPoint) -> ProvedBound:
-    exact = slack.prove(problem, dual) if np.isfinite(dual.residuals).all() else None
-    if exact is not None:
-        try:
-            return ProvedBound(_dual_value_below(problem, exact.residuals, exact.bits), exact.proof)
-        except ValueError:  # a column left the conjugate's domain: the exact test refused it
-            pass
-    zeros = [[0] * problem.num_classes for _ in range(problem.num_classes)]
-    return ProvedBound(_dual_value_below(problem, zeros, 0), "trivial")
+def _lower_attempts(
+    problem: Problem, dual: DualPoint | FrameDual | DiagonalProof, proof: Proof
+) -> Iterator[Callable[[], ProvedBound | None]]:
+    """What can be tried with the dual point, the smallest proof first."""
+    if isinstance(dual, DiagonalProof):
+        yield partial(_diagonal_bound, problem, dual)
+        return
+    if isinstance(dual, FrameDual):
+        strengths = Groups.distinct(problem).mean(dual.strengths)
+        if problem.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
+            yield partial(_diagonal_bound, problem, _admissible(problem, strengths))
+            return
+        dual = dual.dense(problem)
+    if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
+        return
+    if proof in ("auto", "diagonal") and problem.nonnegative and isinstance(problem.loss, MarginLoss):
+        yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
+    if proof != "diagonal":
+        yield partial(_block_bound, problem, dual, proof)
 
 
-def _dual_value_below(problem: Problem, residuals: list[list[int]], bits: int) -> float:
-    """−Σ pt_k l_k*(v_k) at v_jk = residuals[k][j] / 2^bits, rounded down."""
-    from flint import arb, fmpq
+def _frame_strengths(problem: Problem, dual: DualPoint) -> FloatArray:
+    """Strengths q: −q (e_k − 1/K) is the mean of v_k over permutations of the other classes and over alike classes.
 
-    total = arb(0)
-    for k, weight in enumerate(_exact_weights(problem)):
-        column = [fmpq(entry, 1 << bits) for entry in residuals[k]]
-        total -= arb(weight) * problem.loss.enclose_conjugate(column, k)
-    return float_below(total)
+    Neither mean lengthens u_k nor lowers −l*, since l* is convex and a margin loss invariant under both.
+    """
+    others = dual.residuals.sum(axis=0) - np.diag(dual.residuals)
+    return Groups.distinct(problem).mean(others * (problem.num_classes / (problem.num_classes - 1.0)))
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
-    from flint import arb, arb_mat
-
-    admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
-    admissible &= not problem.nonnegative or bool((H >= 0.0).all())
-    used = int(np.count_nonzero(np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)))
-    if not admissible or used > (problem.feature_dim or used):
-        return ProvedBound(math.inf, "dense")
-    exact_W = arb_mat([[arb(entry) for entry in row] for row in W.tolist()])
-    exact_H = arb_mat([[arb(entry) for entry in row] for row in H.tolist()])
-    logits = (exact_W * exact_H.transpose()).tolist()
-    total = arb(0)
-    for k, weight in enumerate(_exact_weights(problem)):
-        total += arb(weight) * problem.loss.enclose_value([row[k] for row in logits], k)
-    total += arb(problem.lambda_w) / 2 * _square_sum(W)
-    for count, row in zip(problem.class_counts.tolist(), H, strict=True):
-        total += arb(problem.lambda_h) / 2 * count * _square_sum(row)
-    return ProvedBound(float_above(total), "dense")
-
-
-def _square_sum(array: FloatArray) -> arb:
-    from flint import arb
-
-    return sum((arb(entry) ** 2 for entry in array.ravel().tolist() if entry), arb(0))
-
-
-def _exact_weights(problem: Problem) -> list[fmpq]:
-    """pt_k = ω_k n_k / N as exact rationals."""
-    weights = problem.loss.weights(problem.num_classes).tolist()
-    return [
-        rational(weight) * count / problem.num_samples
-        for weight, count in zip(weights, problem.class_counts.tolist(), strict=True)
-    ]
-
-
-# -- orthogonal frames, O(number of distinct classes) -------------------------------------------------------------
-
-
-def _frame_lower(problem: Problem, dual: FrameDual) -> ProvedBound:
-    from flint import arb
-
-    K, loss = problem.num_classes, margin_loss(problem)
-    total = arb(0)
-    admissible = _admissible_strengths(problem, dual.strengths)
-    for (count, weight, strength), multiplicity in admissible.items():
-        share = rational(weight) * count * multiplicity / problem.num_samples
-        total -= arb(share) * loss.enclose_margin_conjugate(rational(strength), K)
-    return ProvedBound(float_below(total), "diagonal")
-
-
-def _admissible_strengths(problem: Problem, strengths: FloatArray) -> Counter[tuple[int, float, float]]:
-    """Distinct (n_k, ω_k, q_k) with q_k lowered until ω_k² n_k q_k² (K−1) ≤ N² λ_W λ_H K holds exactly."""
-    K = problem.num_classes
-    numerator, bound_exponent = _dyadic(problem.lambda_w, problem.lambda_h)
+def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
+    """Each q lowered until ω² n q² (K−1) ≤ N² λ_W λ_H K holds exactly."""
+    K, groups = problem.num_classes, Groups.distinct(problem)
+    numerator, bound_exponent = _dyadic_product(problem.lambda_w, problem.lambda_h)
     bound = numerator * problem.num_samples**2 * K
-    lowered: Counter[tuple[int, float, float]] = Counter()
-    for (count, weight, strength), multiplicity in _distinct(problem, strengths).items():
+    lowered = np.zeros(groups.size)
+    shares = groups.weights * groups.counts / problem.num_samples
+    radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
+    strengths = np.minimum(strengths, radii)  # right to a few units in the last place, which the loop takes off
+    for g, (count, weight, strength) in enumerate(
+        zip(groups.counts.tolist(), groups.weights.tolist(), strengths.tolist(), strict=True)
+    ):
         q = max(strength, 0.0)
         while q > 0.0:
-            mantissa, exponent = _dyadic(weight, q)
+            mantissa, exponent = _dyadic_product(weight, q)
             shift = 2 * exponent - bound_exponent
             left = mantissa**2 * count * (K - 1)
             if left << max(shift, 0) <= bound << max(-shift, 0):
                 break
             q = math.nextafter(q, 0.0)
-        lowered[count, weight, q] += multiplicity
-    return lowered
+        lowered[g] = q
+    return DiagonalProof(ExactVector.of_floats(lowered))
 
 
-def _frame_upper(problem: Problem, point: FramePoint) -> ProvedBound:
+def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
+    """The dual value at admissible strengths."""
     from flint import arb, fmpq
 
-    K, loss = problem.num_classes, margin_loss(problem)
+    K, groups = problem.num_classes, Groups.distinct(problem)
+    loss = margin_loss(problem)
+    total = arb(0)
+    shares = groups.shares(problem)
+    for share, multiplicity, q in zip(shares, groups.multiplicities.tolist(), proof.strengths.rationals(), strict=True):
+        total -= arb(fmpq(share.numerator * multiplicity, share.denominator)) * loss.enclose_margin_conjugate(q, K)
+    return _below(total, "diagonal", proof)
+
+
+def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
+    """The dual value at the point that a group or dense slack proof was found for."""
+    from flint import arb
+
+    groups = Groups.singletons(problem) if proof == "dense" else Groups.distinct(problem)
+    kind = "dense" if groups.size == problem.num_classes else "group"
+    if kind == "dense":
+        groups = Groups.singletons(problem)
+    exact = slack.prove(problem, groups, dual, kind)
+    if exact is None:
+        return None
+    total = arb(0)
+    columns = exact.columns_of_classes(groups)
+    for share, multiplicity, (column, place) in zip(
+        groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
+    ):
+        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate(column, place)
+    return _below(total, kind, exact)
+
+
+def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
+    return ProvedBound(float_below(ball), proof, lower_end(ball) if ball.is_finite() else None, evidence)
+
+
+def replace_proof(bound: ProvedBound, proof: str) -> ProvedBound:
+    """The same bound under another name."""
+    return ProvedBound(bound.value, proof, bound.exact, bound.evidence)
+
+
+# -- upper bounds -------------------------------------------------------------------------------------------------
+
+
+def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
+    """The frame in exact numbers, alike entries together; None when it is not admissible. ω counts where η > 0."""
     finite = np.isfinite(point.eta).all() and np.isfinite(point.omega).all()
     if not finite or min(point.eta.min(), point.omega.min()) < 0.0:
-        return ProvedBound(math.inf, "frame")
-    if point.used.size > (problem.feature_dim or K):
-        return ProvedBound(math.inf, "frame")
-    half_w, half_h = arb(problem.lambda_w) / 2 * arb(fmpq(K - 1, K)), arb(problem.lambda_h) / 2
+        return None
+    if np.count_nonzero(point.eta) > (problem.feature_dim or problem.num_classes):
+        return None
+    omega = np.where(point.eta > 0.0, point.omega, 0.0)
+    columns = (Groups.distinct(problem).members, point.eta, omega)
+    alike = Counter(zip(*(column.tolist() for column in columns), strict=True))
+    entries = sorted(alike)
+    groups, etas, omegas = zip(*entries, strict=True)
+    return FrameWitness(
+        list(groups),
+        [alike[entry] for entry in entries],
+        ExactVector.of_floats(np.array(etas)),
+        ExactVector.of_floats(np.array(omegas)),
+    )
+
+
+def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+    from flint import arb, fmpq
+
+    K, loss, groups = problem.num_classes, margin_loss(problem), Groups.distinct(problem)
+    shares, counts = groups.shares(problem), groups.counts.tolist()
+    half_w, half_h = rational(problem.lambda_w) * fmpq(K - 1, 2 * K), rational(problem.lambda_h) / 2
     total = arb(0)
-    for (count, weight, eta, omega), multiplicity in _distinct(problem, point.eta, point.omega).items():
-        exact_eta, exact_omega = arb(eta), arb(omega)
-        share = arb(rational(weight) * count / problem.num_samples)
-        term = share * loss.enclose_margin_value(exact_eta * exact_omega, K)
-        total += multiplicity * (term + half_w * exact_omega**2 + half_h * count * exact_eta**2)
-    return ProvedBound(float_above(total), "frame")
+    entries = zip(
+        witness.groups, witness.multiplicities, witness.eta.rationals(), witness.omega.rationals(), strict=True
+    )
+    for group, multiplicity, eta, omega in entries:
+        value = arb(rational(shares[group])) * loss.enclose_margin_value(arb(eta * omega), K)
+        total += multiplicity * (value + arb(half_w * omega**2 + half_h * counts[group] * eta**2))
+    return _above(total, "frame", witness)
 
 
-def _distinct(problem: Problem, *values: FloatArray) -> Counter[tuple[Any, ...]]:
-    """Distinct (n_k, ω_k, values…) with their multiplicities: classes of one group cost one evaluation."""
-    weights = problem.loss.weights(problem.num_classes)
-    columns = (problem.class_counts, weights, *values)
-    return Counter(zip(*(column.tolist() for column in columns), strict=True))
+def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
+    """The objective at W and H rounded to 52 bits; zero coordinates are left out."""
+    admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
+    admissible &= not problem.nonnegative or bool((H >= 0.0).all())
+    used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
+    if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
+        return ProvedBound(math.inf, "dense")
+    used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
+    exact = DenseWitness(ExactMatrix.near(W[:, used], _WITNESS_BITS), ExactMatrix.near(H[:, used], _WITNESS_BITS))
+    return _above(_dense_objective(problem, exact), "dense", exact)
 
 
-def _dyadic(first: float, second: float) -> tuple[int, int]:
+def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb, fmpq, fmpz_mat
+
+    groups = Groups.singletons(problem)
+    logits = (fmpz_mat(witness.H.rows) * fmpz_mat(witness.W.rows).transpose()).tolist()
+    unit = arb(power(witness.W.exponent + witness.H.exponent))
+    total = arb(0)
+    for k, share in enumerate(groups.shares(problem)):
+        total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in logits[k]], k)
+    squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
+    total += arb(rational(problem.lambda_w) * squares) / 2
+    weighted = sum(
+        n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
+    )
+    return total + arb(rational(problem.lambda_h) * weighted * power(2 * witness.H.exponent)) / 2
+
+
+def _above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
+    return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
+
+
+def _dyadic_product(first: float, second: float) -> tuple[int, int]:
     """The product of two binary64 numbers as (integer, exponent of two)."""
     a, b = first.as_integer_ratio(), second.as_integer_ratio()
     return a[0] * b[0], -((a[1].bit_length() - 1) + (b[1].bit_length() - 1))

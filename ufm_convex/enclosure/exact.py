@@ -1,4 +1,4 @@
-"""Exact numbers from binary64 ones, and binary64 numbers from balls, rounded to the safe side.
+"""Exact numbers from binary64 ones, and numbers from balls, rounded to the safe side.
 
 Every finite binary64 number is an integer times a power of two, so the problem's decays, weights and counts are exact
 rationals, and a rounded dual point is exact once it is written down.
@@ -7,16 +7,96 @@ rationals, and a rounded dual point is exact once it is written down.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ufm_convex._arrays import FloatArray
+
 if TYPE_CHECKING:
     from flint import arb, fmpq
 
 PRECISION = 128
-"""Bits of the ball arithmetic."""
+"""Bits of the ball arithmetic, unless more are asked for."""
+
+_MANTISSA = 53
+
+
+@dataclass(frozen=True, eq=False)
+class ExactVector:
+    """Numbers with one exponent: entry i is integers[i] · 2^exponent.
+
+    Attributes:
+        integers: The integers, of any size.
+        exponent: The exponent.
+    """
+
+    integers: list[int]
+    exponent: int
+
+    @classmethod
+    def of_floats(cls, values: FloatArray) -> ExactVector:
+        """The finite binary64 numbers, exactly."""
+        mantissas, exponents = np.frexp(values)
+        integers = np.ldexp(mantissas, _MANTISSA).astype(np.int64)
+        used = exponents[integers != 0]
+        lowest = int(used.min()) if used.size else 0
+        shifts = np.where(integers != 0, exponents - lowest, 0)
+        pairs = zip(integers.tolist(), shifts.tolist(), strict=True)
+        return cls([integer << shift for integer, shift in pairs], lowest - _MANTISSA)
+
+    def rationals(self) -> list[fmpq]:
+        """The numbers."""
+        from flint import fmpq
+
+        up, down = 1 << max(self.exponent, 0), 1 << max(-self.exponent, 0)
+        return [fmpq(integer * up, down) for integer in self.integers]
+
+
+@dataclass(frozen=True, eq=False)
+class ExactMatrix:
+    """A matrix of integers with one exponent.
+
+    Attributes:
+        rows: The integers, row by row.
+        exponent: The exponent.
+    """
+
+    rows: list[list[int]]
+    exponent: int
+
+    @classmethod
+    def near(cls, matrix: FloatArray, bits: int) -> ExactMatrix:
+        """The matrix rounded to ``bits`` bits below its largest entry; zeros and signs are kept, or become zero."""
+        largest = float(np.abs(matrix).max(initial=0.0))
+        exponent = (int(np.frexp(largest)[1]) - bits) if largest > 0.0 else 0
+        integers = np.rint(np.ldexp(matrix, -exponent)).tolist()
+        return cls([[int(entry) for entry in row] for row in integers], exponent)
+
+
+@dataclass(frozen=True, eq=False)
+class ExactInvariant:
+    """A (K, K) matrix that is alike on alike classes, in integers with one exponent.
+
+    Attributes:
+        own: Diagonal entries, one a group.
+        rows: rows[g][h]: entry of a class of group g at another class of group h; 0 at h = g for single classes.
+        exponent: The exponent.
+    """
+
+    own: list[int]
+    rows: list[list[int]]
+    exponent: int
+
+    @classmethod
+    def of_floats(cls, own: FloatArray, cross: FloatArray) -> ExactInvariant:
+        """The finite binary64 numbers, exactly: (G,) and (G, G)."""
+        size = own.size
+        vector = ExactVector.of_floats(np.concatenate([own, cross.ravel()]))
+        rows = [vector.integers[start : start + size] for start in range(size, size * (size + 1), size)]
+        return cls(vector.integers[:size], rows, vector.exponent)
 
 
 def rational(value: float | int | Fraction) -> fmpq:
@@ -24,6 +104,13 @@ def rational(value: float | int | Fraction) -> fmpq:
     from flint import fmpq
 
     return fmpq(*value.as_integer_ratio())
+
+
+def power(exponent: int) -> fmpq:
+    """2^exponent."""
+    from flint import fmpq
+
+    return fmpq(1 << max(exponent, 0), 1 << max(-exponent, 0))
 
 
 def float_below(ball: arb) -> float:
@@ -36,11 +123,25 @@ def float_above(ball: arb) -> float:
     return _above(ball)
 
 
+def lower_end(ball: arb) -> Fraction:
+    """A dyadic number not above any point of a finite ball."""
+    return _fraction(ball.lower())
+
+
+def upper_end(ball: arb) -> Fraction:
+    """A dyadic number not below any point of a finite ball."""
+    return _fraction(ball.upper())
+
+
+def _fraction(exact: arb) -> Fraction:
+    mantissa, exponent = exact.man_exp()
+    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
 def _above(ball: arb) -> float:
     if not ball.is_finite():
         return math.inf
-    mantissa, exponent = ball.upper().man_exp()
-    exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    exact = upper_end(ball)
     try:
         nearest = float(exact)
     except OverflowError:

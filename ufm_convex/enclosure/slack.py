@@ -1,180 +1,239 @@
 """Slack proofs: that a rounded dual point is feasible, shown in exact integer arithmetic.
 
-A dual point is rounded to integers over 2^b: off-diagonal residuals v_jk first, then v_kk = −Σ_j v_jk, so columns sum
-to zero exactly. With pt_k = ω_k n_k / N the congruent slack
+A dual point that is alike on alike classes is a (G, G) matrix of entries v_jk, j ≠ k, and the own entries are minus the
+column sums. Column k is rounded to integers x_jk with its own exponent e_k. In the scale where T_kl stands for
+pt_k pt_l 2^{e_k + e_l} τ_kl, the slack R = D − UᵀU − T becomes the integer matrix
 
-    M = Diag^{-1}(pt) R Diag^{-1}(pt) = Diag(λ_W λ_H N² / (ω_k² n_k)) − VᵀV − T̂,      T̂_kl = T_kl / (pt_k pt_l) ≥ 0,
+    M = Diag(⌊ρ_k⌋) − XᵀX − τ,        ρ_k = 4^{−e_k} λ_W λ_H N² / (ω_k² n_k),
 
-is an integer matrix over 2^{2b} once its diagonal is rounded down (docs/duality.md, section 6). Two proofs of M ⪰ 0:
+which is invariant under permutations of alike classes. It is positive semidefinite iff, for each group with m_g ≥ 2
+classes, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (G, G) matrix S = EᵀME is, where the columns of E are the indicator
+vectors of the groups. S ⪰ 0 is proved by an integer matrix C for which S − C Cᵀ is dominated by its diagonal; where
+features are non-negative, positive off-diagonal entries of it do not count, since T may absorb them
+(docs/certificate.md, section 4.2). Singleton groups give the general dense proof, C = 0 the proof that all
+off-diagonal entries of G are ≤ 0.
 
-    diagonal   all off-diagonal entries of VᵀV are ≤ 0, T̂ cancels them, and each diagonal entry is ≥ 0;
-    dense      a binary64 Cholesky factor C of a slightly smaller matrix, rounded to integers, leaves M − C Cᵀ
-               diagonally dominant. The margin is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0 then
-               the new slack is at least (1 − s²) D.
-
-Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
+The margin for rounding is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0, the new slack is at least
+(1 − s²) D. Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure.groups import Groups
 from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import fmpz_mat
+    from flint import fmpq, fmpz_mat
 
-_BITS = 72
-"""Bits kept of the largest off-diagonal residual: rounding then costs less than 1e-15 of the bound."""
-_FACTOR_BITS = 52
+_FINE, _COARSE = 72, 40
+"""Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
+_COARSE_FROM = 64
+_COARSE_SHIFT = 42
 _TINY_MARGIN = 2.0**-46
-"""Bought before the diagonal proof: more than the rounding errors of the repair, far less than any tolerance."""
+"""Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 _LARGEST_MARGIN = 0.1
 _MARGIN_STEP = 16.0
 
 
 @dataclass(frozen=True, eq=False)
-class ExactDual:
-    """A feasible dual point in exact numbers.
+class BlockProof:
+    """A feasible dual point, alike on alike classes, with the proof of its slack; all numbers are integers.
 
     Attributes:
-        residuals: Columns of integers; v_jk = residuals[k][j] / 2^bits.
-        bits: b.
-        proof: "diagonal" or "dense".
-        margin: 1 − s², the share of D that was given up for the proof.
+        kind: "group" for groups of all alike classes, "dense" for one group a class.
+        exponents: e_g; the entries of column g are integers · 2^{e_g}.
+        columns: columns[g][h]: entry of a class of group g's column at (another) class of group h; 0 at h = g for
+            single classes.
+        multiplier: Lower triangle of τ in units of 2^shift, or None for none but what the rule above absorbs.
+        shift: The power of two.
+        factor: Lower triangle of C, or None for C = 0.
+        margin: 1 − s², the share of D that was given up.
     """
 
-    residuals: list[list[int]]
-    bits: int
-    proof: str
+    kind: str
+    exponents: list[int]
+    columns: list[list[int]]
+    multiplier: list[list[int]] | None
+    shift: int
+    factor: list[list[int]] | None
     margin: float
 
+    def columns_of_classes(self, groups: Groups) -> Iterator[tuple[list[fmpq], int]]:
+        """For each group: the column of its first class, (K,), classes sorted by group, and that class's place."""
+        from ufm_convex.enclosure.exact import power
 
-def prove(problem: Problem, dual: DualPoint) -> ExactDual | None:
+        place, multiplicities = 0, groups.multiplicities.tolist()
+        own = _own_entries(self.columns, multiplicities)
+        for g, integers in enumerate(self.columns):
+            unit = power(self.exponents[g])
+            entries: list[fmpq] = []
+            for integer, multiplicity in zip(integers, multiplicities, strict=True):
+                entries += [unit * integer] * multiplicity
+            entries[place] = unit * own[g]
+            yield entries, place
+            place += multiplicities[g]
+
+
+def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> BlockProof | None:
     """The dual point near ``dual`` that is feasible by an exact proof; None when no margin up to 0.1 suffices.
 
     Args:
         problem: The problem.
+        groups: The groups over which ``dual`` is averaged.
         dual: A class-level point that is feasible up to rounding, V and T of shape (K, K).
+        kind: "group" or "dense", what the groups are called in the proof.
     """
-    if problem.nonnegative:
-        residuals, bits = _round_residuals(dual.residuals * np.sqrt(1.0 - _TINY_MARGIN))
-        if _diagonal_proof(problem, residuals, bits):
-            return ExactDual(residuals, bits, "diagonal", _TINY_MARGIN)
-    K = problem.num_classes
-    margin = 64.0 * K**1.5 * 2.0**-53
+    V = groups.block_means(dual.residuals)
+    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes
+    bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
+    attempt = _Attempt(problem, groups, kind, _exponents(problem, groups, bits), bits, shift)
+    tiny = max(_TINY_MARGIN, problem.num_classes * 2.0 ** (1 - bits))
+    if problem.nonnegative and (found := attempt.without_factor(V * np.sqrt(1.0 - tiny), tiny)):
+        return found
+    T = groups.block_means(dual.nonnegativity / np.outer(problem.loss_weights, problem.loss_weights))
+    margin = 64.0 * groups.size * max(np.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
     while margin <= _LARGEST_MARGIN:
-        residuals, bits = _round_residuals(dual.residuals * np.sqrt(1.0 - margin))
-        T = dual.nonnegativity * (1.0 - margin) if problem.nonnegative else np.zeros((K, K))
-        if _dense_proof(problem, residuals, bits, T, margin):
-            return ExactDual(residuals, bits, "dense", margin)
+        found = attempt.with_factor(V * np.sqrt(1.0 - margin), T * (1.0 - margin), margin)
+        if found is not None:
+            return found
         margin *= _MARGIN_STEP
     return None
 
 
-def _round_residuals(residuals: FloatArray) -> tuple[list[list[int]], int]:
-    """Columns of integers over 2^b, each summing to zero exactly, and b."""
-    off_diagonal = residuals.copy()
-    np.fill_diagonal(off_diagonal, 0.0)
-    largest = float(np.abs(off_diagonal).max())
-    bits = _BITS - (int(np.frexp(largest)[1]) if largest > 0.0 else 0)
-    # upwards: with the shrinking before it, this keeps p_jk = v_jk + y_jk >= 0 for smoothed targets as well
-    columns = [[int(entry) for entry in column] for column in np.ceil(np.ldexp(off_diagonal, bits)).T.tolist()]
-    for k, column in enumerate(columns):
-        column[k] = -sum(column)
-    return columns, bits
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """What all attempts at one dual point share."""
+
+    problem: Problem
+    groups: Groups
+    kind: str
+    exponents: list[int]
+    bits: int
+    shift: int
+
+    def without_factor(self, V: FloatArray, margin: float) -> BlockProof | None:
+        """C = 0; τ cancels what is negative between alike classes, and nothing else."""
+        columns = self._columns(V)
+        m, own = self.groups.multiplicities.tolist(), _own_entries(columns, self.groups.multiplicities.tolist())
+        multiplier = None
+        if max(m) > 1:
+            multiplier = [[0] * (g + 1) for g in range(len(m))]
+            for g, column in enumerate(columns):
+                rest = sum(m[h] * x * x for h, x in enumerate(column) if h != g)
+                between = rest + 2 * own[g] * column[g] + (m[g] - 2) * column[g] ** 2
+                multiplier[g][g] = max(-(between >> self.shift), 0) if m[g] > 1 else 0
+        return self._checked(BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, None, margin))
+
+    def with_factor(self, V: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
+        """C from a binary64 Cholesky factorisation of S less half the margin."""
+        columns = self._columns(V)
+        multiplier = self._multiplier(T) if self.problem.nonnegative else None
+        bare = BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, None, margin)
+        normalised = self._normalised(bare)
+        try:
+            factor = np.linalg.cholesky(normalised - 0.5 * margin * np.eye(len(columns)))
+        except np.linalg.LinAlgError:
+            return None
+        integers = np.rint(np.ldexp(factor, self.bits)).tolist()
+        lower = [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(integers)]
+        return self._checked(BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, lower, margin))
+
+    def _columns(self, V: FloatArray) -> list[list[int]]:
+        """Rounded to nearest; negative entries upwards, so that no entry leaves the conjugate's domain downwards."""
+        scaled = np.ldexp(V, -np.array(self.exponents)).T
+        integers = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled)).tolist()
+        return [[int(entry) for entry in column] for column in integers]
+
+    def _multiplier(self, T: FloatArray) -> list[list[int]]:
+        """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
+        exponents = np.array(self.exponents)
+        scaled = np.ldexp(np.maximum(T, 0.0), -(exponents[:, None] + exponents + self.shift))
+        return [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(scaled.tolist())]
+
+    def _normalised(self, proof: BlockProof) -> FloatArray:
+        """S over 4^bits in binary64: a hint for the factor."""
+        m = self.groups.multiplicities
+        rows = np.ldexp(np.array(_summed(proof.columns, m.tolist()), dtype=np.float64), -self.bits)
+        S = -(rows * m.astype(np.float64)) @ rows.T
+        if proof.multiplier is not None:
+            tau = np.zeros_like(S)
+            for g, row in enumerate(proof.multiplier):
+                tau[g, : g + 1] = np.ldexp(np.array(row, dtype=np.float64), proof.shift - 2 * self.bits)
+            pairs = (np.outer(m, m) - np.diag(m)).astype(np.float64)
+            S -= (tau + np.tril(tau, -1).T) * pairs
+        radii = np.array([float(Fraction(r, 4**self.bits)) for r in self._radii()])
+        normalised: FloatArray = S + np.diag(m * radii)
+        return normalised
+
+    def _radii(self) -> list[int]:
+        """⌊ρ_g⌋."""
+        problem = self.problem
+        product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2
+        classes = zip(self.groups.counts.tolist(), self.groups.weights.tolist(), self.exponents, strict=True)
+        return [int(product * Fraction(4) ** -e / (Fraction(w) ** 2 * n)) for n, w, e in classes]
+
+    def _checked(self, proof: BlockProof) -> BlockProof | None:
+        """The proof if it holds, in integers."""
+        from flint import fmpz_mat
+
+        m, radii = self.groups.multiplicities.tolist(), self._radii()
+        rows = _summed(proof.columns, m)
+        weighted = fmpz_mat([[weight * entry for weight, entry in zip(m, row, strict=True)] for row in rows])
+        gram: fmpz_mat = weighted * fmpz_mat(rows).transpose()
+        if proof.factor is not None:
+            factor = fmpz_mat([row + [0] * (len(rows) - len(row)) for row in proof.factor])
+            gram += factor * factor.transpose()
+        own = _own_entries(proof.columns, m)
+        for g, entries in enumerate(gram.tolist()):
+            tau = _multiplier_row(proof, g)
+            remainder = [-int(entry) - m[g] * m[h] * tau[h] for h, entry in enumerate(entries)]
+            deficits = (max(-e, 0) if self.problem.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)
+            if remainder[g] + m[g] * (radii[g] + tau[g]) < sum(deficits):
+                return None
+            if m[g] > 1 and (own[g] - proof.columns[g][g]) ** 2 > radii[g] + tau[g]:
+                return None
+        return proof
 
 
-def _radii(problem: Problem, bits: int) -> list[int]:
-    """⌊2^{2b} λ_W λ_H N² / (ω_k² n_k)⌋: the diagonal of the congruent D, rounded down."""
-    product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2 * (1 << (2 * bits))
-    weights = problem.loss.weights(problem.num_classes).tolist()
-    counts = problem.class_counts.tolist()
-    return [int(product / (Fraction(w) ** 2 * n)) for w, n in zip(weights, counts, strict=True)]
+def _exponents(problem: Problem, groups: Groups, bits: int) -> list[int]:
+    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding."""
+    logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
+    logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
+    exponents: list[int] = (np.floor(logs / 2.0).astype(np.int64) - bits).tolist()
+    return exponents
 
 
-def _residual_gram(residuals: list[list[int]]) -> fmpz_mat:
-    """VᵀV over 2^{2b}."""
-    from flint import fmpz_mat
-
-    rows = fmpz_mat(residuals)  # row k is column k of V
-    return rows * rows.transpose()
-
-
-def _diagonal_proof(problem: Problem, residuals: list[list[int]], bits: int) -> bool:
-    gram = _residual_gram(residuals).tolist()
-    radii = _radii(problem, bits)
-    for k, row in enumerate(gram):
-        if row[k] > radii[k] or any(entry > 0 for j, entry in enumerate(row) if j != k):
-            return False
-    return True
+def _own_entries(columns: list[list[int]], multiplicities: list[int]) -> list[int]:
+    """Own entry of each column: minus the sum of its K − 1 others."""
+    return [
+        column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True)) for g, column in enumerate(columns)
+    ]
 
 
-def _dense_proof(
-    problem: Problem, residuals: list[list[int]], bits: int, nonnegativity: FloatArray, margin: float
-) -> bool:
-    slack = _congruent_slack(problem, residuals, bits, nonnegativity)
-    diagonal = [int(slack[k, k]) for k in range(problem.num_classes)]
-    if min(diagonal) <= 0:
-        return False
-    largest = max(value.bit_length() for value in diagonal)
-    largest += largest % 2  # even, so that a square root has a whole exponent
-    shifts = [(largest - value.bit_length()) // 2 for value in diagonal]
-    factor = _cholesky(slack, shifts, largest, margin)
-    return factor is not None and _dominates(slack, shifts, factor, largest)
+def _summed(columns: list[list[int]], multiplicities: list[int]) -> list[list[int]]:
+    """Rows X E: the sum of the columns of each group, one entry a group of rows."""
+    own = _own_entries(columns, multiplicities)
+    rows = []
+    for g, column in enumerate(columns):
+        m = multiplicities[g]
+        row = [m * entry for entry in column]
+        row[g] = own[g] + (m - 1) * column[g]
+        rows.append(row)
+    return rows
 
 
-def _congruent_slack(problem: Problem, residuals: list[list[int]], bits: int, nonnegativity: FloatArray) -> fmpz_mat:
-    """M over 2^{2b} as integers: diagonal rounded down, T̂ rounded towards zero and so still ≥ 0."""
-    from flint import fmpz_mat
-
-    K = problem.num_classes
-    multiplier = np.maximum(nonnegativity, 0.0) / np.outer(problem.loss_weights, problem.loss_weights)
-    multiplier = np.triu(multiplier, 1)
-    T = [[int(entry) << bits for entry in row] for row in np.ldexp(multiplier, bits).tolist()]
-    upper = fmpz_mat(T)
-    radii = _radii(problem, bits)
-    D = fmpz_mat(K, K)
-    for k in range(K):
-        D[k, k] = radii[k]
-    return D - _residual_gram(residuals) - upper - upper.transpose()
-
-
-def _cholesky(slack: fmpz_mat, shifts: list[int], largest: int, margin: float) -> fmpz_mat | None:
-    """An integer matrix near 2^52 times a Cholesky factor of the normalised slack minus margin/16, or None."""
-    from flint import fmpz_mat
-
-    normalised = np.array(
-        [
-            [float(Fraction(int(entry), 1 << (largest - shifts[k] - shifts[j]))) for j, entry in enumerate(row)]
-            for k, row in enumerate(slack.tolist())
-        ]
-    )
-    try:
-        factor = np.linalg.cholesky(normalised - margin / 16.0 * np.eye(len(shifts)))
-    except np.linalg.LinAlgError:
-        return None
-    integers = np.rint(np.ldexp(factor, _FACTOR_BITS)).tolist()
-    return fmpz_mat([[int(entry) for entry in row] for row in integers])
-
-
-def _dominates(slack: fmpz_mat, shifts: list[int], factor: fmpz_mat, largest: int) -> bool:
-    """Whether 2^{shift_k + shift_j} slack_kj − C Cᵀ 2^{largest − 104} is diagonally dominant; all in integers."""
-    product: Any = (factor * factor.transpose()).tolist()
-    surplus = largest - 2 * _FACTOR_BITS
-    # bring both sides to a common power of two whatever the sign of the surplus
-    left_shift, right_shift = max(0, -surplus), max(0, surplus)
-    for k, row in enumerate(slack.tolist()):
-        remainder = [
-            (int(entry) << (shifts[k] + shifts[j] + left_shift)) - (int(product[k][j]) << right_shift)
-            for j, entry in enumerate(row)
-        ]
-        if remainder[k] < sum(abs(entry) for j, entry in enumerate(remainder) if j != k):
-            return False
-    return True
+def _multiplier_row(proof: BlockProof, g: int) -> list[int]:
+    """Row g of τ, both triangles."""
+    size = len(proof.columns)
+    if proof.multiplier is None:
+        return [0] * size
+    return [proof.multiplier[max(g, h)][min(g, h)] << proof.shift for h in range(size)]

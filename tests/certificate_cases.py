@@ -1,0 +1,250 @@
+"""Certificates that the tests alter, and the alterations: every field, every number, every list, one at a time."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from fractions import Fraction
+
+import numpy as np
+
+from ufm_convex import enclosure
+from ufm_convex.candidate import Candidate
+from ufm_convex.certificate import certify
+from ufm_convex.certificate.certifying import assemble
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import Columns, DualPoint, FramePoint
+from ufm_convex.problem import Problem
+from ufm_convex.solving import solve
+
+PLAIN = Problem([50, 10, 2], 2e-2, 2e-2)
+WEIGHTED = Problem(
+    [50, 10, 10, 2], 1e-2, 3e-2, loss=CrossEntropy(class_weights=(1.0, 0.5, 0.5, 3.0), smoothing=0.1), feature_dim=4
+)
+CROWDED = Problem([9, 4, 2, 2], 2e-2, 2e-2)
+TIGHT = Problem([50, 10, 2], 2e-2, 2e-2, feature_dim=2)
+ALIKE = Problem([9, 9, 4, 2], 1e-2, 1e-2, feature_dim=4)
+FREE = Problem([40, 40, 9, 9, 3], 1e-2, 1e-2, features="free")
+
+
+def feasible_dual(problem, seed=0, share=0.7, power=1):
+    """A dual point in general position, scaled into the interior; T a random positive matrix where it may be.
+
+    A high power concentrates the wrong mass of each class, so that columns of U have positive inner products.
+    """
+    K, generator = problem.num_classes, np.random.default_rng(seed)
+    columns = Columns.of_classes(problem)
+    V = generator.random((K, K)) ** power
+    np.fill_diagonal(V, 0.0)
+    np.fill_diagonal(V, -V.sum(axis=0))
+    T = np.zeros((K, K))
+    if problem.nonnegative:
+        noise = 0.2 * generator.random((K, K)) * np.outer(columns.sigma, columns.sigma) / K
+        T = np.triu(noise, 1) + np.triu(noise, 1).T
+    scaled = V * columns.loss_weights / columns.sigma
+    top = np.linalg.eigvalsh(scaled.T @ scaled + T / np.outer(columns.sigma, columns.sigma))[-1]
+    s = np.sqrt(share / top)
+    s = min(s, share * (1.0 - getattr(problem.loss, "smoothing", 0.0)) / -np.diag(V).min())
+    return DualPoint(s * V, s * s * T)
+
+
+def crowded_dual():
+    """A dual point of ``CROWDED`` whose proof needs a multiplier and a factor, by classes and by groups."""
+    return feasible_dual(CROWDED, seed=1, share=0.97, power=16)
+
+
+def with_dual(problem, dual, proof):
+    """A certificate of a given dual point; its witness is W = H = 0."""
+    zeros = np.zeros(problem.num_classes)
+    lower = enclosure.lower_bound(problem, dual, proof=proof)
+    assert lower.proof == proof
+    return assemble(problem, lower, enclosure.upper_bound(problem, FramePoint(zeros, zeros)), 1e-6, {})
+
+
+def _samples(problem, H, noise=0.0):
+    y = np.repeat(np.arange(problem.num_classes), problem.class_counts)
+    return H[y] + noise * np.random.default_rng(1).random((y.size, H.shape[1])), y
+
+
+def base_certificates():
+    """Name → certificate; between them every kind of proof, witness, candidate and verdict."""
+    W, H = solve(PLAIN).factors()
+    small = Problem([4, 2, 1], 5e-2, 5e-2)
+    W_small, H_small = solve(small).factors()
+    F_small, y_small = _samples(small, H_small, noise=0.3)
+    means = {"weights": W, "class_counts": PLAIN.class_counts}
+    return {
+        "diagonal": certify(PLAIN),
+        "weighted": certify(WEIGHTED),
+        "digits": certify(PLAIN, digits=40),
+        "group": certify(FREE, proof="group"),
+        "tight dimension": certify(TIGHT, solution=solve(TIGHT, solver="clarabel", level="class")),
+        "group witness, nonnegative": certify(ALIKE, solution=solve(ALIKE, solver="clarabel", level="group")),
+        "group witness": certify(FREE, solution=solve(FREE, solver="clarabel", level="group")),
+        "dense": certify(Problem([9, 4, 2], 2e-2, 2e-2, features="free"), proof="dense"),
+        "multiplier": with_dual(CROWDED, crowded_dual(), "dense"),
+        "grouped multiplier": with_dual(CROWDED, crowded_dual(), "group"),
+        "suboptimal": certify(small, Candidate(weights=W_small, features=F_small, labels=y_small)),
+        "optimal candidate": certify(PLAIN, Candidate(features=H, **means)),
+        "infeasible": certify(small, Candidate(weights=W_small, features=F_small - 0.1, labels=y_small)),
+        "undecided": certify(PLAIN, solution=solve(PLAIN), tolerance=1e-17),
+    }
+
+
+def boundaries():
+    """(8) of docs/certificate.md with equality, then missed by one, by a multiplier between two alike classes."""
+    problem = Problem([9, 9, 4, 2], 1e-2, 1e-2)
+    document = json.loads(certify(problem, proof="group").to_json())
+    dual, place, sizes = document["dual"], 2, [1, 1, 2]  # distinct counts 2, 4, 9
+    row = list(map(int, dual["columns"][place].split(" ")))
+    own = row[place] - sum(m * x for m, x in zip(sizes, row, strict=True))
+    unit = Fraction(4) ** -int(dual["exponents"].split(" ")[place])
+    decays = Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
+    needed = (own - row[place]) ** 2 - (unit * decays * problem.num_samples**2 / 9).__floor__()
+    for tau in (needed, needed - 1):
+        rows = dual["multiplier"]["rows"][place].split(" ")
+        yield resealed(replaced(document, ("dual", "multiplier", "rows", place), " ".join([*rows[:place], str(tau)])))
+
+
+# -- sealing ------------------------------------------------------------------------------------------------------
+
+
+def sha256(content):
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resealed(document):
+    """The document with both hashes made to match, as a forger would."""
+    sealed = copy.deepcopy(document)
+    problem = sealed.get("problem")
+    if isinstance(problem, dict) and "sha256" in problem:
+        problem["sha256"] = sha256({key: value for key, value in problem.items() if key != "sha256"})
+    content = {key: value for key, value in sealed.items() if key not in ("digest", "provenance")}
+    return {**sealed, "digest": sha256(content)}
+
+
+def text(document):
+    return json.dumps(document).encode()
+
+
+# -- alterations --------------------------------------------------------------------------------------------------
+
+
+def alterations(document):
+    """(what, altered document) for every field of the content, one alteration at a time."""
+    content = {key: document[key] for key in document if key not in ("digest", "provenance")}
+    for path, value in leaves(content):
+        for what, other in altered(value):
+            if json.dumps(other) != json.dumps(value):
+                yield f"{'.'.join(map(str, path))}: {what}", replaced(document, path, other)
+    for path, value in containers(document):
+        if path[:1] == ("provenance",):
+            continue
+        for what, other in altered_container(value):
+            yield f"{'.'.join(map(str, path))}: {what}", replaced(document, path, other)
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from leaves(inner, (*path, place))
+    else:
+        yield path, value
+
+
+def containers(value, path=()):
+    if isinstance(value, (dict, list)):
+        yield path, value
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from containers(inner, (*path, key))
+
+
+def replaced(document, path, value):
+    if not path:
+        return value
+    copied = copy.deepcopy(document)
+    inner = copied
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copied
+
+
+def altered(value):
+    """Other values for a leaf."""
+    for odd in (None, True, [], {}, 1.5, float("nan"), float("inf"), "nan", "NaN", "-Infinity", "1e400", ""):
+        yield f"becomes {odd!r}", odd
+    if isinstance(value, int) and not isinstance(value, bool):
+        for other in (value + 1, value - 1, -value - 2, 10 * value + 10, 2**63, 10**30, str(value), float(value)):
+            yield f"becomes {other}", other
+    elif isinstance(value, str) and re.fullmatch(r"-?[0-9]+p-?[0-9]+", value, re.ASCII):
+        yield from altered_dyadic(value)
+    elif isinstance(value, str) and re.fullmatch(r"-?[0-9]+( -?[0-9]+)*", value, re.ASCII) and len(value) != 64:
+        yield from altered_integers(value)
+    elif isinstance(value, str):
+        words = "nonnegative free diagonal group dense frame optimal suboptimal infeasible undecided sample class"
+        for word in (*words.split(), value + " ", value.upper(), value[:-1], value[::-1]):
+            if word != value:
+                yield f"becomes {word!r}", word
+
+
+def altered_dyadic(value):
+    mantissa, exponent = map(int, value.split("p"))
+    for m, e in (
+        (mantissa + 2, exponent), (mantissa - 2, exponent), (-mantissa, exponent), (mantissa, exponent + 1),
+        (mantissa, exponent - 1), (mantissa * 10 + 1, exponent), (mantissa * 2, exponent - 1), (mantissa + 1, exponent),
+        (int(str(mantissa)[:-1] or "0"), exponent), (mantissa, 99999), (mantissa, -99999), (mantissa, 16384),
+        (mantissa, -16384), (10**3000 + 1, exponent), (2**4095 + 1, exponent - 4095), (mantissa, exponent + 60),
+    ):  # fmt: skip
+        yield f"becomes {str(m)[:20]}p{e}", f"{m}p{e}"
+    for form in (
+        "0p0",
+        "1p-1",
+        "+" + value,
+        value + "0",
+        value.replace("p", "P"),
+        value.replace("p", "e"),
+        f" {value}",
+    ):
+        if form != value:
+            yield f"written {form[:30]!r}", form
+
+
+def altered_integers(value):
+    tokens = value.split(" ")
+    for place, token in enumerate(tokens):
+        number = int(token)
+        others = {
+            number + 1, number - 1, -number, 10 * number, number // 10, 0, number + 2**60, number * (2**20 + 1) // 2**20
+        } - {number}  # fmt: skip
+        for other in sorted(others):
+            yield f"entry {place} becomes {other}", " ".join([*tokens[:place], str(other), *tokens[place + 1 :]])
+        for form in (f"0{token}", f"+{token}", f"{token}.0", "nan", "", "1_0", "٣", f"{token} {token}"):
+            yield f"entry {place} written {form!r}", " ".join([*tokens[:place], form, *tokens[place + 1 :]])
+        if place + 1 < len(tokens) and token != tokens[place + 1]:
+            swapped = [*tokens[:place], tokens[place + 1], token, *tokens[place + 2 :]]
+            yield f"entries {place} and {place + 1} swapped", " ".join(swapped)
+        if len(tokens) > 1:
+            yield f"entry {place} dropped", " ".join(tokens[:place] + tokens[place + 1 :])
+    yield "negated", " ".join(str(-int(token)) for token in tokens)
+
+
+def altered_container(value):
+    if isinstance(value, dict):
+        for key in value:
+            yield f"without {key}", {other: inner for other, inner in value.items() if other != key}
+        yield "with another field", {**value, "unknown": "0"}
+    else:
+        for place in range(len(value)):
+            yield f"without row {place}", value[:place] + value[place + 1 :]
+            if place + 1 < len(value) and value[place] != value[place + 1]:
+                swapped = [*value[:place], value[place + 1], value[place], *value[place + 2 :]]
+                yield f"rows {place} and {place + 1} swapped", swapped
+        yield "with a row twice", [*value, *value[-1:]]
+    yield "becomes null", None

@@ -1,0 +1,295 @@
+"""Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
+
+    python tests/mutation/run.py                     all mutants of reading.py, proof.py and __init__.py
+    python tests/mutation/run.py --fast              those of fast.py
+    python tests/mutation/run.py --sample 100        a random hundred, the same each time
+
+Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
+must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of
+the unmutated verifier are the expectation; they have been compared with the naive verifier by test_tampering.py.
+A mutant that agrees on everything survives and is printed. Nothing is written to the source tree. Not mutated are
+messages, ``strict=`` of zip (lengths agree by construction), and the constants that bound size and precision (resource
+limits have tests of their own, in test_verifier.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import json
+import multiprocessing
+import random
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "ufm_convex" / "verifier"
+CORE, FAST = ("reading", "proof", "__init__"), ("fast",)
+COMPARISONS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.MatMult: ast.Mult,
+}  # fmt: skip
+SECONDS = 120
+
+
+def mutants(source):
+    """(line, description, source) for every single mutation."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(node.body[0], ast.Expr)
+    }
+    spared = docstrings | {id(inner) for node in ast.walk(tree) if is_spared(node) for inner in ast.walk(node)}
+    for place, node in enumerate(ast.walk(tree)):
+        if id(node) in spared:
+            continue
+        for what in changes(node):
+            mutated = copy.deepcopy(tree)
+            target = list(ast.walk(mutated))[place]
+            before = ast.unparse(target)
+            change(target, what)
+            after = ast.unparse(target)
+            if before != after:
+                yield getattr(node, "lineno", 0), f"{before[:70]}  ->  {after[:70]}", ast.unparse(mutated)
+
+
+def is_spared(node):
+    limit = isinstance(node, ast.Assign) and re.fullmatch(
+        "MAX_[A-Z]+|WORK|FIRST_PRECISION", ast.unparse(node.targets[0])
+    )
+    return isinstance(node, ast.JoinedStr) or limit or (isinstance(node, ast.keyword) and node.arg == "strict")
+
+
+def changes(node):
+    if isinstance(node, ast.Compare):
+        return [("compare", i) for i, op in enumerate(node.ops) if type(op) in COMPARISONS] + [("negate",)]
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in OPERATORS:
+        return [("operator",)]
+    if isinstance(node, ast.BoolOp):
+        return [("bool",)]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        return [("drop",)]
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return [("constant", 1), ("constant", -1)]
+    if isinstance(node, ast.Constant) and type(node.value) is bool:
+        return [("flip",)]
+    if isinstance(node, (ast.If, ast.IfExp)):
+        return [("always",), ("never",)]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max", "any", "all"):
+        return [("function",)]
+    if isinstance(node, ast.Raise):
+        return [("pass",)]
+    return []
+
+
+def change(node, what):
+    """Apply one change in place."""
+    kind = what[0]
+    if kind == "compare":
+        node.ops[what[1]] = COMPARISONS[type(node.ops[what[1]])]()
+    elif kind == "negate":
+        become(node, ast.UnaryOp(ast.Not(), copy.copy(node)))
+    elif kind == "operator":
+        node.op = OPERATORS[type(node.op)]()
+    elif kind == "bool":
+        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    elif kind == "drop":
+        become(node, node.operand)
+    elif kind == "constant":
+        node.value = node.value + what[1]
+    elif kind == "flip":
+        node.value = not node.value
+    elif kind in ("always", "never"):
+        node.test = ast.Constant(kind == "always")
+    elif kind == "function":
+        node.func.id = {"min": "max", "max": "min", "any": "all", "all": "any"}[node.func.id]
+    elif kind == "pass":
+        become(node, ast.Pass())
+
+
+def become(node, other):
+    fields = dict(ast.iter_fields(other))
+    node.__class__ = other.__class__
+    node.__dict__.clear()
+    node.__dict__.update(fields)
+
+
+# -- killers ------------------------------------------------------------------------------------------------------
+
+
+def killers():
+    """(bytes, arrays of a candidate or None) that every mutant is asked about, most telling first."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    import numpy as np
+    from certificate_cases import alterations, base_certificates, boundaries, feasible_dual, replaced, resealed, text
+
+    from ufm_convex import enclosure
+    from ufm_convex.candidate import Candidate
+    from ufm_convex.certificate import certify, encoding
+    from ufm_convex.certificate.certifying import assemble
+    from ufm_convex.points import FramePoint
+    from ufm_convex.problem import Problem
+
+    documents = [json.loads(certificate.to_json()) for certificate in base_certificates().values()]
+    cases = [(text(document), None) for document in documents]
+    for K, features in ((80, "free"), (80, "nonnegative")):
+        problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)
+        bound = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
+        top = enclosure.upper_bound(problem, FramePoint(np.zeros(K), np.zeros(K)))
+        document = json.loads(assemble(problem, bound, top, 1e-6, {}).to_json())
+        cases.append((text(document), None))
+        cases += [(text(forgery), None) for forgery in large_forgeries(document)]
+    encoding.EMBEDDED_NUMBERS = 0
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [5, 3, 2])
+    arrays = {"weights": rng.standard_normal((3, 4)), "features": rng.random((10, 4)), "labels": y}
+    small = Problem([5, 3, 2], 1e-2, 1e-2)
+    data = certify(small, Candidate(**arrays)).to_json().encode()
+    cases += [(data, arrays), (data, None), (data, {**arrays, "features": arrays["features"] + 1e-9}), (data, {})]
+    arrays = {**arrays, "features": arrays["features"] - 0.5}
+    cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
+    cases += limits(documents[0])
+    cases += [(text(document), None) for document in boundaries()]
+    other = json.loads(data)
+    cases += [
+        (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
+    ]
+    cases.append((text({**documents[0], "provenance": {"solver": 3}}), None))
+    forged = [pair[1] for document in documents for pair in alterations(document)]
+    random.Random(0).shuffle(forged)
+    cases += [(text(document), None) for document in forged[:100]]
+    cases += [
+        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:5000]
+    ]
+    return cases
+
+
+def large_forgeries(document):
+    """A dense proof in the range of the fast path: its claim raised, its slack spoilt, its columns beyond range."""
+    from certificate_cases import replaced, resealed
+
+    upper, columns = document["claims"]["upper"], document["dual"]["columns"]
+    yield resealed(replaced(document, ("claims", "lower"), upper))
+    mantissa, exponent = map(int, document["claims"]["lower"].split("p"))
+    raised = f"{((mantissa << 20) + (mantissa >> 10)) | 1}p{exponent - 20}"  # by a relative 2^-30
+    yield resealed(replaced(document, ("claims", "lower"), raised))
+    for factor in (2, 2**30):
+        row = " ".join(str(factor * int(x)) for x in columns[7].split(" "))
+        yield resealed(replaced(document, ("dual", "columns", 7), row))
+    negative = " ".join(str(-int(x)) for x in columns[7].split(" "))
+    yield resealed(replaced(document, ("dual", "columns", 7), negative))
+    if document["dual"]["factor"] is not None:
+        yield resealed(replaced(document, ("dual", "factor"), None))
+
+
+def limits(document):
+    """Files at the limits of docs/certificate.md, section 8, and one step beyond."""
+    from certificate_cases import replaced, resealed, sha256, text
+
+    paths = [
+        (("problem", "multiplicities"), ["1 1 99999998", "1 1 99999999"]),
+        (("problem", "class_counts"), [f"{2**63 - 13} 10 2", f"{2**63 - 12} 10 2"]),
+        (("problem", "feature_dim"), [1, 2**63 - 1, 2**63, 10**19, 10**20]),
+        (("claims", "lower"), ["1p16384", "1p16385", "-1p-16384", "1p-16385", "-1p-99999", f"{2**4096 - 1}p-9000"]),
+        (("claims", "lower"), [f"{2**4096 + 1}p-9000", f"-{'1' * 1350}p-9000", f"-{'1' * 1370}p-9000"]),
+        (("claims", "tolerance"), ["0p0", "1p0", "1p-1", "-1p-1"]),
+        (("problem", "loss", "smoothing"), ["0p0", "1p0", "-1p-1", "1p-1"]),
+        (("dual", "strengths", "exponent"), [16384, 16385, -16384, -16385]),
+        (("dual", "strengths", "integers"), [f"{2**4096 - 1} 1 1", f"{2**4096} 1 1", f"1 1 -{2**4096}"]),
+        (("dual", "strengths", "integers"), ["0 0 0"]),
+        (("lemmas",), [[], ["class-mean-reduction"] * 2000, "," * 5_000_000]),
+    ]
+    files = [text(resealed(replaced(document, path, value))) for path, values in paths for value in values]
+    proved = text(document)
+    nothing = replaced(document, ("dual", "strengths", "integers"), "0 0 0")  # p = e_k, whose entropy is 0 exactly
+    files += [
+        text(resealed(replaced(nothing, ("claims", "lower"), lower))) for lower in ("0p0", "1p-16000", "-1p-16000")
+    ]
+    other = replaced(document, ("problem", "sha256"), "0" * 64)
+    content = {key: value for key, value in other.items() if key not in ("digest", "provenance")}
+    files.append(text({**other, "digest": sha256(content)}))
+    spaces = 2**27 - len(proved)
+    files += [proved + b" " * spaces, proved + b" " * (spaces + 1), proved.replace(b"1", b"01", 1)]
+    return [(data, None) for data in files]
+
+
+def answers(cases, stop=None):
+    """The verdict on each case by the verifier now importable; ends at the first that differs from ``stop``."""
+    import ufm_convex.verifier as verifier
+
+    found = []
+    for place, (data, arrays) in enumerate(cases):
+        try:
+            result = verifier.verify(data, arrays)
+            answer = tuple((step.name, str(step.verdict)) for step in result.steps)
+        except verifier.MalformedCertificate:
+            answer = "malformed"
+        except Exception as error:  # - a mutant may raise anything, and that is a difference
+            answer = type(error).__name__
+        found.append(answer)
+        if stop is not None and answer != stop[place]:
+            return None
+    return found
+
+
+def judged(folder, name, source, cases, expected, queue):
+    """In a child process: put the mutant in place of the original, and ask."""
+    package = Path(folder) / "ufm_convex"
+    (package / "verifier" / f"{name}.py").write_text(source, encoding="utf-8")
+    for module in [module for module in sys.modules if module.startswith("ufm_convex")]:
+        del sys.modules[module]
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        queue.put("survived" if answers(cases, expected) is not None else "killed")
+    except Exception as error:  # - not importable is killed as well
+        queue.put(f"killed by {type(error).__name__}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Mutation testing of the verifier.")
+    parser.add_argument("--fast", action="store_true", help="mutate the fast path instead of the exact core")
+    parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
+    chosen = parser.parse_args()
+    sys.dont_write_bytecode = True
+    cases = killers()
+    expected = answers(cases)
+    everything = [
+        (name, *mutant) for name in (FAST if chosen.fast else CORE)
+        for mutant in mutants((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    if chosen.sample:
+        everything = random.Random(1).sample(everything, min(chosen.sample, len(everything)))
+    print(f"{len(cases)} cases, {len(everything)} mutants", flush=True)
+    killed = 0
+    context = multiprocessing.get_context("fork")
+    for name, line, what, source in everything:
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "ufm_convex" / "verifier"
+            package.mkdir(parents=True)
+            (package.parent / "__init__.py").write_text("")
+            for path in FOLDER.glob("*.py"):
+                (package / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+            queue = context.Queue()
+            child = context.Process(target=judged, args=(folder, name, source, cases, expected, queue))
+            child.start()
+            child.join(SECONDS)
+            outcome = "killed by time" if child.is_alive() else queue.get() if not queue.empty() else "killed by exit"
+            child.kill()
+        killed += outcome.startswith("killed")
+        if outcome == "survived":
+            print(f"survived  {name}.py:{line}  {what}", flush=True)
+    print(f"{killed} of {len(everything)} killed: {killed / len(everything):.1%}")
+
+
+if __name__ == "__main__":
+    main()

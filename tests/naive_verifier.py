@@ -1,0 +1,313 @@
+"""A deliberately naive verifier, written from docs/certificate.md: fractions, full K × K matrices, mpmath intervals.
+
+It takes documents of the right form and says what the rules of sections 4 to 6 say of them. ``slack_is_psd`` asks a
+different question, by another route: is the full slack matrix positive semidefinite, by symmetric elimination?
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from mpmath import iv
+
+iv.dps = 80
+
+
+def dyadic(text):
+    mantissa, exponent = text.split("p")
+    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def numbers(text):
+    return [int(token) for token in text.split(" ")]
+
+
+def vector(field):
+    return [Fraction(number) * Fraction(2) ** field["exponent"] for number in numbers(field["integers"])]
+
+
+def matrix(field):
+    return [[Fraction(n) * Fraction(2) ** field["exponent"] for n in numbers(row)] for row in field["rows"]]
+
+
+def interval(fraction):
+    return iv.mpf(fraction.numerator) / iv.mpf(fraction.denominator)
+
+
+class NaiveProblem:
+    def __init__(self, fields):
+        repeats = numbers(fields["multiplicities"])
+        runs = numbers(fields["class_counts"])
+        weights = [Fraction(1)] * len(runs) if fields["class_weights"] is None else vector(fields["class_weights"])
+        self.classes = [(n, w) for n, w, repeat in zip(runs, weights, repeats, strict=True) for _ in range(repeat)]
+        self.K, self.N = len(self.classes), sum(n for n, _ in self.classes)
+        self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
+        self.nonnegative, self.feature_dim = fields["features"] == "nonnegative", fields["feature_dim"]
+        self.alpha = dyadic(fields["loss"]["smoothing"])
+        self.distinct = sorted(set(self.classes))
+        self.pt = [w * n / self.N for n, w in self.classes]
+
+    def loss(self, z, k):
+        """l_k at interval logits."""
+        total = sum((iv.exp(entry - z[k]) for entry in z), iv.mpf(0))
+        mean = sum((entry - z[k] for entry in z), iv.mpf(0)) / self.K
+        return iv.log(total) - interval(self.alpha) * mean
+
+    def entropy(self, column, k):
+        """−l_k*(v), or None outside the domain."""
+        p = [v + self.alpha / self.K + (1 - self.alpha if j == k else 0) for j, v in enumerate(column)]
+        if sum(p) != 1 or min(p) < 0:
+            return None
+        return -sum((interval(q) * iv.log(interval(q)) for q in p if q), iv.mpf(0))
+
+
+# -- dual points --------------------------------------------------------------------------------------------------
+
+
+def full_columns(problem, dual):
+    """v_k for every class."""
+    K, columns = problem.K, []
+    if dual["kind"] == "diagonal":
+        strengths = dict(zip(problem.distinct, vector(dual["strengths"]), strict=True))
+        for k, kind in enumerate(problem.classes):
+            columns.append([strengths[kind] / K - (strengths[kind] if j == k else 0) for j in range(K)])
+        return columns
+    place = places(problem, dual)
+    integers, exponents = [numbers(row) for row in dual["columns"]], numbers(dual["exponents"])
+    for k in range(K):
+        unit = Fraction(2) ** exponents[place[k]]
+        column = [unit * integers[place[k]][place[j]] for j in range(K)]
+        column[k] = -(sum(column) - column[k])
+        columns.append(column)
+    return columns
+
+
+def places(problem, dual):
+    if dual["kind"] == "dense":
+        return list(range(problem.K))
+    return [problem.distinct.index(kind) for kind in problem.classes]
+
+
+def congruent(problem, dual):
+    """The matrix M of section 4.2 without rounding radii, class by class, τ included; and the pieces of it."""
+    K, place, exponents = problem.K, places(problem, dual), numbers(dual["exponents"])
+    V = full_columns(problem, dual)
+    X = [[entry / Fraction(2) ** exponents[place[k]] for entry in V[k]] for k in range(K)]
+    rho = [
+        problem.lambda_w * problem.lambda_h * problem.N**2 / (w * w * n) / Fraction(4) ** exponents[place[k]]
+        for k, (n, w) in enumerate(problem.classes)
+    ]
+    tau = [[Fraction(0)] * K for _ in range(K)]
+    if dual["multiplier"] is not None:
+        rows, unit = [numbers(row) for row in dual["multiplier"]["rows"]], 2 ** dual["multiplier"]["exponent"]
+        for k in range(K):
+            for j in range(K):
+                if k != j:
+                    g, h = max(place[k], place[j]), min(place[k], place[j])
+                    tau[k][j] = Fraction(rows[g][h] * unit)
+    gram = [[sum(a * b for a, b in zip(X[k], X[j], strict=True)) for j in range(K)] for k in range(K)]
+    M = [[(rho[k].__floor__() if k == j else 0) - gram[k][j] - tau[k][j] for j in range(K)] for k in range(K)]
+    return M, place
+
+
+def remainder(problem, dual):
+    """(E, whether (8) holds) from the full matrix."""
+    M, place = congruent(problem, dual)
+    size = max(place) + 1
+    members = [[k for k in range(problem.K) if place[k] == g] for g in range(size)]
+    alike = all(M[m[0]][m[0]] - M[m[0]][m[1]] >= 0 for m in members if len(m) > 1)
+    E = [[sum(M[k][j] for k in members[g] for j in members[h]) for h in range(size)] for g in range(size)]
+    if dual["factor"] is not None:
+        C = [numbers(row) + [0] * (size - g - 1) for g, row in enumerate(dual["factor"])]
+        for g in range(size):
+            for h in range(size):
+                E[g][h] -= sum(a * b for a, b in zip(C[g], C[h], strict=True))
+    return E, alike, members
+
+
+def slack_holds(problem, dual):
+    if dual["kind"] == "diagonal":
+        K = problem.K
+        for (n, w), q in zip(problem.distinct, vector(dual["strengths"]), strict=True):
+            if q < 0 or (q > 0 and not problem.nonnegative):
+                return False
+            if (w * q) ** 2 * n * (K - 1) > problem.N**2 * problem.lambda_w * problem.lambda_h * K:
+                return False
+        return True
+    E, alike, _ = remainder(problem, dual)
+    for g, row in enumerate(E):
+        deficits = [max(-e, 0) if problem.nonnegative else abs(e) for h, e in enumerate(row) if h != g]
+        if row[g] < sum(deficits):
+            return False
+    return alike
+
+
+def slack_is_psd(problem, dual):
+    """Whether D − G − T ⪰ 0 for the T that the proof names, by elimination on the full K × K matrix."""
+    K = problem.K
+    if dual["kind"] == "diagonal":
+        V = full_columns(problem, dual)
+        U = [[problem.pt[k] * entry for entry in V[k]] for k in range(K)]
+        R = [[-sum(a * b for a, b in zip(U[k], U[j], strict=True)) for j in range(K)] for k in range(K)]
+        for k, (n, _) in enumerate(problem.classes):
+            R[k][k] += problem.lambda_w * problem.lambda_h * n
+        if problem.nonnegative:  # T cancels what is positive off the diagonal
+            R = [[R[k][j] if k == j else min(R[k][j], Fraction(0)) for j in range(K)] for k in range(K)]
+        return is_psd(R)
+    M, place = congruent(problem, dual)
+    if problem.nonnegative:
+        E, _, members = remainder(problem, dual)
+        for k in range(K):
+            for j in range(K):
+                g, h = place[k], place[j]
+                if g != h and E[g][h] > 0:
+                    M[k][j] -= Fraction(E[g][h], len(members[g]) * len(members[h]))
+    return is_psd(M)
+
+
+def is_psd(matrix):
+    """Symmetric elimination in fractions."""
+    A = [row[:] for row in matrix]
+    size = len(A)
+    for k in range(size):
+        if A[k][k] < 0 or (A[k][k] == 0 and any(A[k][j] != 0 for j in range(k + 1, size))):
+            return False
+        if A[k][k] == 0:
+            continue
+        for i in range(k + 1, size):
+            factor = A[i][k] / A[k][k]
+            for j in range(k + 1, size):
+                A[i][j] -= factor * A[k][j]
+    return True
+
+
+def dual_value(problem, dual):
+    """Interval of −Σ pt l*, or None outside the domain."""
+    total = iv.mpf(0)
+    for k, column in enumerate(full_columns(problem, dual)):
+        entropy = problem.entropy(column, k)
+        if entropy is None:
+            return None
+        total += interval(problem.pt[k]) * entropy
+    return total
+
+
+# -- primal points ------------------------------------------------------------------------------------------------
+
+
+def objective(problem, W, rows, labels, repeats):
+    """Interval of f at explicit arrays; ``repeats[i]`` samples have the feature of row i."""
+    total = interval(problem.lambda_w * sum(w * w for row in W for w in row) / 2)
+    for h, k, repeat in zip(rows, labels, repeats, strict=True):
+        z = [interval(sum((a * b for a, b in zip(w, h, strict=True)), Fraction(0))) for w in W]
+        total += interval(problem.classes[k][1] * repeat / problem.N) * problem.loss(z, k)
+        total += interval(problem.lambda_h * repeat * sum(x * x for x in h) / 2)
+    return total
+
+
+def frame_arrays(problem, witness):
+    """W and H (K, K) of a frame."""
+    K, eta, omega = problem.K, vector(witness["eta"]), vector(witness["omega"])
+    free = {kind: [k for k in range(K) if problem.classes[k] == kind] for kind in problem.distinct}
+    etas, omegas = [Fraction(0)] * K, [Fraction(0)] * K
+    for i, (g, repeat) in enumerate(zip(numbers(witness["groups"]), numbers(witness["multiplicities"]), strict=True)):
+        for _ in range(repeat):
+            k = free[problem.distinct[g]].pop()
+            etas[k], omegas[k] = eta[i], omega[i]
+    H = [[etas[k] if j == k else Fraction(0) for j in range(K)] for k in range(K)]
+    W = [[omegas[j] * ((k == j) - Fraction(1, K)) for j in range(K)] for k in range(K)]
+    return W, H, min(*etas, *omegas) >= 0, sum(1 for a, b in zip(etas, omegas, strict=True) if a or b)
+
+
+def invariant_array(problem, field):
+    """The full (K, K) matrix."""
+    unit, own, rows = Fraction(2) ** field["exponent"], numbers(field["own"]), [numbers(r) for r in field["rows"]]
+    place = [problem.distinct.index(kind) for kind in problem.classes]
+    return [
+        [unit * (own[place[k]] if j == k else rows[place[k]][place[j]]) for j in range(problem.K)]
+        for k in range(problem.K)
+    ]
+
+
+def witness_arrays(problem, witness):
+    if witness["kind"] == "frame":
+        return frame_arrays(problem, witness)
+    if witness["kind"] == "group":
+        W, H = (invariant_array(problem, witness[name]) for name in ("W", "H"))
+    else:
+        W, H = matrix(witness["W"]), matrix(witness["H"])
+    used = sum(1 for j in range(len(W[0])) if any(row[j] for row in W) or any(row[j] for row in H))
+    return W, H, not problem.nonnegative or min(min(row) for row in H) >= 0, used
+
+
+def _fits(problem, used):
+    return problem.feature_dim is None or used <= problem.feature_dim
+
+
+# -- the steps ----------------------------------------------------------------------------------------------------
+
+
+def verdict(document):
+    """ "PROVED", "REFUTED" or "INCONCLUSIVE" for a document of the right form."""
+    decisions = list(_decisions(document))
+    return "REFUTED" if False in decisions else "INCONCLUSIVE" if None in decisions else "PROVED"
+
+
+def _at_least(enclosure, bound):
+    """True, False, or None when the interval does not decide."""
+    bound = interval(bound)
+    if enclosure.a >= bound.b:
+        return True
+    return False if enclosure.b < bound.a else None
+
+
+def _decisions(document):
+    problem, claims = NaiveProblem(document["problem"]), document["claims"]
+    lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
+    yield slack_holds(problem, document["dual"])
+    value = dual_value(problem, document["dual"])
+    yield False if value is None else _at_least(value, lower)
+    W, H, admissible, used = witness_arrays(problem, document["witness"])
+    yield admissible and _fits(problem, used)
+    counts = [n for n, _ in problem.classes]
+    yield _at_least(-objective(problem, W, H, range(problem.K), counts), -upper)
+    about = claims["candidate"]
+    if about is not None:
+        yield from _candidate_decisions(problem, document["candidate"], about, lower, upper)
+    yield claims["verdict"] == _amounts_to(claims, lower, upper)
+
+
+def _candidate_decisions(problem, candidate, about, lower, upper):
+    arrays = candidate["arrays"]
+    if arrays is None:
+        yield None
+    else:
+        W, rows = matrix(arrays["W"]), matrix(arrays["features"])
+        sample = arrays["labels"] is not None
+        labels = numbers(arrays["labels"]) if sample else list(range(problem.K))
+        repeats = [1] * len(rows) if sample else [n for n, _ in problem.classes]
+        if about["violation"] is not None:
+            place, value = about["violation"], dyadic(about["violation"]["value"])
+            there = place["row"] < len(rows) and place["column"] < len(W[0])
+            yield problem.nonnegative and value < 0 and there and rows[place["row"]][place["column"]] == value
+            return
+        used = sum(1 for j in range(len(W[0])) if any(r[j] for r in W) or any(r[j] for r in rows))
+        yield _fits(problem, used) and (not problem.nonnegative or min(min(row) for row in rows) >= 0)
+        value = objective(problem, W, rows, labels, repeats)
+        yield _at_least(value, dyadic(about["objective"]["lower"]))
+        yield _at_least(-value, -dyadic(about["objective"]["upper"]))
+    if about["violation"] is None:
+        f = [dyadic(about["objective"][end]) for end in ("lower", "upper")]
+        g = [dyadic(about["gap"][end]) for end in ("lower", "upper")]
+        yield g[0] <= max(Fraction(0), f[0] - upper) and g[1] >= f[1] - lower
+
+
+def _amounts_to(claims, lower, upper):
+    about, f = claims["candidate"], (upper, upper)
+    if about is not None:
+        if about["violation"] is not None:
+            return "infeasible"
+        f = dyadic(about["objective"]["lower"]), dyadic(about["objective"]["upper"])
+    if f[1] - lower <= dyadic(claims["tolerance"]) * f[1]:
+        return "optimal"
+    return "suboptimal" if f[0] > upper else "undecided"

@@ -1,0 +1,225 @@
+"""Proved bounds: exact evidence, the three slack proofs, and dual points that must not be proved."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import mpmath as mp
+import numpy as np
+import pytest
+from certificate_cases import CROWDED, FREE, PLAIN, WEIGHTED, crowded_dual, feasible_dual
+from hypothesis import given
+from hypothesis import strategies as st
+from mp_reference import reference_value
+from strategies import problems
+
+from ufm_convex import enclosure, theory
+from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactMatrix, ExactVector, FrameWitness, Groups, slack
+from ufm_convex.enclosure.digits import bounds_to_digits
+from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
+from ufm_convex.errors import HypothesisError, SizeError
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import DualPoint, FrameDual, FramePoint
+from ufm_convex.problem import Problem
+from ufm_convex.solving import solve
+
+# -- exact numbers ------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
+def test_vectors_of_floats_are_exact(values):
+    vector = ExactVector.of_floats(np.array(values))
+    assert [Fraction(int(r.p), int(r.q)) for r in vector.rationals()] == [Fraction(value) for value in values]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4))
+def test_rounded_matrices_are_near_and_keep_signs(values):
+    exact = ExactMatrix.near(np.array(values).reshape(2, 2), 52)
+    unit, largest = Fraction(2) ** exact.exponent, max(map(abs, values))
+    for entry, value in zip((n for row in exact.rows for n in row), values, strict=True):
+        assert abs(entry * unit - Fraction(value)) <= Fraction(largest) / 2**51
+        assert entry * value >= 0
+
+
+def test_ends_of_balls_are_on_the_safe_side():
+    from flint import arb, ctx
+
+    with ctx.workprec(128):
+        ball = arb(1) / 3
+        assert lower_end(ball) < Fraction(1, 3) < upper_end(ball)
+        assert Fraction(float_below(ball)) < Fraction(1, 3) < Fraction(float_above(ball))
+        assert math.nextafter(float_below(ball), 1.0) == float_above(ball)
+    assert (float_below(arb("nan")), float_above(arb("nan"))) == (-math.inf, math.inf)
+
+
+# -- groups -------------------------------------------------------------------------------------------------------
+
+
+def test_alike_classes_have_the_same_count_and_weight():
+    loss = CrossEntropy(class_weights=(1.0, 2.0, 1.0, 1.0))
+    groups = Groups.distinct(Problem([5, 5, 3, 5], 0.1, 0.1, loss=loss))
+    assert groups.counts.tolist() == [3, 5, 5]
+    assert groups.weights.tolist() == [1.0, 1.0, 2.0]
+    assert groups.multiplicities.tolist() == [1, 2, 1]
+    assert groups.members.tolist() == [1, 2, 0, 1]
+    assert groups.shares(Problem([5, 5, 3, 5], 0.1, 0.1, loss=loss)) == [
+        Fraction(1, 6),
+        Fraction(5, 18),
+        Fraction(5, 9),
+    ]
+
+
+def test_block_means_are_means_over_pairs_of_classes():
+    groups = Groups.distinct(Problem([5, 3, 5], 0.1, 0.1))
+    matrix = np.arange(9.0).reshape(3, 3)
+    assert groups.block_means(matrix).tolist() == [[0.0, (3 + 5) / 2], [(1 + 7) / 2, (2 + 6) / 2]]
+
+
+# -- lower bounds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("proof", ["diagonal", "group", "dense"])
+def test_each_proof_bounds_the_optimum_from_below(proof):
+    optimum = reference_value([(50, 1, 1.0), (10, 1, 1.0), (2, 1, 1.0)], 2e-2, 2e-2)
+    bound = enclosure.lower_bound(PLAIN, solve(PLAIN).dual, proof=proof)
+    assert bound.proof == ("dense" if proof == "group" else proof)  # no two classes are alike
+    with mp.workdps(50):
+        # 1e-12: what the margin of a dense proof of three classes costs, 64 · 3^1.5 · 2^-53, with room
+        assert mp.mpf(optimum) * (1 - mp.mpf(10) ** -12) < bound.value < optimum
+
+
+@given(problems(max_classes=5))
+def test_bounds_enclose_the_optimum_of_the_theorem(problem):
+    optimum = theory.optimum(problem)
+    dual, point = FrameDual(feasible_strengths(problem)), FramePoint(optimum.eta, optimum.omega)
+    lower, upper = enclosure.lower_bound(problem, dual), enclosure.upper_bound(problem, point)
+    expected = reference_value([(n, 1, 1.0) for n in problem.class_counts.tolist()], problem.lambda_w, problem.lambda_h)
+    assert lower.value <= expected <= upper.value
+    assert upper.value - lower.value <= 1e-13 * upper.value  # rounding of q, η and ω to 53 bits
+
+
+def feasible_strengths(problem):
+    K = problem.num_classes
+    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / problem.loss_weights, 1.0)
+
+
+@given(problems(max_classes=5), st.integers(0, 2**16))
+def test_averaging_never_lowers_the_bound(problem, seed):
+    """diagonal ≥ group ≥ dense for one and the same dual point, up to the margins of the proofs."""
+    dual = feasible_dual(problem, seed)
+    values = [enclosure.lower_bound(problem, dual, proof=proof).value for proof in ("dense", "group", "diagonal")]
+    assert values[0] <= values[1] * (1 + 1e-9)
+    assert values[1] <= values[2] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("proof", ["dense", "group"])
+def test_columns_with_positive_products_need_a_factor_and_a_multiplier(proof):
+    evidence = enclosure.lower_bound(CROWDED, crowded_dual(), proof=proof).evidence
+    assert isinstance(evidence, BlockProof)
+    assert evidence.factor is not None
+    assert evidence.multiplier is not None
+
+
+def test_groups_make_the_proof_small():
+    counts = np.repeat([1000, 100, 10], [40_000, 30_000, 30_000])
+    problem = Problem(counts, 1e-5, 1e-5, features="free")
+    groups = Groups.distinct(problem)
+    V = np.array([[0.1, 0.2, 0.3]] * 3) / 100_000
+    attempt = slack._Attempt(problem, groups, "group", slack._exponents(problem, groups, 72), 72, 0)
+    proof = attempt.with_factor(V, np.zeros((3, 3)), 1e-12)
+    assert proof is not None
+    assert len(proof.columns) == 3
+
+
+@pytest.mark.parametrize("factor", [1.0 + 1e-9, 2.0])
+def test_an_infeasible_dual_point_is_not_proved_as_it_stands(factor):
+    """Planted fault: strengths past the radius are lowered to it, dense points past it fail without a margin."""
+    strengths = feasible_strengths(PLAIN)
+    exact = enclosure.lower_bound(PLAIN, FrameDual(strengths * factor)).evidence
+    assert isinstance(exact, DiagonalProof)
+    K, N = PLAIN.num_classes, PLAIN.num_samples
+    radius = N**2 * Fraction(PLAIN.lambda_w) * Fraction(PLAIN.lambda_h) * K
+    for q, n in zip(exact.strengths.rationals(), Groups.distinct(PLAIN).counts.tolist(), strict=True):
+        assert Fraction(int(q.p), int(q.q)) ** 2 * n * (K - 1) <= radius
+    groups = Groups.singletons(FREE)
+    top = feasible_dual(FREE, share=1.0)
+    beyond = DualPoint(top.residuals * math.sqrt(factor * 1.2), top.nonnegativity)
+    assert slack.prove(FREE, groups, DualPoint(beyond.residuals, beyond.nonnegativity), "dense") is None
+
+
+@pytest.mark.parametrize("entry", [np.nan, np.inf, -1.0])
+def test_what_cannot_be_proved_leaves_the_trivial_bound(entry):
+    residuals = np.full((5, 5), entry)
+    bound = enclosure.lower_bound(FREE, DualPoint(residuals, np.zeros((5, 5))))
+    assert bound.proof == "trivial"
+    assert bound.value == 0.0  # −l*(0) = Ent(e_k)
+
+
+def test_a_frame_proves_nothing_for_free_features():
+    bound = enclosure.lower_bound(FREE, FrameDual(np.full(5, 10.0)))
+    assert bound.proof == "trivial"
+
+
+# -- upper bounds -------------------------------------------------------------------------------------------------
+
+
+def test_the_dense_objective_against_mpmath():
+    generator = np.random.default_rng(0)
+    W, H = generator.standard_normal((4, 3)), generator.random((4, 3))
+    bound = enclosure.upper_bound(WEIGHTED, (W, H))
+    with mp.workdps(40):
+        total = mp.mpf(0)
+        for k, (n, weight) in enumerate(zip(WEIGHTED.class_counts.tolist(), WEIGHTED.loss.weights(4), strict=True)):
+            z = [mp.fsum(mp.mpf(a) * mp.mpf(b) for a, b in zip(w, H[k], strict=True)) for w in W]
+            target = [mp.mpf(0.1) / 4 + (1 - mp.mpf(0.1) if j == k else 0) for j in range(4)]
+            loss = mp.log(mp.fsum(map(mp.exp, z))) - mp.fsum(t * x for t, x in zip(target, z, strict=True))
+            total += mp.mpf(weight) * n / WEIGHTED.num_samples * loss
+            total += mp.mpf(WEIGHTED.lambda_h) / 2 * n * mp.fsum(mp.mpf(x) ** 2 for x in H[k])
+        total += mp.mpf(WEIGHTED.lambda_w) / 2 * mp.fsum(mp.mpf(x) ** 2 for x in W.ravel())
+        # W and H are rounded to 52 bits of their largest entry first
+        assert abs(bound.value - total) <= mp.mpf(10) ** -14 * total
+
+
+@pytest.mark.parametrize(
+    "witness",
+    [
+        (np.full((3, 2), np.nan), np.zeros((3, 2))),
+        (np.zeros((3, 2)), np.full((3, 2), -1e-300)),
+        FramePoint(np.array([1.0, -1.0, 0.0]), np.ones(3)),
+        FramePoint(np.array([1.0, np.inf, 0.0]), np.ones(3)),
+    ],
+)
+def test_inadmissible_witnesses_prove_nothing(witness):
+    bound = enclosure.upper_bound(PLAIN, witness)
+    assert bound.value == math.inf
+    assert bound.evidence is None
+
+
+def test_frames_treat_alike_classes_differently_where_the_point_does():
+    problem = Problem([5, 5, 5], 1e-2, 1e-2, feature_dim=2)
+    point = FramePoint(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 3.0]))
+    evidence = enclosure.upper_bound(problem, point).evidence
+    assert isinstance(evidence, FrameWitness)
+    assert (evidence.groups, evidence.multiplicities) == ([0, 0], [1, 2])
+    assert evidence.omega.rationals() == [0, 1]  # a class without feature needs no column of W
+
+
+# -- any digits ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [5, 50, 200])
+def test_bounds_agree_to_any_digits(digits):
+    lower, upper = bounds_to_digits(PLAIN, digits)
+    expected = reference_value([(50, 1, 1.0), (10, 1, 1.0), (2, 1, 1.0)], 2e-2, 2e-2)
+    with mp.workdps(420):
+        low, high = (mp.mpf(end.numerator) / end.denominator for end in (lower.exact, upper.exact))
+        assert low <= expected <= high
+        assert high - low <= mp.mpf(10) ** -digits * expected / 100
+
+
+def test_digits_need_a_theorem():
+    with pytest.raises(HypothesisError, match="nonnegative"):
+        bounds_to_digits(FREE, 50)
+    with pytest.raises(SizeError, match="1001 digits"):
+        bounds_to_digits(PLAIN, 1001)

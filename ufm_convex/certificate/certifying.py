@@ -1,0 +1,239 @@
+"""From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from ufm_convex import enclosure
+from ufm_convex._version import __version__
+from ufm_convex.candidate import Candidate
+from ufm_convex.certificate.encoding import (
+    FORMAT,
+    VERSION,
+    dyadic,
+    embeddable,
+    encode_candidate,
+    encode_dual,
+    encode_problem,
+    encode_witness,
+    lemmas,
+    rounded,
+)
+from ufm_convex.certificate.model import Certificate, Judgement, judge
+from ufm_convex.enclosure import ProvedBound
+from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
+from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
+from ufm_convex.errors import ProblemError, SolverError
+from ufm_convex.group_factors import GroupFactors, coordinates
+from ufm_convex.groups import GroupDual
+from ufm_convex.points import FrameDual
+from ufm_convex.problem import Problem
+from ufm_convex.solution import Solution
+from ufm_convex.solving import solve
+
+_FLOAT_BITS = 53
+_FAST_BITS = 36
+"""Bits of the lower bound of a large dense proof: the verifier's fast path encloses the value to about 40."""
+_FAST_FROM = 64
+_WIDENING = Fraction(1, 2**32)
+"""Relative widening of the objective of a candidate in a file of its own: the verifier's error bounds are coarser."""
+
+Progress = Callable[[str], None]
+
+
+def certify(
+    problem: Problem,
+    candidate: Candidate | None = None,
+    *,
+    solution: Solution | None = None,
+    tolerance: float = 1e-6,
+    digits: int | None = None,
+    proof: enclosure.Proof = "auto",
+    progress: Progress | None = None,
+) -> Certificate:
+    """A certificate of the optimum or, with a candidate, of how far the candidate is from it.
+
+    Args:
+        problem: The problem.
+        candidate: Somebody's W and features; its class counts are the problem's.
+        solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
+        tolerance: Relative gap that counts as optimal, in (0, 1).
+        digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
+        proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
+        progress: Called with one line of text when something begins or ends.
+
+    Returns:
+        The certificate. Its verdict is "optimal" when the gap is within the tolerance, "suboptimal" when the
+        candidate is proved to be above the optimum, "infeasible" when it has a negative feature where features are
+        non-negative, else "undecided".
+
+    Raises:
+        ProblemError: the solution is one of another problem, the tolerance is out of range, or both a solution and
+            digits are given.
+        CountsError: the candidate has other class counts than the problem.
+        ShapeError: the candidate has more dimensions than the problem allows.
+        HypothesisError: digits were asked for, and no theorem holds.
+        UFMError: as ``solve``.
+    """
+    _check_tolerance(tolerance)
+    judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
+    if digits is not None:
+        _refuse_solution(solution)
+        lower, upper = bounds_to_digits(problem, digits)
+        origin = {"method": f"closed form to {digits} digits"}
+    else:
+        found = _solution(problem, solution, tolerance, progress)
+        lower, upper = _lower(found, proof), _upper(found)
+        origin = _origin(found, lower, upper)
+    bits = _FLOAT_BITS if digits is None else claim_bits(digits)
+    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=candidate, judged=judged)
+
+
+def assemble(
+    problem: Problem,
+    lower: ProvedBound,
+    upper: ProvedBound,
+    tolerance: float,
+    provenance: Mapping[str, str],
+    *,
+    bits: int = _FLOAT_BITS,
+    candidate: Candidate | None = None,
+    judged: CandidateEnclosure | None = None,
+) -> Certificate:
+    """The certificate that two bounds with their evidence amount to.
+
+    Raises:
+        SolverError: a bound is infinite.
+    """
+    dual = encode_dual(lower.evidence)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "problem": encode_problem(problem),
+        "lemmas": lemmas(dual["kind"]),
+        "dual": dual,
+        "witness": encode_witness(upper.evidence),
+        "candidate": None if candidate is None else encode_candidate(candidate),
+    }
+    below, above = _rounded_bounds(lower, upper, bits)
+    claims: dict[str, Any] = {"lower": dyadic(below), "upper": dyadic(above), "tolerance": dyadic(float(tolerance))}
+    claims["candidate"] = None
+    if candidate is not None and judged is not None:
+        claims["candidate"] = _candidate_claims(problem, candidate, judged, below, above)
+    claims["verdict"] = judge(claims).value
+    return Certificate({**content, "claims": claims}, {"generator": f"ufm-convex {__version__}", **provenance})
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
+        raise ProblemError(
+            f"tolerance is {tolerance!r}.", expected="a relative gap in (0, 1)", fix="1e-6 is the default."
+        )
+
+
+def _refuse_solution(solution: Solution | None) -> None:
+    if solution is not None:
+        raise ProblemError(
+            "both a solution and digits are given.",
+            expected="one of them: digits come from the closed form, not from a solver",
+            fix="leave out one.",
+        )
+
+
+def _solution(problem: Problem, solution: Solution | None, tolerance: float, progress: Progress | None) -> Solution:
+    if solution is None:
+        return solve(problem, tolerance=tolerance, progress=progress)
+    if not isinstance(solution, Solution) or solution.problem != problem:
+        raise ProblemError(
+            "the solution is one of another problem.",
+            expected="a Solution of the problem to be certified",
+            fix="pass solve(problem), or leave it out.",
+        )
+    return solution
+
+
+def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
+    return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
+
+
+def _lower(solution: Solution, proof: enclosure.Proof) -> ProvedBound:
+    """The solution's own bound with its exact point, or another proof of its dual point."""
+    problem, dual, own = solution.problem, solution.dual, solution.evidence.lower
+    if isinstance(dual, GroupDual) and problem.nonnegative and proof in ("auto", "diagonal"):
+        strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
+        return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
+    if own.evidence is not None and (proof == "auto" or own.proof == proof):
+        return own
+    return enclosure.lower_bound(problem, dual.dense() if isinstance(dual, GroupDual) else dual, proof=proof)
+
+
+def _upper(solution: Solution) -> ProvedBound:
+    """The solution's own bound with its exact point; where it left none, the point is made of its factors."""
+    problem, own = solution.problem, solution.evidence.upper
+    if own.evidence is not None:
+        return own
+    factors = getattr(solution.evidence, "recovered", None)
+    if isinstance(factors, GroupFactors) and coordinates(factors.H).size <= (problem.feature_dim or math.inf):
+        return replace(own, evidence=enclosure.GroupWitness.of(factors.W, factors.H))
+    return enclosure.upper_bound(problem, solution.factors())
+
+
+# -- claims -------------------------------------------------------------------------------------------------------
+
+
+def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int) -> tuple[Fraction, Fraction]:
+    """The two bounds of the optimum, rounded outwards."""
+    if lower.exact is None or upper.exact is None:
+        raise SolverError(
+            "no finite bound was proved.",
+            expected="decays and an objective within the range of binary64",
+            fix="scale the problem.",
+        )
+    large = isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM
+    below = rounded(lower.exact, min(bits, _FAST_BITS) if large else bits, up=False)
+    return below, rounded(upper.exact, bits, up=True)
+
+
+def _candidate_claims(
+    problem: Problem, candidate: Candidate, judged: CandidateEnclosure, below: Fraction, above: Fraction
+) -> dict[str, Any]:
+    """The enclosure of the objective and of the gap, or the first violation that is worst."""
+    if problem.nonnegative and judged.negative_entries:
+        row, column = judged.smallest_at
+        violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
+        return {"objective": None, "gap": None, "violation": violation}
+    low, high = Fraction(judged.lower), Fraction(judged.upper)
+    if not embeddable(candidate):
+        low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
+        high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
+    gap = max(low - above, Fraction(0)), high - below
+    pairs = {"objective": (low, high), "gap": gap}
+    claims = {name: {"lower": dyadic(pair[0]), "upper": dyadic(pair[1])} for name, pair in pairs.items()}
+    return {**claims, "violation": None}
+
+
+def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[str, str]:
+    """Where it comes from, and what the solver itself had claimed."""
+    origin = {
+        "solver": solution.solver,
+        "level": solution.level,
+        "route": "; ".join(solution.route),
+        "lower_proof": lower.proof,
+        "witness": upper.proof,
+    }
+    claimed = solution.run.dual_value
+    if claimed is not None:
+        origin["solver_dual_objective"] = repr(float(claimed))
+        origin["solver_dual_above_lower"] = repr(float(claimed - lower.value))
+        origin["solver_dual_overstatement"] = repr(float(max(0.0, claimed - upper.value)))
+    return origin
+
+
+__all__ = ["Certificate", "Judgement", "assemble", "certify"]

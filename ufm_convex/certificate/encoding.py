@@ -1,0 +1,204 @@
+"""Exact evidence written down: plain JSON values of format version 1 (docs/certificate.md, sections 2 to 4).
+
+Only strings, integers, lists and objects occur: numbers that are not small integers are decimal integers in strings,
+scaled by a power of two, so nothing is rounded on the way to a file or back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ufm_convex import enclosure
+from ufm_convex._arrays import FloatArray
+from ufm_convex.candidate import Candidate
+from ufm_convex.problem import Problem
+
+FORMAT, VERSION = "ufm-convex-certificate", 1
+
+_LEMMAS = ("class-mean-reduction", "master-identity", "weak-duality")
+_SLACK_LEMMA = {"diagonal": "frame-slack", "group": "symmetry-slack", "dense": "dense-slack"}
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------
+
+
+def dyadic(number: float | int | Fraction) -> str:
+    """The text <integer>p<exponent>, the integer odd, or 0p0; the number must be an integer over a power of two."""
+    numerator, denominator = number.as_integer_ratio()
+    if numerator == 0:
+        return "0p0"
+    twos = (numerator & -numerator).bit_length() - 1
+    return f"{numerator >> twos}p{twos - (denominator.bit_length() - 1)}"
+
+
+def undyadic(text: str) -> Fraction:
+    """The number that ``dyadic`` wrote."""
+    mantissa, exponent = map(int, text.split("p"))
+    return Fraction(mantissa) * Fraction(2) ** exponent
+
+
+def rounded(number: Fraction, bits: int, *, up: bool) -> Fraction:
+    """The nearest number of at most ``bits`` significant bits that is not below (up) or not above the given one."""
+    if number == 0:
+        return number
+    size = abs(number.numerator).bit_length() - number.denominator.bit_length()
+    unit = Fraction(2) ** (size - bits + 1)
+    return unit * (-((-number) // unit) if up else number // unit)
+
+
+def integers(numbers: Sequence[int]) -> str:
+    """Integers in decimal, one space apart."""
+    return " ".join(map(str, numbers))
+
+
+def _vector(vector: enclosure.ExactVector) -> dict[str, Any]:
+    return {"exponent": vector.exponent, "integers": integers(vector.integers)}
+
+
+def _invariant(matrix: enclosure.ExactInvariant) -> dict[str, Any]:
+    return {"exponent": matrix.exponent, "own": integers(matrix.own), "rows": _rows(matrix.rows)}
+
+
+def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
+    return [integers(row) for row in rows]
+
+
+# -- the problem --------------------------------------------------------------------------------------------------
+
+
+def encode_problem(problem: Problem) -> dict[str, Any]:
+    """The problem: runs of alike classes in class order, exact decays and parameters, and its SHA-256."""
+    counts, weights = problem.class_counts, problem.loss.weights(problem.num_classes)
+    first = np.ones(counts.size, dtype=bool)
+    first[1:] = (np.diff(counts) != 0) | (np.diff(weights) != 0.0)
+    starts = np.flatnonzero(first)
+    plain = bool((weights == 1.0).all())
+    parameters = {f.name: getattr(problem.loss, f.name) for f in fields(problem.loss) if f.name != "class_weights"}  # type: ignore[arg-type]
+    content: dict[str, Any] = {
+        "class_counts": integers(counts[starts].tolist()),
+        "multiplicities": integers(np.diff(np.append(starts, counts.size)).tolist()),
+        "class_weights": None if plain else _vector(enclosure.ExactVector.of_floats(weights[starts])),
+        "lambda_w": dyadic(problem.lambda_w),
+        "lambda_h": dyadic(problem.lambda_h),
+        "features": problem.features,
+        "feature_dim": problem.feature_dim,
+        "loss": {"name": problem.loss.name, **{name: dyadic(value) for name, value in parameters.items()}},
+    }
+    return {**content, "sha256": canonical_sha256(content)}
+
+
+def decode_problem(content: Mapping[str, Any]) -> Problem:
+    """The problem that ``encode_problem`` wrote; every number in it is a binary64 number or an integer."""
+    repeats = [int(number) for number in content["multiplicities"].split(" ")]
+    loss = {name: value if name == "name" else float(undyadic(value)) for name, value in content["loss"].items()}
+    if content["class_weights"] is not None:
+        unit = Fraction(2) ** content["class_weights"]["exponent"]
+        weights = [float(int(number) * unit) for number in content["class_weights"]["integers"].split(" ")]
+        loss["class_weights"] = np.repeat(weights, repeats).tolist()
+    data = {
+        "class_counts": np.repeat([int(number) for number in content["class_counts"].split(" ")], repeats),
+        "lambda_w": float(undyadic(content["lambda_w"])),
+        "lambda_h": float(undyadic(content["lambda_h"])),
+        "features": content["features"],
+        "loss": loss,
+    }
+    if content["feature_dim"] is not None:
+        data["feature_dim"] = content["feature_dim"]
+    return Problem.from_content(data, source="the certificate's problem")
+
+
+# -- evidence -----------------------------------------------------------------------------------------------------
+
+
+def encode_dual(proof: enclosure.Evidence | None) -> dict[str, Any]:
+    """The dual point with its slack proof."""
+    if isinstance(proof, enclosure.DiagonalProof):
+        return {"kind": "diagonal", "strengths": _vector(proof.strengths)}
+    if not isinstance(proof, enclosure.BlockProof):
+        raise TypeError(f"{type(proof).__name__} is no dual point")
+    multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
+    return {
+        "kind": proof.kind,
+        "exponents": integers(proof.exponents),
+        "columns": _rows(proof.columns),
+        "multiplier": multiplier,
+        "factor": None if proof.factor is None else _rows(proof.factor),
+    }
+
+
+def encode_witness(witness: enclosure.Evidence | None) -> dict[str, Any]:
+    """The admissible point behind the upper bound."""
+    if isinstance(witness, enclosure.FrameWitness):
+        return {
+            "kind": "frame",
+            "groups": integers(witness.groups),
+            "multiplicities": integers(witness.multiplicities),
+            "eta": _vector(witness.eta),
+            "omega": _vector(witness.omega),
+        }
+    if isinstance(witness, enclosure.GroupWitness):
+        return {"kind": "group", "W": _invariant(witness.W), "H": _invariant(witness.H)}
+    if not isinstance(witness, enclosure.DenseWitness):
+        raise TypeError(f"{type(witness).__name__} is no witness")
+    return {
+        "kind": "dense",
+        "feature_dim": len(witness.W.rows[0]),
+        "W": {"exponent": witness.W.exponent, "rows": _rows(witness.W.rows)},
+        "H": {"exponent": witness.H.exponent, "rows": _rows(witness.H.rows)},
+    }
+
+
+EMBEDDED_NUMBERS = 1_000_000
+EMBEDDED_LOGITS = 1 << 23
+"""Candidates of more numbers, or of more logits, are known by the SHA-256 of their arrays."""
+
+
+def embeddable(candidate: Candidate) -> bool:
+    """Whether the arrays are written into the certificate."""
+    logits = len(candidate.features) * candidate.num_classes
+    return bool(candidate.weights.size + candidate.features.size <= EMBEDDED_NUMBERS and logits <= EMBEDDED_LOGITS)
+
+
+def encode_candidate(candidate: Candidate) -> dict[str, Any]:
+    """The arrays, exactly, or their SHA-256."""
+    content = {"level": candidate.level, "feature_dim": candidate.feature_dim}
+    if not embeddable(candidate):
+        return {**content, "arrays": None, "sha256": candidate.sha256}
+    arrays = {
+        "W": _exact_matrix(candidate.weights),
+        "features": _exact_matrix(candidate.features),
+        "labels": integers(candidate.labels.tolist()) if candidate.level == "sample" else None,
+    }
+    return {**content, "arrays": arrays, "sha256": None}
+
+
+def _exact_matrix(matrix: FloatArray) -> dict[str, Any]:
+    vector = enclosure.ExactVector.of_floats(matrix.astype(np.float64).ravel())
+    width = matrix.shape[1]
+    rows = [vector.integers[start : start + width] for start in range(0, matrix.size, width)]
+    return {"exponent": vector.exponent, "rows": _rows(rows)}
+
+
+def lemmas(kind: str) -> list[str]:
+    """The lemmas that a proof with this kind of slack uses."""
+    return [*_LEMMAS, _SLACK_LEMMA[kind]]
+
+
+# -- the document -------------------------------------------------------------------------------------------------
+
+
+def canonical_sha256(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON: sorted keys, no white space, ASCII."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def seal(content: Mapping[str, Any], provenance: Mapping[str, str]) -> dict[str, Any]:
+    """The whole document: content, its digest, and what is said about its origin."""
+    return {**content, "digest": canonical_sha256(content), "provenance": dict(provenance)}

@@ -1,0 +1,233 @@
+"""Optional: exact products and bounded elementary functions in binary64, with NumPy (docs/certificate.md, section 7).
+
+Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decides; this one can only confirm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flint import arb, fmpq
+
+from .proof import Blocks, Candidate, CrossEntropy, Refuted, Undecided, check_dimension
+from .reading import scaled
+
+_HALF, _SLICE = 1 << 20, 21
+_LARGEST = (1 << 41) - _HALF
+_ROOM = 11
+
+
+class Fast:
+    """A dense proof whose integers are below 2^41 in absolute value; ``None`` from ``of`` for any other."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+        size = len(blocks.groups)
+        self.rows = np.array(blocks.columns_, dtype=np.int64)
+        np.fill_diagonal(self.rows, blocks.own)
+        self.factor, self.multiplier = (np.zeros((size, size), dtype=np.int64) for _ in range(2))
+        triangle = np.tril_indices(size)
+        if blocks.factor is not None:
+            self.factor[triangle] = [x for row in blocks.factor for x in row]
+        if blocks.multiplier is not None:
+            self.multiplier[triangle] = [x for row in blocks.multiplier for x in row]
+            self.multiplier += self.multiplier.T
+
+    @classmethod
+    def of(cls, blocks: Blocks) -> Fast | None:
+        """The fast path of these blocks, if they are of that kind."""
+        plain = len(blocks.groups) >= 64 and all(group.multiplicity == 1 for group in blocks.groups)
+        if not plain or (blocks.multiplier is not None and blocks.shift != 2 * _SLICE):
+            return None
+        try:
+            fast = cls(blocks)
+        except OverflowError:
+            return None
+        largest = max(int(abs(array).max()) for array in (fast.rows, fast.factor, fast.multiplier))
+        return fast if largest <= _LARGEST else None
+
+    def slack_dominates(self) -> bool:
+        """True only if every row of the remainder is dominated by its diagonal."""
+        both = np.hstack([self.rows, self.factor])
+        high = (both + _HALF) >> _SLICE
+        low = both - (high << _SLICE)
+        high, low = high.astype(np.float64), low.astype(np.float64)
+        cross = (high @ low.T).astype(np.int64)
+        units = [-(low @ low.T).astype(np.int64), -cross - cross.T, -(high @ high.T).astype(np.int64) - self.multiplier]
+        radii = [self.blocks.radius(k) for k in range(len(both))]
+        if max(radii) >= 1 << 84:
+            return False
+        mask = (1 << _SLICE) - 1
+        digits = [[r & mask for r in radii], [(r >> _SLICE) & mask for r in radii], [r >> 2 * _SLICE for r in radii]]
+        for unit, digit in zip(units, digits, strict=True):
+            np.fill_diagonal(unit, unit.diagonal() + np.array(digit))
+        if int(abs(units[2]).max()) > 1 << 40:
+            return False
+        remainder = (units[2] << _SLICE) + units[1] + (units[0] >> _SLICE)  # remainder/2^21, rounded down
+        diagonal = remainder.diagonal().copy()
+        np.fill_diagonal(remainder, 0)
+        deficit = np.maximum(-remainder, 0 if self.blocks.problem.nonnegative else remainder + 1)
+        # in units of 2^32, rounded against the proof, so that row sums fit
+        return bool(((diagonal >> _ROOM) >= ((deficit >> _ROOM) + 1).sum(axis=1)).all())
+
+    def dual_value(self) -> arb | None:
+        """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
+        problem, size = self.blocks.problem, len(self.rows)
+        if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
+            return None
+        wrong = self.rows.astype(np.float64)
+        np.fill_diagonal(wrong, 0.0)
+        sums = np.concatenate([(part * _log(part)).sum(axis=1) for part in np.array_split(wrong, size // 32 + 1)])
+        total = arb(0)
+        for k, (group, own) in enumerate(zip(self.blocks.groups, self.blocks.own, strict=True)):
+            exponent, mass = self.blocks.exponents[k], -own
+            p = 1 - scaled(mass, exponent)
+            if p < 0 or min(self.blocks.columns_[k]) < 0:
+                raise Refuted("a column of the dual point lies outside the simplex")
+            error = float(sums[k]) * (size + 4) * 2.0**-53 + mass * 2.0**-45
+            logs = arb(float(sums[k]), error) + mass * exponent * arb.const_log2()
+            total -= arb(problem.share(group)) * (logs * arb(scaled(1, exponent)) + (arb(p) * arb(p).log() if p else 0))
+        return total
+
+
+def _log(x: Any) -> Any:
+    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46: table of 128, then a Taylor polynomial."""
+    mantissa, exponent = np.frexp(np.maximum(x, 1.0))
+    place = (mantissa * 256.0).astype(np.int64)
+    centre = (place + 0.5) / 256.0
+    r = (mantissa - centre) / centre
+    series = r * (1 + r * (-1 / 2 + r * (1 / 3 + r * (-1 / 4 + r * (1 / 5 + r * (-1 / 6 + r / 7))))))
+    table = np.array([float(((arb(j) + 0.5) / 256).log()) for j in range(128, 256)])
+    return exponent * float(arb.const_log2()) + table[place - 128] + series
+
+
+# -- a candidate in a file of its own (section 7.3) ----------------------------------------------------------------
+
+_ROWS = 1 << 20
+_STEPS, _CUT = 64, 64
+
+
+class InFile:
+    """W and features of any length, read in blocks; the objective is enclosed in binary64 with error bounds."""
+
+    def __init__(self, candidate: Candidate, arrays: Mapping[str, Any]) -> None:
+        self.problem = problem = candidate.problem
+        self.W, self.F = arrays["weights"], arrays["features"]
+        sample = candidate.level == "sample"
+        third = np.asarray(arrays["labels" if sample else "class_counts"], dtype=np.int64)
+        if _digest(self.W, self.F, third, "labels" if sample else "class_counts") != candidate.sha256:
+            raise Undecided("the arrays at hand are not those of the candidate: their SHA-256 is another")
+        counts = np.array([group.count for group in problem.expanded()], dtype=np.int64)
+        self.labels = third if sample else np.arange(problem.K)
+        self.repeats = np.ones(problem.K) if sample else counts.astype(np.float64)
+        given = np.bincount(third, minlength=problem.K) if sample and third.min() >= 0 else third
+        shapes = (self.W.shape, self.F.shape)
+        if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim)):
+            raise Refuted("the arrays of the candidate do not have the shapes of the problem")
+        if not np.array_equal(given, counts):
+            raise Refuted("the candidate does not have the problem's class counts")
+        self.numbers = 1
+        self.ball: arb | None = None
+
+    def check_admissible(self) -> None:
+        """Show that the point is one of the problem."""
+        check_dimension(self.problem, self.W.shape[1])
+        for start in range(0, len(self.F), self._block()):
+            block = np.asarray(self.F[start : start + self._block()])
+            if not np.isfinite(block).all() or (self.problem.nonnegative and block.min() < 0):
+                raise Refuted("a feature is negative or not finite")
+
+    def entry(self, row: int, column: int) -> fmpq:
+        """One feature."""
+        if row >= self.F.shape[0] or column >= self.F.shape[1] or not np.isfinite(self.F[row, column]):
+            raise Refuted("there is no such feature")
+        return fmpq(*float(self.F[row, column]).as_integer_ratio())
+
+    def objective(self) -> arb:
+        """Enclose its objective."""
+        if self.ball is None:
+            self.ball = self._enclose()
+        return self.ball
+
+    def _block(self) -> int:
+        return max(1, _ROWS // max(self.W.shape))
+
+    def _enclose(self) -> arb:
+        problem, W = self.problem, self.W.astype(np.float64)
+        if not isinstance(problem.loss, CrossEntropy):
+            raise Undecided("no streamed enclosure is known for this loss")
+        K, d = W.shape
+        unit, alpha = 2.0**-53, float(problem.loss.smoothing.p) / float(problem.loss.smoothing.q)
+        squares_w = (W * W).sum(axis=1)
+        longest = float(np.sqrt(squares_w.max())) * 1.001
+        losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
+        for start in range(0, len(self.F), self._block()):
+            H = np.asarray(self.F[start : start + self._block()], dtype=np.float64)
+            y = self.labels[start : start + len(H)]
+            square = (H * H).sum(axis=1)
+            logits = H @ W.T
+            below = logits.max(axis=1)[:, None] - logits
+            behind = below[np.arange(len(y)), y]
+            smooth = alpha * (below.mean(axis=1) - behind)
+            log = _log(_exp_of_minus(below).sum(axis=1))
+            error = 2.02 * (d + 6) * unit * longest * np.sqrt(square) * 1.001  # logits, and their differences
+            error += (
+                2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
+            )
+            losses += np.bincount(y, log + behind + smooth, minlength=K)
+            errors += np.bincount(y, error, minlength=K)
+            squares += np.bincount(y, square, minlength=K)
+        terms = 2 * (self._block() + len(self.F) // self._block() + d + 16)  # roundings in a row, with room
+        total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
+        for k, group in enumerate(problem.expanded()):
+            loss = arb(
+                float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
+            )
+            total += arb(group.weight * int(self.repeats[k]) / problem.N) * loss
+            total += arb(problem.lambda_h * int(self.repeats[k])) / 2 * _nonnegative(float(squares[k]), terms)
+        return total
+
+
+def candidate_in_file(candidate: Candidate, given: str | Path | Mapping[str, Any]) -> InFile:
+    """The arrays of a candidate, once they are known to be its own; ``Undecided`` when they are not."""
+    try:
+        if isinstance(given, Mapping):
+            return InFile(candidate, given)
+        with open(given, "rb") as handle:
+            return InFile(candidate, dict(np.load(handle, allow_pickle=False)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise Undecided(f"the candidate cannot be read: {error}") from error
+
+
+def _nonnegative(total: float, terms: int) -> arb:
+    """A sum of non-negative terms, with its relative error."""
+    return arb(total, total * terms * 2.0**-53 + 2.0**-900)
+
+
+def _exp_of_minus(below: Any) -> Any:
+    """e^{−n} for n ≥ 0, relative error below 2^-50 up to 64 and 0 beyond: table of e^{−k/64}, Taylor polynomial."""
+    scaled_ = np.minimum(below, 2.0 * _CUT) * _STEPS
+    place = np.rint(scaled_)
+    r = (place - scaled_) / _STEPS
+    series = 1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r / 720)))))
+    table = np.array(
+        [float((-arb(k) / _STEPS).exp()) if k < _CUT * _STEPS else 0.0 for k in range(2 * _CUT * _STEPS + 1)]
+    )
+    return table[place.astype(np.int64)] * series
+
+
+def _digest(W: Any, F: Any, third: Any, name: str) -> str:
+    """SHA-256 of names, dtypes, shapes and entries (docs/streaming.md, section 7)."""
+    digest = hashlib.sha256()
+    for label, array in (("weights", W), ("features", F), (name, third)):
+        little = array.dtype.newbyteorder("<")
+        digest.update(f"{label} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
+        rows = max(1, _ROWS // max(1, array.size // len(array)))
+        for start in range(0, len(array), rows):
+            digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
+    return digest.hexdigest()

@@ -1,0 +1,164 @@
+"""From bytes to exact numbers: JSON with nothing inexact or ambiguous in it (docs/certificate.md, sections 2, 8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from flint import fmpq
+
+FORMAT, VERSION = "ufm-convex-certificate", 1
+MAX_BYTES = 1 << 27
+MAX_CONTAINERS = 1 << 10
+MAX_LENGTH = 1 << 21
+MAX_BITS = 4096
+MAX_EXPONENT = 1 << 14
+
+_DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
+
+
+class MalformedCertificate(ValueError):  # noqa: N818 - the name of the verdict
+    """The file is no certificate of this format, or exceeds the limits of docs/certificate.md, section 8."""
+
+
+def document(source: str | Path | bytes) -> dict[str, Any]:
+    """The JSON object, its digest checked."""
+    data = source
+    if not isinstance(data, bytes):
+        try:
+            with open(data, "rb") as handle:
+                data = handle.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise MalformedCertificate(f"cannot be read: {error}") from error
+    if len(data) > MAX_BYTES:
+        raise MalformedCertificate(f"larger than {MAX_BYTES} bytes")
+    if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS or data.count(b",") > 2 * MAX_LENGTH:
+        raise MalformedCertificate("more lists, objects or members than any certificate has")
+    try:
+        parsed = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_float=_refuse,
+            parse_constant=_refuse,
+            parse_int=_json_integer,
+        )
+    except (ValueError, RecursionError) as error:
+        raise MalformedCertificate(f"not acceptable JSON: {error}") from error
+    names = "format version problem lemmas dual witness candidate claims digest provenance"
+    fields = fields_of(parsed, names)
+    if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != VERSION:
+        raise MalformedCertificate(f"not {FORMAT} version {VERSION}")
+    provenance = fields["provenance"]
+    if not isinstance(provenance, dict) or not all(isinstance(text, str) for text in provenance.values()):
+        raise MalformedCertificate("provenance is an object of strings")
+    if sha256_of(fields, leave_out=("digest", "provenance")) != fields["digest"]:
+        raise MalformedCertificate("the digest does not match the content")
+    return fields
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return fields
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text[:20]} is not an exact number")
+
+
+def _json_integer(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError("an integer outside a string has more than 19 digits")
+    return int(text)
+
+
+def sha256_of(fields: dict[str, Any], leave_out: tuple[str, ...]) -> str:
+    """SHA-256 of the canonical JSON of an object without some of its fields."""
+    kept = {name: value for name, value in fields.items() if name not in leave_out}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def fields_of(value: Any, names: str) -> dict[str, Any]:
+    """The value as an object with exactly these fields."""
+    if not isinstance(value, dict) or set(value) != set(names.split()):
+        raise MalformedCertificate(f"expected an object with exactly the fields: {names}")
+    return value
+
+
+def kind_of(value: Any, name: str, kinds: tuple[str, ...]) -> str:
+    """The field of an object that says of which kind it is."""
+    kind = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise MalformedCertificate(f"expected an object whose {name} is one of {', '.join(kinds)}")
+    return kind
+
+
+def integer(value: Any, low: int, high: int) -> int:
+    """The value as an integer in [low, high]; true and false are none."""
+    if type(value) is not int or not low <= value <= high:
+        raise MalformedCertificate(f"expected an integer from {low} to {high}")
+    return value
+
+
+def exponent_of(value: Any) -> int:
+    """The value as an exponent of two."""
+    return integer(value, -MAX_EXPONENT, MAX_EXPONENT)
+
+
+def length_of(value: Any) -> int:
+    """Number of integers in a string of at most MAX_LENGTH of them."""
+    length = value.count(" ") + 1 if isinstance(value, str) else 0
+    if not 1 <= length <= MAX_LENGTH:
+        raise MalformedCertificate(f"expected a string of 1 to {MAX_LENGTH} integers")
+    return length
+
+
+def integers(value: Any, length: int) -> list[int]:
+    """Integers in canonical decimal, one space apart."""
+    if not isinstance(value, str) or value.count(" ") != length - 1:
+        raise MalformedCertificate(f"expected a string of {length} integers")
+    try:
+        numbers = list(map(int, value.split(" ")))
+    except ValueError as error:
+        raise MalformedCertificate(f"not integers: {error}") from error
+    if max(abs(min(numbers)), abs(max(numbers))).bit_length() > MAX_BITS:
+        raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
+    if " ".join(map(str, numbers)) != value:
+        raise MalformedCertificate("integers are written in canonical decimal")
+    return numbers
+
+
+def dyadic(value: Any) -> fmpq:
+    """The number <integer>p<exponent>, the integer odd or the text 0p0."""
+    match = _DYADIC.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_BITS // 3 else None
+    if match is None:
+        raise MalformedCertificate("expected a dyadic number such as 3p-2")
+    mantissa, exponent = int(match[1]), exponent_of(int(match[2]))
+    if mantissa.bit_length() > MAX_BITS:
+        raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
+    if (mantissa, exponent) != (0, 0) and mantissa % 2 == 0:
+        raise MalformedCertificate("the integer of a dyadic number is odd, or the number is 0p0")
+    return scaled(mantissa, exponent)
+
+
+def scaled(number: int, exponent: int) -> fmpq:
+    """Number · 2^exponent."""
+    return fmpq(number << exponent) if exponent >= 0 else fmpq(number, 1 << -exponent)
+
+
+def vector(value: Any, length: int) -> list[fmpq]:
+    """Numbers with one exponent."""
+    fields = fields_of(value, "exponent integers")
+    exponent = exponent_of(fields["exponent"])
+    return [scaled(number, exponent) for number in integers(fields["integers"], length)]
+
+
+def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
+    """A matrix of integers: one string a row."""
+    if not isinstance(value, list) or len(value) != len(lengths):
+        raise MalformedCertificate(f"expected {len(lengths)} rows")
+    return [integers(row, length) for row, length in zip(value, lengths, strict=True)]
