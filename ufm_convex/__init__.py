@@ -17,6 +17,11 @@ from ufm_convex._version import __version__
 
 if TYPE_CHECKING:
     from ufm_convex import theory as theory
+    from ufm_convex.attribution import GapAttribution as GapAttribution
+    from ufm_convex.attribution import attribute_gap as attribute_gap
+    from ufm_convex.candidate import Candidate as Candidate
+    from ufm_convex.certificate import Certificate as Certificate
+    from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
@@ -29,22 +34,31 @@ if TYPE_CHECKING:
     from ufm_convex.solution import Solution as Solution
     from ufm_convex.solution import Status as Status
     from ufm_convex.solving import solve as solve
+    from ufm_convex.verifier import MalformedCertificate as MalformedCertificate
+    from ufm_convex.verifier import verify as verify
 
 _HOME = {
+    "Candidate": "candidate",
+    "Certificate": "certificate",
     "CrossEntropy": "losses",
+    "GapAttribution": "attribution",
     "KKTReport": "duality",
     "Loss": "losses",
+    "MalformedCertificate": "verifier",
     "Problem": "problem",
     "Solution": "solution",
     "Status": "solution",
     "UFMError": "errors",
+    "attribute_gap": "attribution",
+    "certify": "certificate",
     "class_counts_from_labels": "class_counts",
     "counts_from_profile": "class_counts",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",
+    "verify": "verifier",
 }
-_ROOMS = ("class_counts", "duality", "errors", "losses", "relaxation", "solvers", "theory")
+_ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "relaxation", "solvers", "theory")
 
 __all__ = ["__version__", *sorted(_HOME)]
 

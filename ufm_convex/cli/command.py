@@ -13,6 +13,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import Any, get_type_hints
 
 import typer
@@ -22,7 +23,7 @@ from ufm_convex.cli.exits import Boundary, ExitCode
 COMMANDS: dict[str, Callable[..., None]] = {}
 """Name → function for Typer, for every command module imported so far."""
 
-Body = Callable[..., ExitCode]
+Body = Callable[..., IntEnum]
 
 
 def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:

@@ -67,42 +67,51 @@ class ProblemOptions:
         str | None, typer.Option(metavar="D", help="Dimension of the features, if it may be binding.")
     ] = None
 
-    def problem(self) -> Problem:
+    def problem(self, counts: IntArray | None = None) -> Problem:
         """The problem that the options describe.
+
+        Args:
+            counts: Class counts to take when the options name no source of their own.
 
         Raises:
             ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
             UFMError: as the readers, the profiles and ``Problem`` raise it.
         """
-        self._check_sources()
+        sourced = counts is None or self._sources()
+        if sourced:
+            self._check_sources()
         from ufm_convex.problem import Problem
 
         given = {
             "lambda_w": _number("--lambda-w", self.lambda_w),
             "lambda_h": _number("--lambda-h", self.lambda_h),
             "features": self.features,
-            "feature_dim": _integer("--feature-dim", self.feature_dim),
+            "feature_dim": whole_number("--feature-dim", self.feature_dim),
         }
         if self.file is not None:
             content = Problem.load(self.file).content()
         else:
             self._check_decays()
-            content = {"class_counts": self._counts()}
+            content = {"class_counts": self._counts() if sourced else counts}
         content.update({name: value for name, value in given.items() if value is not None})
         content["loss"] = self._loss(content.get("loss"))
         return Problem.from_content(content, source="the command line")
 
-    def _check_sources(self) -> None:
-        """Raise ``ProblemError`` unless exactly one source is given."""
-        from ufm_convex.errors import ProblemError
-
+    def _sources(self) -> list[str]:
+        """The sources of class counts that are given."""
         sources = {
             str(self.file): self.file,
             "--class-counts": self.class_counts,
             "--labels": self.labels,
             "--profile": self.profile,
         }
-        given = [name for name, value in sources.items() if value is not None]
+        return [name for name, value in sources.items() if value is not None]
+
+    def _check_sources(self) -> None:
+        """Raise ``ProblemError`` unless exactly one source is given."""
+        from ufm_convex.errors import ProblemError
+
+        given = self._sources()
         if len(given) != 1:
             raise ProblemError(
                 f"the class counts are given {len(given)} times: {', '.join(given)}."
@@ -235,7 +244,7 @@ def _integers(text: str) -> list[int]:
     return [int(cell) for cell in cells]
 
 
-def _integer(name: str, text: str | None) -> int | None:
+def whole_number(name: str, text: str | None) -> int | None:
     """The option as an integer, None if it is not given; ``ProblemError`` for anything else."""
     from ufm_convex.errors import ProblemError
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ufm_convex._arrays import BoolArray, IntArray
+    from ufm_convex.attribution import GapAttribution
+    from ufm_convex.certificate import Certificate
     from ufm_convex.problem import Problem
     from ufm_convex.solution import Solution
 
@@ -58,6 +60,17 @@ def show(solution: Solution) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     for part in _parts(solution):
         console.print(part)
+
+
+def show_judgement(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> None:
+    """Print what is proved about a candidate or, without one, of the optimum, on stdout."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(_judgement(proved, digits))
+    if explained is not None:
+        console.print(_attribution_table(explained))
+        console.print(_costliest(explained))
 
 
 def _parts(solution: Solution) -> Iterable[RenderableType]:
@@ -201,6 +214,59 @@ def _summary(solution: Solution) -> Table:
     for name, words in lines:
         table.add_row(name, words)
     return table
+
+
+_PROOF_WORDS = {
+    "optimal": "optimal within the tolerance: proved",
+    "suboptimal": "suboptimal: proved",
+    "infeasible": "infeasible: a feature is negative",
+    "undecided": "undecided: neither was proved",
+}
+
+
+def _judgement(proved: Certificate, digits: int | None) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("verdict", _PROOF_WORDS[str(proved.verdict)])
+    if digits is not None:
+        lower, upper = proved.decimals(digits)
+        table.add_row("optimum at least", lower)
+        table.add_row("optimum at most", upper)
+    else:
+        table.add_row("optimum at least", repr(proved.lower))
+        table.add_row("optimum at most", repr(proved.optimum_upper))
+    if proved.violation is not None:
+        row, column, value = proved.violation
+        table.add_row("violation", f"features[{row}, {column}] = {value!r}, the most negative entry")
+    if proved.candidate_gap is not None:
+        low, high = proved.candidate_gap
+        table.add_row("candidate at most", repr(proved.upper))
+        table.add_row("above the optimum", f"by at least {low!r} and at most {high!r}")
+    table.add_row("proof", f"{proved.proof} slack; certificate {proved.digest[:16]}…")
+    return table
+
+
+def _attribution_table(explained: GapAttribution) -> Table:
+    """The parts of the gap with their shares."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in (("part of the gap", "left"), ("amount", "right"), ("share", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, total in explained.totals.items():
+        table.add_row(name.replace("_", " "), f"{total:.3e}", f"{100 * explained.shares[name]:.1f} %")
+    table.add_row("all", f"{explained.gap:.3e}", "")
+    return table
+
+
+def _costliest(explained: GapAttribution) -> str:
+    """The classes that contribute most to the gap."""
+    order = (-explained.by_class).argsort(kind="stable")[:3]
+    return "most of it: " + ", ".join(f"class {k} {explained.by_class[k]:.2e}" for k in order.tolist())
 
 
 def _verdict(passed: bool) -> str:

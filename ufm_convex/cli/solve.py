@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import typer
 
 from ufm_convex.cli.command import command
@@ -13,9 +10,6 @@ from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions,
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import as_json
 from ufm_convex.cli.render import show
-
-if TYPE_CHECKING:
-    from ufm_convex.solution import Solution
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -28,7 +22,7 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
 
     Examples:
         ufm-convex solve --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
-        ufm-convex solve problem.toml --solver scs --json -o result.json
+        ufm-convex solve problem.toml --solver scs --json -o certificate.json
     """
     output.check()
     with progress(verbose) as tell:
@@ -44,12 +38,7 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
     else:
         show(solution)
     if output.output is not None:
-        _write(output.output, solution)
+        from ufm_convex.certificate import certify
+
+        certify(instance, solution=solution, tolerance=solution.tolerance).save(output.output)
     return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED
-
-
-def _write(path: Path, solution: Solution) -> None:
-    """The result in a file, whole or not at all."""
-    from ufm_convex._files import write_atomically
-
-    write_atomically(path, as_json(solution) + "\n")

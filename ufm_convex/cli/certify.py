@@ -1,0 +1,137 @@
+"""``ufm-convex certify``: a certificate of the optimum, or of how far somebody's W and features are from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.progress import progress
+from ufm_convex.cli.record import finite, solution_record
+from ufm_convex.cli.render import show, show_judgement
+
+if TYPE_CHECKING:
+    from ufm_convex.attribution import GapAttribution
+    from ufm_convex.candidate import Candidate
+    from ufm_convex.certificate import Certificate
+    from ufm_convex.problem import Problem
+
+
+@command(breakdown=ExitCode.NOT_REACHED)
+def certify(
+    problem: ProblemOptions,
+    method: MethodOptions,
+    output: OutputOptions,
+    second: Annotated[
+        Path | None,
+        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, and labels or class_counts."),
+    ] = None,
+    digits: Annotated[
+        str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
+    ] = None,
+    verbose: Verbose = False,
+) -> ExitCode:
+    """Prove the optimum, or how far a candidate is from it.
+
+    Without a candidate the optimum is enclosed. With one, its objective is enclosed and its gap bounded, proved from
+    both sides; its class counts are counted from its labels. -o writes the certificate for ufm-convex verify.
+
+    Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
+
+    Examples:
+        ufm-convex certify trained.npz --lambda-w 5e-4 --lambda-h 5e-4 -o c.json
+        ufm-convex certify --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3 --digits 50
+    """
+    output.check()
+    wanted = whole_number("--digits", digits)
+    problem, path = _sort_out(problem, second)
+    with progress(verbose) as tell:
+        tell("reading")
+        candidate = _load(path)
+        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        from ufm_convex import certificate, solving
+
+        solution = solving.solve(instance, progress=tell, **method.arguments())
+        proved = certificate.certify(
+            instance,
+            candidate,
+            solution=None if wanted else solution,
+            tolerance=solution.tolerance,
+            digits=wanted,
+            progress=tell,
+        )
+        tell("explaining the gap")
+        explained = _attribution(instance, candidate, proved)
+    if output.as_json:
+        typer.echo(json.dumps({**solution_record(solution), **_record(proved, explained, wanted)}, allow_nan=False))
+    else:
+        if candidate is None:
+            show(solution)
+        show_judgement(proved, explained, wanted)
+    if output.output is not None:
+        proved.save(output.output)
+    return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
+
+
+def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
+    """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
+    from ufm_convex.errors import ProblemError
+
+    files = [path for path in (problem.file, second) if path is not None]
+    problems = [path for path in files if path.suffix.lower() == ".toml"]
+    candidates = [path for path in files if path not in problems]
+    if len(problems) > 1 or len(candidates) > 1:
+        raise ProblemError(
+            f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
+            expected="at most one problem (.toml) and one candidate (.npz)",
+            fix="leave one out.",
+        )
+    chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
+    return chosen, candidates[0] if candidates else None
+
+
+def _load(path: Path | None) -> Candidate | None:
+    if path is None:
+        return None
+    from ufm_convex.candidate import Candidate
+
+    return Candidate.load(path)
+
+
+def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
+    """The parts of the gap, where a theorem gives them and the candidate is admissible."""
+    if candidate is None or proved.violation is not None:
+        return None
+    from ufm_convex.attribution import attribute_gap
+    from ufm_convex.errors import HypothesisError, SizeError
+
+    try:
+        return attribute_gap(problem, candidate)
+    except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
+        return None
+
+
+def _record(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> dict[str, Any]:
+    """What ``certify --json`` adds to the fields of ``solve --json`` or says of the candidate instead."""
+    gap, violation = proved.candidate_gap, proved.violation
+    lower, upper = (None, None) if digits is None else proved.decimals(digits)
+    return {
+        "lower_bound": finite(proved.lower),
+        "upper_bound": finite(proved.upper),
+        "relative_gap": finite(proved.relative_gap),
+        "optimum_upper_bound": finite(proved.optimum_upper),
+        "verdict": str(proved.verdict),
+        "candidate_value": None if explained is None else finite(explained.candidate_value),
+        "candidate_gap": None if gap is None else {"lower": finite(gap[0]), "upper": finite(gap[1])},
+        "violation": None if violation is None else dict(zip(("row", "column", "value"), violation, strict=True)),
+        "attribution": None if explained is None else explained.totals,
+        "digits": None if digits is None else {"lower": lower, "upper": upper},
+        "proof": proved.proof,
+        "digest": proved.digest,
+    }

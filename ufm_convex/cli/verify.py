@@ -1,0 +1,70 @@
+"""``ufm-convex verify``: check a certificate, trusting no solver and nothing else of this package."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import ExitCode, complain
+
+if TYPE_CHECKING:
+    from ufm_convex.verifier import VerificationResult
+
+
+class VerifyExit(IntEnum):
+    """Exit codes of ``verify``."""
+
+    PROVED = 0
+    REFUTED = 1
+    MALFORMED = 2
+    INCONCLUSIVE = 3
+
+
+@command(breakdown=ExitCode.BAD_INPUT)
+def verify(
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE.JSON", help="The file to check.")],
+    candidate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.NPZ", help="The candidate, where the certificate knows it by SHA-256 only."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> IntEnum:
+    """Check a certificate with the independent verifier.
+
+    Exit code: 0 proved, 1 refuted, 2 malformed, 3 inconclusive.
+
+    Examples:
+        ufm-convex verify c.json
+        ufm-convex verify c.json --candidate trained.npz
+    """
+    from ufm_convex.verifier import MalformedCertificate
+    from ufm_convex.verifier import verify as check
+
+    try:
+        result = check(certificate, candidate)
+    except MalformedCertificate as error:
+        if as_json:
+            typer.echo(json.dumps({"verdict": "MALFORMED", "reason": str(error), "steps": []}))
+        complain(f"malformed: {error}")
+        return VerifyExit.MALFORMED
+    typer.echo(_as_json(result) if as_json else _table(result))
+    return VerifyExit[str(result.verdict)]
+
+
+def _as_json(result: VerificationResult) -> str:
+    steps = [{"name": step.name, "verdict": str(step.verdict), "detail": step.detail} for step in result.steps]
+    times = {"reading_seconds": result.reading_seconds, "checking_seconds": result.checking_seconds}
+    return json.dumps({"verdict": str(result.verdict), "steps": steps, **times}, allow_nan=False)
+
+
+def _table(result: VerificationResult) -> str:
+    """One line a step, then the verdict."""
+    width = max(len(step.name) for step in result.steps)
+    lines = [f"{step.name:{width}}  {step.verdict}  {step.detail}".rstrip() for step in result.steps]
+    seconds = result.reading_seconds + result.checking_seconds
+    return "\n".join([*lines, f"{result.verdict} in {seconds:.2f} s"])
