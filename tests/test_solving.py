@@ -1,14 +1,20 @@
 """From counts to a certified optimum: every solver and level, honest statuses, and no quiet help from the theorem."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from soft_targets import SoftTargetCrossEntropy
 
-from ufm_convex import class_counts, solvers, theory
+from ufm_convex import class_counts, enclosure, solvers, theory
 from ufm_convex.errors import (
     HypothesisError,
     ProblemError,
     SizeError,
+    SolverError,
     SolverNotInstalledError,
     UnknownNameError,
 )
@@ -199,12 +205,46 @@ def test_an_interruption_keeps_the_best_bounds(plant, monkeypatch):
     assert honest_bounds(solution)
 
 
+def test_ctrl_c_inside_scs_interrupts():
+    """SCS handles SIGINT itself; the run must not pass as a failure and go on to the next accuracy."""
+    script = (
+        "import numpy as np, ufm_convex as ufm, os, signal, threading\n"
+        "threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "problem = ufm.Problem(np.arange(1, 151), 1e-3, 1e-3)\n"
+        "options = {'eps_abs': 1e-12, 'eps_rel': 1e-12, 'max_iters': 10**7}\n"
+        "ufm.solve(problem, solver='scs', options=options)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert "KeyboardInterrupt" in done.stderr
+
+
 def test_statuses_are_mapped_explicitly():
     import cvxpy.settings as settings
 
     documented = {*settings.SOLUTION_PRESENT, *settings.INF_OR_UNB, *settings.ERROR, "infeasible", "unbounded"}
     assert documented <= set(STATUS_MAP)
     assert STATUS_MAP["optimal_inaccurate"] is not Claim.OPTIMAL
+
+
+@pytest.mark.parametrize("counts", [[20, 20, 20, 20], [60, 20, 20, 20]])
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_counts_do_not_make_classes_alike_for_every_loss(counts, seed):
+    """Averaging dual points over classes of equal count is legal only where the loss treats them alike."""
+    targets = SoftTargetCrossEntropy.random(4, 0.3, seed=seed, concentration=0.3).array.copy()
+    targets[:, 0] = [0.97, 0.01, 0.01, 0.01]
+    problem = Problem(counts, 0.02, 0.02, loss=SoftTargetCrossEntropy.of(targets))
+    solution = solve(problem, solver="clarabel")
+    assert solution.status is Status.CERTIFIED
+    assert solution.lower_bound <= solution.upper_bound
+
+
+def test_contradicting_bounds_are_an_error_never_a_certificate(monkeypatch):
+    real = enclosure.lower_bound
+    monkeypatch.setattr(
+        enclosure, "lower_bound", lambda *a, **k: replace(found := real(*a, **k), value=1.1 * found.value)
+    )
+    with pytest.raises(SolverError, match="contradict"):
+        solve(SMALL, solver="clarabel")
 
 
 def test_dimension_below_the_active_classes_gives_a_labelled_bound():

@@ -17,7 +17,9 @@ def shown(value: object) -> str:
     """``value`` as a message shows it: short whatever its size, and NumPy's numbers as numbers."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"  # beyond 4300 digits repr() itself raises
-    return reprlib.repr(value.item() if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else value)
+    if getattr(value, "shape", None) == () and callable(item := getattr(value, "item", None)):
+        value = item()
+    return reprlib.repr(value)
 
 
 class UFMError(Exception):

@@ -23,6 +23,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
 from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
@@ -83,10 +84,14 @@ def residual_gram(columns: Columns, dual: DualPoint) -> FloatArray:
     return scaled.T @ scaled
 
 
+def scaled_load(columns: Columns, dual: DualPoint) -> FloatArray:
+    """D^{-1/2}(G + T)D^{-1/2}, (m, m): what R = D − G − T takes from D."""
+    return residual_gram(columns, dual) + dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
+
+
 def scaled_slack(columns: Columns, dual: DualPoint) -> FloatArray:
     """D^{-1/2} R D^{-1/2} = I − D^{-1/2}(G + T)D^{-1/2}, (m, m); the dual point is feasible iff it is ⪰ 0."""
-    scaled_T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
-    return np.eye(columns.labels.size) - residual_gram(columns, dual) - scaled_T
+    return np.eye(columns.labels.size) - scaled_load(columns, dual)
 
 
 def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
@@ -140,4 +145,57 @@ def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> Identit
         alignment=float(0.5 * problem.lambda_w * fraction * (misalignment @ misalignment)),
         nonnegativity=0.0,
         slack=float(0.5 * (scaled_slack @ features)),
+    )
+
+
+# -- points that are alike on alike classes ------------------------------------------------------------------------
+
+
+def group_objective(columns: GroupColumns, point: GroupPoint) -> float:
+    """F(Z), in O(G²)."""
+    penalty_w = 0.5 * columns.lambda_w * (columns.groups.sizes @ point.weight_gram.own)
+    features = columns.groups.sizes * columns.feature_weights
+    penalty_h = 0.5 * columns.lambda_h * (features @ point.feature_gram.own)
+    return float(columns.class_weights @ columns.values(point.logits) + penalty_w + penalty_h)
+
+
+def group_dual_value(columns: GroupColumns, residuals: Invariant) -> float:
+    """− Σ weight l*(v), in O(G²); −inf outside the conjugate's domain."""
+    return float(-(columns.class_weights @ columns.conjugates(residuals)))
+
+
+def group_residual_gram(columns: GroupColumns, residuals: Invariant) -> Invariant:
+    """D^{-1/2} G D^{-1/2}."""
+    scaled = residuals.scaled(np.ones(columns.groups.size), columns.loss_weights / columns.sigma)
+    return scaled.T @ scaled
+
+
+def group_scaled_load(columns: GroupColumns, dual: GroupDual) -> Invariant:
+    """D^{-1/2} (G + T) D^{-1/2}; the dual point is feasible iff no eigenvalue exceeds 1."""
+    scaled_T = dual.nonnegativity.scaled(1.0 / columns.sigma, 1.0 / columns.sigma)
+    return group_residual_gram(columns, dual.residuals) + scaled_T
+
+
+def group_scaled_slack(columns: GroupColumns, dual: GroupDual) -> Invariant:
+    """D^{-1/2} R D^{-1/2}; the dual point is feasible iff it is ⪰ 0."""
+    return Invariant.identity(columns.groups) - group_scaled_load(columns, dual)
+
+
+def group_terms(columns: GroupColumns, point: GroupPoint, dual: GroupDual) -> IdentityTerms:
+    """All terms of the identity, in O(G³): equal to those of the class-level points that are stood for."""
+    weights, lambda_w, V, L = columns.class_weights, columns.lambda_w, dual.residuals, point.logits
+    others = columns.groups.others
+    conjugates = columns.conjugates(V)
+    pairing = V.own * L.own + (others * V.cross * L.cross).sum(axis=0)
+    U = V.scaled(np.ones(columns.groups.size), columns.loss_weights)
+    B = point.feature_gram
+    trace = columns.groups.sizes @ point.weight_gram.own
+    alignment = 0.5 * lambda_w * (trace + 2.0 * U.inner(L) / lambda_w + (U @ B).inner(U) / lambda_w**2)
+    scaled_B = B.scaled(columns.sigma, columns.sigma)
+    return IdentityTerms(
+        dual_value=float(-(weights @ conjugates)),
+        calibration=float(weights @ (columns.values(L) + conjugates - pairing)),
+        alignment=float(alignment),
+        nonnegativity=dual.nonnegativity.inner(B) / (2.0 * lambda_w),
+        slack=group_scaled_slack(columns, dual).inner(scaled_B) / (2.0 * lambda_w),
     )

@@ -16,14 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from ufm_convex import duality, enclosure, factors, identity, relaxation, solvers
+from ufm_convex import evidence, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
-from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
-from ufm_convex.solution import Solution, Status, relative_gap
-from ufm_convex.solvers import SolverRun
+from ufm_convex.solution import Solution, Status
+from ufm_convex.solvers import Claim, SolverRun
 
 AUTO = "auto"
 Progress = Callable[[str], None]
@@ -44,7 +42,8 @@ def solve(
     Args:
         problem: The problem.
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
-        level: "auto", "class" or "sample". Only "auto" for both solver and level lets the closed form stand in.
+        level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
+            in.
         tolerance: Relative gap at which the solution counts as certified, > 0.
         options: Passed to the solver as they are; needs an explicit solver.
         progress: Called with one line of text when something begins or ends.
@@ -127,14 +126,15 @@ def _runs(
     for name, reason in names:
         chosen = solvers.solver(name)
         tell(f"{name}: starting")
-        for run in chosen.runs(problem, chosen.levels[0] if level == AUTO else level, tolerance, options):
+        for run in chosen.runs(problem, chosen.default_level(problem) if level == AUTO else level, tolerance, options):
             yield run, reason
 
 
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
-    """The rule of "auto": every installed solver that suits the problem at the level, in the order of their ranks."""
-    kinds = sorted((kind for kind in solvers.available().values() if kind.installed()), key=lambda kind: kind.rank)
-    chosen = [(kind.name, reason) for kind in kinds if (reason := kind().suits(problem, level)) is not None]
+    """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority."""
+    usable = [kind() for kind in solvers.available().values() if kind.installed()]
+    usable.sort(key=lambda candidate: candidate.priority(problem, level))
+    chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
     if not chosen:
         relaxation.level("class" if level == AUTO else level).check_size(problem)
     return chosen
@@ -144,102 +144,23 @@ def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
 
 
 def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
-    """Repair, recover, prove: a run becomes a solution."""
-    if isinstance(run.point, FramePoint) and isinstance(run.dual, FrameDual):
-        return _conclude(problem, run, tolerance, run.point, run.dual, None)
-    columns = Columns.of_classes(problem)
-    recovered, dual = _close_gap(columns, run, tolerance)
-    if recovered is not None and problem.feature_dim is not None:
-        recovered = factors.fit(columns, recovered, problem.feature_dim)
-    return _conclude(problem, run, tolerance, None, dual, recovered)
+    """A run becomes a solution: its evidence, and the status that follows from it."""
+    found = evidence.gather(problem, run, tolerance)
+    gap = evidence.relative_gap(found.lower.value, found.upper.value)
+    if gap < 0.0:  # impossible unless a proof is unsound, and then nothing here may be called certified
+        raise SolverError(
+            f"the proved bounds contradict each other: {found.lower.value!r} > {found.upper.value!r}.",
+            expected="a lower bound that is at most the upper bound",
+            fix="this is a fault of ufm-convex: please report the problem and the solver.",
+        )
+    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
+    return Solution(value=_value(found), status=status, tolerance=tolerance, evidence=found)
 
 
-def _close_gap(columns: Columns, run: SolverRun, tolerance: float) -> tuple[factors.Factors | None, DualPoint]:
-    """The best factors and the best repaired dual point, trying one recovery after the other until they meet."""
-    dual, lower = duality.repair(columns, _solver_duals(columns, run))
-    best: factors.Factors | None = None
-    T = dual.nonnegativity
-    for recovered in factors.recoveries(columns, run.point) if isinstance(run.point, GramPoint) else ():
-        candidate = DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), T)
-        repaired, value = duality.repair(columns, [candidate])
-        if value > lower:
-            dual, lower = repaired, value
-        if best is None or recovered.objective < best.objective:
-            best = recovered
-        # half the tolerance: proving costs a little of either bound
-        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
-            break
-    return best, dual
-
-
-def _solver_duals(columns: Columns, run: SolverRun) -> Iterator[DualPoint]:
-    """The solver's own multipliers, and the residuals at its own logits with its T."""
-    T = np.zeros((columns.labels.size, columns.labels.size))
-    if isinstance(run.dual, DualPoint):
-        T = run.dual.nonnegativity
-        yield run.dual
-    if isinstance(run.point, GramPoint):
-        yield DualPoint(columns.loss.residuals(run.point.logits, columns.labels), T)
-
-
-def _conclude(
-    problem: Problem,
-    run: SolverRun,
-    tolerance: float,
-    frame: FramePoint | None,
-    dual: DualPoint | FrameDual,
-    recovered: factors.Factors | None,
-) -> Solution:
-    """Enclose both bounds and decide the status."""
-    lower = enclosure.lower_bound(problem, dual)
-    upper = min(_witnesses(problem, frame, recovered), key=lambda bound: bound.value)
-    gap = relative_gap(lower.value, upper.value)
-    left_nothing = run.point is None and run.dual is None
-    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if left_nothing else Status.BOUNDED
-    point: GramPoint | FramePoint
-    if frame is not None:
-        point = frame
-    elif recovered is not None and (status is Status.CERTIFIED or not isinstance(run.point, GramPoint)):
-        point = GramPoint.from_factors(recovered.W, recovered.H)
-    else:
-        point = run.point if isinstance(run.point, GramPoint) else FramePoint(*np.zeros((2, problem.num_classes)))
-    return Solution(
-        problem=problem,
-        value=_value(problem, run, lower.value, upper.value),
-        lower_bound=lower.value,
-        upper_bound=upper.value,
-        status=status,
-        solver=run.solver,
-        level=run.level,
-        tolerance=tolerance,
-        run=run,
-        lower_proof=lower.proof,
-        point=point,
-        dual=dual,
-        _factors=recovered,
-    )
-
-
-def _witnesses(
-    problem: Problem, frame: FramePoint | None, recovered: factors.Factors | None
-) -> Iterator[enclosure.ProvedBound]:
-    """Objectives of what is at hand; W = H = 0 is always admissible."""
-    if frame is not None:
-        yield enclosure.upper_bound(problem, frame)
-    if recovered is not None:
-        yield enclosure.upper_bound(problem, (recovered.W, recovered.H))
-    if frame is None and recovered is None:
-        zeros = np.zeros((problem.num_classes, 1))
-        yield enclosure.upper_bound(problem, (zeros, zeros))
-
-
-def _value(problem: Problem, run: SolverRun, lower: float, upper: float) -> float:
+def _value(found: Evidence) -> float:
     """The relaxation's value at the solver's point, moved into the proved interval that contains the optimum."""
-    if isinstance(run.point, GramPoint):
-        estimate = identity.objective(Columns.of_classes(problem), run.point)
-    else:
-        estimate = upper if run.value is None else run.value
-    return min(max(estimate, lower), upper) if math.isfinite(estimate) else upper
+    estimate, lower, upper = found.estimate, found.lower.value, found.upper.value
+    return min(max(estimate, lower), upper) if estimate is not None and math.isfinite(estimate) else upper
 
 
 def _better(first: Solution, second: Solution) -> Solution:
@@ -248,4 +169,5 @@ def _better(first: Solution, second: Solution) -> Solution:
 
 
 def _outcome(found: Solution, run: SolverRun) -> str:
-    return f"claims {run.claim}, proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
+    words = "" if run.message in (run.claim, "") or run.claim is Claim.OPTIMAL else f" ({run.message})"
+    return f"claims {run.claim}{words}, proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from ufm_convex.candidate.data import Candidate
-from ufm_convex.candidate.streaming import Block, FeatureStatistics, NegativeEntries, blocks, feature_statistics
+from ufm_convex.candidate.streaming import (
+    Block,
+    FeatureStatistics,
+    NegativeEntries,
+    Progress,
+    blocks,
+    feature_statistics,
+)
 
-__all__ = ["Block", "Candidate", "FeatureStatistics", "NegativeEntries", "blocks", "feature_statistics"]
+__all__ = ["Block", "Candidate", "FeatureStatistics", "NegativeEntries", "Progress", "blocks", "feature_statistics"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.identity import dual_value, residual_gram, scaled_slack
+from ufm_convex.identity import dual_value, residual_gram, scaled_load
 from ufm_convex.points import Columns, DualPoint
 
 _ACTIVE = (0.0, 1e-6, 1e-3)
@@ -188,7 +188,8 @@ def _descended(H: FloatArray, target: FloatArray, gram: FloatArray, upper: tuple
 
 def _shrink(columns: Columns, dual: DualPoint) -> DualPoint:
     """Scale V by s and T by s² so that R ⪰ 0: s = λ_max(D^{-1/2}(G + T)D^{-1/2})^{-1/2}, or the peak if smaller."""
-    top = 1.0 - float(np.linalg.eigvalsh(scaled_slack(columns, dual))[0])
+    # not as one minus an eigenvalue of the slack, which cancels where V is tiny
+    top = float(np.linalg.eigvalsh(scaled_load(columns, dual))[-1])
     limit = float(columns.loss.domain_limit(dual.residuals, columns.labels).min())
     s = _peak(columns, dual, min(1.0 / np.sqrt(top) if top > 0.0 else np.inf, limit))
     return DualPoint(s * dual.residuals, s * s * dual.nonnegativity)

@@ -14,7 +14,7 @@ Sign:   the dual objective is −Σ pt_k l_k*(v_k), so for cross-entropy −l_k*
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -78,14 +78,17 @@ class Loss(ABC):
 
     def ray_maximum(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """The s ≥ 0 that maximises −l*(s·v), column by column, shape (m,). Golden section on [0, limit]."""
-        low = np.zeros(residuals.shape[1])
-        high = self.domain_limit(residuals, labels)
-        for _ in range(_GOLDEN_STEPS):
-            left = high - _GOLDEN * (high - low)
-            right = low + _GOLDEN * (high - low)
-            rising = self.conjugate(residuals * left, labels) > self.conjugate(residuals * right, labels)
-            low, high = np.where(rising, left, low), np.where(rising, high, right)
-        return 0.5 * (low + high)
+        limit = self.domain_limit(residuals, labels)
+        return _golden_section(lambda s: self.conjugate(residuals * s, labels), limit)
+
+    def fenchel_young(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """l(z) + l*(v) − <v, z> ≥ 0 column by column, (m,); zero iff v is the gradient at z.
+
+        With v the gradient at another z̄ this is the Bregman distance of z from z̄. A loss that can avoid the
+        cancellation of the three terms overrides it.
+        """
+        gaps = self.values(logits, labels) + self.conjugate(residuals, labels) - (residuals * logits).sum(axis=0)
+        return np.maximum(gaps, 0.0)
 
     # -- modelling ------------------------------------------------------------------------------------------
 
@@ -135,3 +138,76 @@ class MarginLoss(Loss):
     @abstractmethod
     def enclose_margin_conjugate(self, strength: fmpq, num_classes: int) -> arb:
         """A ball that contains l_k*(−q (e_k − 1/K)); ``ValueError`` when q lies outside the domain (exact test)."""
+
+
+class GroupedLoss(Loss):
+    """A loss that treats classes of one group alike, so that a column needs one entry a group.
+
+    A reduced column is its ``own`` entry and G ``others``, of which entry g stands for ``multiplicities[g]`` classes
+    other than the own one; entries of multiplicity 0 are ignored, and 0 in what is returned. So K = 1 + Σ
+    multiplicities in every column. The methods below are those of ``Loss`` on such columns.
+
+    Shapes: ``own`` (m,), ``others`` and ``multiplicities`` (G, m).
+    """
+
+    @abstractmethod
+    def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """l(z) column by column, shape (m,), accurate relative to its own size."""
+
+    @abstractmethod
+    def grouped_residuals(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """∇l(z) column by column: the own entry (m,) and one entry for a class of each group (G, m)."""
+
+    @abstractmethod
+    def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """l*(v) column by column, shape (m,); +inf outside its domain."""
+
+    @abstractmethod
+    def grouped_into_domain(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """A point of the conjugate's domain near each column; columns inside stay as they are."""
+
+    @abstractmethod
+    def grouped_violation(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> float:
+        """Largest amount by which a column leaves the conjugate's domain; 0 inside."""
+
+    @abstractmethod
+    def grouped_limit(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """Largest s with s·v in the conjugate's domain, shape (m,); v itself lies inside, so s ≥ 1."""
+
+    def grouped_ray_maximum(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """The s ≥ 0 that maximises −l*(s·v), column by column, shape (m,). Golden section on [0, limit]."""
+        limit = self.grouped_limit(own, others, multiplicities)
+        return _golden_section(lambda s: self.grouped_conjugate(own * s, others * s, multiplicities), limit)
+
+    @abstractmethod
+    def grouped_expression(
+        self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
+    ) -> cp.Expression:
+        """The convex cvxpy expression of shape (m,) for ``own`` (m,) and ``others`` (G, m)."""
+
+    @abstractmethod
+    def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
+        """A ball that contains l(z) for every reduced column z in the given balls."""
+
+    @abstractmethod
+    def enclose_grouped_conjugate(self, own: fmpq, others: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """A ball that contains l*(v) for the exact reduced column v.
+
+        Raises:
+            ValueError: v lies outside the domain of l*; the test is exact.
+        """
+
+
+def _golden_section(function: Callable[[FloatArray], FloatArray], limit: FloatArray) -> FloatArray:
+    """The minimiser of a convex function on [0, limit], elementwise."""
+    low, high = np.zeros_like(limit), limit
+    for _ in range(_GOLDEN_STEPS):
+        left = high - _GOLDEN * (high - low)
+        right = low + _GOLDEN * (high - low)
+        rising = function(left) > function(right)
+        low, high = np.where(rising, left, low), np.where(rising, high, right)
+    return 0.5 * (low + high)

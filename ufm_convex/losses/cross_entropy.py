@@ -17,7 +17,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import GroupedLoss, MarginLoss
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CrossEntropy(MarginLoss):
+class CrossEntropy(MarginLoss, GroupedLoss):
     """Softmax cross-entropy.
 
     Args:
@@ -113,13 +113,25 @@ class CrossEntropy(MarginLoss):
         mass = wrong.sum(axis=0)
         clipped = np.clip(wrong, 0.0, None)
         terms = np.where(clipped > 0.0, clipped * np.log(np.where(clipped > 0.0, clipped, 1.0)), 0.0).sum(axis=0)
-        own = np.clip(1.0 - mass, 0.0, None)
-        own_log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
         # a rounding error of the size of the sum is not "outside"
         slack = 4.0 * np.finfo(float).eps
         outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * residuals.shape[0])
         outside |= np.abs(residuals.sum(axis=0)) > slack * residuals.shape[0]
-        return np.where(outside, np.inf, terms + own * own_log)
+        return np.where(outside, np.inf, terms + _own_term(mass))
+
+    def fenchel_young(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """KL(p ‖ softmax z) with p = v + y, as Σ p (e^δ − 1 − δ), δ = log softmax z − log p: a sum of terms ≥ 0."""
+        p = residuals + self._targets(residuals.shape, labels)
+        log_p = np.log(np.where(p > 0.0, p, 1.0))
+        shifted = logits - logits.max(axis=0)
+        log_q = shifted - np.log(np.exp(shifted).sum(axis=0))
+        delta = np.where(p > 0.0, log_q - log_p, 0.0)
+        near = np.clip(delta, -1.0, 1.0)
+        # e^δ − 1 − δ loses half its digits to cancellation near zero, where its series is short
+        series = near * near * (0.5 + near * (1 / 6 + near * (1 / 24 + near * (1 / 120 + near / 720))))
+        small = np.where(np.abs(near) < 1e-2, series, np.expm1(near) - near)
+        terms = np.where(np.abs(delta) < 1.0, p * small, np.exp(log_q) - p - p * delta)
+        return np.where(p > 0.0, terms, np.exp(log_q)).sum(axis=0)
 
     def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """Clip p at zero and renormalise it where its wrong-class mass exceeds one."""
@@ -131,18 +143,15 @@ class CrossEntropy(MarginLoss):
 
     def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
         """Largest of: a negative probability, a column of p that does not sum to one."""
-        target = np.full(residuals.shape, self.smoothing / residuals.shape[0])
-        target[labels, np.arange(labels.size)] += 1.0 - self.smoothing
-        probabilities = residuals + target
+        probabilities = residuals + self._targets(residuals.shape, labels)
         return float(max(0.0, -probabilities.min(), np.abs(probabilities.sum(axis=0) - 1.0).max()))
 
     def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """Largest s that keeps y_k + s v in the simplex."""
-        num_classes = residuals.shape[0]
-        target = np.full(residuals.shape, self.smoothing / num_classes)
-        target[labels, np.arange(labels.size)] += 1.0 - self.smoothing
-        falling = residuals < 0.0
-        ratios = np.where(falling, target / np.where(falling, -residuals, 1.0), np.inf)
+        target = self._targets(residuals.shape, labels)
+        falling = residuals < -np.finfo(float).tiny  # beyond, the ratio would overflow
+        with np.errstate(over="ignore"):  # a residual that hardly falls may be scaled without limit
+            ratios = np.where(falling, target / np.where(falling, -residuals, 1.0), np.inf)
         limit = ratios.min(axis=0)
         return np.where(np.isfinite(limit), np.maximum(limit, 1.0), 1.0)
 
@@ -218,6 +227,116 @@ class CrossEntropy(MarginLoss):
             raise ValueError("the strength lies outside the simplex")
         return _negative_entropy(own) + (num_classes - 1) * _negative_entropy(wrong)
 
+    # -- reduced columns ------------------------------------------------------------------------------------
+
+    def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """Log(1 + Σ m_g exp(z_g − z_y)) + α (z_y − mean z): no cancellation when the loss is tiny."""
+        differences = np.where(multiplicities > 0, others - own, 0.0)
+        peak = np.maximum(differences.max(axis=0), 0.0)
+        rest = (multiplicities * np.exp(differences - peak)).sum(axis=0)
+        smooth = np.where(peak > 0.0, peak + np.log(np.exp(-peak) + rest), np.log1p(rest))
+        mean = (multiplicities * differences).sum(axis=0) / _size(multiplicities)
+        return smooth - self.smoothing * mean
+
+    def grouped_residuals(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """softmax(z) − y; the own entry is minus the sum of the others."""
+        present = multiplicities > 0
+        differences = np.where(present, others - own, 0.0)
+        peak = np.maximum(differences.max(axis=0), 0.0)
+        shifted = np.exp(differences - peak)
+        total = np.exp(-peak) + (multiplicities * shifted).sum(axis=0)
+        wrong = np.where(present, shifted / total - self.smoothing / _size(multiplicities), 0.0)
+        return -(multiplicities * wrong).sum(axis=0), wrong
+
+    def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """−Ent(v + y), with p_y log p_y taken as log1p of the other entries' sum; +inf outside the simplex."""
+        present, size = multiplicities > 0, _size(multiplicities)
+        wrong = np.where(present, others + self.smoothing / size, 0.0)
+        mass = (multiplicities * wrong).sum(axis=0)
+        clipped = np.clip(wrong, 0.0, None)
+        terms = multiplicities * np.where(clipped > 0.0, clipped * np.log(np.where(clipped > 0.0, clipped, 1.0)), 0.0)
+        # a rounding error of the size of the sum is not "outside"
+        slack = 4.0 * np.finfo(float).eps
+        outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * size)
+        outside |= np.abs(own + (multiplicities * np.where(present, others, 0.0)).sum(axis=0)) > slack * size
+        return np.where(outside, np.inf, terms.sum(axis=0) + _own_term(mass))
+
+    def grouped_into_domain(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Clip p at zero and renormalise it where its wrong-class mass exceeds one."""
+        present, share = multiplicities > 0, self.smoothing / _size(multiplicities)
+        wrong = np.clip(np.nan_to_num(others + share, nan=0.0, posinf=1.0, neginf=0.0), 0.0, None)
+        wrong = wrong / np.maximum((multiplicities * wrong).sum(axis=0), 1.0)
+        inside = np.where(present, wrong - share, 0.0)
+        return -(multiplicities * inside).sum(axis=0), inside
+
+    def grouped_violation(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> float:
+        """Largest of: a negative probability, a column of p that does not sum to one."""
+        present, share = multiplicities > 0, self.smoothing / _size(multiplicities)
+        wrong = np.where(present, others + share, 0.0)
+        right = own + share + (1.0 - self.smoothing)
+        total = right + (multiplicities * wrong).sum(axis=0)
+        return float(max(0.0, -wrong.min(), -right.min(), np.abs(total - 1.0).max()))
+
+    def grouped_limit(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+        """Largest s that keeps y + s v in the simplex."""
+        share = self.smoothing / _size(multiplicities)
+        entries = np.vstack([np.where(multiplicities > 0, others, 0.0), own])
+        target = np.vstack([np.broadcast_to(share, others.shape), share + (1.0 - self.smoothing)])
+        falling = entries < -np.finfo(float).tiny  # beyond, the ratio would overflow
+        limit = np.where(falling, target / np.where(falling, -entries, 1.0), np.inf).min(axis=0)
+        return np.where(np.isfinite(limit), np.maximum(limit, 1.0), 1.0)
+
+    def grouped_expression(
+        self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
+    ) -> cp.Expression:
+        """log-sum-exp with the multiplicities as offsets log m_g, minus the inner product with the target."""
+        import cvxpy as cp
+
+        present, size = multiplicities > 0, _size(multiplicities)
+        # an absent entry is a second copy of the own one, and the copies share its weight: no −inf, no ragged columns
+        share = np.log(1.0 / (1 + (~present).sum(axis=0)))
+        own_row = cp.reshape(own, (1, own.size), order="C")
+        copies = cp.multiply((~present).astype(float), np.ones((others.shape[0], 1)) @ own_row)
+        entries = cp.multiply(present.astype(float), others) + copies
+        offsets = np.where(present, np.log(np.where(present, multiplicities, 1.0)), share)
+        smooth = cp.log_sum_exp(cp.vstack([entries + offsets, own_row + share[None, :]]), axis=0)
+        linear = cp.multiply(1.0 - self.smoothing + self.smoothing / size, own)
+        if self.smoothing:
+            linear = linear + cp.sum(cp.multiply(self.smoothing * multiplicities / size, others), axis=0)
+        return smooth - linear
+
+    def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
+        """log(1 + Σ m_g exp(z_g − z_y)) + α (z_y − mean z) in balls."""
+        from flint import arb
+
+        entries = [(m, other - own) for m, other in zip(multiplicities, others, strict=True) if m]
+        value = sum((m * d.exp() for m, d in entries), arb(0)).log1p()
+        if self.smoothing:
+            value -= arb(self.smoothing) * sum((m * d for m, d in entries), arb(0)) / (1 + sum(multiplicities))
+        return value
+
+    def enclose_grouped_conjugate(self, own: fmpq, others: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """−Ent(v + y) in balls, after an exact test that v + y lies in the simplex."""
+        from flint import arb, fmpq
+
+        smoothing = fmpq(*self.smoothing.as_integer_ratio())
+        share = smoothing / (1 + sum(multiplicities))
+        wrong = [(m, other + share) for m, other in zip(multiplicities, others, strict=True) if m]
+        right = own + share + 1 - smoothing
+        if min([right, *(p for _, p in wrong)]) < 0 or right + sum((m * p for m, p in wrong), fmpq(0)) != 1:
+            raise ValueError("the reduced column lies outside the simplex")
+        return sum((m * _negative_entropy(p) for m, p in wrong), arb(0)) + _negative_entropy(right)
+
+    def _targets(self, shape: tuple[int, ...], labels: IntArray) -> FloatArray:
+        """The targets y of each column, (K, m)."""
+        targets = np.full(shape, self.smoothing / shape[0])
+        targets[labels, np.arange(labels.size)] += 1.0 - self.smoothing
+        return targets
+
     def _close(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """Set the own entry of each column to minus the sum of the others."""
         closed = _others(residuals, labels, fill=0.0)
@@ -233,6 +352,20 @@ def _negative_entropy(probability: fmpq) -> arb:
         return arb(0)
     near_one = 2 * probability > 1
     return arb(probability) * (arb(probability - 1).log1p() if near_one else arb(probability).log())
+
+
+def _own_term(mass: FloatArray) -> FloatArray:
+    """(1 − mass) log(1 − mass), accurate for a small mass; 0 beyond 1."""
+    own = np.clip(1.0 - mass, 0.0, None)
+    log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
+    term: FloatArray = own * log
+    return term
+
+
+def _size(multiplicities: FloatArray) -> FloatArray:
+    """K of each reduced column, (m,)."""
+    size: FloatArray = 1.0 + multiplicities.sum(axis=0)
+    return size
 
 
 def _own(matrix: FloatArray, labels: IntArray) -> FloatArray:

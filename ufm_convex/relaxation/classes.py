@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.base import Level
+from ufm_convex.relaxation.base import ColumnLevel
 
 
-class ClassLevel(Level):
+class ClassLevel(ColumnLevel):
     """Variables are the Gram matrices of W and of the class means H̄ (docs/duality.md, equation 3)."""
 
     name: ClassVar[str] = "class"

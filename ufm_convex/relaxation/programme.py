@@ -13,46 +13,72 @@ entries, so T/(2 λ_W) = θ/2, that is T_kl = λ_W θ_kl (docs/duality.md, secti
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.identity import dual_value
 from ufm_convex.points import Columns, DualPoint, GramPoint
 
 if TYPE_CHECKING:
     import cvxpy as cp
 
+P = TypeVar("P")
+D = TypeVar("D")
+
 
 @dataclass(frozen=True, eq=False)
-class Programme:
-    """A cvxpy problem and what is needed to read its solution.
+class Programme(ABC, Generic[P, D]):
+    """A cvxpy problem and what is needed to read its solution, with points P and D of its level.
+
+    Attributes:
+        problem: The scaled cvxpy problem; its optimal value is F / ``objective_scale``.
+        objective_scale: κ.
+    """
+
+    problem: cp.Problem
+    objective_scale: float
+
+    @abstractmethod
+    def primal(self) -> P | None:
+        """The variables in the units of the problem, or None when the solver left no value."""
+
+    @abstractmethod
+    def dual(self) -> D | None:
+        """The multipliers in the units of the problem, unrepaired, or None when the solver left none."""
+
+    @abstractmethod
+    def dual_value(self, dual: D) -> float:
+        """The dual objective at the multipliers, taken into the conjugate's domain, else unrepaired."""
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnProgramme(Programme[GramPoint, DualPoint]):
+    """The programme whose variable is the Gram matrix Z of the classifier and the columns.
 
     Attributes:
         columns: The columns it was built for.
-        problem: The scaled cvxpy problem; its optimal value is F / ``objective_scale``.
         Z: The scaled variable Z″, (K + m, K + m).
         psd: The constraint Z″ ⪰ 0.
         nonnegative: The constraint on the strict upper triangle of B″; None for free features.
         scale: The diagonal of E, (K + m,).
-        objective_scale: κ.
     """
 
     columns: Columns
-    problem: cp.Problem
     Z: cp.Variable
     psd: cp.Constraint
     nonnegative: cp.Constraint | None
     scale: FloatArray
-    objective_scale: float
 
     def primal(self) -> GramPoint | None:
         """Z in the units of the problem, or None when the solver left no value."""
         if self.Z.value is None or not np.isfinite(self.Z.value).all():
             return None
         K = self.columns.num_classes
-        Z = _symmetric(self.Z.value) * np.outer(self.scale, self.scale)
+        Z = symmetric(self.Z.value) * np.outer(self.scale, self.scale)
         return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:])
 
     def dual(self) -> DualPoint | None:
@@ -60,13 +86,18 @@ class Programme:
         if self.psd.dual_value is None or not np.isfinite(self.psd.dual_value).all():
             return None
         K, columns = self.columns.num_classes, self.columns
-        S = self.objective_scale * _symmetric(self.psd.dual_value) / np.outer(self.scale, self.scale)
+        S = self.objective_scale * symmetric(self.psd.dual_value) / np.outer(self.scale, self.scale)
         return DualPoint(
             residuals=2.0 * S[:K, K:] / columns.loss_weights,
             nonnegativity=self._nonnegativity_multiplier(),
             weight_block=S[:K, :K],
             feature_block=S[K:, K:],
         )
+
+    def dual_value(self, dual: DualPoint) -> float:
+        """See ``Programme.dual_value``."""
+        inside = self.columns.loss.into_domain(dual.residuals, self.columns.labels)
+        return dual_value(self.columns, DualPoint(inside, dual.nonnegativity))
 
     def _nonnegativity_multiplier(self) -> FloatArray:
         K, m = self.columns.num_classes, self.columns.labels.size
@@ -79,7 +110,7 @@ class Programme:
         return T + T.T
 
 
-def build(columns: Columns) -> Programme:
+def build(columns: Columns) -> ColumnProgramme:
     """The scaled programme for the given columns; vectorised, one log-sum-exp per column."""
     import cvxpy as cp
 
@@ -95,7 +126,7 @@ def build(columns: Columns) -> Programme:
     nonnegative = cp.upper_tri(B) >= 0 if columns.nonnegative and m > 1 else None
     constraints = [psd] if nonnegative is None else [psd, nonnegative]
     feature_scale = np.sqrt(cols) / np.sqrt(columns.lambda_h * columns.feature_weights)
-    return Programme(
+    return ColumnProgramme(
         columns=columns,
         problem=cp.Problem(cp.Minimize(losses + penalty), constraints),
         Z=Z,
@@ -117,6 +148,6 @@ def _variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
     return rows, (rows / multiplicity)[columns.labels]
 
 
-def _symmetric(matrix: FloatArray) -> FloatArray:
+def symmetric(matrix: FloatArray) -> FloatArray:
     """The symmetric part; some solvers return PSD multipliers that are not symmetric."""
     return 0.5 * (matrix + matrix.T)

@@ -17,10 +17,10 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.base import Level
+from ufm_convex.relaxation.base import ColumnLevel
 
 
-class SampleLevel(Level):
+class SampleLevel(ColumnLevel):
     """Variables are the Gram matrices of W and of all N features."""
 
     name: ClassVar[str] = "sample"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from ufm_convex._arrays import FloatArray
+from ufm_convex.groups import GroupDual, GroupPoint
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
@@ -36,8 +38,9 @@ class SolverRun:
         level: Level of the variables.
         claim: What the solver says of itself.
         message: Its own words.
-        point: Primal point at class level, or None when it left none.
-        dual: Dual point at class level as the solver left it, unrepaired, or None.
+        point: Primal point at class level, or compressed to blocks of alike classes; None when it left none.
+        dual: Dual point as the solver left it, unrepaired, likewise.
+        factors: W (K, d) and class-mean features H (K, d), where the solver works on them; else None.
         value: Optimal value the solver reports, or None.
         dual_value: Dual objective the solver reports, or None.
         accuracy: The accuracy it was asked for.
@@ -50,8 +53,9 @@ class SolverRun:
     level: str
     claim: Claim
     message: str
-    point: GramPoint | FramePoint | None = None
-    dual: DualPoint | FrameDual | None = None
+    point: GramPoint | FramePoint | GroupPoint | None = None
+    dual: DualPoint | FrameDual | GroupDual | None = None
+    factors: tuple[FloatArray, FloatArray] | None = None
     value: float | None = None
     dual_value: float | None = None
     accuracy: float | None = None
@@ -73,6 +77,14 @@ class Solver(ABC):
     @abstractmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
+
+    def priority(self, problem: Problem, level: str) -> int:
+        """Place in the order for this problem and level; ``rank`` unless the problem changes what is cheap."""
+        return self.rank
+
+    def default_level(self, problem: Problem) -> str:
+        """The level that it takes for this problem when the level is "auto"."""
+        return self.levels[0]
 
     @abstractmethod
     def suits(self, problem: Problem, level: str) -> str | None:

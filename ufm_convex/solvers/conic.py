@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ufm_convex import relaxation
-from ufm_convex.identity import dual_value
-from ufm_convex.points import DualPoint
+from ufm_convex.groups import Groups
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Level, Programme
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -35,28 +35,48 @@ STATUS_MAP: Mapping[str, Claim] = {
     "solver_error": Claim.FAILED,
 }
 
+_SMALL = 20
+"""Number of classes up to which class level takes no longer than building a programme."""
+
 
 class ConicSolver(Solver):
     """A solver that cvxpy drives."""
 
     package: ClassVar[str]
     cvxpy_name: ClassVar[str]
-    levels: ClassVar[tuple[str, ...]] = ("class", "sample")
+    levels: ClassVar[tuple[str, ...]] = ("class", "group", "sample")
     largest_order: ClassVar[int]
     """Largest order of the Gram matrix for which "auto" tries it."""
+    group_rank: ClassVar[int]
+    """``rank`` at group level."""
+    largest_group_order: ClassVar[int]
+    """The same at group level, where rough points suffice and first-order solvers overtake early."""
 
     @classmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
         return importlib.util.find_spec(cls.package) is not None
 
+    def default_level(self, problem: Problem) -> str:
+        """Group level where it halves the order of a Gram matrix that is not small anyway, else class level."""
+        worth_it = problem.num_classes > _SMALL and isinstance(problem.loss, GroupedLoss)
+        return "group" if worth_it and 2 * Groups.distinct(problem).size <= problem.num_classes else "class"
+
+    def priority(self, problem: Problem, level: str) -> int:
+        """At group level a conic solver comes before those whose cost grows with K."""
+        return self.group_rank if self._level(problem, level) == "group" else self.rank
+
+    def _level(self, problem: Problem, level: str) -> str:
+        return self.default_level(problem) if level == "auto" else level
+
     def suits(self, problem: Problem, level: str) -> str | None:
         """A Gram matrix that is not too large for the solver nor for the level."""
-        chosen = relaxation.level(self.levels[0] if level == "auto" else level)
+        chosen = relaxation.level(self._level(problem, level))
         order = chosen.gram_order(problem)
-        if order > min(self.largest_order, chosen.gram_limit):
+        largest = self.largest_group_order if chosen.name == "group" else self.largest_order
+        if order > min(largest, chosen.gram_limit):
             return None
-        return f"a Gram matrix of order {order} fits"
+        return f"a Gram matrix of order {order} fits at {chosen.name} level"
 
     @abstractmethod
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
@@ -73,11 +93,24 @@ class ConicSolver(Solver):
         for accuracy, settings in self.schedule(level):
             yield self._run(problem, chosen, programme, accuracy, {**settings, **options})
 
+    def interrupted(self, raw: Any) -> bool:
+        """Whether the solver's raw result says that it caught Ctrl-C itself."""
+        return False
+
+    def _solve(self, problem: cp.Problem, options: Mapping[str, Any]) -> None:
+        """``problem.solve`` in its three steps, with a look at the raw result, which cvxpy does not hand out."""
+        settings = dict(options)
+        data, chain, inverse = problem.get_problem_data(self.cvxpy_name, solver_opts=settings)
+        raw = chain.solve_via_data(problem, data, warm_start=True, verbose=False, solver_opts=settings)
+        if self.interrupted(raw):
+            raise KeyboardInterrupt
+        problem.unpack_results(raw, chain, inverse)
+
     def _run(
         self,
         problem: Problem,
         level: Level,
-        programme: Programme,
+        programme: Programme[Any, Any],
         accuracy: float,
         options: Mapping[str, Any],
     ) -> SolverRun:
@@ -88,7 +121,7 @@ class ConicSolver(Solver):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
             try:
-                programme.problem.solve(solver=self.cvxpy_name, warm_start=True, **options)
+                self._solve(programme.problem, options)
                 status = str(programme.problem.status)
             except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
                 status, message = "solver_error", str(error)
@@ -97,6 +130,7 @@ class ConicSolver(Solver):
         if status == "solver_error":
             return SolverRun(self.name, level.name, claim, message or status, accuracy=accuracy, seconds=seconds)
         point, dual = programme.primal(), programme.dual()
+        own_value = None if dual is None else programme.dual_value(dual)
         statistics, kappa = programme.problem.solver_stats, programme.objective_scale
         reported = None if statistics is None else self.reported_dual(statistics)
         return SolverRun(
@@ -104,21 +138,12 @@ class ConicSolver(Solver):
             level=level.name,
             claim=claim,
             message=status,
-            point=None if point is None else level.restrict(problem, point),
-            dual=None if dual is None else level.restrict_dual_point(problem, dual),
+            point=None if point is None else level.reported_point(problem, point),
+            dual=None if dual is None else level.reported_dual(problem, dual),
             value=None if programme.problem.value is None else kappa * float(programme.problem.value),
-            dual_value=_multiplier_value(programme, dual) if reported is None else kappa * reported,
+            dual_value=own_value if reported is None else kappa * reported,
             accuracy=accuracy,
             iterations=None if statistics is None else statistics.num_iters,
             within_class_variability=None if point is None else level.within_class_variability(problem, point),
             seconds=seconds,
         )
-
-
-def _multiplier_value(programme: Programme, dual: DualPoint | None) -> float | None:
-    """The dual objective at the solver's own multipliers, taken into the conjugate's domain, else unrepaired."""
-    if dual is None:
-        return None
-    columns = programme.columns
-    inside = columns.loss.into_domain(dual.residuals, columns.labels)
-    return dual_value(columns, DualPoint(inside, dual.nonnegativity))

@@ -11,6 +11,7 @@ _ACCURACIES = (1e-1, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _SAMPLE_START = 1e-4
 """At sample level the run itself is the result: it shows how far features of a class coincide."""
 _MAX_ITERATIONS = 20_000
+_INTERRUPTED = -5  # SCS_SIGINT
 
 
 class SCS(ConicSolver):
@@ -21,6 +22,8 @@ class SCS(ConicSolver):
     cvxpy_name: ClassVar[str] = "SCS"
     rank: ClassVar[int] = 20
     largest_order: ClassVar[int] = 800
+    group_rank: ClassVar[int] = 7
+    largest_group_order: ClassVar[int] = 800
 
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """From a hint, which repair and descent usually turn into a proof, to as tight as binary64 allows."""
@@ -33,3 +36,7 @@ class SCS(ConicSolver):
         info = (statistics.extra_stats or {}).get("info", {})
         value = info.get("dobj")
         return None if value is None else float(value)
+
+    def interrupted(self, raw: Any) -> bool:
+        """SCS catches SIGINT and ends with a status of its own."""
+        return bool(raw["info"]["status_val"] == _INTERRUPTED)

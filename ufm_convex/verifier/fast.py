@@ -122,7 +122,7 @@ class InFile:
         third = np.asarray(arrays["labels" if sample else "class_counts"], dtype=np.int64)
         if _digest(self.W, self.F, third, "labels" if sample else "class_counts") != candidate.sha256:
             raise Undecided("the arrays at hand are not those of the candidate: their SHA-256 is another")
-        counts = np.array([group.count for group in problem.expanded()], dtype=np.int64)
+        counts = np.array([group.samples for group in problem.expanded()], dtype=np.int64)
         self.labels = third if sample else np.arange(problem.K)
         self.repeats = np.ones(problem.K) if sample else counts.astype(np.float64)
         given = np.bincount(third, minlength=problem.K) if sample and third.min() >= 0 else third

@@ -96,7 +96,7 @@ LOSSES = {"cross-entropy": CrossEntropy}
 class Group(NamedTuple):
     """Classes that are alike: same count, same weight."""
 
-    count: int
+    samples: int
     weight: fmpq
     multiplicity: int
 
@@ -115,10 +115,10 @@ class Problem:
         self.runs = list(map(Group, numbers, weights, repeats))
         merged: Counter[tuple[int, fmpq]] = Counter()
         for run in self.runs:
-            merged[run.count, run.weight] += run.multiplicity
+            merged[run.samples, run.weight] += run.multiplicity
         self.distinct = [Group(count, weight, merged[count, weight]) for count, weight in sorted(merged)]
         self.K = sum(repeats)
-        self.N = sum(run.count * run.multiplicity for run in self.runs)
+        self.N = sum(run.samples * run.multiplicity for run in self.runs)
         if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
             raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
         self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
@@ -135,13 +135,13 @@ class Problem:
 
     def share(self, group: Group) -> fmpq:
         """ω_k n_k / N, the weight of one class's loss."""
-        return group.weight * group.count / self.N
+        return group.weight * group.samples / self.N
 
     def expanded(self) -> list[Group]:
         """One group a class, in class order."""
         if self.K > MAX_LENGTH:
             raise MalformedCertificate(f"more than {MAX_LENGTH} classes, written one by one")
-        return [Group(run.count, run.weight, 1) for run in self.runs for _ in range(run.multiplicity)]
+        return [Group(run.samples, run.weight, 1) for run in self.runs for _ in range(run.multiplicity)]
 
 
 # -- dual points and their slack (sections 4.1 to 4.3) ------------------------------------------------------------
@@ -165,8 +165,8 @@ class Diagonal:
         for group, q in zip(problem.distinct, self.strengths, strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
                 raise Refuted("a strength is negative, or positive for free features")
-            if (group.weight * q) ** 2 * group.count * (K - 1) > radius:
-                raise Refuted(f"the slack of the classes with {group.count} samples is negative")
+            if (group.weight * q) ** 2 * group.samples * (K - 1) > radius:
+                raise Refuted(f"the slack of the classes with {group.samples} samples is negative")
 
     def columns(self) -> Iterator[Column]:
         """The groups with their columns of V."""
@@ -210,7 +210,7 @@ class Blocks:
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} λ_W λ_H N² / (ω² n)."""
         problem, group = self.problem, self.groups[g]
-        exact = problem.lambda_w * problem.lambda_h * problem.N**2 / (group.weight**2 * group.count)
+        exact = problem.lambda_w * problem.lambda_h * problem.N**2 / (group.weight**2 * group.samples)
         exact *= scaled(1, -2 * self.exponents[g])
         return int(exact.p // exact.q)
 
@@ -290,7 +290,7 @@ class Frame:
         """Enclose its objective."""
         problem, K, total = self.problem, self.problem.K, arb(0)
         for group, repeat, eta, omega in self.entries:
-            penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.count * eta**2
+            penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
             loss = problem.loss.value(K, [(-arb(eta * omega), K - 1)])
             total += repeat * (arb(problem.share(group)) * loss + arb(penalty) / 2)
         return total
@@ -339,7 +339,7 @@ class Alike:
             ]
             loss = problem.loss.value(problem.K, [pair for pair in differences if pair[1]])
             penalty = problem.lambda_w * self.unit_w**2 * self._square(0, g)
-            penalty += problem.lambda_h * group.count * self.unit_h**2 * self._square(1, g)
+            penalty += problem.lambda_h * group.samples * self.unit_h**2 * self._square(1, g)
             total += group.multiplicity * (arb(problem.share(group)) * loss + arb(penalty) / 2)
         return total
 
@@ -359,7 +359,7 @@ class Factors:
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
         exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
         self.problem, self.classes = problem, problem.expanded()
-        self.repeats = [group.count if labels is None else 1 for group in self.classes]
+        self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
@@ -425,7 +425,7 @@ class Candidate:
             raise MalformedCertificate("labels belong to the sample level")
         if self.level == "sample":
             labels = integers(arrays["labels"], length_of(arrays["labels"]))
-            counts = dict(enumerate(group.count for group in problem.expanded()))
+            counts = dict(enumerate(group.samples for group in problem.expanded()))
             if Counter(labels) != counts:
                 raise MalformedCertificate("the labels do not have the problem's class counts")
         self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)

@@ -1,0 +1,419 @@
+"""Group level: its maps, programme, repair, report and proofs are the class-level ones, and K is no obstacle."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_groups import grouped, random_invariant
+
+from ufm_convex import duality, enclosure, group_factors, identity, relaxation, theory
+from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
+from ufm_convex.errors import DimensionError, HypothesisError, SizeError
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
+from ufm_convex.losses import CrossEntropy, Loss
+from ufm_convex.points import Columns, DualPoint, FramePoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solution import Status
+from ufm_convex.solving import solve
+
+GROUP = relaxation.level("group")
+
+
+def random_blocks(rng, K):
+    """A triple (A, L, B) with symmetric A and B."""
+    A, L, B = rng.normal(size=(3, K, K))
+    return GramPoint(A + A.T, L, B + B.T)
+
+
+def random_point(rng, groups, nonnegative=True):
+    """Factors and their group-level point."""
+    W, H = random_invariant(rng, groups), random_invariant(rng, groups)
+    H = H.map(np.abs) if nonnegative else H
+    return W, H, GroupPoint.from_factors(W, H)
+
+
+def random_dual(rng, columns, scale=1.0):
+    """Residuals of random logits and a random T of any sign."""
+    V = columns.residuals(scale * random_invariant(rng, columns.groups))
+    T = random_invariant(rng, columns.groups)
+    return GroupDual(V, T + T.T)
+
+
+def dense_inner(first, second):
+    """<(A, L, B), (S_A, S_L, S_B)> = <A, S_A> + 2 <L, S_L> + <B, S_B>."""
+    pairs = ((first.weight_gram, second.weight_gram), (first.feature_gram, second.feature_gram))
+    return sum((a * b).sum() for a, b in pairs) + 2.0 * (first.logits * second.logits).sum()
+
+
+# -- maps -----------------------------------------------------------------------------------------------------------
+
+
+@given(grouped(), st.integers(0, 10**6))
+def test_lift_and_restrict_are_adjoint_for_primal_and_dual(problem, seed):
+    rng, groups = np.random.default_rng(seed), Groups.distinct(problem)
+    compressed = GroupPoint(*(random_invariant(rng, groups) for _ in range(3)))
+    blocks = random_blocks(rng, problem.num_classes)
+    # sums of K² <= 256 products of numbers of order one
+    lifted = dense_inner(GROUP.lift(problem, compressed), blocks)
+    assert lifted == pytest.approx(compressed.inner(GROUP.restrict_dual(problem, blocks)), abs=1e-10)
+    restricted = GROUP.restrict(problem, blocks).inner(compressed)
+    assert restricted == pytest.approx(dense_inner(blocks, GROUP.lift_dual(problem, compressed)), abs=1e-10)
+    back = GROUP.restrict(problem, GROUP.lift(problem, compressed))
+    assert (back - compressed).inner(back - compressed) < 1e-20
+
+
+@given(grouped(), st.integers(0, 10**6))
+def test_lift_keeps_and_restrict_never_raises_the_objective(problem, seed):
+    rng, groups = np.random.default_rng(seed), Groups.distinct(problem)
+    dense, columns = Columns.of_classes(problem), GroupColumns.of(problem)
+    *_, point = random_point(rng, groups)
+    assert identity.objective(dense, GROUP.lift(problem, point)) == pytest.approx(
+        identity.group_objective(columns, point), rel=1e-12
+    )
+    K = problem.num_classes
+    high = GramPoint.from_factors(rng.normal(size=(K, 3)), rng.random((K, 3)))
+    low = identity.group_objective(columns, GROUP.restrict(problem, high))
+    assert low <= identity.objective(dense, high) * (1 + 1e-12)
+    V = dense.loss.residuals(rng.normal(size=(K, K)), dense.labels)
+    mean = GROUP.restrict_dual_point(problem, DualPoint(V, np.zeros((K, K))))
+    before = identity.dual_value(dense, DualPoint(V, np.zeros((K, K))))
+    assert identity.group_dual_value(columns, mean.residuals) >= before * (1 - 1e-12)
+
+
+@given(grouped(), st.integers(0, 10**6))
+def test_restrict_keeps_feasibility(problem, seed):
+    rng, K = np.random.default_rng(seed), problem.num_classes
+    point = GROUP.restrict(problem, GramPoint.from_factors(rng.normal(size=(K, 2)), rng.random((K, 2))))
+    assert point.feature_gram.entries().min() >= 0.0
+    assert point.least_eigenvalue() >= -1e-12
+    assert point.least_eigenvalue() == pytest.approx(np.linalg.eigvalsh(point.dense().matrix())[0], abs=1e-11)
+
+
+# -- identity, report, repair, bounds: equal to class level ------------------------------------------------------------
+
+
+@given(grouped(), st.integers(0, 10**6))
+def test_group_terms_are_the_dense_terms(problem, seed):
+    rng, columns = np.random.default_rng(seed), GroupColumns.of(problem)
+    W, H, point = random_point(rng, columns.groups)
+    dual = random_dual(rng, columns)
+    found = identity.group_terms(columns, point, dual)
+    dense = identity.terms(Columns.of_classes(problem), point.dense(), dual.dense())
+    for name in ("dual_value", "calibration", "alignment", "nonnegativity", "slack"):
+        # sums of products of numbers of order 100 at most
+        assert getattr(found, name) == pytest.approx(getattr(dense, name), rel=1e-10, abs=1e-10), name
+    assert found.objective == pytest.approx(group_factors.objective(columns, W, H), rel=1e-9)
+
+
+@given(grouped(), st.integers(0, 10**6), st.sampled_from(["nonnegative", "free"]), st.booleans())
+def test_the_group_report_is_the_dense_report(problem, seed, features, with_blocks):
+    problem = Problem(problem.class_counts, 0.02, 0.03, loss=problem.loss, features=features)
+    rng, columns = np.random.default_rng(seed), GroupColumns.of(problem)
+    W, H, point = random_point(rng, columns.groups, nonnegative=False)
+    dual = random_dual(rng, columns)
+    if with_blocks:
+        S_A, S_B = (random_invariant(rng, columns.groups) for _ in range(2))
+        dual = replace(dual, weight_block=S_A + S_A.T, feature_block=S_B + S_B.T)
+    factors = (1.1 * W, H)
+    found = duality.group_report(columns, point, dual, factors, 1e-6)
+    dense_factors = tuple(matrix.dense() for matrix in factors)
+    dense = duality.dense_report(Columns.of_classes(problem), point.dense(), dual.dense(), dense_factors, 1e-6)
+    for condition in dense:
+        residual = found[condition.name].residual
+        assert residual == pytest.approx(condition.residual, rel=1e-8, abs=1e-10), condition.name
+
+
+@given(grouped(), st.integers(0, 10**6), st.sampled_from(["nonnegative", "free"]), st.floats(0.1, 30.0))
+def test_repaired_points_are_feasible_and_below_every_objective(problem, seed, features, scale):
+    problem = Problem(problem.class_counts, 0.02, 0.03, loss=problem.loss, features=features)
+    rng, columns = np.random.default_rng(seed), GroupColumns.of(problem)
+    dual, value = duality.repair_groups(columns, [random_dual(rng, columns, scale)])
+    dense = dual.dense()
+    slack = np.linalg.eigvalsh(identity.scaled_slack(Columns.of_classes(problem), dense))[0]
+    assert slack > -1e-12
+    assert (dense.nonnegativity >= 0.0).all()
+    assert problem.nonnegative or not dense.nonnegativity.any()
+    assert problem.loss.domain_violation(dense.residuals, np.arange(problem.num_classes)) < 1e-12
+    assert value == pytest.approx(identity.dual_value(Columns.of_classes(problem), dense), rel=1e-12)
+    W, H, _ = random_point(rng, columns.groups, problem.nonnegative)
+    assert value <= group_factors.objective(columns, W, H) * (1 + 1e-12)
+
+
+def test_rubbish_is_repaired_to_a_valid_bound():
+    columns = GroupColumns.of(Problem([5, 5, 5, 3], 0.01, 0.01))
+    nan = Invariant(columns.groups, np.full(2, np.nan), np.full((2, 2), np.nan))
+    huge = 1e300 * Invariant.identity(columns.groups)
+    for candidates in ([], [GroupDual(nan, nan)], [GroupDual(huge, huge)]):
+        dual, value = duality.repair_groups(columns, candidates)
+        assert 0.0 <= value <= np.log(4.0)
+        assert identity.group_scaled_slack(columns, dual).least_eigenvalue() > -1e-12
+
+
+@settings(max_examples=30)
+@given(grouped(max_groups=3, max_size=3), st.integers(0, 10**6), st.sampled_from(["nonnegative", "free"]))
+def test_proved_bounds_are_those_of_the_dense_points(problem, seed, features):
+    problem = Problem(problem.class_counts, 0.02, 0.03, loss=problem.loss, features=features)
+    rng, columns = np.random.default_rng(seed), GroupColumns.of(problem)
+    W, H, point = random_point(rng, columns.groups, problem.nonnegative)
+    upper = group_upper_bound(problem, group_factors.summary(columns, W, H, point))
+    exact = enclosure.upper_bound(problem, (W.dense(), H.dense())).value
+    assert upper.value == pytest.approx(exact, rel=1e-13)  # there W and H are rounded to 52 bits first
+    dual, value = duality.repair_groups(columns, [random_dual(rng, columns)])
+    lower = group_lower_bound(problem, dual)
+    assert lower.proof == "group"
+    assert value * (1 - 1e-9) <= lower.value <= value * (1 + 1e-12)
+
+
+def test_an_infeasible_dual_point_is_shrunk_or_refused_never_believed():
+    problem = Problem([50, 50, 50, 8, 8], 0.01, 0.01)
+    columns, optimum = GroupColumns.of(problem), theory.optimum(problem)
+    solution = solve(problem, solver="clarabel", level="group")
+    for factor in (1.0 + 1e-9, 1.01, 3.0):
+        dual = replace(solution.dual, residuals=factor * solution.dual.residuals)
+        assert identity.group_scaled_slack(columns, dual).least_eigenvalue() < 0.0
+        assert group_lower_bound(problem, dual).value <= optimum.value
+    nan = replace(solution.dual, residuals=float("nan") * solution.dual.residuals)
+    assert group_lower_bound(problem, nan).proof == "trivial"
+
+
+def test_inadmissible_factors_bound_nothing():
+    problem = Problem([50, 50, 8, 8], 0.01, 0.01, feature_dim=2)
+    columns = GroupColumns.of(problem)
+    found = solve(Problem([50, 50, 8, 8], 0.01, 0.01), solver="clarabel", level="group").evidence.recovered
+    assert group_upper_bound(problem, found).value == np.inf  # four coordinates
+    wide = Problem([50, 50, 8, 8], 0.01, 0.01)
+    assert group_upper_bound(wide, found).value < np.inf
+    for broken in (-1.0 * found.H, float("nan") * found.H):
+        assert group_upper_bound(wide, replace(found, H=broken)).value == np.inf
+    assert columns.nonnegative
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("start", ["nothing", "noise"])
+def test_descent_leaves_saddles(features, start):
+    """W = H = 0 is stationary, and so is every point with whole groups at zero; neither is where it ends."""
+    problem = Problem(STEP, 0.004, 0.006, features=features)
+    columns = GroupColumns.of(problem)
+    zero = Invariant.zeros(columns.groups)
+    point = GroupPoint(zero, zero, zero)
+    if start == "noise":
+        *_, point = random_point(np.random.default_rng(1), columns.groups, problem.nonnegative)
+    best = min(found.objective for found in group_factors.recoveries(columns, point))
+    assert best == pytest.approx(certified(problem).value, rel=1e-7)
+
+
+# -- the programme ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=12)
+@given(
+    st.lists(st.tuples(st.integers(5, 300), st.integers(1, 4)), min_size=1, max_size=3).filter(
+        lambda groups: 1 < sum(size for _, size in groups) < 8
+    ),
+    st.sampled_from(["nonnegative", "free"]),
+    st.sampled_from([CrossEntropy(), CrossEntropy(smoothing=0.1)]),
+    st.floats(-3.5, -1.0),
+)
+def test_group_and_class_level_have_one_optimum_and_one_dual(groups, features, loss, exponent):
+    counts = [count for count, size in groups for _ in range(size)]
+    problem = Problem(counts, 10.0**exponent, 0.02, features=features, loss=loss)
+    programmes = [relaxation.level(name).programme(problem) for name in ("class", "group")]
+    for programme in programmes:
+        programme.problem.solve(solver="CLARABEL")
+    dense, compressed = programmes
+    values = [programme.problem.value * programme.objective_scale for programme in programmes]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)  # both solved to 1e-8 of an objective of order one
+    point, dual = compressed.primal(), compressed.dual()
+    columns = compressed.columns
+    assert identity.group_objective(columns, point) == pytest.approx(values[1], rel=1e-6)
+    assert compressed.dual_value(dual) == pytest.approx(values[1], rel=1e-4)
+    # residuals are unique, T only where the dual is; both to the square root of the value's accuracy
+    np.testing.assert_allclose(dual.residuals.dense(), dense.dual().residuals, atol=2e-3)
+    np.testing.assert_allclose(
+        dual.weight_block.dense(), 0.5 * problem.lambda_w * np.eye(len(counts)), atol=1e-4 * problem.lambda_w
+    )
+    T = dual.nonnegativity.scaled(1.0 / columns.sigma, 1.0 / columns.sigma)
+    target = 0.5 * (Invariant.identity(columns.groups) - T)
+    root = np.sqrt(columns.lambda_h * columns.feature_weights)
+    stray = (dual.feature_block.scaled(1.0 / root, 1.0 / root) - target).map(np.abs)
+    # the multiplier of a diagonal entry B_gg >= β_g puts T on off-diagonal entries only, so both agree
+    assert stray.entries().max() < 1e-3
+
+
+def test_a_loss_without_reduced_columns_is_refused_by_name():
+    class Bare(Loss):
+        name = "bare"
+
+    Bare.__abstractmethods__ = frozenset()
+    problem = Problem([5, 5], 0.1, 0.1)
+    object.__setattr__(problem, "loss", Bare())
+    with pytest.raises(HypothesisError, match="'bare'"):
+        GroupColumns.of(problem)
+
+
+def test_too_many_groups_are_refused_before_building():
+    with pytest.raises(SizeError, match="order 802"):
+        GROUP.programme(Problem(np.arange(1, 402), 0.1, 0.1))
+
+
+# -- solving ----------------------------------------------------------------------------------------------------------
+
+STEP = np.repeat([400, 60, 9], [3, 4, 5])
+
+
+def certified(problem, solver="clarabel", tolerance=1e-7):
+    solution = solve(problem, solver=solver, level="group", tolerance=tolerance)
+    assert solution.status is Status.CERTIFIED, solution.route
+    assert solution.kkt().passed, solution.kkt().worst
+    assert solution.level == "group"
+    assert isinstance(solution.point, GroupPoint)
+    return solution
+
+
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(smoothing=0.1), CrossEntropy(tuple(9.0 / STEP))])
+def test_the_theorem_is_reproduced_at_group_level(solver, loss):
+    problem = Problem(STEP, 0.004, 0.006, loss=loss)
+    solution, expected = certified(problem, solver), theory.optimum(problem)
+    assert solution.lower_bound * (1 - 1e-14) <= expected.value <= solution.upper_bound * (1 + 1e-14)
+    for found, exact in (
+        (solution.weight_gram, expected.weight_gram()),
+        (solution.logits, expected.logits()),
+        (solution.feature_gram, expected.feature_gram()),
+    ):
+        np.testing.assert_allclose(found, exact, atol=1e-2 * max(np.abs(exact).max(), 1e-12))  # √1e-7 times 30
+    np.testing.assert_allclose(solution.margins, expected.margins, atol=1e-2)
+    np.testing.assert_allclose(solution.feature_norms, expected.feature_norms, atol=1e-2)
+    assert solution.collapsed_classes == tuple(np.flatnonzero(expected.collapsed))
+    assert solution.rank == expected.num_active
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+def test_group_and_class_level_solves_agree(features, solver):
+    problem = Problem(STEP, 0.004, 0.006, features=features)
+    group, classes = certified(problem, solver), solve(problem, solver=solver, level="class", tolerance=1e-7)
+    assert group.lower_bound <= classes.upper_bound
+    assert classes.lower_bound <= group.upper_bound
+    np.testing.assert_allclose(group.logits, classes.logits, atol=1e-2)
+    np.testing.assert_allclose(group.weight_norms, classes.weight_norms, rtol=1e-2, atol=1e-2)
+    assert group.collapsed_classes == classes.collapsed_classes
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+def test_factors_attain_the_upper_bound_in_every_dimension_that_suffices(features):
+    problem = Problem(STEP, 0.004, 0.006, features=features)
+    solution = certified(problem)
+    columns = Columns.of_classes(problem)
+    for d in (None, solution.rank, problem.num_classes, 20):
+        W, H = solution.factors(d)
+        assert W.shape == H.shape == (problem.num_classes, d or problem.num_classes)
+        assert features == "free" or (H >= 0.0).all()
+        assert identity.factored_objective(columns, W, H) <= solution.upper_bound * (1 + 1e-9)
+    with pytest.raises(DimensionError, match=f"feature_dim={solution.rank}"):
+        solution.factors(solution.rank - 1)
+
+
+@pytest.mark.parametrize(("features", "d"), [("nonnegative", 5), ("free", 5), ("free", 11), ("nonnegative", 12)])
+def test_a_small_dimension_gives_an_honest_bound(features, d):
+    problem = Problem(STEP, 0.004, 0.006, features=features, feature_dim=d)
+    wide = certified(Problem(STEP, 0.004, 0.006, features=features))
+    solution = solve(problem, solver="clarabel", level="group")
+    assert solution.lower_bound <= wide.upper_bound
+    assert (solution.status is Status.CERTIFIED) == (wide.rank <= d)
+    W, H = solution.factors()
+    assert W.shape == H.shape == (STEP.size, d)
+    found = identity.factored_objective(Columns.of_classes(problem), W, H)
+    assert found == pytest.approx(solution.upper_bound, rel=1e-9)
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+def test_many_classes_in_few_dimensions_lose_whole_groups(features):
+    problem = Problem(np.repeat([400, 60, 9], 200), 1e-6, 1e-6, features=features, feature_dim=450)
+    solution = solve(problem, solver="clarabel", level="group")
+    assert solution.status is Status.BOUNDED
+    assert solution.lower_bound < solution.upper_bound < np.log(600.0)
+    assert (solution.evidence.recovered.H.own != 0.0).sum() == 2
+
+
+@pytest.mark.parametrize("solver", ["clarabel", "scs"])
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("decay", [1e-9, 1e-6, 1e-3, 1.0])
+def test_any_decay_and_any_number_of_classes(solver, features, decay):
+    """From two classes to a million; all three regimes: no class, some and all collapsed."""
+    for counts in (
+        [7, 7],
+        [500, 3],
+        np.repeat([5000, 300, 20], [30, 3, 1]),
+        np.repeat([1300, 700, 150, 30, 4], 200_000),
+    ):
+        solution = certified(Problem(counts, decay, decay, features=features), solver)
+        if features == "nonnegative":
+            value = theory.optimum(solution.problem).value
+            assert solution.lower_bound * (1 - 1e-13) <= value <= solution.upper_bound * (1 + 1e-13)
+
+
+def test_a_million_classes_stay_compressed():
+    problem = Problem(np.repeat([5000, 1200, 300, 40, 3], 200_000), 1e-8, 1e-8, features="free")
+    tracemalloc.start()
+    solution = certified(problem)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400e6  # a few dozen vectors of a million numbers; one K × K array is 8e12 bytes
+    assert solution.margins.shape == solution.feature_norms.shape == solution.weight_norms.shape == (10**6,)
+    assert solution.solver_kkt() is not None
+    for name in ("weight_gram", "logits", "feature_gram"):
+        with pytest.raises(SizeError, match="own and cross"):
+            getattr(solution, name)
+    with pytest.raises(SizeError):
+        solution.factors()
+
+
+def test_class_level_matrices_come_on_demand():
+    solution = certified(Problem(np.repeat([90, 7], 600), 1e-5, 1e-5))
+    logits = solution.logits
+    assert logits.shape == (1200, 1200)
+    own = np.diag(logits)
+    others = (logits - np.diag(np.full(1200, np.inf))).max(axis=0)
+    np.testing.assert_allclose(own - others, solution.margins, atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(np.diag(solution.weight_gram)), solution.weight_norms, rtol=1e-12)
+    assert isinstance(solution.dual.dense(), DualPoint)
+
+
+def test_the_theorem_is_not_consulted(monkeypatch):
+    def spring(*_args, **_kwargs):
+        raise AssertionError("the closed form was asked for")
+
+    for name in ("optimum", "bound", "find", "theorems"):
+        monkeypatch.setattr(theory, name, spring)
+    certified(Problem(STEP, 0.004, 0.006))
+
+
+@pytest.mark.parametrize(("sizes", "level"), [([30, 30], "group"), ([1] * 60, "class"), ([3, 3], "class")])
+def test_conic_solvers_take_groups_where_they_are_few(sizes, level):
+    counts = np.repeat(np.arange(100, 100 + len(sizes)), sizes)
+    assert solve(Problem(counts, 1e-3, 1e-3, features="free"), solver="scs").level == level
+
+
+def test_auto_prefers_few_groups_to_methods_that_grow_with_the_classes():
+    problem = Problem(np.repeat([500, 40], 300), 1e-5, 1e-5, features="free")
+    solution = solve(problem)
+    assert (solution.solver, solution.level, solution.status) == ("clarabel", "group", Status.CERTIFIED)
+    assert "group level" in solution.route[0]
+    many = Problem(np.repeat(np.arange(100, 130), 20), 1e-5, 1e-5, features="free")
+    assert solve(many, level="group").solver == "scs"
+
+
+def test_a_failed_run_leaves_trivial_bounds_at_any_size(monkeypatch):
+    from ufm_convex import solvers
+
+    monkeypatch.setattr(solvers.available()["clarabel"], "schedule", lambda self, level: iter([(1e-8, {"no": 1})]))
+    problem = Problem(np.repeat([50, 3], 20_000), 1e-6, 1e-6)
+    solution = solve(problem, solver="clarabel", level="group")
+    assert solution.status is Status.FAILED
+    assert solution.lower_bound == 0.0
+    assert solution.upper_bound == pytest.approx(np.log(40_000.0), rel=1e-14)
+    assert isinstance(solution.point, FramePoint)

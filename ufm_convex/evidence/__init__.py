@@ -1,0 +1,26 @@
+"""Evidence: what a run is worth, in the representation that its points come in.
+
+Each module is one representation (orthogonal frame, group-level blocks, dense matrices) and does everything that
+depends on it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and
+``Solution`` know none of them apart.
+"""
+
+from __future__ import annotations
+
+from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.evidence.dense import DenseEvidence
+from ufm_convex.evidence.frame import FrameEvidence
+from ufm_convex.evidence.groups import GroupEvidence
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import SolverRun
+
+__all__ = ["Evidence", "gather", "relative_gap"]
+
+_KINDS: tuple[type[Evidence], ...] = (FrameEvidence, GroupEvidence, DenseEvidence)
+"""The most compressed first; the last accepts every run."""
+
+
+def gather(problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+    """Repair, recover, prove: what a run is worth."""
+    kind = next(kind for kind in _KINDS if kind.accepts(problem, run))
+    return kind.gather(problem, run, tolerance)

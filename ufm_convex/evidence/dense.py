@@ -1,0 +1,163 @@
+"""Evidence from (K, K) matrices: the dual point is repaired, W and H are recovered, one start after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex import duality, enclosure, factors, identity
+from ufm_convex._arrays import FloatArray
+from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.groups import GroupDual
+from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import SolverRun
+
+
+@dataclass(frozen=True, eq=False)
+class DenseEvidence(Evidence):
+    """A ``GramPoint`` with its factors, and a ``DualPoint``.
+
+    Attributes:
+        recovered: The factors behind ``upper``.
+    """
+
+    point: GramPoint
+    dual: DualPoint
+    recovered: factors.Factors
+
+    @classmethod
+    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
+        """Every run."""
+        return True
+
+    @classmethod
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> DenseEvidence:
+        """Close the gap between the repaired dual point and the recovered factors, then prove both."""
+        require_dense(problem.num_classes, "the solution", "level 'group', or a loss that sees margins only")
+        columns = Columns.of_classes(problem)
+        own = _dense_point(run)
+        recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
+        if problem.feature_dim is not None:
+            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
+        lower = enclosure.lower_bound(problem, dual)
+        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
+        certified = relative_gap(lower.value, upper.value) <= tolerance
+        point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
+        return cls(problem, run, point, dual, lower, upper, recovered)
+
+    @property
+    def estimate(self) -> float | None:
+        """F(Z) at the solver's own point."""
+        own = _dense_point(self.run)
+        return self.run.value if own is None else identity.objective(self._columns, own)
+
+    @property
+    def _columns(self) -> Columns:
+        return Columns.of_classes(self.problem)
+
+    def report(self, epsilon: float) -> duality.KKTReport:
+        """See ``Evidence.report``."""
+        pair = self.recovered.W, self.recovered.H
+        return duality.dense_report(self._columns, self.point, self.dual, pair, epsilon)
+
+    def solver_report(self, epsilon: float) -> duality.KKTReport | None:
+        """See ``Evidence.solver_report``."""
+        if not isinstance(self.run.point, GramPoint) or not isinstance(self.run.dual, DualPoint):
+            return None
+        pair = self.recovered.W, self.recovered.H
+        return duality.dense_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
+
+    def dense_point(self) -> GramPoint:
+        """See ``Evidence.dense_point``."""
+        return self.point
+
+    def margins(self) -> FloatArray:
+        """See ``Evidence.margins``."""
+        own = np.diag(self.point.logits)
+        others = self.point.logits - np.diag(np.full(own.size, np.inf))
+        margins: FloatArray = own - others.max(axis=0)
+        return margins
+
+    def feature_norms(self) -> FloatArray:
+        """See ``Evidence.feature_norms``."""
+        return np.sqrt(np.maximum(np.diag(self.point.feature_gram), 0.0))
+
+    def weight_norms(self) -> FloatArray:
+        """See ``Evidence.weight_norms``."""
+        return np.sqrt(np.maximum(np.diag(self.point.weight_gram), 0.0))
+
+    def loss_gains(self) -> FloatArray:
+        """See ``Evidence.loss_gains``."""
+        loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
+        return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+
+    def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
+        """See ``Evidence.factors``."""
+        if feature_dim is None or feature_dim == self.recovered.H.shape[1]:
+            return self.recovered.W, self.recovered.H
+        factors.require_dimension(self.recovered.rank, feature_dim)
+        narrowed = factors.fit(self._columns, self.recovered, feature_dim)
+        return narrowed.W, narrowed.H
+
+    @property
+    def factor_residual(self) -> float:
+        """See ``Evidence.factor_residual``."""
+        return self.recovered.residual
+
+    @property
+    def rank(self) -> int:
+        """Singular values of H above the noise."""
+        return self.recovered.rank
+
+
+def _dense_point(run: SolverRun) -> GramPoint | None:
+    return run.point if isinstance(run.point, GramPoint) or run.point is None else run.point.dense()
+
+
+def _dense_dual(problem: Problem, run: SolverRun) -> DualPoint | None:
+    if isinstance(run.dual, FrameDual):
+        return run.dual.dense(problem)
+    return run.dual.dense() if isinstance(run.dual, GroupDual) else run.dual
+
+
+def _close_gap(
+    columns: Columns,
+    point: GramPoint | None,
+    dual: DualPoint | None,
+    own: tuple[FloatArray, FloatArray] | None,
+    tolerance: float,
+) -> tuple[factors.Factors, DualPoint]:
+    """The best factors and the best repaired dual point, trying one recovery after the other until they meet."""
+    best_dual, lower = duality.repair(columns, _solver_duals(columns, point, dual))
+    best: factors.Factors | None = None
+    T = best_dual.nonnegativity
+    for recovered in factors.recoveries(columns, point, own) if point is not None else ():
+        candidate = DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), T)
+        repaired, value = duality.repair(columns, [candidate], recovered.H)
+        if value > lower:
+            best_dual, lower = repaired, value
+        if best is None or recovered.objective < best.objective:
+            best = recovered
+        # half the tolerance: proving costs a little of either bound
+        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
+            break
+    return best or _nothing(columns), best_dual
+
+
+def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | None) -> Iterator[DualPoint]:
+    """The solver's own multipliers, and the residuals at its own logits with its T."""
+    T = np.zeros((columns.labels.size, columns.labels.size))
+    if dual is not None:
+        T = dual.nonnegativity
+        yield dual
+    if point is not None:
+        yield DualPoint(columns.loss.residuals(point.logits, columns.labels), T)
+
+
+def _nothing(columns: Columns) -> factors.Factors:
+    """W = H = 0, which is always admissible."""
+    zeros = np.zeros((columns.num_classes, 1))
+    return factors.Factors(zeros, zeros, identity.factored_objective(columns, zeros, zeros), 0.0, 0)

@@ -1,0 +1,81 @@
+"""Evidence on an orthogonal frame, O(K): both points come structured, and nothing needs repair but rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex import duality, enclosure, factors
+from ufm_convex._arrays import FloatArray
+from ufm_convex.evidence.base import Evidence
+from ufm_convex.identity import margin_loss
+from ufm_convex.losses.base import MarginLoss
+from ufm_convex.points import FrameDual, FramePoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import SolverRun
+
+
+@dataclass(frozen=True, eq=False)
+class FrameEvidence(Evidence):
+    """A ``FramePoint`` and a ``FrameDual``."""
+
+    point: FramePoint
+    dual: FrameDual
+
+    @classmethod
+    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
+        """A run with a frame and its dual; one that left nothing stands for W = H = 0 and V = 0."""
+        if run.point is None and run.dual is None:
+            return isinstance(problem.loss, MarginLoss)
+        return isinstance(run.point, FramePoint) and isinstance(run.dual, FrameDual)
+
+    @classmethod
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> FrameEvidence:
+        """The bounds of the two points as they are."""
+        zeros = np.zeros(problem.num_classes)
+        point = run.point if isinstance(run.point, FramePoint) else FramePoint(zeros, zeros)
+        dual = run.dual if isinstance(run.dual, FrameDual) else FrameDual(zeros)
+        lower, upper = enclosure.lower_bound(problem, dual), enclosure.upper_bound(problem, point)
+        return cls(problem, run, point, dual, lower, upper)
+
+    def report(self, epsilon: float) -> duality.KKTReport:
+        """See ``Evidence.report``."""
+        return duality.frame_report(self.problem, self.point, self.dual, epsilon)
+
+    def dense_point(self) -> GramPoint:
+        """See ``Evidence.dense_point``."""
+        return self.point.dense()
+
+    def margins(self) -> FloatArray:
+        """See ``Evidence.margins``."""
+        return self.point.margins
+
+    def feature_norms(self) -> FloatArray:
+        """See ``Evidence.feature_norms``."""
+        return self.point.eta
+
+    def weight_norms(self) -> FloatArray:
+        """See ``Evidence.weight_norms``."""
+        K, squares = self.problem.num_classes, self.point.omega**2
+        return np.sqrt((1.0 - 2.0 / K) * squares + squares.sum() / K**2)
+
+    def loss_gains(self) -> FloatArray:
+        """See ``Evidence.loss_gains``."""
+        K, loss = self.problem.num_classes, margin_loss(self.problem)
+        gains: FloatArray = loss.margin_values(np.zeros(K), K) - loss.margin_values(self.point.margins, K)
+        return gains
+
+    def collapsed(self) -> tuple[int, ...]:
+        """Classes with η = 0: on a frame the zeros are exact."""
+        return tuple(np.flatnonzero(self.point.eta == 0.0).tolist())
+
+    def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
+        """See ``Evidence.factors``."""
+        factors.require_dimension(self.rank, feature_dim)
+        return self.point.factors(feature_dim)
+
+    @property
+    def rank(self) -> int:
+        """Coordinates in use."""
+        return int(self.point.used.size)

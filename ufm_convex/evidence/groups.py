@@ -1,0 +1,162 @@
+"""Evidence from group-level blocks: as from dense matrices, in (G, G) arrays, so that K is no obstacle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex import duality, group_factors, identity
+from ufm_convex import factors as dense_factors
+from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
+from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.evidence.dense import DenseEvidence
+from ufm_convex.group_factors import GroupFactors
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
+from ufm_convex.points import GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import SolverRun
+
+_DENSE_BELOW = 400
+"""Number of classes up to which a dimension that is too small for group-symmetric factors is left to dense ones."""
+
+_ACCURATE = 1e-5
+"""Accuracy of a run from which on descent is carried through; after a looser one, a tighter run is cheaper."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupEvidence(Evidence):
+    """A ``GroupPoint`` with its factors, and a ``GroupDual``.
+
+    Attributes:
+        recovered: The factors behind ``upper``.
+    """
+
+    point: GroupPoint
+    dual: GroupDual
+    recovered: GroupFactors
+
+    @classmethod
+    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
+        """A run with a group-level point, primal or dual."""
+        return isinstance(run.point, GroupPoint) or isinstance(run.dual, GroupDual)
+
+    @classmethod
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+        """Close the gap between the repaired dual point and the recovered factors, then prove both.
+
+        With fewer dimensions than group-symmetric features need, the best features may break the symmetry, and small
+        problems are left to ``DenseEvidence``.
+        """
+        columns = GroupColumns.of(problem)
+        own = run.point if isinstance(run.point, GroupPoint) else None
+        recovered, dual = _close_gap(columns, run, tolerance)
+        d = problem.feature_dim
+        if d is not None and recovered.used(problem.nonnegative) > d:
+            if problem.num_classes <= _DENSE_BELOW:
+                return DenseEvidence.gather(problem, run, tolerance)
+            recovered = group_factors.fit(columns, recovered, d)
+        lower, upper = group_lower_bound(problem, dual), group_upper_bound(problem, recovered)
+        certified = relative_gap(lower.value, upper.value) <= tolerance
+        point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
+        return cls(problem, run, point, dual, lower, upper, recovered)
+
+    @property
+    def estimate(self) -> float | None:
+        """F(Z) at the solver's own point."""
+        own = self.run.point
+        return identity.group_objective(self._columns, own) if isinstance(own, GroupPoint) else self.run.value
+
+    @property
+    def _columns(self) -> GroupColumns:
+        return GroupColumns.of(self.problem)
+
+    def report(self, epsilon: float) -> duality.KKTReport:
+        """See ``Evidence.report``."""
+        pair = self.recovered.W, self.recovered.H
+        return duality.group_report(self._columns, self.point, self.dual, pair, epsilon)
+
+    def solver_report(self, epsilon: float) -> duality.KKTReport | None:
+        """See ``Evidence.solver_report``."""
+        if not isinstance(self.run.point, GroupPoint) or not isinstance(self.run.dual, GroupDual):
+            return None
+        pair = self.recovered.W, self.recovered.H
+        return duality.group_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
+
+    def dense_point(self) -> GramPoint:
+        """See ``Evidence.dense_point``."""
+        return self.point.dense()
+
+    def margins(self) -> FloatArray:
+        """See ``Evidence.margins``."""
+        logits, groups = self.point.logits, self.point.groups
+        others = np.where(groups.present > 0.0, logits.cross, -np.inf).max(axis=0)
+        margins: FloatArray = (logits.own - others)[groups.members]
+        return margins
+
+    def feature_norms(self) -> FloatArray:
+        """See ``Evidence.feature_norms``."""
+        return _lengths(self.point.feature_gram)
+
+    def weight_norms(self) -> FloatArray:
+        """See ``Evidence.weight_norms``."""
+        return _lengths(self.point.weight_gram)
+
+    def loss_gains(self) -> FloatArray:
+        """See ``Evidence.loss_gains``."""
+        columns = self._columns
+        gains = columns.values(Invariant.zeros(columns.groups)) - columns.values(self.point.logits)
+        return gains[columns.groups.members]
+
+    def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
+        """See ``Evidence.factors``."""
+        dense_factors.require_dimension(self.rank, feature_dim)
+        return self.recovered.dense(feature_dim, self.problem.nonnegative)
+
+    @property
+    def factor_residual(self) -> float:
+        """See ``Evidence.factor_residual``."""
+        return self.recovered.residual
+
+    @property
+    def rank(self) -> int:
+        """Dimensions that the features use, up to noise."""
+        return self.recovered.rank
+
+
+def _lengths(gram: Invariant) -> FloatArray:
+    lengths: FloatArray = np.sqrt(np.maximum(gram.own, 0.0))[gram.groups.members]
+    return lengths
+
+
+def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple[GroupFactors, GroupDual]:
+    """The best factors and the best repaired dual point, trying one recovery after the other until they meet."""
+    point = run.point if isinstance(run.point, GroupPoint) else None
+    dual = run.dual if isinstance(run.dual, GroupDual) else None
+    thorough = run.accuracy is None or run.accuracy <= _ACCURATE
+    best_dual, lower = duality.repair_groups(columns, _solver_duals(columns, point, dual))
+    best: GroupFactors | None = None
+    for recovered in group_factors.recoveries(columns, point, thorough) if point is not None else ():
+        residuals = columns.residuals(recovered.W @ recovered.H.T)
+        repaired, value = duality.repair_groups(columns, [GroupDual(residuals, best_dual.nonnegativity)])
+        if value > lower:
+            best_dual, lower = repaired, value
+        if best is None or recovered.objective < best.objective:
+            best = recovered
+        # half the tolerance: proving costs a little of either bound
+        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
+            break
+    zero = Invariant.zeros(columns.groups)
+    nothing = GroupFactors(zero, zero, group_factors.objective(columns, zero, zero), 0.0, 0)
+    return best or nothing, best_dual
+
+
+def _solver_duals(columns: GroupColumns, point: GroupPoint | None, dual: GroupDual | None) -> Iterator[GroupDual]:
+    """The solver's own multipliers, and the residuals at its own logits with its T."""
+    T = Invariant.zeros(columns.groups) if dual is None else dual.nonnegativity
+    if dual is not None:
+        yield dual
+    if point is not None:
+        yield GroupDual(columns.residuals(point.logits), T)
