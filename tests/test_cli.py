@@ -148,7 +148,7 @@ def test_a_solver_that_fails_is_reported_with_bounds_that_hold(monkeypatch):
     def broken(*_, **__):
         raise cp.SolverError("numerical trouble")
 
-    monkeypatch.setattr(cp.Problem, "solve", broken)
+    monkeypatch.setattr(cp.Problem, "unpack_results", broken)
     result = solve(*SMALL, "--solver", "clarabel", "--json")
     found = record_of(result)
     assert (result.exit_code, found["status"]) == (1, "failed")

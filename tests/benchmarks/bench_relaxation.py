@@ -41,8 +41,9 @@ def figures(name: str, solver: str, level: str, queue: multiprocessing.Queue) ->
     difference = abs(solution.value - expected.value) / expected.value
     active = problem.num_classes - len(solution.collapsed_classes)
     queue.put(
-        f"{solution.value:.12f} | {solution.relative_gap:.1e} | {worst.residual:.1e} ({worst.name}) | {difference:.1e} | "
-        f"{solution.run.accuracy or 0:.0e} | {active} / {problem.num_classes} | {solution.seconds:.2f}"
+        f"{solution.value:.12f} | {solution.relative_gap:.1e} | {worst.residual:.1e} ({worst.name}) "
+        f"| {difference:.1e} | {solution.run.accuracy or 0:.0e} | {active} / {problem.num_classes} "
+        f"| {solution.seconds:.2f}"
     )
 
 

@@ -24,7 +24,7 @@ from ufm_convex.errors import CountsError, FileFormatError, LabelsError, UFMErro
 
 _LABEL_COLUMNS = ("label", "labels", "y", "class", "target")
 _COUNT_COLUMNS = ("class_id", "count")
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")  # 18 digits fit in 64 bits
+_INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,18}[ \t]*")  # 18 digits fit in 64 bits; int() takes less white space than \s
 _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on the command line."
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ufm_convex._arrays import IntArray
     from ufm_convex.problem import Problem
 
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")  # int() refuses more digits than that
+_INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
 _SOURCES = "problem.toml, --class-counts, --labels or --profile"
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")]

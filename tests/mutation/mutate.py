@@ -1,8 +1,8 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
-    python tests/mutation/run.py                     all mutants of reading.py, proof.py and __init__.py
-    python tests/mutation/run.py --fast              those of fast.py
-    python tests/mutation/run.py --sample 100        a random hundred, the same each time
+    python tests/mutation/mutate.py                     all mutants of reading.py, proof.py and __init__.py
+    python tests/mutation/mutate.py --fast              those of fast.py
+    python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
 must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of

@@ -1,6 +1,6 @@
 """Fuzzing of the reader for a bounded time: whatever the bytes, a verdict or ``MalformedCertificate``, and soon.
 
-python tests/fuzz/run.py --seconds 60
+python tests/fuzz/fuzz.py --seconds 60
 """
 
 from __future__ import annotations
