@@ -68,6 +68,24 @@ def test_attribution_sums_to_the_gap(candidate):
     assert record["candidate_gap"]["lower"] <= gap <= record["candidate_gap"]["upper"]
 
 
+def test_without_a_theorem_there_is_a_value_and_no_attribution(candidate):
+    record = json.loads(run("certify", candidate(), *DECAYS, "--features", "free", "--json").stdout)
+    assert (record["verdict"], record["attribution"]) == ("suboptimal", None)  # optimal only among features >= 0
+    assert record["candidate_value"] == pytest.approx(theory.optimum(PROBLEM).value, rel=1e-12)
+
+
+def test_a_candidate_known_by_its_digest_is_checked_from_its_file(candidate, tmp_path, monkeypatch):
+    import ufm_convex.certificate.encoding as encoding
+
+    monkeypatch.setattr(encoding, "EMBEDDED_NUMBERS", 10)
+    path, certificate = candidate(), tmp_path / "c.json"
+    assert run("certify", path, *DECAYS, "-o", certificate).exit_code == 0
+    assert run("verify", certificate).exit_code == 3  # the arrays are not at hand
+    assert run("verify", certificate, "--candidate", path).exit_code == 0
+    candidate(lambda W, F: (W, 1.01 * F))
+    assert run("verify", certificate, "--candidate", path).exit_code == 3  # another candidate refutes nothing
+
+
 def test_the_place_of_a_negative_feature_is_named(candidate):
     path = candidate(negative)
     record = json.loads(run("certify", path, *DECAYS, "--json").stdout)

@@ -95,6 +95,18 @@ def test_an_explicit_solver_or_level_never_uses_theory(monkeypatch, solver, leve
         solve(SMALL)  # and "auto" may
 
 
+@pytest.mark.parametrize("solver", ["auto", "scs", "frame"])
+def test_the_slack_is_that_of_the_dual_point(solver):
+    """R = D − G − T from its definition, positive semidefinite and orthogonal to B."""
+    solution = solve(SMALL, solver=solver)
+    dual = solution.dual.dense(SMALL) if solver != "scs" else solution.dual
+    U = dual.residuals * SMALL.loss_weights
+    D = SMALL.lambda_w * SMALL.lambda_h * np.diag(SMALL.class_counts)
+    np.testing.assert_allclose(solution.slack, D - U.T @ U - dual.nonnegativity, atol=1e-15 * D.max())
+    assert np.linalg.eigvalsh(solution.slack)[0] > -1e-12 * D.max()
+    assert abs((solution.slack * solution.feature_gram).sum()) < 1e-6 * D.max() * solution.feature_gram.max()
+
+
 def test_sample_level_shows_within_class_collapse():
     solution = solve(SMALL, solver="clarabel", level="sample")
     assert solution.level == "sample"

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from ufm_convex import duality, theory
+import numpy as np
+
+from ufm_convex import duality, identity, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.groups import GroupDual, GroupPoint
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -123,6 +125,14 @@ class Solution:
     @cached_property
     def _dense_point(self) -> GramPoint:
         return self.evidence.dense_point()
+
+    @property
+    def slack(self) -> FloatArray:
+        """R = D − G − T ⪰ 0 of the repaired dual point, (K, K). Raises ``SizeError`` for K > 20,000."""
+        dual = self.dual.dense(self.problem) if isinstance(self.dual, FrameDual) else self.dual
+        dense = dual.dense() if isinstance(dual, GroupDual) else dual
+        columns = Columns.of_classes(self.problem)
+        return identity.scaled_slack(columns, dense) * np.outer(columns.sigma, columns.sigma)
 
     @cached_property
     def margins(self) -> FloatArray:

@@ -102,6 +102,14 @@ class Certificate:
         return _down(undyadic(candidate["gap"]["lower"])), _up(undyadic(candidate["gap"]["upper"]))
 
     @property
+    def candidate_objective(self) -> tuple[float, float] | None:
+        """Enclosure of the candidate's objective; None without an admissible candidate."""
+        candidate = self.content["claims"]["candidate"]
+        if candidate is None or candidate["objective"] is None:
+            return None
+        return _down(undyadic(candidate["objective"]["lower"])), _up(undyadic(candidate["objective"]["upper"]))
+
+    @property
     def violation(self) -> tuple[int, int, float] | None:
         """Row, column and value of the most negative feature of an infeasible candidate; else None."""
         candidate = self.content["claims"]["candidate"]

@@ -127,7 +127,7 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
         "relative_gap": finite(proved.relative_gap),
         "optimum_upper_bound": finite(proved.optimum_upper),
         "verdict": str(proved.verdict),
-        "candidate_value": None if explained is None else finite(explained.candidate_value),
+        "candidate_value": _candidate_value(proved, explained),
         "candidate_gap": None if gap is None else {"lower": finite(gap[0]), "upper": finite(gap[1])},
         "violation": None if violation is None else dict(zip(("row", "column", "value"), violation, strict=True)),
         "attribution": None if explained is None else explained.totals,
@@ -135,3 +135,11 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
         "proof": proved.proof,
         "digest": proved.digest,
     }
+
+
+def _candidate_value(proved: Certificate, explained: GapAttribution | None) -> float | None:
+    """The candidate's objective in floating point: with its parts, else the middle of its enclosure."""
+    if explained is not None:
+        return finite(explained.candidate_value)
+    enclosure = proved.candidate_objective
+    return None if enclosure is None else finite(0.5 * (enclosure[0] + enclosure[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,8 +45,9 @@ def verify(
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier import verify as check
 
+    arrays = None if candidate is None else _arrays(candidate)
     try:
-        result = check(certificate, candidate)
+        result = check(certificate, arrays)
     except MalformedCertificate as error:
         if as_json:
             typer.echo(json.dumps({"verdict": "MALFORMED", "reason": str(error), "steps": []}))
@@ -54,6 +55,15 @@ def verify(
         return VerifyExit.MALFORMED
     typer.echo(_as_json(result) if as_json else _table(result))
     return VerifyExit[str(result.verdict)]
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The candidate's arrays, memory-mapped where they are large; the verifier reads them block by block."""
+    from ufm_convex.candidate import Candidate
+
+    candidate = Candidate.load(path)
+    third = "labels" if candidate.level == "sample" else "class_counts"
+    return {"weights": candidate.weights, "features": candidate.features, third: getattr(candidate, third)}
 
 
 def _as_json(result: VerificationResult) -> str:
