@@ -37,10 +37,15 @@ def room(module: str) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Rooms that a file imports, lazy imports inside functions included, type-checking ones too."""
+    """Rooms that a file imports, lazy imports inside functions included, type-checking and relative ones too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ufm_convex":
+        if isinstance(node, ast.ImportFrom) and node.level > 0:
+            # level 1 in a room's folder stays in the room; anything that climbs out of it names a room
+            depth = len(path.relative_to(PACKAGE).parts) if path.is_relative_to(PACKAGE) else 1
+            if node.level >= depth:
+                found.update([node.module.split(".")[0]] if node.module else [alias.name for alias in node.names])
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ufm_convex":
             names = [room(node.module)] if "." in node.module else [alias.name for alias in node.names]
             found.update(names)
         elif isinstance(node, ast.Import):
@@ -77,6 +82,14 @@ def violations(sources: list[tuple[str, set[str]]]) -> list[str]:
             f"{name} imports {other}" for other in imported - {name} if height.get(other, 99) >= height.get(name, -1)
         ]
     return wrong
+
+
+def test_a_planted_relative_import_is_found(tmp_path):
+    planted = tmp_path / "planted.py"
+    planted.write_text("from .solving import solve\n")
+    assert imports(planted) == {"solving"}
+    inside = PACKAGE / "verifier" / "proof.py"
+    assert imports(inside) == set()  # relative imports within the room
 
 
 def test_every_room_has_a_place():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import Certificate, Judgement, certify, encoding
-from ufm_convex.errors import CountsError, FileFormatError, HypothesisError, ProblemError
+from ufm_convex.errors import CountsError, FileFormatError, HypothesisError, ProblemError, UFMError
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
 from ufm_convex.verifier import Verdict, verify
@@ -264,3 +264,27 @@ def test_every_certificate_fits_the_published_schema():
         assert not fits({**document, "unknown": 1}, SCHEMA)
         assert not fits({**document, "version": 2}, SCHEMA)
         assert not fits({**document, "claims": {**document["claims"], "lower": 0.5}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"candidate": "x"}, "candidate is a str"),
+        ({"digits": "5"}, "digits is '5'"),
+        ({"digits": 2.5}, "digits is 2.5"),
+        ({"proof": "bogus"}, "proof is 'bogus'"),
+        ({"tolerance": 2.0}, "tolerance is 2.0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, words):
+    with pytest.raises(UFMError, match=re.escape(words)):
+        certify(Problem([5, 4, 3], 0.01, 0.01), **arguments)
+
+
+def test_rounding_for_the_fast_path_never_costs_the_verdict():
+    """K ≥ 64: the lower bound is rounded to 36 bits, but not where that would cross the tolerance."""
+    problem = Problem(list(range(100, 170)), 1e-3, 1e-3, features="free")
+    solution = solve(problem, solver="factored", tolerance=1e-8)
+    gap = solution.relative_gap
+    verdicts = {certify(problem, solution=solution, tolerance=t).verdict for t in (1.01 * gap, 1.3 * gap, 100.0 * gap)}
+    assert verdicts == {"optimal"}

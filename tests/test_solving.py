@@ -347,12 +347,28 @@ def test_a_million_classes_are_certified_by_the_closed_form():
         ({"tolerance": float("nan")}, ProblemError, "tolerance is nan"),
         ({"options": {"verbose": True}}, ProblemError, "solver 'auto'"),
         ({"solver": "theory", "options": {"eps": 1}}, ProblemError, "no options"),
+        ({"solver": "scs", "options": 5}, ProblemError, "options is 5"),
     ],
 )
 def test_bad_arguments_are_named_before_solving(monkeypatch, arguments, error, words):
     monkeypatch.setattr(ConicSolver, "runs", spring)
     with pytest.raises(error, match=words):
         solve(SMALL, **arguments)
+
+
+@pytest.mark.parametrize("solver", ["clarabel", "scs", "frame", "factored"])
+def test_absurd_decays_end_in_bounds(solver):
+    """λ_W λ_H = 1e320 overflows every scaling; W = H = 0 is the optimum all the same."""
+    solution = solve(Problem([5, 3, 1], 1e200, 1e120), solver=solver)
+    assert solution.lower_bound <= np.log(3.0) * (1 + 1e-15)
+    assert solution.upper_bound == pytest.approx(np.log(3.0), rel=1e-15)
+    assert str(solution.lower_bound) != "-0.0"
+
+
+def test_the_route_says_how_far_the_solver_was_off():
+    solution = solve(CIFAR_10_LT, solver="scs", options={"max_iters": 3})
+    assert abs(solution.run.value / solution.value - 1.0) > 0.1
+    assert "from the proved interval" in solution.route[0]
 
 
 def test_a_problem_is_asked_for():

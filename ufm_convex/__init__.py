@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ufm_convex.attribution import attribute_gap as attribute_gap
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
+    from ufm_convex.certificate import Judgement as Judgement
     from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ufm_convex.solution import Status as Status
     from ufm_convex.solving import solve as solve
     from ufm_convex.verifier import MalformedCertificate as MalformedCertificate
+    from ufm_convex.verifier import Verdict as Verdict
     from ufm_convex.verifier import verify as verify
 
 _HOME = {
@@ -43,12 +45,14 @@ _HOME = {
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "KKTReport": "duality",
+    "Judgement": "certificate",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
     "Problem": "problem",
     "Solution": "solution",
     "Status": "solution",
     "UFMError": "errors",
+    "Verdict": "verifier",
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",

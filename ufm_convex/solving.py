@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ufm_convex import evidence, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
@@ -63,14 +65,17 @@ def solve(
     tell = progress or (lambda _: None)
     best: Solution | None = None
     route: list[str] = []
+    # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     try:
-        for run, reason in _runs(problem, solver, level, tolerance, dict(options or {}), tell):
-            found = _judge(problem, run, tolerance)
-            route.append(f"{run.solver} at {run.level} level ({reason}): {_outcome(found, run)}")
-            tell(route[-1])
-            best = found if best is None else _better(best, found)
-            if best.status is Status.CERTIFIED:
-                break
+        with quiet:
+            for run, reason in _runs(problem, solver, level, tolerance, dict(options or {}), tell):
+                found = _judge(problem, run, tolerance)
+                route.append(f"{run.solver} at {run.level} level ({reason}): {_outcome(found, run)}")
+                tell(route[-1])
+                best = found if best is None else _better(best, found)
+                if best.status is Status.CERTIFIED:
+                    break
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -101,6 +106,12 @@ def _check_arguments(
             f"tolerance is {tolerance!r}.",
             expected="a relative gap in (0, 1)",
             fix="1e-6 is the default; 1e-12 is within reach of the closed form.",
+        )
+    if options is not None and not isinstance(options, Mapping):
+        raise ProblemError(
+            f"options is {options!r}.",
+            expected="a mapping from names to values",
+            fix="pass for example {'max_iters': 100}.",
         )
     if options and solver == AUTO:
         raise ProblemError(
@@ -170,4 +181,11 @@ def _better(first: Solution, second: Solution) -> Solution:
 
 def _outcome(found: Solution, run: SolverRun) -> str:
     words = "" if run.message in (run.claim, "") or run.claim is Claim.OPTIMAL else f" ({run.message})"
-    return f"claims {run.claim}{words}, proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
+    own = "" if run.value is None else f", its value {_distance(run.value, found):.1e} from the proved interval"
+    return f"claims {run.claim}{words}{own}; proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
+
+
+def _distance(value: float, found: Solution) -> float:
+    """How far a solver's own value lies outside the proved interval, relative to its upper end."""
+    outside = max(found.lower_bound - value, value - found.upper_bound, 0.0)
+    return outside / found.upper_bound if found.upper_bound > 0.0 else outside

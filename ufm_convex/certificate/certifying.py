@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from ufm_convex import enclosure
 from ufm_convex._version import __version__
@@ -27,7 +27,7 @@ from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
-from ufm_convex.errors import ProblemError, SolverError
+from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.group_factors import GroupFactors, coordinates
 from ufm_convex.groups import GroupDual
 from ufm_convex.points import FrameDual
@@ -79,7 +79,7 @@ def certify(
         HypothesisError: digits were asked for, and no theorem holds.
         UFMError: as ``solve``.
     """
-    _check_tolerance(tolerance)
+    _check_arguments(candidate, tolerance, digits, proof)
     judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
     if digits is not None:
         _refuse_solution(solution)
@@ -119,7 +119,7 @@ def assemble(
         "witness": encode_witness(upper.evidence),
         "candidate": None if candidate is None else encode_candidate(candidate),
     }
-    below, above = _rounded_bounds(lower, upper, bits)
+    below, above = _rounded_bounds(lower, upper, bits, tolerance)
     claims: dict[str, Any] = {"lower": dyadic(below), "upper": dyadic(above), "tolerance": dyadic(float(tolerance))}
     claims["candidate"] = None
     if candidate is not None and judged is not None:
@@ -129,6 +129,24 @@ def assemble(
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def _check_arguments(candidate: object, tolerance: float, digits: object, proof: str) -> None:
+    if candidate is not None and not isinstance(candidate, Candidate):
+        raise ProblemError(
+            f"candidate is a {type(candidate).__name__}.",
+            expected="an ufm_convex.Candidate",
+            fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
+        )
+    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool)):
+        raise ProblemError(f"digits is {digits!r}.", expected="an integer, or None", fix="50 is plenty.")
+    if proof not in get_args(enclosure.Proof):
+        raise UnknownNameError(
+            f"proof is {proof!r}.",
+            expected="one of " + ", ".join(get_args(enclosure.Proof)),
+            fix="leave it out: the smallest proof is taken.",
+        )
+    _check_tolerance(tolerance)
 
 
 def _check_tolerance(tolerance: float) -> None:
@@ -188,8 +206,8 @@ def _upper(solution: Solution) -> ProvedBound:
 # -- claims -------------------------------------------------------------------------------------------------------
 
 
-def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int) -> tuple[Fraction, Fraction]:
-    """The two bounds of the optimum, rounded outwards."""
+def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance: float) -> tuple[Fraction, Fraction]:
+    """The two bounds of the optimum, rounded outwards; coarsely for the fast path unless that costs the verdict."""
     if lower.exact is None or upper.exact is None:
         raise SolverError(
             "no finite bound was proved.",
@@ -197,8 +215,10 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int) -> tuple[
             fix="scale the problem.",
         )
     large = isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM
-    below = rounded(lower.exact, min(bits, _FAST_BITS) if large else bits, up=False)
-    return below, rounded(upper.exact, bits, up=True)
+    below, above = rounded(lower.exact, bits, up=False), rounded(upper.exact, bits, up=True)
+    coarse = rounded(lower.exact, min(bits, _FAST_BITS) if large else bits, up=False)
+    enough = above - coarse <= Fraction(tolerance) * above or above - below > Fraction(tolerance) * above
+    return coarse if enough else below, above
 
 
 def _candidate_claims(

@@ -115,7 +115,7 @@ def power(exponent: int) -> fmpq:
 
 def float_below(ball: arb) -> float:
     """The largest binary64 number not above any point of the ball; −inf when the ball is not finite."""
-    return -_above(-ball)
+    return -_above(-ball) + 0.0  # no negative zero
 
 
 def float_above(ball: arb) -> float:

@@ -7,6 +7,10 @@ depends on it: repair, recovery of factors, proofs, the KKT report, the quantiti
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from ufm_convex.evidence.base import Evidence, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.evidence.frame import FrameEvidence
@@ -22,5 +26,12 @@ _KINDS: tuple[type[Evidence], ...] = (FrameEvidence, GroupEvidence, DenseEvidenc
 
 def gather(problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
     """Repair, recover, prove: what a run is worth."""
-    kind = next(kind for kind in _KINDS if kind.accepts(problem, run))
-    return kind.gather(problem, run, tolerance)
+    try:
+        return _kind(problem, run).gather(problem, run, tolerance)
+    except np.linalg.LinAlgError:  # numbers too large or too small for an eigenvalue: worth what nothing is worth
+        empty = replace(run, point=None, dual=None, factors=None)
+        return _kind(problem, empty).gather(problem, empty, tolerance)
+
+
+def _kind(problem: Problem, run: SolverRun) -> type[Evidence]:
+    return next(kind for kind in _KINDS if kind.accepts(problem, run))

@@ -8,7 +8,6 @@ Source: docs/duality.md, equation 2; smoothing and weights as in Szegedy et al. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +21,9 @@ from ufm_convex.losses.base import GroupedLoss, MarginLoss
 if TYPE_CHECKING:
     import cvxpy as cp
     from flint import arb, fmpq
+
+_SMALLEST_WEIGHT = 2.0**-700
+"""Class weights beyond this, or its inverse, overflow as soon as a few are multiplied with counts."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class CrossEntropy(MarginLoss, GroupedLoss):
                 expected="a list of finite numbers > 0, one a class",
                 fix="leave it out to weigh all classes 1.",
             )
-        refused = [weight for weight in weights if not 0.0 < real(weight) < math.inf]
+        refused = [weight for weight in weights if not _SMALLEST_WEIGHT <= real(weight) <= 1.0 / _SMALLEST_WEIGHT]
         if refused:
             raise ProblemError(
                 f"class_weights has the entry {shown(refused[0])}.",
-                expected="finite numbers > 0",
+                expected="finite numbers > 0, from 2**-700 to 2**700",
                 fix="a class that should not count is left out of the problem, not weighed by 0.",
             )
         object.__setattr__(self, "class_weights", tuple(map(float, weights)))
