@@ -181,7 +181,8 @@ def _better(first: Solution, second: Solution) -> Solution:
 
 def _outcome(found: Solution, run: SolverRun) -> str:
     words = "" if run.message in (run.claim, "") or run.claim is Claim.OPTIMAL else f" ({run.message})"
-    own = "" if run.value is None else f", its value {_distance(run.value, found):.1e} from the proved interval"
+    away = 0.0 if run.value is None else _distance(run.value, found)
+    own = f", its own value {away:.1e} outside the proved interval" if away else ""
     return f"claims {run.claim}{words}{own}; proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
 
 
