@@ -12,7 +12,7 @@ import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
-from ufm_convex.certificate import certify
+from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, DualPoint, FramePoint
@@ -91,6 +91,29 @@ def base_certificates():
         "infeasible": certify(small, Candidate(weights=W_small, features=F_small - 0.1, labels=y_small)),
         "undecided": certify(PLAIN, solution=solve(PLAIN), tolerance=1e-17),
     }
+
+
+def large_certificates():
+    """Name → certificate of a dense proof of 64 classes, the fewest that the fast path takes."""
+    zeros = np.zeros(64)
+    for features in ("free", "nonnegative"):
+        problem = Problem(np.arange(20, 84), 1e-4, 1e-4, features=features)
+        lower = enclosure.lower_bound(problem, feasible_dual(problem, share=0.97, power=16), proof="dense")
+        yield features, assemble(problem, lower, enclosure.upper_bound(problem, FramePoint(zeros, zeros)), 1e-6, {})
+
+
+def by_digest(monkeypatch):
+    """A certificate of a candidate that it knows by SHA-256, its twin with embedded arrays, and the arrays."""
+    problem = Problem([4, 2, 1], 5e-2, 5e-2)
+    W, H = solve(problem).factors()
+    features, labels = _samples(problem, H, noise=0.3)
+    candidate = Candidate(weights=W, features=features, labels=labels)
+    embedded = json.loads(certify(problem, candidate).to_json())
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding, "EMBEDDED_NUMBERS", 0)
+        known = json.loads(certify(problem, candidate).to_json())
+    arrays = {"weights": W, "features": features, "labels": labels}
+    return known, {**known, "candidate": embedded["candidate"]}, arrays
 
 
 def boundaries():
@@ -221,7 +244,8 @@ def altered_integers(value):
     for place, token in enumerate(tokens):
         number = int(token)
         others = {
-            number + 1, number - 1, -number, 10 * number, number // 10, 0, number + 2**60, number * (2**20 + 1) // 2**20
+            number + 1, number - 1, -number, 10 * number, number // 10, 0, number + 2**60,
+            number * (2**20 + 1) // 2**20, -(2**63), 2**63 - 1,
         } - {number}  # fmt: skip
         for other in sorted(others):
             yield f"entry {place} becomes {other}", " ".join([*tokens[:place], str(other), *tokens[place + 1 :]])
@@ -232,6 +256,9 @@ def altered_integers(value):
             yield f"entries {place} and {place + 1} swapped", " ".join(swapped)
         if len(tokens) > 1:
             yield f"entry {place} dropped", " ".join(tokens[:place] + tokens[place + 1 :])
+    for extremes in ((-(2**63), 2**63 - 1), (2**63, -1)):
+        mixed = (str(extremes[place % 2]) for place in range(len(tokens)))
+        yield f"alternates between {extremes}", " ".join(mixed)
     yield "negated", " ".join(str(-int(token)) for token in tokens)
 
 

@@ -274,7 +274,7 @@ def _decisions(document):
     about = claims["candidate"]
     if about is not None:
         yield from _candidate_decisions(problem, document["candidate"], about, lower, upper)
-    yield claims["verdict"] == _amounts_to(claims, lower, upper)
+    yield _not_empty(about, lower, upper) and claims["verdict"] == _amounts_to(claims, lower, upper)
 
 
 def _candidate_decisions(problem, candidate, about, lower, upper):
@@ -300,6 +300,13 @@ def _candidate_decisions(problem, candidate, about, lower, upper):
         f = [dyadic(about["objective"][end]) for end in ("lower", "upper")]
         g = [dyadic(about["gap"][end]) for end in ("lower", "upper")]
         yield g[0] <= max(Fraction(0), f[0] - upper) and g[1] >= f[1] - lower
+
+
+def _not_empty(about, lower, upper):
+    if about is None or about["violation"] is not None:
+        return lower <= upper
+    f, g = ([dyadic(about[name][end]) for end in ("lower", "upper")] for name in ("objective", "gap"))
+    return lower <= upper and f[0] <= f[1] and g[0] <= g[1] and lower <= f[1]
 
 
 def _amounts_to(claims, lower, upper):

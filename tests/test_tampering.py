@@ -6,19 +6,30 @@ import json
 
 import naive_verifier
 import pytest
-from certificate_cases import alterations, base_certificates, resealed, sha256, text
+from certificate_cases import (
+    alterations,
+    base_certificates,
+    by_digest,
+    large_certificates,
+    replaced,
+    resealed,
+    sha256,
+    text,
+)
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from ufm_convex import verifier
 from ufm_convex.verifier import MalformedCertificate, Verdict, verify
 
 BASES = {name: json.loads(certificate.to_json()) for name, certificate in base_certificates().items()}
+LARGE = {name: json.loads(certificate.to_json()) for name, certificate in large_certificates()}
 
 
-def outcome(data):
+def outcome(data, candidate=None):
     """A verdict, or "malformed"; anything else that is raised is a crash and fails the test."""
     try:
-        return verify(data).verdict.value
+        return verify(data, candidate).verdict.value
     except MalformedCertificate:
         return "malformed"
 
@@ -57,6 +68,46 @@ def test_every_field_altered(name):
     assert counts["REFUTED"] > 20
     # what remains provable are weaker claims: a lower bound lowered, an upper bound raised, a proof with more room
     assert counts["PROVED"] < sum(counts.values()) / 5
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("free", "exponents"), ("free", "columns"), ("free", "factor"), ("nonnegative", "columns"),
+     ("nonnegative", "multiplier")],
+)  # fmt: skip
+def test_large_proofs_altered(name, field, monkeypatch):
+    """With the fast path and without it: the same verdict on every alteration of a row, or of two rows' exponents."""
+    document = LARGE[name]
+    inner, path = document["dual"][field], ("dual", field)
+    if field == "multiplier":
+        inner, path = inner["rows"], (*path, "rows")
+    forgeries = []
+    for row in (None,) if field == "exponents" else (3, 63):
+        old = list(map(int, (inner if row is None else inner[row]).split(" ")))
+        where = path if row is None else (*path, row)
+        for place in (0, 2):
+            for value in (old[place] + 1, old[place] + 2**40, 2**41, -(2**63), 2**63 - 1, 2**63, -(2**64)):
+                new = [*old[:place], value, *old[place + 1 :]]
+                forgeries.append(resealed(replaced(document, where, " ".join(map(str, new)))))
+        for values in ((-(2**63), 2**63 - 1), (2**63, -1)):
+            new = [values[place % 2] for place in range(len(old))]
+            forgeries.append(resealed(replaced(document, where, " ".join(map(str, new)))))
+    found = [outcome(text(forgery)) for forgery in forgeries]
+    monkeypatch.setattr(verifier, "fast", None)
+    assert found == [outcome(text(forgery)) for forgery in forgeries]
+    assert set(found) & {"REFUTED", "malformed"}
+
+
+def test_candidates_known_by_their_digest(monkeypatch):
+    """An altered candidate is never proved; altered claims only where they are for the embedded arrays, too."""
+    known, twin, arrays = by_digest(monkeypatch)
+    assert verify(text(known), arrays).verdict is Verdict.PROVED
+    assert judge_forgery(twin) == "PROVED"
+    for what, candidate in alterations(known["candidate"]):
+        assert outcome(text(resealed({**known, "candidate": candidate})), arrays) != "PROVED", what
+    for what, claims in alterations(known["claims"]):
+        if outcome(text(resealed({**known, "claims": claims})), arrays) == "PROVED":
+            assert judge_forgery({**twin, "claims": claims}) == "PROVED", what
 
 
 @pytest.mark.parametrize("name", BASES)

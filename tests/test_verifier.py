@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import mpmath as mp
@@ -31,6 +33,7 @@ from ufm_convex import enclosure, verifier
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
+from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -43,6 +46,7 @@ def test_it_imports_nothing_of_the_package():
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
+                assert node.level <= 1, path.name
                 assert node.level == 1 or (node.module or "").split(".")[0] != "ufm_convex", path.name
             elif isinstance(node, ast.Import):
                 assert all(not alias.name.startswith("ufm_convex") for alias in node.names), path.name
@@ -193,6 +197,170 @@ def test_logarithms_and_exponentials_keep_their_promise():
     assert fast._exp_of_minus(np.array([65.0, 1e300])).tolist() == [0.0, 0.0]
 
 
+def blown_up(extreme):
+    """A dense proof of 64 classes whose slack is far from dominated, with a factor of extreme integers."""
+    decay = (2.0**-15 * 1000 / 64000**2) ** 0.5
+    document = json.loads(certify(Problem([1000] * 64, decay, decay)).to_json())
+    columns = [" ".join("0" if j == k else str(2**21) for j in range(64)) for k in range(64)]
+    factor = [" ".join([*["0"] * k, str(extreme[k % len(extreme)])]) for k in range(64)]
+    exponents = " ".join(["-28"] * 64)
+    document["dual"] = {
+        "kind": "dense",
+        "exponents": exponents,
+        "columns": columns,
+        "multiplier": None,
+        "factor": factor,
+    }
+    document["lemmas"][3] = "dense-slack"
+    return resealed(document)
+
+
+@pytest.mark.parametrize(
+    "extreme", [[-(2**63)], [2**63], [2**63 - 1], [-(2**63), 2**63 - 1], [2**63, -1], [2**64], [-(2**41), 1], [2**41]]
+)
+def test_extreme_integers_are_left_to_the_exact_path(extreme):
+    """In 64 bits −2^63 is its own absolute value, and 2^63 is read as −2^63: both would pass a bound on |x|."""
+    document = blown_up(extreme)
+    assert fast.Fast.of(proof.Blocks(proof.Problem(document["problem"]), document["dual"])) is None
+    found = {step.name: step.verdict for step in verify(text(document)).steps}
+    assert found["slack"] is Verdict.REFUTED
+
+
+def test_products_that_could_round_are_not_believed(large):
+    """Past the guard of the constructor, the bound on the products themselves refuses; nothing is cast before."""
+    quick = fast.Fast(blocks_of(large))
+    assert quick.slack_dominates()
+    for extreme in (-(2**63), 2**63 - 1, 2**47):
+        quick.factor[np.diag_indices(80)] = extreme
+        with np.errstate(all="raise"):
+            assert not quick.slack_dominates()
+
+
+def test_a_fast_path_does_not_refute(large):
+    blocks = blocks_of(large)
+    blocks.columns_[0][1] = -1
+    assert fast.Fast(blocks).dual_value() is None
+
+
+# -- claims that contradict each other ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("diagonal", ("upper",), "1p-99"),
+        ("suboptimal", ("candidate", "objective", "lower"), "1p99"),
+        ("optimal candidate", ("candidate", "objective", "upper"), "1p-99"),
+        ("suboptimal", ("candidate", "gap", "lower"), "1p99"),
+        ("suboptimal", ("lower",), "1p99"),
+    ],
+)
+def test_empty_intervals_amount_to_no_verdict(name, path, value):
+    document = json.loads(base_certificates()[name].to_json())
+    inner = document["claims"]
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    for verdict in ("optimal", "suboptimal", "undecided"):
+        document["claims"]["verdict"] = verdict
+        found = {step.name: step.verdict for step in verify(text(resealed(document))).steps}
+        assert found["verdict"] is Verdict.REFUTED
+
+
+# -- hostile candidates in files of their own --------------------------------------------------------------------
+
+ARRAYS = {"weights": np.ones((3, 2)), "features": np.ones((7, 2)), "labels": np.repeat([0, 1, 2], [4, 2, 1])}
+
+
+def with_file(smoothing="0p0", **arrays):
+    """A document about the candidate with these arrays, and the arrays; its claims are wide."""
+    arrays = {**ARRAYS, **arrays}
+    document = json.loads(certify(Problem([4, 2, 1], 5e-2, 5e-2)).to_json())
+    document["problem"]["loss"]["smoothing"] = smoothing
+    sha256 = fast._digest(arrays["weights"], arrays["features"], arrays["labels"].astype(np.int64), "labels")
+    document["candidate"] = {"level": "sample", "feature_dim": 2, "sha256": sha256, "arrays": None}
+    wide = {"objective": {"lower": "1p-1", "upper": "1p300"}, "gap": {"lower": "0p0", "upper": "1p300"}}
+    document["claims"].update(candidate={**wide, "violation": None}, verdict="undecided")
+    return text(resealed(document)), arrays
+
+
+def about_candidate(result):
+    return {s.verdict for s in result.steps if s.name in ("candidate", "objective from below", "objective from above")}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"weights": np.full((3, 2), 1e200), "features": np.full((7, 2), 1e200)},
+        {"weights": np.array([[1e308], [-1e308], [1.0]]) * np.ones(2)},
+        {"weights": np.full((3, 2), np.nan)},
+        {"weights": np.full((3, 2), np.inf)},
+        {"weights": np.ones((3, 2)) + 5j},
+        {"features": np.ones((7, 2)) + 3j},
+        {"features": np.ones((7, 2), dtype=np.float16)},
+        {"features": np.ones((7, 2), dtype=np.int64)},
+        {"labels": ARRAYS["labels"] + 0.7},
+        {"labels": np.full(7, 2**64 - 1, dtype=np.uint64)},
+        {"weights": np.ones((3, 2, 1))},
+    ],
+)
+def test_arrays_that_binary64_cannot_answer_for_are_undecided(arrays):
+    data, given_ = with_file(**arrays)
+    assert Verdict.INCONCLUSIVE in about_candidate(verify(data, given_))
+
+
+@pytest.mark.parametrize("smoothing", ["0p0", f"{2**4000 + 1}p-4010"])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f4", ">f4"])
+def test_plain_arrays_are_decided(smoothing, dtype):
+    data, given_ = with_file(smoothing, weights=np.ones((3, 2), dtype), features=np.ones((7, 2), dtype))
+    assert about_candidate(verify(data, given_)) == {Verdict.PROVED}
+
+
+@pytest.mark.parametrize("damage", ["empty", "compressed", "header", "method", "no archive"])
+def test_damaged_archives_are_undecided(tmp_path, damage):
+    data, arrays = with_file()
+    file = tmp_path / "candidate.npz"
+    noise = {"weights": np.random.default_rng(0).random((3, 500)), "features": arrays["features"]}
+    np.savez_compressed(file, **{**arrays, **noise})
+    content = bytearray(file.read_bytes())
+    if damage == "empty":
+        np.savez(file, **{**arrays, "weights": np.zeros((0, 2))})
+    elif damage == "compressed":
+        content[300:320] = b"\xff" * 20
+        file.write_bytes(content)
+    elif damage == "header":  # 10^13 entries
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)})
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in arrays:
+                archive.writestr(f"{name}.npy", header.getvalue())
+    elif damage == "method":  # a compression that nobody knows, in the local and in the central header
+        file.write_bytes(bytes(content).replace(b"\x08\x00\x00\x00\x21\x00", b"\x63\x00\x00\x00\x21\x00"))
+    else:
+        np.save(tmp_path / "x.npy", arrays["weights"])
+        file = tmp_path / "x.npy"
+    assert about_candidate(verify(data, file)) == {Verdict.INCONCLUSIVE}
+
+
+def test_class_counts_beyond_binary64_are_not_rounded():
+    counts = np.array([2**53 + 1, 2])
+    document = json.loads(certify(Problem([5, 2], 1e-2, 1e-2)).to_json())
+    document["problem"]["class_counts"] = f"{2**53 + 1} 2"
+    document = resealed(document)
+    W, H = np.ones((2, 1)), np.ones((2, 1))
+    sha256 = fast._digest(W, H, counts, "class_counts")
+    given_ = {"level": "class", "feature_dim": 1, "sha256": sha256, "arrays": None}
+    candidate = proof.Candidate(proof.Problem(document["problem"]), given_)
+    arrays = fast.InFile(candidate, {"weights": W, "features": H, "class_counts": counts})
+    assert [int(repeat) for repeat in arrays.repeats] == [2**53 + 1, 2]
+
+
+@pytest.mark.parametrize("source", [None, 3, "a\0b", ["path"]])
+def test_what_is_no_file_is_malformed(source):
+    with pytest.raises(MalformedCertificate):
+        verify(source)
+
+
 # -- claims near the truth ----------------------------------------------------------------------------------------
 
 
@@ -209,6 +377,19 @@ def test_claims_as_near_as_one_likes_are_decided(bits):
         document["claims"]["lower"] = f"{number}p{-bits}"
         found = {step.name: step.verdict for step in verify(text(resealed(document))).steps}
         assert found["lower bound"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("problem", "digits"),
+    [
+        (Problem([5, 3, 1], 1e-145, 1e-145), None),
+        (Problem([5, 4, 3], 1e-100, 1e-100), 30),
+        (Problem([5, 4, 3], 5e-3, 5e-3, loss=CrossEntropy(class_weights=(1e150, 1.0, 1.0))), None),
+    ],
+)
+def test_extreme_scales_are_decided(problem, digits):
+    certificate = certify(problem) if digits is None else certify(problem, digits=digits)
+    assert verify(certificate.to_json().encode()).verdict is Verdict.PROVED
 
 
 def test_work_is_limited(monkeypatch):
@@ -244,6 +425,26 @@ def test_beyond_the_limits_is_malformed_at_once(path, value):
     with pytest.raises(MalformedCertificate):
         verify(data)
     assert time.process_time() - started < 2.0  # a bound on hanging, not a benchmark
+
+
+def test_long_vectors_with_large_exponents_are_malformed():
+    value = {"exponent": 16384, "integers": " ".join(["1"] * 100_000)}
+    with pytest.raises(MalformedCertificate, match="vector"):
+        reading.vector(value, 100_000)
+    assert len(reading.vector({**value, "exponent": -200}, 100_000)) == 100_000
+
+
+def test_products_of_long_integers_are_malformed():
+    """600 rows with one integer of 4096 bits each; 1000 rows of 64 bits are within the limit."""
+    with pytest.raises(MalformedCertificate, match="too long"):
+        reading.limit_product(600, 600, 600, [[0, -(2**4095)]], [])
+    reading.limit_product(1000, 1000, 1000, [[2**63, -(2**63)]])
+    document = json.loads(certify(Problem([5] * 600, 1e-4, 1e-4)).to_json())
+    columns = [" ".join(str(2**4095) if j == (k + 1) % 600 else "0" for j in range(600)) for k in range(600)]
+    zeros = " ".join(["0"] * 600)
+    dual = {"kind": "dense", "exponents": zeros, "columns": columns, "multiplier": None, "factor": None}
+    with pytest.raises(MalformedCertificate, match="too long"):
+        proof.Blocks(proof.Problem(document["problem"]), dual)
 
 
 def test_dense_arrays_are_limited():

@@ -216,7 +216,12 @@ def _check_gap(certificate: _Certificate) -> None:
 
 def _check_verdict(certificate: _Certificate) -> None:
     """The verdict is the one that the claims amount to."""
+    bounds = certificate.lower, certificate.upper
+    if any(low > high for low, high in (bounds, certificate.objective or _NONE, certificate.gap or _NONE)):
+        raise Refuted("a claimed interval is empty")
     f_low, f_high = certificate.objective or (certificate.upper, certificate.upper)
+    if certificate.lower > f_high:
+        raise Refuted("the candidate is claimed to lie below the optimum")
     if certificate.violation is not None:
         amounts_to = "infeasible"
     elif f_high - certificate.lower <= certificate.tolerance * f_high:
@@ -231,7 +236,7 @@ def _compare(
     enclose: Callable[[], arb], claim: fmpq, sign: int, numbers: int, quick: Callable[[], arb | None] | None = None
 ) -> None:
     """Decide sign · (value − claim) ≥ 0, raising the precision until the enclosure excludes the claim."""
-    needed = 2 * (int(claim.p).bit_length() + FIRST_PRECISION)
+    needed = 2 * (int(claim.p).bit_length() + int(claim.q).bit_length() + FIRST_PRECISION)
     precision = FIRST_PRECISION
     with ctx.workprec(precision):
         rough = None if quick is None else quick()

@@ -6,8 +6,12 @@ Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decide
 from __future__ import annotations
 
 import hashlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from .reading import scaled
 _HALF, _SLICE = 1 << 20, 21
 _LARGEST = (1 << 41) - _HALF
 _ROOM = 11
+_EXACT = 1 << 52
+"""No partial sum of a product of two slices exceeds it, so that none was rounded."""
 
 
 class Fast:
@@ -44,12 +50,10 @@ class Fast:
         plain = len(blocks.groups) >= 64 and all(group.multiplicity == 1 for group in blocks.groups)
         if not plain or (blocks.multiplier is not None and blocks.shift != 2 * _SLICE):
             return None
-        try:
-            fast = cls(blocks)
-        except OverflowError:
-            return None
-        largest = max(int(abs(array).max()) for array in (fast.rows, fast.factor, fast.multiplier))
-        return fast if largest <= _LARGEST else None
+        # in integers of any size, before NumPy sees one: -2^63 has no absolute value in 64 bits
+        given = [*blocks.columns_, blocks.own, *(blocks.factor or []), *(blocks.multiplier or [])]
+        largest = max(max(max(row), -min(row)) for row in given)
+        return cls(blocks) if largest <= _LARGEST else None
 
     def slack_dominates(self) -> bool:
         """True only if every row of the remainder is dominated by its diagonal."""
@@ -57,8 +61,11 @@ class Fast:
         high = (both + _HALF) >> _SLICE
         low = both - (high << _SLICE)
         high, low = high.astype(np.float64), low.astype(np.float64)
-        cross = (high @ low.T).astype(np.int64)
-        units = [-(low @ low.T).astype(np.int64), -cross - cross.T, -(high @ high.T).astype(np.int64) - self.multiplier]
+        products = [low @ low.T, high @ low.T, high @ high.T]
+        if not all(part.min() >= -_EXACT and part.max() <= _EXACT for part in products):
+            return False
+        lowest, cross, highest = (part.astype(np.int64) for part in products)
+        units = [-lowest, -cross - cross.T, -highest - self.multiplier]
         radii = [self.blocks.radius(k) for k in range(len(both))]
         if max(radii) >= 1 << 84:
             return False
@@ -66,7 +73,7 @@ class Fast:
         digits = [[r & mask for r in radii], [(r >> _SLICE) & mask for r in radii], [r >> 2 * _SLICE for r in radii]]
         for unit, digit in zip(units, digits, strict=True):
             np.fill_diagonal(unit, unit.diagonal() + np.array(digit))
-        if int(abs(units[2]).max()) > 1 << 40:
+        if max(int(units[2].max()), -int(units[2].min())) > 1 << 40:
             return False
         remainder = (units[2] << _SLICE) + units[1] + (units[0] >> _SLICE)  # remainder/2^21, rounded down
         diagonal = remainder.diagonal().copy()
@@ -88,7 +95,7 @@ class Fast:
             exponent, mass = self.blocks.exponents[k], -own
             p = 1 - scaled(mass, exponent)
             if p < 0 or min(self.blocks.columns_[k]) < 0:
-                raise Refuted("a column of the dual point lies outside the simplex")
+                return None
             error = float(sums[k]) * (size + 4) * 2.0**-53 + mass * 2.0**-45
             logs = arb(float(sums[k]), error) + mass * exponent * arb.const_log2()
             total -= arb(problem.share(group)) * (logs * arb(scaled(1, exponent)) + (arb(p) * arb(p).log() if p else 0))
@@ -110,6 +117,7 @@ def _log(x: Any) -> Any:
 
 _ROWS = 1 << 20
 _STEPS, _CUT = 64, 64
+_MODERATE = 2.0**100
 
 
 class InFile:
@@ -119,17 +127,26 @@ class InFile:
         self.problem = problem = candidate.problem
         self.W, self.F = arrays["weights"], arrays["features"]
         sample = candidate.level == "sample"
-        third = np.asarray(arrays["labels" if sample else "class_counts"], dtype=np.int64)
+        third = np.asarray(arrays["labels" if sample else "class_counts"])
+        if third.dtype.kind not in "iu" or third.ndim != 1 or not third.size or third.max() >= 1 << 63:
+            raise Undecided("labels or class counts are not a list of 64-bit integers")
+        third = third.astype(np.int64)
+        for array in (self.W, self.F):
+            if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+                raise Undecided(f"weights and features are float32 or float64, not {array.dtype}")
+            if array.ndim != 2 or 0 in array.shape:
+                raise Undecided("weights or features are not a matrix, or an empty one")
         if _digest(self.W, self.F, third, "labels" if sample else "class_counts") != candidate.sha256:
             raise Undecided("the arrays at hand are not those of the candidate: their SHA-256 is another")
-        counts = np.array([group.samples for group in problem.expanded()], dtype=np.int64)
+        counts = np.array([group.samples for group in problem.expanded()], dtype=np.int64)  # the sum is below 2^63
         self.labels = third if sample else np.arange(problem.K)
-        self.repeats = np.ones(problem.K) if sample else counts.astype(np.float64)
-        given = np.bincount(third, minlength=problem.K) if sample and third.min() >= 0 else third
+        self.repeats = np.ones_like(counts) if sample else counts
+        classes = sample and third.min() >= 0 and third.max() < problem.K
+        given = np.bincount(third, minlength=problem.K) if classes else None if sample else third
         shapes = (self.W.shape, self.F.shape)
         if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim)):
             raise Refuted("the arrays of the candidate do not have the shapes of the problem")
-        if not np.array_equal(given, counts):
+        if given is None or not np.array_equal(given, counts):
             raise Refuted("the candidate does not have the problem's class counts")
         self.numbers = 1
         self.ball: arb | None = None
@@ -162,12 +179,16 @@ class InFile:
         if not isinstance(problem.loss, CrossEntropy):
             raise Undecided("no streamed enclosure is known for this loss")
         K, d = W.shape
-        unit, alpha = 2.0**-53, float(problem.loss.smoothing.p) / float(problem.loss.smoothing.q)
+        if not _moderate(W):
+            raise Undecided("an entry of the classifier is not finite, or too large for binary64")
+        unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
         squares_w = (W * W).sum(axis=1)
         longest = float(np.sqrt(squares_w.max())) * 1.001
         losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
         for start in range(0, len(self.F), self._block()):
             H = np.asarray(self.F[start : start + self._block()], dtype=np.float64)
+            if not _moderate(H):
+                raise Undecided("a feature is not finite, or too large for binary64")
             y = self.labels[start : start + len(H)]
             square = (H * H).sum(axis=1)
             logits = H @ W.T
@@ -193,15 +214,28 @@ class InFile:
         return total
 
 
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, OverflowError),
+    *(RuntimeError, NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, LZMAError),
+)
+"""What reading a damaged archive can raise: of the archive, its compression, or the header of an array."""
+
+
 def candidate_in_file(candidate: Candidate, given: str | Path | Mapping[str, Any]) -> InFile:
     """The arrays of a candidate, once they are known to be its own; ``Undecided`` when they are not."""
     try:
         if isinstance(given, Mapping):
             return InFile(candidate, given)
-        with open(given, "rb") as handle:
-            return InFile(candidate, dict(np.load(handle, allow_pickle=False)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        names = ("weights", "features", "labels" if candidate.level == "sample" else "class_counts")
+        with open(given, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            return InFile(candidate, {name: archive[name] for name in names})
+    except _UNREADABLE as error:
         raise Undecided(f"the candidate cannot be read: {error}") from error
+
+
+def _moderate(array: Any) -> bool:
+    """All entries are at most 2^100 in absolute value, so that no sum of squares overflows; NaN is not."""
+    return bool(array.min() >= -_MODERATE and array.max() <= _MODERATE)
 
 
 def _nonnegative(total: float, terms: int) -> arb:
@@ -227,7 +261,7 @@ def _digest(W: Any, F: Any, third: Any, name: str) -> str:
     for label, array in (("weights", W), ("features", F), (name, third)):
         little = array.dtype.newbyteorder("<")
         digest.update(f"{label} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
-        rows = max(1, _ROWS // max(1, array.size // len(array)))
+        rows = max(1, _ROWS // max(1, array.size // max(1, len(array))))
         for start in range(0, len(array), rows):
             digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
     return digest.hexdigest()

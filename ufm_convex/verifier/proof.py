@@ -24,6 +24,7 @@ from .reading import (
     integers,
     kind_of,
     length_of,
+    limit_product,
     rows_of,
     scaled,
     sha256_of,
@@ -33,6 +34,7 @@ from .reading import (
 MAX_CLASSES = 10**8
 MAX_BLOCKS = 2048
 MAX_LOGITS = 1 << 23
+_ROWS = 64
 
 
 class Refuted(Exception):  # noqa: N818
@@ -74,8 +76,9 @@ class CrossEntropy:
         total = arb(0)
         for p, multiplicity in self.probabilities(K, others):
             if p:
-                ball = arb(p)
-                total += multiplicity * ball * ball.log()
+                # near 1 the logarithm is small: from 1 − p, which is exact, it keeps its relative accuracy
+                logarithm = arb(p - 1).log1p() if 2 * p > 1 else arb(p).log()
+                total += multiplicity * arb(p) * logarithm
         return total
 
     def value(self, K: int, differences: list[tuple[arb, int]]) -> arb:
@@ -192,6 +195,7 @@ class Blocks:
         self.columns_ = rows_of(fields["columns"], [size] * size)
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
+        limit_product(size, size, size, self.columns_, self.factor or [])
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -308,6 +312,7 @@ class Alike:
         matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
         self.own = [integers(matrix["own"], size) for matrix in matrices]
         self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
+        limit_product(size, size, size, *self.rows)
         self.unit_w, self.unit_h = (scaled(1, exponent_of(matrix["exponent"])) for matrix in matrices)
         if any(m == 1 and rows[g][g] for rows in self.rows for g, m in enumerate(self.sizes)):
             raise MalformedCertificate("a single class has no entry for another class of its group")
@@ -363,6 +368,7 @@ class Factors:
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
+        limit_product(problem.K, d, len(self.labels), self.W, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in exponents)
 
     @classmethod
@@ -387,7 +393,9 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        logits = (fmpz_mat(self.H) * fmpz_mat(self.W).transpose()).tolist()
+        transposed = fmpz_mat(self.W).transpose()
+        blocks = (fmpz_mat(self.H[start : start + _ROWS]) * transposed for start in range(0, len(self.H), _ROWS))
+        logits = (row for block in blocks for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
             differences = [(arb(entry - z[k]) * unit, 1) for j, entry in enumerate(z) if j != k]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ MAX_CONTAINERS = 1 << 10
 MAX_LENGTH = 1 << 21
 MAX_BITS = 4096
 MAX_EXPONENT = 1 << 14
+MAX_VECTOR_BITS = 1 << 30
+MAX_PRODUCT_WORK = 1 << 39
 
 _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
@@ -28,10 +31,12 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
     """The JSON object, its digest checked."""
     data = source
     if not isinstance(data, bytes):
+        if not isinstance(data, str | os.PathLike):
+            raise MalformedCertificate("expected a path, or the bytes of a file")
         try:
             with open(data, "rb") as handle:
                 data = handle.read(MAX_BYTES + 1)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise MalformedCertificate(f"cannot be read: {error}") from error
     if len(data) > MAX_BYTES:
         raise MalformedCertificate(f"larger than {MAX_BYTES} bytes")
@@ -117,6 +122,10 @@ def length_of(value: Any) -> int:
     return length
 
 
+def _bits(numbers: list[int]) -> int:
+    return max(max(numbers), -min(numbers)).bit_length()
+
+
 def integers(value: Any, length: int) -> list[int]:
     """Integers in canonical decimal, one space apart."""
     if not isinstance(value, str) or value.count(" ") != length - 1:
@@ -125,7 +134,7 @@ def integers(value: Any, length: int) -> list[int]:
         numbers = list(map(int, value.split(" ")))
     except ValueError as error:
         raise MalformedCertificate(f"not integers: {error}") from error
-    if max(abs(min(numbers)), abs(max(numbers))).bit_length() > MAX_BITS:
+    if _bits(numbers) > MAX_BITS:
         raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
     if " ".join(map(str, numbers)) != value:
         raise MalformedCertificate("integers are written in canonical decimal")
@@ -154,7 +163,10 @@ def vector(value: Any, length: int) -> list[fmpq]:
     """Numbers with one exponent."""
     fields = fields_of(value, "exponent integers")
     exponent = exponent_of(fields["exponent"])
-    return [scaled(number, exponent) for number in integers(fields["integers"], length)]
+    numbers = integers(fields["integers"], length)
+    if length * (_bits(numbers) + abs(exponent)) > MAX_VECTOR_BITS:
+        raise MalformedCertificate(f"a vector needs more than {MAX_VECTOR_BITS} bits")
+    return [scaled(number, exponent) for number in numbers]
 
 
 def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
@@ -162,3 +174,10 @@ def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
     if not isinstance(value, list) or len(value) != len(lengths):
         raise MalformedCertificate(f"expected {len(lengths)} rows")
     return [integers(row, length) for row, length in zip(value, lengths, strict=True)]
+
+
+def limit_product(rows: int, inner: int, columns: int, *factors: list[list[int]]) -> None:
+    """Refuse matrices whose product takes too long; if they are square, it then has at most 2^30 times 2 bits, too."""
+    bits = max((_bits(row) for factor in factors for row in factor), default=0)
+    if rows * inner * columns * bits > MAX_PRODUCT_WORK:
+        raise MalformedCertificate("the integers of a matrix are too long for a matrix of its size")
