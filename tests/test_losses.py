@@ -544,7 +544,7 @@ def test_smoothing_outside_its_range_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [0.0, -1.0, math.nan, math.inf, True, "1", None, [1.0], pytest.param(10**400, id="huge")]
+    "entry", [0.0, -1.0, math.nan, math.inf, 1e308, True, "1", None, [1.0], pytest.param(10**400, id="huge")]
 )
 def test_class_weights_that_are_no_positive_numbers_are_refused(entry: object) -> None:
     with pytest.raises(ProblemError, match="class_weights has the entry "):

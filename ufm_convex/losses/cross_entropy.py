@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import cvxpy as cp
     from flint import arb, fmpq
 
-_SMALLEST_WEIGHT = 2.0**-700
-"""Class weights beyond this, or its inverse, overflow as soon as a few are multiplied with counts."""
+_LARGEST_WEIGHT = 2.0**700
+"""Larger class weights overflow as soon as they are multiplied with counts."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class CrossEntropy(MarginLoss, GroupedLoss):
                 expected="a list of finite numbers > 0, one a class",
                 fix="leave it out to weigh all classes 1.",
             )
-        refused = [weight for weight in weights if not _SMALLEST_WEIGHT <= real(weight) <= 1.0 / _SMALLEST_WEIGHT]
+        refused = [weight for weight in weights if not 0.0 < real(weight) <= _LARGEST_WEIGHT]
         if refused:
             raise ProblemError(
                 f"class_weights has the entry {shown(refused[0])}.",
-                expected="finite numbers > 0, from 2**-700 to 2**700",
+                expected="finite numbers > 0, at most 2**700",
                 fix="a class that should not count is left out of the problem, not weighed by 0.",
             )
         object.__setattr__(self, "class_weights", tuple(map(float, weights)))
