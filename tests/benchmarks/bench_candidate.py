@@ -1,6 +1,6 @@
 """Time and memory of ``enclose_objective`` beside one float32 pass of ``features @ W.T``; run by hand.
 
-    python tests/benchmarks/bench_candidate.py --samples 100000 --folder /tmp/bench
+    python tests/benchmarks/bench_candidate.py --samples 100000 --folder bench
 
 Both read the same memory-mapped file, one after the other and in turn, in one process; the smaller of the repeats
 counts. Memory is the growth of the process's peak while the enclosure runs, memory-mapped pages included.
