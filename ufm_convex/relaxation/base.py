@@ -64,8 +64,11 @@ class Level(ABC):
         """The dual point that a solver's run reports for one of the level."""
 
     @abstractmethod
-    def within_class_variability(self, problem: Problem, point: Any) -> float:
-        """λ_H/2 Σ_i ‖h_i − h̄_{y_i}‖² read off the level's point; 0 where the level has no samples."""
+    def within_class_variability(self, problem: Problem, point: Any) -> float | None:
+        """λ_H/2 Σ_i ‖h_i − h̄_{y_i}‖² read off the level's point; None where the level has no samples.
+
+        A solver's point is positive semidefinite to its accuracy only, so the number may be that much below zero.
+        """
 
 
 class ColumnLevel(Level):

@@ -40,6 +40,5 @@ class ClassLevel(ColumnLevel):
         """The blocks themselves."""
         return blocks
 
-    def within_class_variability(self, problem: Problem, point: GramPoint) -> float:
-        """0: a class is one column."""
-        return 0.0
+    def within_class_variability(self, problem: Problem, point: GramPoint) -> None:
+        """None: a class is one column, and spread within it cannot be expressed."""

@@ -85,9 +85,8 @@ class GroupLevel(Level):
         """The point itself, compressed as it is."""
         return dual
 
-    def within_class_variability(self, problem: Problem, point: GroupPoint) -> float:
-        """0: a class is one column."""
-        return 0.0
+    def within_class_variability(self, problem: Problem, point: GroupPoint) -> None:
+        """None: a class is one column, and spread within it cannot be expressed."""
 
 
 @dataclass(frozen=True, eq=False)
