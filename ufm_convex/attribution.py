@@ -26,7 +26,7 @@ from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError
-from ufm_convex.identity import margin_loss
+from ufm_convex.identity import frame_strengths
 from ufm_convex.points import Columns, FrameDual, require_dense
 from ufm_convex.problem import Problem
 
@@ -144,17 +144,10 @@ def _check_sign(statistics: FeatureStatistics) -> None:
         )
 
 
-def _strengths(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
-    """q_k of the dual optimum, (K,): at ‖u_k‖ = σ_k for active classes, at zero logits for collapsed ones."""
-    K = problem.num_classes
-    at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
-    return np.where(optimum.collapsed, at_zero, problem.sigma * math.sqrt(K / (K - 1)) / problem.loss_weights)
-
-
 def _ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
     """g_k, (K,), in (0, 1]; exactly 1 for active classes."""
     K = problem.num_classes
-    s = problem.loss_weights * _strengths(problem, optimum)
+    s = problem.loss_weights * frame_strengths(problem)
     return np.where(optimum.collapsed, np.minimum(s / (problem.sigma * math.sqrt(K / (K - 1))), 1.0), 1.0)
 
 
@@ -170,7 +163,7 @@ def _sample_parts(
     W = candidate.weights.astype(np.float64)
     columns = Columns.of_classes(problem)
     centre = W @ means.T
-    target = FrameDual(_strengths(problem, optimum)).dense(problem).residuals
+    target = FrameDual(frame_strengths(problem)).dense(problem).residuals
     calibration = problem.loss_weights * loss.fenchel_young(target, centre, columns.labels)
     at_means = loss.residuals(centre, columns.labels)
     row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
@@ -202,7 +195,7 @@ def _classifier_parts(
 ) -> tuple[FloatArray, float]:
     """Self-duality by row, (K,), and the classifier mean."""
     K, W = problem.num_classes, candidate.weights.astype(np.float64)
-    pulled = means * (problem.loss_weights * _strengths(problem, optimum) / problem.lambda_w)[:, None]
+    pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]
     away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
     total = W.sum(axis=0)
     return 0.5 * problem.lambda_w * (away * away).sum(axis=1), 0.5 * problem.lambda_w / K * float(total @ total)

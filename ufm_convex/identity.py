@@ -128,6 +128,16 @@ def margin_loss(problem: Problem) -> MarginLoss:
     )
 
 
+def frame_strengths(problem: Problem) -> FloatArray:
+    """q_k of the dual optimum: at its radius, ‖u_k‖ = σ_k, for active classes and at zero logits for collapsed ones.
+
+    Read off the margins it would carry their rounding error times the margin; this form is accurate to a few units.
+    """
+    K = problem.num_classes
+    at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
+    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / problem.loss_weights, at_zero)
+
+
 def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> IdentityTerms:
     """All terms of the identity on an orthogonal frame, in O(K): B is diagonal, so <T, B> = 0 exactly."""
     K, loss, weights = problem.num_classes, margin_loss(problem), problem.loss_weights

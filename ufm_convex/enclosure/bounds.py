@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -162,7 +162,7 @@ def lower_bound(
             if found is not None:
                 return found
         zeros = ExactVector([0] * Groups.distinct(problem).size, 0)
-        return replace_proof(_diagonal_bound(problem, DiagonalProof(zeros)), "trivial")
+        return replace(_diagonal_bound(problem, DiagonalProof(zeros)), proof="trivial")
 
 
 def upper_bound(
@@ -285,11 +285,6 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
     return ProvedBound(float_below(ball), proof, lower_end(ball) if ball.is_finite() else None, evidence)
-
-
-def replace_proof(bound: ProvedBound, proof: str) -> ProvedBound:
-    """The same bound under another name."""
-    return ProvedBound(bound.value, proof, bound.exact, bound.evidence)
 
 
 # -- upper bounds -------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,18 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
+
+
+class Recovered(Protocol):
+    """Factors of any representation."""
+
+    @property
+    def objective(self) -> float:
+        """f(W, H)."""
+
+
+D = TypeVar("D")
+F = TypeVar("F", bound=Recovered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +118,37 @@ class Evidence(ABC):
     @abstractmethod
     def rank(self) -> int:
         """Dimensions that the features use."""
+
+
+def close_gap(
+    duals: Iterable[D],
+    recoveries: Iterable[F],
+    repair: Callable[[Iterable[D], F | None], tuple[D, float]],
+    read: Callable[[F, D], D],
+    tolerance: float,
+) -> tuple[F | None, D]:
+    """The best factors and the best repaired dual point, trying one recovery after the other until they meet.
+
+    Args:
+        duals: Dual points to begin with, in any state.
+        recoveries: Factors, the likeliest first; taken lazily.
+        repair: The best feasible point made from some candidates, and its value; with the factors they come from.
+        read: The dual point read off factors, with the multiplier of the first repaired one as a hint.
+        tolerance: Relative gap that is wanted.
+    """
+    dual, lower = repair(duals, None)
+    first = dual
+    best: F | None = None
+    for recovered in recoveries:
+        repaired, value = repair([read(recovered, first)], recovered)
+        if value > lower:
+            dual, lower = repaired, value
+        if best is None or recovered.objective < best.objective:
+            best = recovered
+        # half the tolerance: proving costs a little of either bound
+        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
+            break
+    return best, dual
 
 
 def relative_gap(lower: float, upper: float) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
 from ufm_convex.groups import GroupDual
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -130,20 +130,16 @@ def _close_gap(
     own: tuple[FloatArray, FloatArray] | None,
     tolerance: float,
 ) -> tuple[factors.Factors, DualPoint]:
-    """The best factors and the best repaired dual point, trying one recovery after the other until they meet."""
-    best_dual, lower = duality.repair(columns, _solver_duals(columns, point, dual))
-    best: factors.Factors | None = None
-    T = best_dual.nonnegativity
-    for recovered in factors.recoveries(columns, point, own) if point is not None else ():
-        candidate = DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), T)
-        repaired, value = duality.repair(columns, [candidate], recovered.H)
-        if value > lower:
-            best_dual, lower = repaired, value
-        if best is None or recovered.objective < best.objective:
-            best = recovered
-        # half the tolerance: proving costs a little of either bound
-        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
-            break
+    """See ``evidence.base.close_gap``; W = H = 0 where nothing was recovered."""
+
+    def repair(candidates: Iterable[DualPoint], recovered: factors.Factors | None) -> tuple[DualPoint, float]:
+        return duality.repair(columns, candidates, None if recovered is None else recovered.H)
+
+    def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
+        return DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), first.nonnegativity)
+
+    recoveries = factors.recoveries(columns, point, own) if point is not None else ()
+    best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
     return best or _nothing(columns), best_dual
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from ufm_convex import duality, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
-from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
@@ -132,22 +132,19 @@ def _lengths(gram: Invariant) -> FloatArray:
 
 
 def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple[GroupFactors, GroupDual]:
-    """The best factors and the best repaired dual point, trying one recovery after the other until they meet."""
+    """See ``evidence.base.close_gap``; W = H = 0 where nothing was recovered."""
     point = run.point if isinstance(run.point, GroupPoint) else None
     dual = run.dual if isinstance(run.dual, GroupDual) else None
     thorough = run.accuracy is None or run.accuracy <= _ACCURATE
-    best_dual, lower = duality.repair_groups(columns, _solver_duals(columns, point, dual))
-    best: GroupFactors | None = None
-    for recovered in group_factors.recoveries(columns, point, thorough) if point is not None else ():
-        residuals = columns.residuals(recovered.W @ recovered.H.T)
-        repaired, value = duality.repair_groups(columns, [GroupDual(residuals, best_dual.nonnegativity)])
-        if value > lower:
-            best_dual, lower = repaired, value
-        if best is None or recovered.objective < best.objective:
-            best = recovered
-        # half the tolerance: proving costs a little of either bound
-        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
-            break
+
+    def repair(candidates: Iterable[GroupDual], recovered: GroupFactors | None) -> tuple[GroupDual, float]:
+        return duality.repair_groups(columns, candidates)
+
+    def read(recovered: GroupFactors, first: GroupDual) -> GroupDual:
+        return GroupDual(columns.residuals(recovered.W @ recovered.H.T), first.nonnegativity)
+
+    recoveries = group_factors.recoveries(columns, point, thorough) if point is not None else ()
+    best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
     zero = Invariant.zeros(columns.groups)
     nothing = GroupFactors(zero, zero, group_factors.objective(columns, zero, zero), 0.0, 0)
     return best or nothing, best_dual

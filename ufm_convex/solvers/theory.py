@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError, ProblemError
-from ufm_convex.identity import margin_loss
+from ufm_convex.identity import frame_strengths, margin_loss
 from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -70,21 +70,11 @@ class TheorySolver(Solver):
             claim=Claim.OPTIMAL if found.relation is theory.Relation.TIGHT else Claim.STOPPED,
             message=found.citation,
             point=FramePoint(np.where(kept, found.eta, 0.0), np.where(kept, found.omega, 0.0)),
-            dual=FrameDual(_strengths(problem)),
+            dual=FrameDual(frame_strengths(problem)),
             value=found.value,
             dual_value=found.dual_value,
             seconds=time.perf_counter() - started,
         )
-
-
-def _strengths(problem: Problem) -> FloatArray:
-    """q_k of the dual optimum: at its radius, ‖u_k‖ = σ_k, for active classes and at zero logits for collapsed ones.
-
-    Read off the margins it would carry their rounding error times the margin; this form is accurate to a few units.
-    """
-    K = problem.num_classes
-    at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
-    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / problem.loss_weights, at_zero)
 
 
 def _kept(problem: Problem, found: theory.FrameOptimum) -> BoolArray:

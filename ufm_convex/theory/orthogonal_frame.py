@@ -23,14 +23,12 @@ import numpy as np
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen
 from ufm_convex.errors import DimensionError, HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import DENSE_LIMIT
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
 from ufm_convex.theory.collapse import collapse_ratios, cross_entropy, rounded_threshold
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
-
-DENSE_LIMIT = 20_000
-"""Largest K for which K × K arrays are formed (3.2 GB each)."""
 
 _TINY = 1e-290  # below this, K/r may overflow
 
