@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import mpmath as mp
@@ -240,6 +241,63 @@ def test_a_fast_path_does_not_refute(large):
     blocks = blocks_of(large)
     blocks.columns_[0][1] = -1
     assert fast.Fast(blocks).dual_value() is None
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.1])
+def wide(request):
+    """A certificate whose witness is W and H of 80 classes, and the witness."""
+    problem = Problem(np.arange(20, 100), 1e-4, 1e-4, features="free", loss=CrossEntropy(smoothing=request.param))
+    lower = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
+    rng = np.random.default_rng(1)
+    factors = rng.normal(size=(80, 90)), rng.normal(size=(80, 90))
+    return assemble(problem, lower, enclosure.upper_bound(problem, factors), 1e-6, {})
+
+
+def witness_of(certificate):
+    document = json.loads(certificate.to_json())
+    return proof.Factors.read(proof.Problem(document["problem"]), document["witness"])
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 79), st.integers(0, 89), st.integers(0, 56), st.sampled_from([-1, 1]), st.sampled_from("WH"))
+def test_the_fast_objective_contains_the_exact_one(wide, row, column, bits, sign, which):
+    """With one integer moved by a power of two as well, up to more than binary64 holds."""
+    witness = witness_of(wide)
+    getattr(witness, which)[row][column] += sign << bits
+    with ctx.workprec(128):
+        exact, rough = witness.objective(), fast.witness_objective(witness)
+    if rough is None:
+        assert abs(getattr(witness, which)[row][column]) > 1 << 53
+        return
+    assert rough.contains(exact)
+    assert float(rough.rad()) < 2**-34 * float(rough.mid())  # what the coarse rounding of the claim leaves room for
+
+
+def test_the_fast_objective_decides_alone(wide, monkeypatch):
+    monkeypatch.setattr(proof.Factors, "objective", lambda self: pytest.fail("the exact path was asked"))
+    found = {step.name: step.verdict for step in verify(wide.to_json().encode()).steps}
+    assert found["upper bound"] is Verdict.PROVED
+
+
+def test_the_fast_objective_does_not_confirm_a_lowered_claim(wide):
+    document = json.loads(wide.to_json())
+    lowered = encoding.undyadic(document["claims"]["upper"]) * (1 - Fraction(1, 2**35))  # twice the room left in it
+    document["claims"]["upper"] = encoding.dyadic(lowered)
+    found = {step.name: step.verdict for step in verify(text(resealed(document))).steps}
+    assert found["upper bound"] is Verdict.REFUTED
+
+
+@pytest.mark.parametrize("exponent", [-401, 401, 2000, -2000])
+def test_numbers_that_binary64_does_not_hold_are_left_to_the_exact_path(wide, exponent):
+    witness = witness_of(wide)
+    witness.exponents[1] = exponent
+    assert fast.witness_objective(witness) is None
+
+
+def test_a_classifier_beyond_the_range_of_squares_is_left_to_the_exact_path(wide):
+    witness = witness_of(wide)
+    witness.exponents[0] = 200
+    assert fast.witness_objective(witness) is None
 
 
 # -- claims that contradict each other ---------------------------------------------------------------------------

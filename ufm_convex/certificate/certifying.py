@@ -36,8 +36,8 @@ from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
 
 _FLOAT_BITS = 53
-_FAST_BITS = 36
-"""Bits of the lower bound of a large dense proof: the verifier's fast path encloses the value to about 40."""
+_FAST_ROOM = Fraction(1, 2**36)
+"""Relative room left in the bounds of a large dense proof: the verifier's fast path encloses to about 40 bits."""
 _FAST_FROM = 64
 _WIDENING = Fraction(1, 2**32)
 """Relative widening of the objective of a candidate in a file of its own: the verifier's error bounds are coarser."""
@@ -214,11 +214,15 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
             expected="decays and an objective within the range of binary64",
             fix="scale the problem.",
         )
-    large = isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM
     below, above = rounded(lower.exact, bits, up=False), rounded(upper.exact, bits, up=True)
-    coarse = rounded(lower.exact, min(bits, _FAST_BITS) if large else bits, up=False)
-    enough = above - coarse <= Fraction(tolerance) * above or above - below > Fraction(tolerance) * above
-    return coarse if enough else below, above
+    coarse = below, above
+    if isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM:
+        coarse = rounded(lower.exact * (1 - _FAST_ROOM), bits, up=False), above
+    if isinstance(upper.evidence, enclosure.DenseWitness) and len(upper.evidence.W.rows) >= _FAST_FROM:
+        coarse = coarse[0], rounded(upper.exact * (1 + _FAST_ROOM), bits, up=True)
+    wanted = Fraction(tolerance)
+    enough = coarse[1] - coarse[0] <= wanted * coarse[1] or above - below > wanted * above
+    return coarse if enough else (below, above)
 
 
 def _candidate_claims(

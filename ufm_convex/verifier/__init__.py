@@ -167,7 +167,16 @@ def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | No
             lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, quick.dual_value),
         )
     yield "witness", witness.check_admissible
-    yield "upper bound", lambda: _compare(witness.objective, certificate.upper, -1, witness.numbers)
+    yield (
+        "upper bound",
+        lambda: _compare(
+            witness.objective,
+            certificate.upper,
+            -1,
+            witness.numbers,
+            None if fast is None else lambda: fast.witness_objective(witness),
+        ),
+    )
     if certificate.candidate is not None:
         yield from _candidate_steps(certificate, certificate.candidate, given)
     yield "verdict", lambda: _check_verdict(certificate)

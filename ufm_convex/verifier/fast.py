@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from flint import arb, fmpq
 
-from .proof import Blocks, Candidate, CrossEntropy, Refuted, Undecided, check_dimension
+from .proof import Blocks, Candidate, CrossEntropy, Factors, Problem, Refuted, Undecided, check_dimension
 from .reading import scaled
 
 _HALF, _SLICE = 1 << 20, 21
@@ -118,6 +118,8 @@ def _log(x: Any) -> Any:
 _ROWS = 1 << 20
 _STEPS, _CUT = 64, 64
 _MODERATE = 2.0**100
+_FAR = 400
+"""Integers below 2^53 times a power of two no farther from 1 are binary64 numbers, and so are their squares."""
 
 
 class InFile:
@@ -168,50 +170,68 @@ class InFile:
     def objective(self) -> arb:
         """Enclose its objective."""
         if self.ball is None:
-            self.ball = self._enclose()
+            self.ball = enclose(self.problem, self.W, self.F, self.labels, self.repeats)
         return self.ball
 
     def _block(self) -> int:
         return max(1, _ROWS // max(self.W.shape))
 
-    def _enclose(self) -> arb:
-        problem, W = self.problem, self.W.astype(np.float64)
-        if not isinstance(problem.loss, CrossEntropy):
-            raise Undecided("no streamed enclosure is known for this loss")
-        K, d = W.shape
-        if not _moderate(W):
-            raise Undecided("an entry of the classifier is not finite, or too large for binary64")
-        unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
-        squares_w = (W * W).sum(axis=1)
-        longest = float(np.sqrt(squares_w.max())) * 1.001
-        losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
-        for start in range(0, len(self.F), self._block()):
-            H = np.asarray(self.F[start : start + self._block()], dtype=np.float64)
-            if not _moderate(H):
-                raise Undecided("a feature is not finite, or too large for binary64")
-            y = self.labels[start : start + len(H)]
-            square = (H * H).sum(axis=1)
-            logits = H @ W.T
-            below = logits.max(axis=1)[:, None] - logits
-            behind = below[np.arange(len(y)), y]
-            smooth = alpha * (below.mean(axis=1) - behind)
-            log = _log(_exp_of_minus(below).sum(axis=1))
-            error = 2.02 * (d + 6) * unit * longest * np.sqrt(square) * 1.001  # logits, and their differences
-            error += (
-                2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
-            )
-            losses += np.bincount(y, log + behind + smooth, minlength=K)
-            errors += np.bincount(y, error, minlength=K)
-            squares += np.bincount(y, square, minlength=K)
-        terms = 2 * (self._block() + len(self.F) // self._block() + d + 16)  # roundings in a row, with room
-        total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
-        for k, group in enumerate(problem.expanded()):
-            loss = arb(
-                float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
-            )
-            total += arb(group.weight * int(self.repeats[k]) / problem.N) * loss
-            total += arb(problem.lambda_h * int(self.repeats[k])) / 2 * _nonnegative(float(squares[k]), terms)
-        return total
+
+def witness_objective(witness: Any) -> arb | None:
+    """The objective of W and one row of features a class, if their integers are binary64 numbers; None otherwise."""
+    if not isinstance(witness, Factors) or not isinstance(witness.problem.loss, CrossEntropy) or witness.problem.K < 64:
+        return None
+    matrices = []
+    for rows, exponent in zip((witness.W, witness.H), witness.exponents, strict=True):
+        # in integers of any size: beyond 2^53 a conversion rounds, and far from 1 a scaling can
+        if abs(exponent) > _FAR or max(max(max(row), -min(row)) for row in rows) > 1 << 53:
+            return None
+        matrices.append(np.ldexp(np.array(rows, dtype=np.float64), exponent))
+    repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
+    try:
+        return enclose(witness.problem, matrices[0], matrices[1], np.array(witness.labels), repeats)
+    except Undecided:
+        return None
+
+
+def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any) -> arb:
+    """The objective at W and features in binary64, row i of class labels[i]: one pass, in blocks (section 7.3)."""
+    W = weights.astype(np.float64)
+    if not isinstance(problem.loss, CrossEntropy):
+        raise Undecided("no streamed enclosure is known for this loss")
+    K, d = W.shape
+    if not _moderate(W):
+        raise Undecided("an entry of the classifier is not finite, or too large for binary64")
+    unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
+    squares_w = (W * W).sum(axis=1)
+    longest = float(np.sqrt(squares_w.max())) * 1.001
+    losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
+    rows = max(1, _ROWS // max(W.shape))
+    for start in range(0, len(features), rows):
+        H = np.asarray(features[start : start + rows], dtype=np.float64)
+        if not _moderate(H):
+            raise Undecided("a feature is not finite, or too large for binary64")
+        y = labels[start : start + len(H)]
+        square = (H * H).sum(axis=1)
+        logits = H @ W.T
+        below = logits.max(axis=1)[:, None] - logits
+        behind = below[np.arange(len(y)), y]
+        smooth = alpha * (below.mean(axis=1) - behind)
+        log = _log(_exp_of_minus(below).sum(axis=1))
+        error = 2.02 * (d + 6) * unit * longest * np.sqrt(square) * 1.001  # logits, and their differences
+        error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
+        losses += np.bincount(y, log + behind + smooth, minlength=K)
+        errors += np.bincount(y, error, minlength=K)
+        squares += np.bincount(y, square, minlength=K)
+    terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
+    total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
+    for k, group in enumerate(problem.expanded()):
+        loss = arb(
+            float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
+        )
+        total += arb(group.weight * int(repeats[k]) / problem.N) * loss
+        total += arb(problem.lambda_h * int(repeats[k])) / 2 * _nonnegative(float(squares[k]), terms)
+    return total
 
 
 _UNREADABLE = (

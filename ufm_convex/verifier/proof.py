@@ -362,14 +362,14 @@ class Factors:
         if self.numbers > MAX_LOGITS:
             raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
-        exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
+        self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
         self.problem, self.classes = problem, problem.expanded()
         self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
         limit_product(problem.K, d, len(self.labels), self.W, self.H)
-        self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in exponents)
+        self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
     def read(cls, problem: Problem, value: Any) -> Factors:
