@@ -321,9 +321,11 @@ def _fail(message: str, problem: Problem | None = None, candidate: Judged | None
 def _table(found: GapAttribution) -> str:
     """The parts of a gap from the largest on, those below a thousandth left out."""
     lines = [f"f(W, H) = {found.candidate_value:.9g}, optimum {found.optimum:.9g}, gap {found.gap:.3g}, of which"]
-    for name in sorted(PARTS, key=lambda part: -found.totals[part]):
-        if found.shares[name] >= 1e-3:
-            lines.append(f"  {name:<17}  {found.totals[name]:9.3g}  {found.shares[name]:6.1%}  {_where(found, name)}")
+    lines += [
+        f"  {name:<17}  {found.totals[name]:9.3g}  {found.shares[name]:6.1%}  {_where(found, name)}"
+        for name in sorted(PARTS, key=lambda part: -found.totals[part])
+        if found.shares[name] >= 1e-3
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -1,6 +1,6 @@
 """Hypothesis strategies: problems, candidates, feasible points of the primal and the dual, spurious minima.
 
-Matrices have small integer entries times one scale, most of them equal, so that a failing example shrinks to few
+Matrices have small integer entries times one scale, so that a failing example shrinks to few
 classes, small counts and sparse arrays. Whatever a strategy promises (a class exactly at the threshold, feasibility,
 stationarity) holds by construction, not by filtering.
 """
@@ -37,6 +37,7 @@ _LEVELS = (-4.0, 0.5)  # log10 of n_c / max n_k: from none collapsed to all
 _SPLITS = st.floats(-3.0, 3.0)
 _FAR_EXPONENTS = st.integers(-3, 1)
 _ENTRY = 8  # integer entries are at most this large
+_DRAWN_ENTRIES = 100
 
 
 def decays_for(class_counts: Sequence[int] | IntArray, level: float, split: float = 0.0) -> tuple[float, float]:
@@ -112,7 +113,7 @@ def _check_limits(
         )
     if not (2 <= min_classes <= max_classes and max_count >= 1 and 0 <= min_active <= max_classes):
         raise ProblemError(
-            f"min_classes, max_classes, max_count, min_active are {min_classes}, {max_classes}, {max_count}, {min_active}.",
+            f"{min_classes=}, {max_classes=}, {max_count=}, {min_active=}.",
             expected="2 <= min_classes <= max_classes, max_count >= 1, min_active <= max_classes",
             fix="leave out what need not be limited.",
         )
@@ -154,7 +155,7 @@ def _levels(counts: Sequence[int], loss: Loss, regime: Regime, min_active: int) 
         else:
             alive = len(counts) if regime == "none_collapsed" else min_active
             high = high if alive == 0 else min(high, math.log10(0.99 * collapse[-alive]))
-            low = min(low, high - 4.0)
+            low = min(low, high - 1.0)
     return st.floats(low, high).map(lambda exponent: 10.0**exponent)
 
 
@@ -230,7 +231,9 @@ def candidates(
 
 
 def _integers(rows: int, columns: int) -> st.SearchStrategy[FloatArray]:
-    entries = arrays(np.int8, (rows, columns), elements=st.integers(-_ENTRY, _ENTRY), fill=st.integers(-1, 1))
+    # small matrices are drawn entry by entry, because then each shrinks to zero; of large ones a few entries are drawn
+    fill: st.SearchStrategy[int] = st.nothing() if rows * columns <= _DRAWN_ENTRIES else st.integers(-1, 1)
+    entries = arrays(np.int8, (rows, columns), elements=st.integers(-_ENTRY, _ENTRY), fill=fill)
     return entries.map(lambda array: array.astype(np.float64))
 
 
