@@ -68,9 +68,9 @@ BOUNDARIES = {
     "a class at n_c exactly": lambda p: threshold(p) in p.class_counts.tolist(),
     "K = 2": lambda p: p.num_classes == 2,
     "K = 2 at n_c": lambda p: p.num_classes == 2 and threshold(p) in p.class_counts.tolist(),
-    "all collapsed": lambda p: p.class_counts.max() < threshold(p),
-    "none collapsed": lambda p: p.class_counts.min() > threshold(p),
-    "some collapsed": lambda p: p.class_counts.min() <= threshold(p) < p.class_counts.max(),
+    "all collapsed": lambda p: max(p.class_counts.tolist()) < threshold(p),
+    "none collapsed": lambda p: min(p.class_counts.tolist()) > threshold(p),
+    "some collapsed": lambda p: min(p.class_counts.tolist()) <= threshold(p) < max(p.class_counts.tolist()),
     "balanced": lambda p: p.num_classes > 2 and len(set(p.class_counts.tolist())) == 1,
 }
 
@@ -138,7 +138,7 @@ def test_candidates_come_optimal_near_and_far():
         return found.gap / found.candidate_value
 
     for low, high in ((0.0, 1e-14), (1e-14, 1e-6), (1e-6, 1e-2), (0.5, 1.0)):
-        found = find(candidates(problem), lambda c, low=low, high=high: low <= gap(c) <= high, settings=QUICK)
+        found = find(candidates(problem), lambda c, low=low, high=high: low <= gap(c) <= high, settings=FIRST)
         assert low <= gap(found) <= high
     sparse = find(candidates(problem, near=False), lambda c: c.weights.any(), settings=QUICK)
     assert np.count_nonzero(sparse.weights) == 1
@@ -165,9 +165,9 @@ def test_feasible_points_are_feasible_and_obey_weak_duality(problem, data):
 def test_dual_points_reach_the_optimum_and_the_boundary():
     problem = Problem([8, 6, 4, 1], 0.1, 0.05)
     columns, best = Columns.of_classes(problem), theory.optimum(problem).value
-    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) >= best * (1 - 1e-12), settings=QUICK)
-    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) < 0.9 * best, settings=QUICK)
-    find(feasible_dual_points(problem), lambda p: p.nonnegativity.any() and not p.residuals.any(), settings=QUICK)
+    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) >= best * (1 - 1e-12), settings=FIRST)
+    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) < 0.9 * best, settings=FIRST)
+    find(feasible_dual_points(problem), lambda p: p.nonnegativity.any() and not p.residuals.any(), settings=FIRST)
 
 
 # -- spurious minima -----------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_a_forged_certificate_fails():
     honest = ufm.certify(PROBLEM)
     lower = honest.content["claims"]["upper"]  # a bound that is a little too good
     forged = Certificate({**honest.content, "claims": {**honest.content["claims"], "lower": lower}}, {})
-    with pytest.raises(AssertionError, match=r"not proved: .*refuted"):
+    with pytest.raises(AssertionError, match=r"not proved: .*REFUTED"):
         testing.assert_certified(forged)
 
 
