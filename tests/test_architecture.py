@@ -26,7 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "pigeonhole"},
-    {"cli"},
+    {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import decays_for
 
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap
@@ -12,6 +11,7 @@ from ufm_convex.candidate import Candidate
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.testing import decays_for
 
 LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1))
 

@@ -12,7 +12,6 @@ from certificate_cases import CROWDED, FREE, PLAIN, WEIGHTED, crowded_dual, feas
 from hypothesis import given
 from hypothesis import strategies as st
 from mp_reference import reference_value
-from strategies import problems
 
 from ufm_convex import enclosure, theory
 from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactMatrix, ExactVector, FrameWitness, Groups, slack
@@ -23,6 +22,7 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
+from ufm_convex.testing import problems
 
 # -- exact numbers ------------------------------------------------------------------------------------------------
 

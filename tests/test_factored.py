@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from soft_targets import SoftTargetCrossEntropy
-from strategies import decays_for
 
 from ufm_convex import class_counts, duality, identity, solvers, theory
 from ufm_convex.descent import Scaled, balanced, descend
@@ -22,6 +21,7 @@ from ufm_convex.solvers import Claim
 from ufm_convex.solvers import factored as module
 from ufm_convex.solvers.factored import FactoredSolver
 from ufm_convex.solving import solve
+from ufm_convex.testing import decays_for
 
 
 def runs(problem, **options):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import problems
 
 from ufm_convex import factors, identity, theory
 from ufm_convex.errors import DimensionError
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
+from ufm_convex.testing import problems
 
 
 def first(columns, point):

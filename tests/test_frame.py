@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from soft_targets import SoftTargetCrossEntropy
-from strategies import decays_for, problems
 
 from ufm_convex import class_counts, duality, identity, solvers, theory
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
@@ -19,6 +18,7 @@ from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.frame import FrameSolver, decreasing_root, separable_optimum
 from ufm_convex.solving import solve
+from ufm_convex.testing import decays_for, problems
 
 LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1), CrossEntropy(smoothing=0.7))
 COUNTS = class_counts.exponential(10, 5000, 100)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import decays_for, problems
 
 from ufm_convex import duality, identity, theory
 from ufm_convex.losses import CrossEntropy
@@ -15,6 +14,7 @@ from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Status
 from ufm_convex.solving import solve
+from ufm_convex.testing import decays_for, problems
 
 TOLERANCE = 1e-8
 ROOT = np.sqrt(TOLERANCE)  # a gap of ε determines Gram matrices to √ε of the largest entry

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import problems
 
 from ufm_convex import duality, identity, theory
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, DualPoint, FrameDual
 from ufm_convex.problem import Problem
+from ufm_convex.testing import problems
 
 
 def random_dual(columns, seed, scale=1.0):

@@ -8,33 +8,20 @@ import mpmath as mp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from theory_cases import optimum_of
 
 from ufm_convex.errors import DimensionError, HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.testing import problems
 
 # -- geometry --------------------------------------------------------------------------------------------
 
 
-def active_problems() -> st.SearchStrategy[Problem]:
-    def make(drawn: tuple[list[int], float, float, float]) -> Problem:
-        counts, size_ratio, tilt, smoothing = drawn
-        # place the threshold at a given ratio to the largest class, so that some class is always active
-        K, N = len(counts), sum(counts)
-        root = math.sqrt(max(counts) * (K - 1) / K * size_ratio) / N * (1.0 - smoothing)
-        return Problem(counts, root * tilt, root / tilt, loss=CrossEntropy(smoothing=smoothing))
-
-    return st.tuples(
-        st.lists(st.integers(1, 10_000), min_size=2, max_size=12),
-        st.floats(1e-6, 0.9),
-        st.floats(0.1, 10.0),
-        st.sampled_from([0.0, 0.1]),
-    ).map(make)
+ACTIVE = problems(max_classes=12, min_active=1, losses=(CrossEntropy(), CrossEntropy(smoothing=0.1)))
 
 
-@given(active_problems())
+@given(ACTIVE)
 @settings(max_examples=60, deadline=None)
 def test_geometry_is_that_of_the_factors(problem: Problem) -> None:
     optimum = optimum_of(problem)
@@ -55,7 +42,7 @@ def test_geometry_is_that_of_the_factors(problem: Problem) -> None:
     np.testing.assert_allclose(optimum.eta * optimum.omega, optimum.margins, rtol=1e-15 * 4)
 
 
-@given(active_problems())
+@given(ACTIVE)
 @settings(max_examples=40, deadline=None)
 def test_angles_and_ratios_are_those_of_the_factors(problem: Problem) -> None:
     optimum = optimum_of(problem)

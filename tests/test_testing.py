@@ -1,0 +1,423 @@
+"""The kit itself: what strategies promise holds, boundaries are reached, examples shrink, and assertions can fail."""
+
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+import ufm_convex as ufm
+from ufm_convex import identity, testing, theory
+from ufm_convex.certificate import Certificate
+from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, UnknownNameError
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import Columns
+from ufm_convex.problem import Problem
+from ufm_convex.testing import candidates, feasible_dual_points, feasible_primal_points, problems, spurious_minima
+
+LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1))
+QUICK = settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FIRST = settings(QUICK, phases=[Phase.generate])  # any example will do
+
+
+def threshold(problem):
+    """n_c = N² λ_W λ_H K/(K−1) of plain cross-entropy, as a rational number."""
+    K, N = problem.num_classes, problem.num_samples
+    return N**2 * Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(K, K - 1)
+
+
+# -- problems ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50)
+@given(problems(regimes=["boundary"], max_count=500))
+def test_a_class_lies_at_the_boundary_exactly(problem):
+    assert threshold(problem) in problem.class_counts.tolist()
+    assert problem.class_counts.max() <= 500
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_regimes_keep_what_they_promise(data):
+    regime = data.draw(st.sampled_from(["all_collapsed", "none_collapsed", "balanced"]))
+    problem = data.draw(problems(regimes=[regime], max_classes=5, max_count=50))
+    collapsed = [n <= threshold(problem) for n in problem.class_counts.tolist()]
+    assert 2 <= problem.num_classes <= 5
+    assert problem.class_counts.max() <= 50
+    assert {
+        "all_collapsed": all(collapsed),
+        "none_collapsed": not any(collapsed),
+        "balanced": len(set(problem.class_counts.tolist())) == 1,
+    }[regime]
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 4).flatmap(lambda n: st.tuples(st.just(n), problems(min_active=n, losses=LOSSES))))
+def test_as_many_classes_are_active_as_asked(drawn):
+    least, problem = drawn
+    threshold_k = threshold(problem) / (1 - Fraction(problem.loss.smoothing)) ** 2
+    assert sum(n > threshold_k for n in problem.class_counts.tolist()) >= least
+
+
+BOUNDARIES = {
+    "a class at n_c exactly": lambda p: threshold(p) in p.class_counts.tolist(),
+    "K = 2": lambda p: p.num_classes == 2,
+    "K = 2 at n_c": lambda p: p.num_classes == 2 and threshold(p) in p.class_counts.tolist(),
+    "all collapsed": lambda p: max(p.class_counts.tolist()) < threshold(p),
+    "none collapsed": lambda p: min(p.class_counts.tolist()) > threshold(p),
+    "some collapsed": lambda p: min(p.class_counts.tolist()) <= threshold(p) < max(p.class_counts.tolist()),
+    "balanced": lambda p: p.num_classes > 2 and len(set(p.class_counts.tolist())) == 1,
+}
+
+
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_boundaries_are_generated(name):
+    found = find(problems(), BOUNDARIES[name], settings=QUICK)
+    assert BOUNDARIES[name](found)
+
+
+def test_examples_shrink_to_few_classes_and_small_counts():
+    found = find(problems(), lambda p: p.class_counts.max() >= 10, settings=QUICK)
+    assert sorted(found.class_counts.tolist()) == [1, 10]
+    found = find(problems(), lambda p: p.num_classes >= 4, settings=QUICK)
+    assert found.class_counts.tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"regimes": ["odd"]}, UnknownNameError, "odd"),
+        ({"min_classes": 1}, ProblemError, "min_classes"),
+        ({"min_classes": 7}, ProblemError, "max_classes"),
+        ({"losses": ()}, ProblemError, "empty"),
+        ({"regimes": ["all_collapsed"], "min_active": 1}, ProblemError, "no regime"),
+        ({"regimes": ["boundary"], "losses": LOSSES[1:]}, ProblemError, "no regime"),
+        ({"regimes": ["boundary"], "max_count": 3}, ProblemError, "no regime"),
+    ],
+)
+def test_limits_that_leave_nothing_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        find(problems(**arguments), lambda _: True, settings=QUICK)
+
+
+# -- candidates and feasible points --------------------------------------------------------------------------------
+
+SMALL = problems(max_classes=4, max_count=20, losses=LOSSES)
+
+
+@settings(max_examples=60)
+@given(SMALL, st.data(), st.sampled_from(["class", "sample"]))
+def test_candidates_are_admissible_and_never_below_the_optimum(problem, data, level):
+    candidate = data.draw(candidates(problem, level=level))
+    assert candidate.class_counts.tolist() == problem.class_counts.tolist()
+    assert candidate.features.min() >= 0.0
+    found = ufm.attribute_gap(problem, candidate)
+    # the value is a sum of terms of its own size: 1e-13 covers their rounding
+    assert found.candidate_value >= theory.optimum(problem).value * (1 - 1e-13)
+
+
+@settings(max_examples=40)
+@given(problems(min_active=1, losses=LOSSES), st.data())
+def test_near_candidates_are_near(problem, data):
+    candidate = data.draw(candidates(problem, near=True, feature_dim=problem.num_classes))
+    W, H = theory.optimum(problem).factors()
+    for moved, exact in ((candidate.weights, W), (candidate.features, H)):
+        assert np.abs(moved - exact).max() <= 0.1 * np.abs(exact).max() * (1 + 1e-12)
+
+
+def test_candidates_come_optimal_near_and_far():
+    problem = Problem([8, 6, 4, 1], 0.1, 0.05)
+
+    def gap(candidate):
+        found = ufm.attribute_gap(problem, candidate)
+        return found.gap / found.candidate_value
+
+    for low, high in ((0.0, 1e-14), (1e-14, 1e-6), (1e-6, 1e-2), (0.5, 1.0)):
+        found = find(candidates(problem), lambda c, low=low, high=high: low <= gap(c) <= high, settings=FIRST)
+        assert low <= gap(found) <= high
+    sparse = find(candidates(problem, near=False), lambda c: c.weights.any(), settings=QUICK)
+    assert np.count_nonzero(sparse.weights) == 1
+    assert not sparse.features.any()
+
+
+@settings(max_examples=80)
+@given(SMALL, st.data())
+def test_feasible_points_are_feasible_and_obey_weak_duality(problem, data):
+    point, dual = data.draw(feasible_primal_points(problem)), data.draw(feasible_dual_points(problem))
+    columns, Z = Columns.of_classes(problem), point.matrix()
+    assert np.linalg.eigvalsh(Z)[0] >= -1e-14 * Z.shape[0] * np.abs(Z).max()  # backward error of eigvalsh
+    assert point.feature_gram.min() >= 0.0
+    assert columns.loss.domain_violation(dual.residuals, columns.labels) <= 1e-15
+    assert dual.nonnegativity.min() >= 0.0
+    U = dual.residuals * problem.loss_weights
+    root = 1.0 / np.sqrt(problem.lambda_w * problem.lambda_h * problem.class_counts)
+    load = (U.T @ U + dual.nonnegativity) * np.outer(root, root)
+    assert np.linalg.eigvalsh(load)[-1] <= 1.0 + 1e-14 * len(root)
+    value = identity.objective(columns, point)
+    assert identity.dual_value(columns, dual) <= value * (1 + 1e-13)
+
+
+def test_dual_points_reach_the_optimum_and_the_boundary():
+    problem = Problem([8, 6, 4, 1], 0.1, 0.05)
+    columns, best = Columns.of_classes(problem), theory.optimum(problem).value
+    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) >= best * (1 - 1e-12), settings=FIRST)
+    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) < 0.9 * best, settings=FIRST)
+    find(feasible_dual_points(problem), lambda p: p.nonnegativity.any() and not p.residuals.any(), settings=FIRST)
+
+
+# -- spurious minima -----------------------------------------------------------------------------------------------
+
+
+def objective(problem, W, H):
+    """f(W, H) for class means of plain cross-entropy, from the definition."""
+    logits = H @ W.T
+    losses = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1) - np.diag(logits)
+    n = problem.class_counts
+    return n @ losses / n.sum() + problem.lambda_w / 2 * (W**2).sum() + problem.lambda_h / 2 * (n @ (H**2).sum(1))
+
+
+@settings(max_examples=60)
+@given(problems(min_active=2, losses=LOSSES), st.data())
+def test_spurious_minima_are_stationary_and_cost_what_they_say(problem, data):
+    minimum = data.draw(spurious_minima(problem))
+    testing.assert_stationary(problem, minimum.candidate, tolerance=1e-12)
+    found = ufm.attribute_gap(problem, minimum.candidate)
+    # 1e-13 of the value: the excess is a difference of losses
+    assert found.gap == pytest.approx(minimum.excess.sum(), rel=1e-9, abs=1e-13 * found.candidate_value)
+    assert minimum.dead == tuple(k for k in range(problem.num_classes) if minimum.excess[k] != 0.0)
+
+
+@settings(max_examples=60)
+@given(problems(min_active=2, max_count=100, regimes=["none_collapsed"]), st.data(), st.integers(0, 10**6))
+def test_spurious_minima_are_local_minima(problem, data, seed):
+    """No step lowers f, revival of the dead class with the direction that a spare coordinate would offer included."""
+    minimum = data.draw(spurious_minima(problem))
+    W, H = (np.asarray(array) for array in (minimum.candidate.weights, minimum.candidate.features))
+    rng, value = np.random.default_rng(seed), objective(problem, W, H)
+    k = minimum.dead[0]
+    for size in (1e-4, 1e-5):
+        steps = [(rng.normal(size=W.shape), rng.normal(size=H.shape)) for _ in range(5)]
+        for column in range(W.shape[1]):
+            up, revived = np.zeros_like(W), np.zeros_like(H)
+            up[k, column] = revived[k, column] = 1.0
+            steps.append((up, revived))
+        for step_W, step_H in steps:
+            moved = np.maximum(H + size * step_H * np.abs(H).max(), 0.0)
+            assert objective(problem, W + size * step_W * np.abs(W).max(), moved) >= value * (1 - 1e-14 * W.size)
+
+
+def test_with_a_coordinate_to_spare_the_dead_class_revives():
+    """The same classes dead, but column 1 left empty: a saddle, which the search for a descent must see."""
+    problem = Problem([8, 6, 4], 0.05, 0.05)
+    W, H = theory.optimum(problem).factors()
+    H[1], W[:, 1] = 0.0, 0.0
+    value, u = objective(problem, W, H), problem.class_counts[1] / 18 * (np.full(3, 1 / 3) - np.eye(3)[1])
+    H[1, 1], W[:, 1] = 1e-3, -1e-3 * u / problem.lambda_w
+    # 18² · 0.05² · 3/2 < 6, so the second-order term is negative; it is 1e-6 of (σ² − ‖u‖²) / 2 λ_W
+    expected = 1e-6 * (0.05**2 * 6 - u @ u) / (2 * problem.lambda_w)
+    assert expected < 0.0
+    assert objective(problem, W, H) - value == pytest.approx(expected, rel=1e-3)
+
+
+def test_dead_classes_cost_what_the_reference_says():
+    """Excess over the optimum of ten classes, class by class: recorded from projected descent on the factors."""
+    counts = [500, 300, 180, 108, 65, 39, 23, 14, 8, 5]
+    # excess of the dead class at λ_W = λ_H = 1e-3, to the ten digits that were recorded
+    recorded = [0.7972762309, 0.4600503786, 0.2626301273, 0.1478213605, 0.0819306292]
+    recorded += [0.0440785980, 0.0223187896, 0.0111334997, 0.0045610470, 0.0018240460]
+    problem = Problem(counts, 1e-3, 1e-3)
+    for k, excess in enumerate(recorded):
+        found = find(spurious_minima(problem, dead=[k]), lambda _: True, settings=FIRST)
+        assert found.excess[k] == pytest.approx(excess, abs=1e-10)
+
+
+def test_spurious_minima_need_a_class_to_die_and_one_to_live():
+    problem = Problem([8, 6, 4, 1], 0.1, 0.05)  # the last class is collapsed
+    for dead, d in (([], None), ([3], None), ([0, 1, 2], None), ([0], 1)):
+        with pytest.raises(ProblemError, match="dead is"):
+            find(spurious_minima(problem, dead=dead, feature_dim=d), lambda _: True, settings=QUICK)
+    with pytest.raises(HypothesisError, match="active"):
+        find(spurious_minima(Problem([3, 2], 10.0, 10.0)), lambda _: True, settings=QUICK)
+
+
+def test_spurious_minima_shrink_to_one_dead_class_of_few():
+    drawn = problems(min_active=2).flatmap(spurious_minima)
+    found = find(drawn, lambda m: bool(m.dead), settings=QUICK)
+    assert found.problem.num_classes == 2
+    assert len(found.dead) == 1
+    assert found.problem.class_counts.max() <= 4
+
+
+# -- assertions ----------------------------------------------------------------------------------------------------
+
+PROBLEM = Problem([8, 6, 4, 1], 0.1, 0.05)  # the last class is collapsed
+ALL = [
+    testing.assert_optimal,
+    testing.assert_collapse_pattern,
+    testing.assert_orthogonal_frame,
+    testing.assert_self_dual,
+    testing.assert_stationary,
+    testing.assert_kkt,
+]
+
+
+@pytest.mark.parametrize("check", ALL)
+@settings(max_examples=30)
+@given(problem=problems(losses=LOSSES))
+def test_every_assertion_passes_at_the_optimum(check, problem):
+    check(problem, theory.optimum(problem).factors())
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_assertions_take_features_of_all_samples(check):
+    W, H = theory.optimum(PROBLEM).factors()
+    labels = np.repeat(np.arange(4), PROBLEM.class_counts)[::-1]
+    check(PROBLEM, ufm.Candidate(weights=W, features=H[labels], labels=labels))
+
+
+def faulty(fault):
+    W, H = theory.optimum(PROBLEM).factors()
+    fault(W, H)
+    return W, H
+
+
+def dead(W, H):
+    H[1], W[:, 1] = 0.0, 0.0
+
+
+def overlapping(W, H):
+    H[1, 0] = 0.1
+
+
+def skewed(W, H):
+    W[2] *= 1.1
+
+
+def longer(W, H):
+    H *= 1.1
+    W *= 1.1
+
+
+def awake(W, H):
+    H[3, 3] = 0.1
+
+
+def negative(W, H):
+    H[2, 0] = -0.1
+
+
+@pytest.mark.parametrize(
+    ("check", "fault", "guilty"),
+    [
+        (testing.assert_optimal, dead, r"calibration +\S+ +100.0%  mostly class 1"),
+        (testing.assert_optimal, overlapping, r"non_orthogonality .* mostly classes 0 and 1"),
+        (testing.assert_optimal, skewed, r"self_duality .* mostly class 2"),
+        (testing.assert_optimal, longer, r"calibration +\S+ +100.0%"),
+        (testing.assert_optimal, awake, r"collapsed .* mostly class 3"),
+        (testing.assert_optimal, negative, r"features\[2, 0\] is -0.1"),
+        (testing.assert_collapse_pattern, dead, r"^class 1 dead.*\n.*\n  calibration"),
+        (testing.assert_collapse_pattern, awake, r"^class 3 active.*\n(.*\n)+  collapsed"),
+        (testing.assert_orthogonal_frame, overlapping, r"classes 0 and 1 .* cosine"),
+        (testing.assert_self_dual, skewed, r"row 2 .*\n.*\n  .*self_duality"),
+        (testing.assert_stationary, overlapping, r"row 0 of W|row 1 of H|row 1 of W"),
+        (testing.assert_stationary, longer, r"projected gradient"),
+        (testing.assert_kkt, dead, r"stationarity_logits .*\n.*\n  calibration"),
+        (testing.assert_kkt, overlapping, r"duality_gap"),
+        (testing.assert_kkt, longer, r"stationarity_logits|duality_gap"),
+    ],
+)
+def test_every_assertion_names_the_planted_fault(check, fault, guilty):
+    with pytest.raises(AssertionError) as caught:
+        check(PROBLEM, faulty(fault))
+    assert re.search(guilty, str(caught.value)), str(caught.value)
+
+
+def test_dead_classes_pass_exactly_the_local_checks():
+    candidate = faulty(dead)
+    for check in (testing.assert_orthogonal_frame, testing.assert_self_dual, testing.assert_stationary):
+        check(PROBLEM, candidate)
+    testing.assert_collapse_pattern(PROBLEM, candidate, collapsed=[1, 3])
+    with pytest.raises(AssertionError, match="class 0 active"):
+        testing.assert_collapse_pattern(PROBLEM, candidate, collapsed=[0, 1, 3])
+
+
+def test_variability_within_a_class_fails():
+    W, H = theory.optimum(PROBLEM).factors()
+    labels = np.repeat(np.arange(4), PROBLEM.class_counts)
+    F = H[labels]
+    F[0, 0] += 0.1
+    F[1, 0] -= 0.1
+    candidate = ufm.Candidate(weights=W, features=F, labels=labels)
+    with pytest.raises(AssertionError, match=r"variability .* mostly class 0"):
+        testing.assert_optimal(PROBLEM, candidate)
+    with pytest.raises(AssertionError, match="within_class_variability"):
+        testing.assert_kkt(PROBLEM, candidate)
+
+
+def test_certified_takes_problems_candidates_and_certificates(tmp_path):
+    optimal = theory.optimum(PROBLEM).factors()
+    testing.assert_certified(PROBLEM)
+    testing.assert_certified(PROBLEM, optimal)
+    certificate = ufm.certify(PROBLEM)
+    certificate.save(tmp_path / "proof.json")
+    for source in (certificate, tmp_path / "proof.json", certificate.to_json().encode()):
+        testing.assert_certified(source)
+    with pytest.raises(AssertionError, match=r"suboptimal(.*\n)+  calibration .* class 1"):
+        testing.assert_certified(PROBLEM, faulty(dead))
+    with pytest.raises(AssertionError, match="infeasible"):
+        testing.assert_certified(PROBLEM, faulty(negative))
+    worse = ufm.Candidate(weights=optimal[0] * 1.01, features=optimal[1], class_counts=PROBLEM.class_counts)
+    loose = ufm.certify(PROBLEM, worse)
+    with pytest.raises(AssertionError, match="proves less"):
+        testing.assert_certified(loose)
+
+
+def test_a_forged_certificate_fails():
+    honest = ufm.certify(PROBLEM)
+    lower = honest.content["claims"]["upper"]  # a bound that is a little too good
+    forged = Certificate({**honest.content, "claims": {**honest.content["claims"], "lower": lower}}, {})
+    with pytest.raises(AssertionError, match=r"not proved: .*REFUTED"):
+        testing.assert_certified(forged)
+
+
+def test_without_a_closed_form_the_certificate_decides():
+    problem = Problem([4, 3, 2], 0.05, 0.05, features="free")
+    solution = ufm.solve(problem)
+    testing.assert_optimal(problem, solution.factors(), tolerance=1e-5)
+    with pytest.raises(AssertionError, match="suboptimal"):
+        testing.assert_optimal(problem, (np.zeros((3, 3)), np.zeros((3, 3))))
+
+
+def test_input_that_cannot_be_judged_is_an_error_and_no_failed_assertion():
+    W, H = theory.optimum(PROBLEM).factors()
+    with pytest.raises(CountsError):
+        testing.assert_optimal(PROBLEM, ufm.Candidate(weights=W, features=H, class_counts=[8, 6, 4, 2]))
+    with pytest.raises(CandidateError, match="str"):
+        testing.assert_optimal(PROBLEM, "candidate")
+    for tolerance in (0.0, -1.0, float("nan"), True, "small"):
+        with pytest.raises(ProblemError, match="tolerance"):
+            testing.assert_optimal(PROBLEM, (W, H), tolerance=tolerance)
+    H[0, 0] = np.nan
+    with pytest.raises(AssertionError, match=r"features\[0, 0\] is nan"):
+        testing.assert_optimal(PROBLEM, (W, H))
+
+
+# -- the package ---------------------------------------------------------------------------------------------------
+
+
+def test_without_hypothesis_the_import_says_what_to_install():
+    script = "import sys; sys.modules['hypothesis'] = None; import ufm_convex.testing"  # None: not to be found
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "MissingExtraError" in done.stderr
+    assert "pip install 'ufm-convex[testing]'" in done.stderr
+
+
+def test_everything_public_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+    assert [name for name in testing.__all__ if f"`{name}" not in page] == []

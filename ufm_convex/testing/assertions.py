@@ -1,0 +1,338 @@
+"""Assertions about candidates, each raising ``AssertionError`` with what is wrong, where, and what it costs.
+
+A candidate is a ``Candidate`` or a pair (W, H) of a classifier (K, d) and class means (K, d). Input that cannot be
+judged (wrong shapes, other class counts) raises the error of ``ufm_convex.errors`` for it; a feature that is negative
+or NaN is a fault of the candidate, and an ``AssertionError``.
+
+Units: tolerances are relative, as each assertion says. All but ``assert_certified`` compute in floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import numpy as np
+
+from ufm_convex import theory
+from ufm_convex._arrays import FloatArray, real
+from ufm_convex.attribution import PARTS, GapAttribution, attribute_gap
+from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics
+from ufm_convex.certificate import Certificate, Judgement, certify
+from ufm_convex.descent import Scaled
+from ufm_convex.duality import dense_report, repair
+from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, shown
+from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.verifier import Verdict, verify
+
+Judged: TypeAlias = Candidate | tuple[FloatArray, FloatArray]
+
+
+def assert_optimal(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
+    """(f(W, H) − f*) / f(W, H) is at most the tolerance.
+
+    The gap is the sum of its seven parts (docs/attribution.md), without cancellation. Where no theorem gives f*, it is
+    what ``certify`` proves.
+
+    Raises:
+        AssertionError: it is not; the message attributes the gap.
+        UFMError: as ``attribute_gap`` and ``certify`` for input that is no candidate of the problem.
+    """
+    _check_tolerance(tolerance)
+    candidate, _ = _read(problem, candidate)
+    if not isinstance(_closed_form(problem), theory.FrameOptimum):
+        certificate = certify(problem, candidate, tolerance=tolerance)
+        if certificate.verdict is not Judgement.OPTIMAL:
+            _fail(f"the candidate is {certificate.verdict}, relative gap up to {certificate.relative_gap:.2e}")
+        return
+    found = attribute_gap(problem, candidate)
+    if not found.gap <= tolerance * found.candidate_value:
+        relative = found.gap / found.candidate_value
+        _fail(f"the candidate is not optimal: relative gap {relative:.2e} > {tolerance:.0e}", problem, candidate)
+
+
+def assert_collapse_pattern(
+    problem: Problem, candidate: Judged, *, collapsed: Iterable[int] | None = None, tolerance: float = 1e-6
+) -> None:
+    """The classes whose mean is zero are those of the theorem, n_k ≤ n_c (Dang et al., ICML 2024, Theorem 1).
+
+    A mean counts as zero when λ_H n_k ‖h̄_k‖² is at most tolerance · f*. An active class whose optimal share is below
+    four times that is left undecided.
+
+    Args:
+        problem: A problem to which the theorem applies.
+        candidate: The candidate.
+        collapsed: The classes that shall be collapsed, all others active; by default the theorem's.
+        tolerance: Share of the objective that counts as none.
+
+    Raises:
+        AssertionError: a class is collapsed that should be active ("dead"), or the other way round.
+        HypothesisError: no theorem gives the optimum.
+    """
+    _check_tolerance(tolerance)
+    candidate, statistics = _read(problem, candidate)
+    optimum = theory.optimum(problem)
+    if not isinstance(optimum, theory.FrameOptimum):
+        raise HypothesisError(
+            f"{optimum.citation} has no collapse pattern.",
+            expected="cross-entropy with non-negative features",
+            fix="use assert_optimal.",
+        )
+    zero = _masses(problem, statistics.class_means) <= tolerance * optimum.value
+    if collapsed is None:
+        expected = optimum.collapsed
+        share = problem.lambda_h * problem.class_counts * optimum.eta**2
+        decided = expected | (share > 4.0 * tolerance * optimum.value)
+    else:
+        expected = np.isin(np.arange(problem.num_classes), list(collapsed))
+        decided = np.ones(problem.num_classes, dtype=bool)
+    dead = np.flatnonzero(decided & zero & ~expected).tolist()
+    alive = np.flatnonzero(decided & ~zero & expected).tolist()
+    if dead or alive:
+        said = [f"{_classes(dead)} dead (h = 0, should be active)"] * bool(dead)
+        said += [f"{_classes(alive)} active (should be collapsed)"] * bool(alive)
+        _fail("; ".join(said), problem, candidate)
+
+
+def assert_orthogonal_frame(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
+    """Class means are orthogonal: √(n_k n_l) |h̄_k · h̄_l| ≤ tolerance · max_j n_j ‖h̄_j‖² for k ≠ l.
+
+    Condition (ii) of Theorem 1 (docs/theorem.md). It says nothing about lengths: dead classes pass.
+
+    Raises:
+        AssertionError: two means overlap; the message names the pair that does most, and its cosine.
+    """
+    _check_tolerance(tolerance)
+    candidate, statistics = _read(problem, candidate)
+    weighted = np.sqrt(problem.class_counts)[:, None] * statistics.class_means
+    gram = weighted @ weighted.T
+    overlap = np.abs(np.triu(gram, 1))
+    k, l = map(int, np.unravel_index(overlap.argmax(), overlap.shape))  # noqa: E741
+    if not overlap[k, l] <= tolerance * gram.diagonal().max():
+        cosine = gram[k, l] / math.sqrt(gram[k, k] * gram[l, l])
+        _fail(f"the means of classes {k} and {l} are not orthogonal: cosine {cosine:.2e}", problem, candidate)
+
+
+def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
+    """w_k = c (√n_k h̄_k − mean_l √n_l h̄_l) with c = √(K λ_H / ((K−1) λ_W)), within the tolerance of ‖W‖_F.
+
+    Condition (iv) of Theorem 1 (docs/theorem.md, equation 8). It says nothing about lengths or angles.
+
+    Raises:
+        AssertionError: a row of W is no class mean; the message names the worst.
+    """
+    _check_tolerance(tolerance)
+    candidate, statistics = _read(problem, candidate)
+    W = np.asarray(candidate.weights, dtype=np.float64)
+    K = problem.num_classes
+    c = math.sqrt(K / (K - 1)) * math.sqrt(problem.lambda_h) / math.sqrt(problem.lambda_w)
+    dual = c * np.sqrt(problem.class_counts)[:, None] * statistics.class_means
+    dual -= dual.mean(axis=0)
+    away = np.linalg.norm(W - dual, axis=1)
+    size = max(float(np.linalg.norm(W)), float(np.linalg.norm(dual)))
+    if not np.linalg.norm(away) <= tolerance * size:
+        k = int(away.argmax())
+        _fail(f"classifier row {k} is not dual to its class mean: {away[k] / size:.2e} of ‖W‖ away", problem, candidate)
+
+
+def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
+    """The projected gradient of f vanishes: what gradient descent can promise, and no more.
+
+    Variables are scaled to one size (``descent.Scaled``); the largest entry of the projected gradient is at most the
+    tolerance times the largest entry of the point, or times 1.
+
+    Raises:
+        AssertionError: it does not vanish; the message names the row where it is largest.
+    """
+    _check_tolerance(tolerance)
+    candidate, _ = _read(problem, candidate)
+    labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
+    columns = replace(
+        Columns.of_classes(problem),
+        labels=labels,
+        loss_weights=problem.loss_weights[labels] * rows / problem.class_counts[labels],
+        feature_weights=rows.astype(np.float64),
+    )
+    scaled = Scaled(columns, candidate.feature_dim)
+    flat = scaled.pack(np.asarray(candidate.weights, float), np.asarray(candidate.features, float))
+    w_gradient, h_gradient = scaled.split(scaled.value_and_gradient(flat)[1])
+    if problem.nonnegative:
+        h_gradient = np.minimum(h_gradient, scaled.split(flat)[1])  # h − max(h − gradient, 0)
+    for name, gradient in (("W", w_gradient), ("H", h_gradient)):
+        worst = np.abs(gradient).max(axis=1)
+        if not worst.max() <= tolerance * max(1.0, float(np.abs(flat).max())):
+            row = int(worst.argmax())
+            _fail(f"the projected gradient in row {row} of {name} is {worst[row]:.2e}", problem, candidate)
+
+
+def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
+    """All KKT conditions of the convex relaxation hold at the Gram matrices of the candidate's class means.
+
+    The multipliers are those that the candidate itself suggests, V = ∇l(W h̄), made feasible. KKT points of the
+    relaxation are global optima, so spurious minima fail. Source: docs/duality.md, section 4.
+
+    Args:
+        problem: The problem.
+        candidate: The candidate; its within-class variability has to vanish as well.
+        tolerance: Relative gap from which the tolerance of each condition is derived.
+
+    Raises:
+        AssertionError: a condition fails; the message lists each that does.
+    """
+    _check_tolerance(tolerance)
+    candidate, statistics = _read(problem, candidate)
+    W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
+    columns, point = Columns.of_classes(problem), GramPoint.from_factors(W, H)
+    residuals = columns.loss.residuals(point.logits, columns.labels)
+    dual, _ = repair(columns, [DualPoint(residuals, np.zeros_like(residuals))], H)
+    report = dense_report(columns, point, dual, (W, H), tolerance)
+    failed = [f"{c.name} {c.residual:.2e} > {c.tolerance:.0e}" for c in report if not c.passed]
+    within = float(statistics.class_square_norms.sum() - problem.class_counts @ (H**2).sum(axis=1))
+    if not within <= max(tolerance, 1e-12) * statistics.class_square_norms.sum():
+        failed.append(f"within_class_variability {within:.2e}")
+    if failed:
+        _fail("KKT conditions fail: " + ", ".join(failed), problem, candidate)
+
+
+def assert_certified(
+    subject: Problem | Certificate | str | Path | bytes, candidate: Judged | None = None, *, tolerance: float = 1e-6
+) -> None:
+    """There is a proof, and the verifier accepts it, that the relative gap is at most the tolerance.
+
+    Args:
+        subject: A problem, which is certified first, or a certificate: the object, its path, or its bytes.
+        candidate: With a problem, the candidate whose gap is meant (by default the optimum's enclosure); with a
+            certificate, the arrays that it knows by SHA-256.
+        tolerance: The largest gap that passes, whatever tolerance the certificate itself was made for.
+
+    Raises:
+        AssertionError: a step of the proof is refuted or left open, or the gap is larger.
+        MalformedCertificate: the path or bytes hold no certificate.
+    """
+    _check_tolerance(tolerance)
+    problem = subject if isinstance(subject, Problem) else None
+    if isinstance(candidate, tuple):
+        about = subject.problem if isinstance(subject, Certificate) else problem
+        if about is None:
+            raise ProblemError(
+                "the candidate is a pair, and the certificate a file.",
+                expected="a Candidate, which knows its class counts",
+                fix="pass Candidate(weights=W, features=H, class_counts=n).",
+            )
+        candidate = _candidate(about, candidate)
+    source = certify(subject, candidate, tolerance=tolerance) if isinstance(subject, Problem) else subject
+    text = source.to_json().encode() if isinstance(source, Certificate) else source
+    result = verify(text, None if candidate is None else _arrays(candidate))
+    bad = [f"{step.name} {step.verdict}: {step.detail}" for step in result.steps if step.verdict is not Verdict.PROVED]
+    if bad:
+        _fail("the certificate is not proved: " + "; ".join(bad))
+    certificate = source if isinstance(source, Certificate) else _load(source)
+    infeasible = certificate.verdict is Judgement.INFEASIBLE
+    if infeasible or not certificate.relative_gap <= tolerance:
+        said = f"{certificate.verdict}, relative gap {certificate.relative_gap:.2e}, asked {tolerance:.0e}"
+        _fail(f"the certificate proves less: {said}", problem, None if infeasible else candidate)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if not 0.0 < real(tolerance) < 1.0:
+        raise ProblemError(f"tolerance is {shown(tolerance)}.", expected="a number in (0, 1)", fix="use 1e-6.")
+
+
+def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    if isinstance(candidate, Candidate):
+        return candidate
+    if isinstance(candidate, tuple) and len(candidate) == 2:
+        return Candidate(weights=candidate[0], features=candidate[1], class_counts=problem.class_counts)
+    raise CandidateError(
+        f"the candidate is a {type(candidate).__name__}.",
+        expected="a Candidate, or a pair (W, H) of a classifier and class means",
+        fix="pass (W, H), or Candidate(weights=W, features=F, labels=y).",
+    )
+
+
+def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
+    """The candidate with its statistics; features that no candidate may have fail the assertion."""
+    candidate = _candidate(problem, candidate)
+    if not np.array_equal(candidate.class_counts, problem.class_counts):
+        raise CountsError(
+            "the candidate has other class counts than the problem.",
+            expected="labels that occur as often as class_counts says",
+            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
+        )
+    try:
+        statistics = feature_statistics(candidate)
+    except CandidateError as error:
+        raise AssertionError(error.got) from error
+    if problem.nonnegative and statistics.negative_entries:
+        row, column = statistics.smallest_at
+        _fail(f"features[{row}, {column}] is {statistics.smallest:.3g}, where features are non-negative")
+    return candidate, statistics
+
+
+def _arrays(candidate: Candidate) -> dict[str, object]:
+    third = {"labels": candidate.labels} if candidate.level == "sample" else {"class_counts": candidate.class_counts}
+    return {"weights": candidate.weights, "features": candidate.features, **third}
+
+
+def _load(source: str | Path | bytes) -> Certificate:
+    if not isinstance(source, bytes):
+        return Certificate.load(source)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "certificate.json"
+        path.write_bytes(source)
+        return Certificate.load(path)
+
+
+def _masses(problem: Problem, means: FloatArray) -> FloatArray:
+    masses: FloatArray = problem.lambda_h * problem.class_counts * (means * means).sum(axis=1)
+    return masses
+
+
+def _closed_form(problem: Problem) -> theory.Optimum | None:
+    return None if theory.find(problem) is None else theory.optimum(problem)
+
+
+# -- messages ------------------------------------------------------------------------------------------------------
+
+
+def _classes(classes: list[int]) -> str:
+    return ("class " if len(classes) == 1 else "classes ") + ", ".join(map(str, classes))
+
+
+def _fail(message: str, problem: Problem | None = None, candidate: Judged | None = None) -> NoReturn:
+    """Raise the ``AssertionError``, with the attribution of the gap where there is one."""
+    table = ""
+    if problem is not None and isinstance(candidate, Candidate):
+        optimum = _closed_form(problem)
+        if isinstance(optimum, theory.FrameOptimum):
+            table = "\n" + _table(attribute_gap(problem, candidate))
+    raise AssertionError(message + table)
+
+
+def _table(found: GapAttribution) -> str:
+    """The parts of a gap from the largest on, those below a thousandth left out."""
+    lines = [f"f(W, H) = {found.candidate_value:.9g}, optimum {found.optimum:.9g}, gap {found.gap:.3g}, of which"]
+    lines += [
+        f"  {name:<17}  {found.totals[name]:9.3g}  {found.shares[name]:6.1%}  {_where(found, name)}"
+        for name in sorted(PARTS, key=lambda part: -found.totals[part])
+        if found.shares[name] >= 1e-3
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _where(found: GapAttribution, name: str) -> str:
+    """The class or pair with the largest share of a part."""
+    part = np.asarray(getattr(found, name))
+    if part.ndim == 0:
+        return ""
+    place = [int(index) for index in np.unravel_index(part.argmax(), part.shape)]
+    return ("mostly class " if len(place) == 1 else "mostly classes ") + " and ".join(map(str, place))
