@@ -109,8 +109,3 @@ class LowerBound(ProofStep):
         left = math.fsum(problem.loss_weights * losses + decay)
         residuals = {"largest |‖h_k‖² − M_k/(c √n_k)|": float(np.abs(x - found.eta**2).max())}
         return Terms(left, found.value, parts, residuals)
-
-
-def _logits(margins: np.ndarray) -> np.ndarray:
-    """Column k has margin_k on its own class and 0 elsewhere, (K, K)."""
-    return np.diag(margins)
