@@ -75,7 +75,7 @@ class ChainPoint:
 
     @property
     def c(self) -> float:
-        """C of equation (60)."""
+        """The scalar c of equation (60)."""
         return self.optimum.scale
 
     @cached_property
