@@ -21,7 +21,7 @@ LAYERS = [
     {"relaxation"},
     {"descent", "group_factors"},
     {"solvers"},
-    {"duality", "enclosure", "factors", "attribution"},
+    {"duality", "enclosure", "factors", "attribution", "proof"},
     {"evidence"},
     {"solution"},
     {"solving"},

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import Loss as Loss
     from ufm_convex.problem import Problem as Problem
+    from ufm_convex.proof import StepEvaluation as StepEvaluation
+    from ufm_convex.proof import proof_steps as proof_steps
     from ufm_convex.solution import Solution as Solution
     from ufm_convex.solution import Status as Status
     from ufm_convex.solving import solve as solve
@@ -51,12 +53,14 @@ _HOME = {
     "Problem": "problem",
     "Solution": "solution",
     "Status": "solution",
+    "StepEvaluation": "proof",
     "UFMError": "errors",
     "Verdict": "verifier",
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
     "counts_from_profile": "class_counts",
+    "proof_steps": "proof",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",

@@ -1,0 +1,278 @@
+"""The point at which the chain is evaluated: what is read from the samples, and the candidate averaged over classes.
+
+Letters, with z = W h the logits of a sample of class k and V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
+
+    x = mean over l ≠ k of z_l − z_k       (K/(K−1)) (mean z − z_k), so that −x is a margin
+    c = √(K λ_H / ((K−1) λ_W)),   B = Σ n_k ‖h_k‖²,   t_k = wrong-class mass at the optimum = 1/(1 + c_{1k})
+
+Everything after (35) concerns the class means alone. Features are read twice, in blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from ufm_convex import theory
+from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
+from ufm_convex.errors import CandidateError, CountsError, HypothesisError
+from ufm_convex.identity import frame_strengths
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.points import FrameDual, require_dense
+from ufm_convex.problem import Problem
+from ufm_convex.theory import Hypothesis
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTerms:
+    """What (34) and (35) read from the samples.
+
+    Attributes:
+        losses: (1/N) Σ_i CE(z_i, k) by class, (K,).
+        symmetric_losses: (1/N) Σ_i log(1 + (K−1) e^{x_i}) by class, (K,).
+        wrong_spread: Slack of (34) by class, (K,).
+        margin_spread: Slack of (35) in the losses by class, (K,).
+        variability: Σ_i ‖h_i − h̄_k‖² by class, (K,).
+        largest_wrong_range: Largest difference of two wrong logits of one sample.
+        largest_margin_deviation: Largest |x_i − x_k|.
+        largest_deviation: Largest ‖h_i − h̄_k‖.
+    """
+
+    losses: FloatArray
+    symmetric_losses: FloatArray
+    wrong_spread: FloatArray
+    margin_spread: FloatArray
+    variability: FloatArray
+    largest_wrong_range: float
+    largest_margin_deviation: float
+    largest_deviation: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChainPoint:
+    """A candidate with all that the steps ask of it.
+
+    Attributes:
+        problem: The problem.
+        optimum: Theorem 1 for it.
+        W: The classifier, (K, d).
+        H: Class means, (K, d).
+        samples: What is read from the samples.
+    """
+
+    problem: Problem
+    optimum: theory.FrameOptimum
+    W: FloatArray
+    H: FloatArray
+    samples: SampleTerms
+
+    # -- the problem ----------------------------------------------------------------------------------------
+
+    @property
+    def c(self) -> float:
+        """The scalar c of equation (60)."""
+        return self.optimum.scale
+
+    @cached_property
+    def target(self) -> FloatArray:
+        """p_k* − e_k in column k, (K, K): (36) is Fenchel–Young with these."""
+        return FrameDual(frame_strengths(self.problem)).dense(self.problem).residuals
+
+    @cached_property
+    def labels(self) -> IntArray:
+        """The classes, (K,)."""
+        return np.arange(self.problem.num_classes)
+
+    # -- the averaged point ---------------------------------------------------------------------------------
+
+    @cached_property
+    def x(self) -> FloatArray:
+        """x_k at the class means, (K,)."""
+        return _mean_wrong(self.W @ self.H.T, self.labels)
+
+    @cached_property
+    def symmetric_losses(self) -> FloatArray:
+        """log(1 + (K−1) e^{x_k}), (K,)."""
+        return self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.labels)
+
+    @property
+    def g(self) -> float:
+        """Σ (n_k/N) log(1 + (K−1) e^{x_k}), equation (33)."""
+        return math.fsum(self.problem.loss_weights * self.symmetric_losses)
+
+    @property
+    def linear_bound(self) -> float:
+        """Right-hand side of (37), Σ (n_k/N) (t_k x_k + c_{2k}); that of (39) where the common scalar exists."""
+        return self.optimum.dual_value + math.fsum(self.problem.loss_weights * self.optimum.wrong_mass * self.x)
+
+    @cached_property
+    def pulled(self) -> FloatArray:
+        """√n_k h_k, (K, d)."""
+        return self.H * np.sqrt(self.problem.class_counts)[:, None]
+
+    @cached_property
+    def V(self) -> FloatArray:
+        """√n_k h_k − (1/K) Σ_m √n_m h_m, (K, d)."""
+        return self.pulled - self.pulled.mean(axis=0)
+
+    @cached_property
+    def B(self) -> float:
+        """Σ n_k ‖h_k‖²."""
+        return float((self.pulled * self.pulled).sum())
+
+    @cached_property
+    def square_norms(self) -> FloatArray:
+        """‖h_k‖², (K,)."""
+        squares: FloatArray = (self.H * self.H).sum(axis=1)
+        return squares
+
+    @cached_property
+    def W_square(self) -> float:
+        """‖W‖²."""
+        return float((self.W * self.W).sum())
+
+    @cached_property
+    def misalignment(self) -> FloatArray:
+        """w_k − c V_k, (K, d)."""
+        return self.W - self.c * self.V
+
+    def divergences(self, x: FloatArray) -> FloatArray:
+        """Slack of (36) at given x, (K,): the divergence of p_k* from the softmax of margin −x_k."""
+        return self.problem.loss.fenchel_young(
+            self.target, margin_logits(x, self.labels, self.labels.size), self.labels
+        )
+
+    def mass_error(self, x: FloatArray) -> float:
+        """Largest |t_k − wrong-class mass at x_k|, the violation of (38)."""
+        at = self.problem.loss.residuals(margin_logits(x, self.labels, self.labels.size), self.labels)
+        return float(np.abs(at - self.target).max()) * (self.problem.num_classes - 1)
+
+    # -- balance --------------------------------------------------------------------------------------------
+
+    @property
+    def balance(self) -> Hypothesis:
+        """Whether some a > 0 makes λ_W ‖aW‖² = λ_H ‖H/a‖²."""
+        one_sided = (self.W_square == 0.0) != (self.B == 0.0)
+        zero, other = ("W", "H") if self.W_square == 0.0 else ("H", "W")
+        return Hypothesis(
+            "W and H can be balanced",
+            not one_sided,
+            f"{zero} = 0 and {other} ≠ 0" if one_sided else "both are zero or neither is",
+        )
+
+    @cached_property
+    def balanced(self) -> ChainPoint:
+        """The point after W → aW, H → H/a; the logits, and so x, do not change. Needs ``balance``."""
+        if self.B == 0.0:
+            return self
+        root_w = math.sqrt(math.sqrt(self.problem.lambda_w)) * math.sqrt(math.sqrt(self.W_square))
+        root_h = math.sqrt(math.sqrt(self.problem.lambda_h)) * math.sqrt(math.sqrt(self.B))
+        a = root_h / root_w
+        return replace(self, W=self.W * a, H=self.H / a)
+
+    # -- the common scalar ----------------------------------------------------------------------------------
+
+    @cached_property
+    def common_scalar(self) -> Hypothesis:
+        """Whether √n_k t_k is the same for all classes, decided exactly: all n_k ≥ n_c."""
+        problem = self.problem
+        K, N, k = problem.num_classes, problem.num_samples, int(problem.class_counts.argmin())
+        count = int(problem.class_counts[k])
+        product = N * N * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
+        if (K - 1) * count >= product * K:
+            explanation = "every class has at least the critical size"
+            return Hypothesis("√n_k t_k is common to all classes", True, explanation)
+        at_least_one = K * count <= product * (K - 1)
+        explanation = f"class {k} (n = {count}) is below the critical size {self.optimum.collapse_threshold:.6g}; " + (
+            "the scalar of the active classes would need t_k ≥ 1, where (36) does not exist"
+            if at_least_one
+            else "with the scalar of the active classes (36) is strict at h_k = 0, where the optimum is"
+        )
+        return Hypothesis("√n_k t_k is common to all classes", False, explanation)
+
+
+def margin_logits(x: FloatArray, labels: IntArray, K: int) -> FloatArray:
+    """Logits (K, m) that give column i the margin −x_i: x_i off its label, 0 on it."""
+    logits = np.tile(x, (K, 1))
+    logits[labels, np.arange(labels.size)] = 0.0
+    return logits
+
+
+def _mean_wrong(logits: FloatArray, labels: IntArray) -> FloatArray:
+    """Mean over l ≠ y of z_l − z_y, column by column."""
+    differences = logits - logits[labels, np.arange(labels.size)]
+    mean: FloatArray = differences.sum(axis=0) / (logits.shape[0] - 1)
+    return mean
+
+
+def chain_point(problem: Problem, candidate: Candidate, progress: Progress | None = None) -> ChainPoint:
+    """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
+    require_dense(problem.num_classes, "the overlap of all pairs of classes", "enclose_objective for the gap alone")
+    optimum = _optimum(problem)
+    if not np.array_equal(problem.class_counts, candidate.class_counts):
+        raise CountsError(
+            "the candidate has other class counts than the problem.",
+            expected="labels that occur as often as class_counts says",
+            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
+        )
+    statistics = feature_statistics(candidate, progress=progress)
+    if statistics.negative_entries:
+        row, column = statistics.smallest_at
+        raise CandidateError(
+            f"features[{row}, {column}] is {statistics.smallest}; {statistics.negative_entries} entries are negative.",
+            expected="features >= 0, as they come out of a ReLU",
+            fix="pass the features after the ReLU.",
+        )
+    W = candidate.weights.astype(np.float64)
+    samples = _sample_terms(problem, candidate, W, statistics, progress)
+    return ChainPoint(problem, optimum, W, statistics.class_means, samples)
+
+
+def _optimum(problem: Problem) -> theory.FrameOptimum:
+    """Theorem 1, or the error that says which of the proof's hypotheses fails."""
+    plain = type(problem.loss) is CrossEntropy and not problem.loss.smoothing
+    plain = plain and bool((problem.loss.weights(problem.num_classes) == 1.0).all())
+    optimum = theory.bound(problem) if plain and problem.nonnegative else None
+    if isinstance(optimum, theory.FrameOptimum):
+        return optimum
+    raise HypothesisError(
+        f"the proof does not cover the loss {problem.loss!r} with {problem.features} features.",
+        expected="plain cross-entropy (no class weights, no smoothing) and non-negative features",
+        fix="use attribute_gap, which covers weights and smoothing, or certify.",
+    )
+
+
+def _sample_terms(
+    problem: Problem, candidate: Candidate, W: FloatArray, statistics: FeatureStatistics, progress: Progress | None
+) -> SampleTerms:
+    """The second pass."""
+    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
+    centre = _mean_wrong(W @ means.T, np.arange(K))
+    at_means = loss.residuals(margin_logits(centre, np.arange(K), K), np.arange(K))
+    sums, largest = np.zeros((5, K)), np.zeros(3)
+    for block in blocks(candidate, progress=progress):
+        logits, y = W @ block.features.T, block.labels
+        x = _mean_wrong(logits, y)
+        symmetric = margin_logits(x, y, K)
+        away = block.features - means[y]
+        squares = np.einsum("ij,ij->i", away, away)
+        rows = (
+            loss.values(logits, y),
+            loss.values(symmetric, y),
+            # the wrong logits of both columns have one mean, so the linear part of Fenchel–Young vanishes
+            loss.fenchel_young(loss.residuals(symmetric, y), logits, y),
+            loss.fenchel_young(at_means[:, y], symmetric, y),
+            squares,
+        )
+        sums += [np.bincount(y, row * candidate.multiplicities[y], minlength=K) for row in rows]
+        wrong = logits.copy()
+        wrong[y, np.arange(y.size)] = logits[y, np.arange(y.size)] + x  # neutral in largest and smallest
+        found = (np.ptp(wrong, axis=0), np.abs(x - centre[y]), np.sqrt(squares))
+        largest = np.maximum(largest, [float(values.max()) for values in found])
+    sums[:4] /= problem.num_samples
+    return SampleTerms(*sums, *largest.tolist())
