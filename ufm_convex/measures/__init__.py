@@ -5,7 +5,7 @@ One file a measure: ``within`` (NC1), ``frames`` (NC2), ``self_duality`` (NC3), 
 are read twice, in blocks. docs/geometry.md has definitions, sources and the values at the optimum.
 
 Convention for what is not defined: a measure is None, never a quotient of rounding errors. Lengths of at most
-√(ε max(K, d)) times the longest of their kind count as zero, as a pseudo-inverse's cut-off does for their squares.
+√(ε max(K, d)) times the longest of their kind count as zero (``rounding``).
 """
 
 from __future__ import annotations

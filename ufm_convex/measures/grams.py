@@ -60,5 +60,11 @@ def gram_distances(problem: Problem, W: FloatArray, means: FloatArray) -> GramDi
 
 
 def _relative(found: FloatArray, optimal: FloatArray) -> float | None:
-    size = float(np.linalg.norm(optimal))
-    return float(np.linalg.norm(found - optimal)) / size if size > 0.0 else None
+    size = _norm(optimal)
+    return _norm(found - optimal) / size if size > 0.0 else None
+
+
+def _norm(matrix: FloatArray) -> float:
+    """‖·‖_F without overflow or underflow of squares."""
+    largest = float(np.abs(matrix).max())
+    return largest * float(np.linalg.norm(matrix / largest)) if largest > 0.0 else 0.0

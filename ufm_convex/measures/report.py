@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics
-from ufm_convex.errors import CountsError
+from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
-from ufm_convex.measures.rounding import centred
+from ufm_convex.measures.rounding import centred, in_unit
 from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
+
+_LARGEST_WEIGHT = 2.0**300
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
 
     Raises:
         CountsError: the subject has other class counts than the problem.
-        CandidateError: a feature is NaN or infinite.
+        CandidateError: a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
         DimensionError: the solution's factors need more dimensions than the problem has.
         SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
@@ -87,27 +90,43 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
             expected="the problem that was solved, or labels that occur as often as class_counts says",
             fix="pass solution.problem, or make the problem with candidate.problem(lambda_w, lambda_h).",
         )
-    W = candidate.weights.astype(np.float64)
-    means = feature_statistics(candidate, progress=progress).class_means
-    variances, trace, agreement = _second_pass(candidate, W, means, progress)
+    statistics = feature_statistics(candidate, progress=progress)
+    W, means = _weights(candidate), statistics.class_means
+    root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
+    M, unit = in_unit(means, at_least=root_mean_square)
+    V, _ = in_unit(W)
+    variances, trace, agreement = _second_pass(candidate, V, M, unit, progress)
     samples = candidate.level == "sample"  # class means say nothing of what they are means of
-    ratios, left_out = within.cdnv(variances, means)
-    overlap, largest = frames.orthogonality(means)
+    ratios, left_out = within.cdnv(variances, M)
+    overlap, largest = frames.orthogonality(M)
     return GeometryReport(
         trace_ratio=trace if samples else None,
-        quotient=within.quotient(variances, candidate.class_counts, means) if samples else None,
+        quotient=within.quotient(variances, candidate.class_counts, M) if samples else None,
         cdnv=ratios if samples else None,
         pairs_left_out=left_out,
         mean_overlap=overlap,
         largest_overlap=largest,
-        means=frames.simplex_measures(centred(means)),
-        weights=frames.simplex_measures(W),
-        self_duality=self_duality.textbook(W, means),
+        means=frames.simplex_measures(centred(M)),
+        weights=frames.simplex_measures(V),
+        self_duality=self_duality.textbook(V, M),
         theorem_self_duality=self_duality.theorem(problem, W, means),
-        duality_structure=self_duality.structure(W, means),
+        duality_structure=self_duality.structure(V, M),
         nearest_centre=agreement,
         grams=gram_distances(problem, W, means),
     )
+
+
+def _weights(candidate: Candidate) -> FloatArray:
+    """W in binary64, of a size that features may have too, so that no product overflows."""
+    W: FloatArray = candidate.weights.astype(np.float64)
+    largest = float(np.abs(W).max())
+    if largest > _LARGEST_WEIGHT:
+        raise CandidateError(
+            f"weights has an entry of absolute value {largest:g}.",
+            expected="absolute values below 2**300",
+            fix="training diverged; there is no geometry to measure.",
+        )
+    return W
 
 
 def _of_solution(solution: Solution) -> Candidate:
@@ -116,18 +135,27 @@ def _of_solution(solution: Solution) -> Candidate:
 
 
 def _second_pass(
-    candidate: Candidate, W: FloatArray, means: FloatArray, progress: Progress | None
+    candidate: Candidate, V: FloatArray, M: FloatArray, unit: float, progress: Progress | None
 ) -> tuple[FloatArray, float | None, float]:
-    """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree."""
+    """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree.
+
+    Args:
+        candidate: The candidate.
+        V: Classifiers in their unit, (K, d).
+        M: Class means in theirs, (K, d).
+        unit: The unit of the class means; features are divided by it.
+        progress: As for ``geometry``.
+    """
     K, N = candidate.num_classes, candidate.num_samples
-    root = within.whitening(means)
+    root = within.whitening(M)
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
-        y = block.labels
-        agreeing += int(candidate.multiplicities[y] @ nearest_centre.agrees(block.features, W, means))
-        away = block.features - means[y]
-        squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
+        y, features = block.labels, block.features / unit
+        times = candidate.multiplicities[y]
+        agreeing += int(times @ nearest_centre.agrees(features, V, M))
+        away = features - M[y]
+        squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:
             projected = away @ root
-            whitened += float(candidate.multiplicities[y] @ np.einsum("ij,ij->i", projected, projected))
+            whitened += float(times @ np.einsum("ij,ij->i", projected, projected))
     return squares / candidate.class_counts, None if root is None else whitened / N / K, agreeing / N

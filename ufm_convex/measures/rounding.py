@@ -1,7 +1,9 @@
 """What counts as zero: the one cut-off all measures share.
 
 Squares of lengths carry rounding errors of a few ε times the largest square, so a length below √(ε max(K, d)) times
-the longest is not told from zero. The same rule cuts the eigenvalues of a pseudo-inverse.
+the longest is not told from zero. Class means are means of features, so their unit is no shorter than the root mean
+square of the features: means that cancel to rounding errors are zero. The same rule cuts the eigenvalues of a
+pseudo-inverse.
 """
 
 from __future__ import annotations
@@ -13,29 +15,32 @@ import numpy as np
 from ufm_convex._arrays import BoolArray, FloatArray
 
 
+def in_unit(rows: FloatArray, at_least: float = 0.0) -> tuple[FloatArray, float]:
+    """The vectors (m, d) divided by their unit, and the unit: the longest of them, or ``at_least``; 1 for zeros.
+
+    In this unit no square overflows, and none that matters underflows.
+    """
+    largest = float(np.abs(rows).max())
+    longest = largest * float(np.linalg.norm(rows / largest, axis=1).max()) if largest > 0.0 else 0.0
+    unit = max(longest, at_least) or 1.0
+    return rows / unit, unit
+
+
 def cut_off(rows: FloatArray) -> float:
-    """Share of the largest length below which a length of these rows is rounding error."""
+    """Length, in the unit of these rows, below which a length is rounding error."""
     return math.sqrt(np.finfo(np.float64).eps * max(rows.shape))
 
 
-def nonzero(rows: FloatArray, scale: float | None = None) -> BoolArray:
-    """Which rows are longer than rounding error, (m,).
-
-    Args:
-        rows: Vectors, (m, d).
-        scale: The length they are compared with; None takes the longest row.
-    """
-    lengths = np.linalg.norm(rows, axis=1)
-    longest = float(lengths.max(initial=0.0)) if scale is None else scale
-    found: BoolArray = lengths > cut_off(rows) * longest
+def nonzero(rows: FloatArray) -> BoolArray:
+    """Which of the vectors (m, d), given in their unit, are longer than rounding error, (m,)."""
+    found: BoolArray = np.linalg.norm(rows, axis=1) > cut_off(rows)
     return found
 
 
 def centred(rows: FloatArray) -> FloatArray | None:
     """Rows minus their mean, (m, d); None where all rows coincide up to rounding."""
     away: FloatArray = rows - rows.mean(axis=0)
-    longest = float(np.linalg.norm(rows, axis=1).max(initial=0.0))
-    return away if nonzero(away, longest).any() else None
+    return away if nonzero(away).any() else None
 
 
 def relative_distance(rows: FloatArray, other: FloatArray) -> float | None:

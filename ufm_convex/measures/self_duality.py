@@ -34,8 +34,11 @@ def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
     ratio = math.sqrt(problem.lambda_h) / math.sqrt(problem.lambda_w)  # the quotient itself may overflow
     pulled = means * (math.sqrt(K / (K - 1)) * ratio * np.sqrt(problem.class_counts))[:, None]
     dual = pulled - pulled.mean(axis=0)
-    size = max(float(np.linalg.norm(W)), float(np.linalg.norm(dual)))
-    return float(np.linalg.norm(W - dual)) / size if size > 0.0 else None
+    unit = max(float(np.abs(W).max()), float(np.abs(dual).max()))
+    if unit == 0.0:
+        return None
+    size = max(float(np.linalg.norm(W / unit)), float(np.linalg.norm(dual / unit)))
+    return float(np.linalg.norm((W - dual) / unit)) / size
 
 
 def structure(W: FloatArray, means: FloatArray) -> float | None:

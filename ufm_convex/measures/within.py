@@ -5,7 +5,8 @@
     cdnv             mean over k < l of (v_k + v_l) / (2 ‖h̄_k − h̄_l‖²)     Galanti, György, Hutter (ICLR 2022)
 
 with Σ_W = (1/N) Σ_i (h_i − h̄_{y_i})(h_i − h̄_{y_i})ᵀ, Σ_B = (1/K) Σ_k (h̄_k − h̄)(h̄_k − h̄)ᵀ about the mean h̄ of the class
-means, and v_k = (1/n_k) Σ_{i of k} ‖h_i − h̄_k‖². All are 0 at the optimum. No d × d matrix is formed: with
+means, and v_k = (1/n_k) Σ_{i of k} ‖h_i − h̄_k‖². All are 0 at the optimum. Means and variances
+are in the unit of ``rounding.in_unit``. No d × d matrix is formed: with
 the singular value decomposition of the centred class means, tr(Σ_W Σ_B⁺) is a sum of squares over the samples.
 """
 
@@ -25,7 +26,7 @@ def whitening(means: FloatArray) -> FloatArray | None:
     if away is None:
         return None
     _, values, right = np.linalg.svd(away, full_matrices=False)
-    kept = values > cut_off(means) * values[0]
+    kept = values > cut_off(means)
     found: FloatArray = right[kept].T * (math.sqrt(len(means)) / values[kept])
     return found
 
@@ -47,8 +48,7 @@ def cdnv(variances: FloatArray, means: FloatArray) -> tuple[float | None, int]:
     from scipy.spatial.distance import pdist
 
     squares = pdist(means, "sqeuclidean")
-    longest = float(np.linalg.norm(means, axis=1).max())
-    distinct = squares > (cut_off(means) * longest) ** 2
+    distinct = squares > cut_off(means) ** 2
     if not distinct.any():
         return None, int(squares.size)
     first, second = np.triu_indices(len(means), 1)
