@@ -91,6 +91,8 @@ def test_the_balanced_simplex_has_all_four(K):
     assert max(dataclasses.astuple(found.weights)) < 1e-14 * K
     assert max(found.self_duality, found.duality_structure) < 1e-14 * K
     assert found.mean_overlap == pytest.approx(1 / (K - 1), rel=1e-10)
+    # the theorem for non-negative features has W longer by √(K/(K−1)) at the same class means
+    assert found.theorem_self_duality == pytest.approx(1 - math.sqrt((K - 1) / K), rel=1e-9)
     assert found.nearest_centre == 1.0
     assert max(found.grams.weights, found.grams.logits, found.grams.features) < 1e-14 * K
     assert found.pairs_left_out == 0

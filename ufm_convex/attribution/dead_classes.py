@@ -77,7 +77,7 @@ def diagnosis(dead: Sequence[DeadClass], gap: float, num_classes: int, spare: bo
         found = f"classes {names} are dead: their features and logit margins are zero, at a cost of {costs} each"
     found += f" ({100.0 * share:.1f} % of the gap)"
     if share < _WHOLE:
-        return f"{found}; the rest lies elsewhere: train on, then look again."
+        return f"{found}; the rest lies in its other parts."
     if spare:
         return f"{found}; a feature coordinate is unused, so this is a saddle point: perturb the features and train on."
     return f"{found}; a spurious local minimum: restart with d > K = {num_classes}, for example d = {20 * num_classes}."
