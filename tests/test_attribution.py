@@ -1,5 +1,7 @@
 """The seven parts of a gap: non-negative, exact in sum, and each moved alone by the fault it is named for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -207,13 +209,14 @@ def test_dead_classes_are_named_with_the_recorded_cost(classes):
 def test_the_diagnosis_says_which_how_much_and_what_to_do():
     assert killed(2, 8).diagnosis == (
         "classes 2 and 8 are dead: their features and logit margins are zero, at a cost of 0.263 and 0.00456 each "
-        "(100.0 % of the gap); a spurious local minimum: restart with d > K = 10, for example d = 200."
+        "(100.0 % of the gap), as in a spurious local minimum: restart with d > K = 10, say d = 200."
     )
     assert killed(4).diagnosis.startswith(
         "class 4 is dead: its features and logit margin are zero, at a cost of 0.0819 ("
     )
     assert "saddle point" in killed(4, spare=True).diagnosis
     assert killed().diagnosis is None
+    assert dataclasses.replace(killed(4), feature_dim=12).diagnosis.endswith("restart from elsewhere, or with d > 12.")
     assert "and 2 more" in killed(*range(8)).diagnosis
 
 

@@ -65,8 +65,16 @@ def has_spare_coordinate(weights: FloatArray, means: FloatArray) -> bool:
     return bool(unused.any())
 
 
-def diagnosis(dead: Sequence[DeadClass], gap: float, num_classes: int, spare: bool) -> str | None:
-    """What to tell somebody whose candidate has dead classes; None where it has none."""
+def diagnosis(dead: Sequence[DeadClass], gap: float, num_classes: int, feature_dim: int, spare: bool) -> str | None:
+    """What to tell somebody whose candidate has dead classes; None where it has none.
+
+    Args:
+        dead: The dead classes.
+        gap: The candidate's gap.
+        num_classes: K.
+        feature_dim: d of the candidate.
+        spare: Whether a coordinate is unused.
+    """
     if not dead:
         return None
     share = min(sum(one.cost for one in dead) / gap, 1.0) if gap > 0.0 else 1.0
@@ -80,7 +88,9 @@ def diagnosis(dead: Sequence[DeadClass], gap: float, num_classes: int, spare: bo
         return f"{found}; the rest lies in its other parts."
     if spare:
         return f"{found}; a feature coordinate is unused, so this is a saddle point: perturb the features and train on."
-    return f"{found}; a spurious local minimum: restart with d > K = {num_classes}, for example d = {20 * num_classes}."
+    if feature_dim > num_classes:
+        return f"{found}, as in a spurious local minimum: restart from elsewhere, or with d > {feature_dim}."
+    return f"{found}, as in a spurious local minimum: restart with d > K = {num_classes}, say d = {20 * num_classes}."
 
 
 def _listed(words: Sequence[str]) -> str:

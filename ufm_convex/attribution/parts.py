@@ -57,6 +57,7 @@ class GapAttribution:
         self_duality: Row by row of W, (K,).
         classifier_mean: One number.
         dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
+        feature_dim: d of the candidate.
         spare_coordinate: Whether neither W nor the class means use some coordinate.
     """
 
@@ -70,6 +71,7 @@ class GapAttribution:
     self_duality: FloatArray
     classifier_mean: float
     dead_classes: tuple[DeadClass, ...] = ()
+    feature_dim: int = 0
     spare_coordinate: bool = False
 
     @cached_property
@@ -90,7 +92,8 @@ class GapAttribution:
     @property
     def diagnosis(self) -> str | None:
         """Which classes are dead, what each costs, and what to do; None where there are none."""
-        return diagnosis(self.dead_classes, self.gap, self.calibration.size, self.spare_coordinate)
+        K = self.calibration.size
+        return diagnosis(self.dead_classes, self.gap, K, self.feature_dim, self.spare_coordinate)
 
     @property
     def by_class(self) -> FloatArray:
@@ -136,6 +139,7 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
         self_duality=self_duality,
         classifier_mean=mean,
         dead_classes=find_dead_classes(optimum, means, W @ means.T, calibration),
+        feature_dim=candidate.feature_dim,
         spare_coordinate=has_spare_coordinate(W, means),
     )
 

@@ -5,9 +5,9 @@
     cdnv             mean over k < l of (v_k + v_l) / (2 ‖h̄_k − h̄_l‖²)     Galanti, György, Hutter (ICLR 2022)
 
 with Σ_W = (1/N) Σ_i (h_i − h̄_{y_i})(h_i − h̄_{y_i})ᵀ, Σ_B = (1/K) Σ_k (h̄_k − h̄)(h̄_k − h̄)ᵀ about the mean h̄ of the class
-means, and v_k = (1/n_k) Σ_{i of k} ‖h_i − h̄_k‖². All are 0 at the optimum. Means and variances
-are in the unit of ``rounding.in_unit``. No d × d matrix is formed: with
-the singular value decomposition of the centred class means, tr(Σ_W Σ_B⁺) is a sum of squares over the samples.
+means, and v_k = (1/n_k) Σ_{i of k} ‖h_i − h̄_k‖². All are 0 at the optimum. Means and variances are
+in the unit of ``rounding.in_unit``. No covariance is formed: with the singular value decomposition of the centred class
+means, tr(Σ_W Σ_B⁺) is a sum of squares over the samples.
 """
 
 from __future__ import annotations
