@@ -25,7 +25,7 @@ LAYERS = [
     {"evidence"},
     {"solution"},
     {"solving"},
-    {"certificate", "pigeonhole"},
+    {"certificate", "measures", "pigeonhole"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}

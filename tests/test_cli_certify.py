@@ -71,6 +71,7 @@ def test_attribution_sums_to_the_gap(candidate):
 def test_without_a_theorem_there_is_a_value_and_no_attribution(candidate):
     record = json.loads(run("certify", candidate(), *DECAYS, "--features", "free", "--json").stdout)
     assert (record["verdict"], record["attribution"]) == ("suboptimal", None)  # optimal only among features >= 0
+    assert record["dead_classes"] is None
     assert record["candidate_value"] == pytest.approx(theory.optimum(PROBLEM).value, rel=1e-12)
 
 
@@ -104,6 +105,13 @@ def test_people_see_the_parts_and_the_class(candidate):
     assert "suboptimal: proved" in printed
     assert "calibration" in printed
     assert "most of it: class 1" in printed
+    assert "class 1 is dead" in " ".join(printed.split())
+    record = json.loads(run("certify", candidate(dead), *DECAYS, "--json").stdout)
+    assert record["dead_classes"] == [
+        {"class": 1, "cost": pytest.approx(record["attribution"]["calibration"], rel=1e-9)}
+    ]
+    alive = json.loads(run("certify", candidate(), *DECAYS, "--json").stdout)
+    assert alive["dead_classes"] == []
 
 
 def test_digits():

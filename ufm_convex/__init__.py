@@ -18,7 +18,9 @@ from ufm_convex._version import __version__
 if TYPE_CHECKING:
     from ufm_convex import theory as theory
     from ufm_convex.attribution import GapAttribution as GapAttribution
+    from ufm_convex.attribution import StabilityBounds as StabilityBounds
     from ufm_convex.attribution import attribute_gap as attribute_gap
+    from ufm_convex.attribution import stability_bounds as stability_bounds
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
     from ufm_convex.certificate import Judgement as Judgement
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from ufm_convex.errors import UFMError as UFMError
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import Loss as Loss
+    from ufm_convex.measures import GeometryReport as GeometryReport
+    from ufm_convex.measures import geometry as geometry
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
@@ -46,12 +50,14 @@ _HOME = {
     "Certificate": "certificate",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
+    "GeometryReport": "measures",
     "KKTReport": "duality",
     "Judgement": "certificate",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
     "Problem": "problem",
     "Solution": "solution",
+    "StabilityBounds": "attribution",
     "Status": "solution",
     "StepEvaluation": "proof",
     "UFMError": "errors",
@@ -61,9 +67,11 @@ _HOME = {
     "class_counts_from_labels": "class_counts",
     "counts_from_profile": "class_counts",
     "proof_steps": "proof",
+    "geometry": "measures",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",
+    "stability_bounds": "attribution",
     "verify": "verifier",
 }
 _ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "relaxation", "solvers", "testing", "theory")

@@ -131,6 +131,9 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
         "candidate_gap": None if gap is None else {"lower": finite(gap[0]), "upper": finite(gap[1])},
         "violation": None if violation is None else dict(zip(("row", "column", "value"), violation, strict=True)),
         "attribution": None if explained is None else explained.totals,
+        "dead_classes": None
+        if explained is None
+        else [{"class": dead.index, "cost": finite(dead.cost)} for dead in explained.dead_classes],
         "digits": None if digits is None else {"lower": lower, "upper": upper},
         "proof": proved.proof,
         "digest": proved.digest,

@@ -71,6 +71,8 @@ def show_judgement(proved: Certificate, explained: GapAttribution | None, digits
     if explained is not None:
         console.print(_attribution_table(explained))
         console.print(_costliest(explained))
+        if explained.diagnosis is not None:
+            console.print(explained.diagnosis)
 
 
 def _parts(solution: Solution) -> Iterable[RenderableType]:

@@ -24,6 +24,7 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
 from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError
 from ufm_convex.identity import frame_strengths
@@ -55,6 +56,9 @@ class GapAttribution:
         collapsed: Class by class, (K,).
         self_duality: Row by row of W, (K,).
         classifier_mean: One number.
+        dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
+        feature_dim: d of the candidate.
+        spare_coordinate: Whether neither W nor the class means use some coordinate.
     """
 
     candidate_value: float
@@ -66,6 +70,9 @@ class GapAttribution:
     collapsed: FloatArray
     self_duality: FloatArray
     classifier_mean: float
+    dead_classes: tuple[DeadClass, ...] = ()
+    feature_dim: int = 0
+    spare_coordinate: bool = False
 
     @cached_property
     def totals(self) -> dict[str, float]:
@@ -81,6 +88,12 @@ class GapAttribution:
     def shares(self) -> dict[str, float]:
         """Part → its share of the gap; all 0 when there is no gap."""
         return {name: total / self.gap if self.gap > 0.0 else 0.0 for name, total in self.totals.items()}
+
+    @property
+    def diagnosis(self) -> str | None:
+        """Which classes are dead, what each costs, and what to do; None where there are none."""
+        K = self.calibration.size
+        return diagnosis(self.dead_classes, self.gap, K, self.feature_dim, self.spare_coordinate)
 
     @property
     def by_class(self) -> FloatArray:
@@ -107,21 +120,43 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
     """
     K = problem.num_classes
     require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
-    optimum = theory.optimum(problem)
-    if not isinstance(optimum, theory.FrameOptimum):
-        raise HypothesisError(
-            f"the optimum of {optimum.citation} is not an orthogonal frame.",
-            expected="cross-entropy with non-negative features",
-            fix="use certify, which bounds the gap without explaining it.",
-        )
+    optimum = frame_optimum(problem)
     _check_counts(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     _check_sign(statistics)
     calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
     overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
-    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means, optimum)
+    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means)
+    W, means = candidate.weights.astype(np.float64), statistics.class_means
     return GapAttribution(
-        value, optimum.value, calibration, spread, variability, overlap, collapsed, self_duality, mean
+        candidate_value=value,
+        optimum=optimum.value,
+        calibration=calibration,
+        logit_spread=spread,
+        variability=variability,
+        non_orthogonality=overlap,
+        collapsed=collapsed,
+        self_duality=self_duality,
+        classifier_mean=mean,
+        dead_classes=find_dead_classes(optimum, means, W @ means.T, calibration),
+        feature_dim=candidate.feature_dim,
+        spare_coordinate=has_spare_coordinate(W, means),
+    )
+
+
+def frame_optimum(problem: Problem) -> theory.FrameOptimum:
+    """The optimum in closed form, an orthogonal frame.
+
+    Raises:
+        HypothesisError: no theorem gives the optimum of this problem as one.
+    """
+    optimum = theory.optimum(problem)
+    if isinstance(optimum, theory.FrameOptimum):
+        return optimum
+    raise HypothesisError(
+        f"the optimum of {optimum.citation} is not an orthogonal frame.",
+        expected="cross-entropy with non-negative features",
+        fix="use certify, which bounds the gap without explaining it.",
     )
 
 
@@ -144,7 +179,7 @@ def _check_sign(statistics: FeatureStatistics) -> None:
         )
 
 
-def _ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
+def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
     """g_k, (K,), in (0, 1]; exactly 1 for active classes."""
     K = problem.num_classes
     s = problem.loss_weights * frame_strengths(problem)
@@ -182,7 +217,7 @@ def _sample_parts(
 
 def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
     """Overlap by pair, strictly upper triangular (K, K), and features that should not be by class, (K,)."""
-    K, g = problem.num_classes, _ratios(problem, optimum)
+    K, g = problem.num_classes, frame_ratios(problem, optimum)
     weighted = means * (g * np.sqrt(problem.class_counts))[:, None]
     overlap = np.triu(weighted @ weighted.T, 1) * (problem.lambda_h / (K - 1))
     squares = (means * means).sum(axis=1)
@@ -190,9 +225,7 @@ def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOpt
     return overlap, collapsed
 
 
-def _classifier_parts(
-    problem: Problem, candidate: Candidate, means: FloatArray, optimum: theory.FrameOptimum
-) -> tuple[FloatArray, float]:
+def _classifier_parts(problem: Problem, candidate: Candidate, means: FloatArray) -> tuple[FloatArray, float]:
     """Self-duality by row, (K,), and the classifier mean."""
     K, W = problem.num_classes, candidate.weights.astype(np.float64)
     pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]

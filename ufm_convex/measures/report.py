@@ -1,0 +1,161 @@
+"""All measures of one candidate or solution, from two passes over its features."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics
+from ufm_convex.errors import CandidateError, CountsError
+from ufm_convex.measures import frames, nearest_centre, self_duality, within
+from ufm_convex.measures.frames import SimplexMeasures
+from ufm_convex.measures.grams import GramDistances, gram_distances
+from ufm_convex.measures.rounding import centred, in_unit
+from ufm_convex.points import require_dense
+from ufm_convex.problem import Problem
+from ufm_convex.solution import Solution
+
+_LARGEST_WEIGHT = 2.0**300
+
+
+@dataclass(frozen=True)
+class GeometryReport:
+    """Neural-collapse measures. None stands for what is not defined; floating point otherwise.
+
+    "At the optimum" means cross-entropy with non-negative features; docs/geometry.md has the other cases.
+
+    Attributes:
+        trace_ratio: NC1, tr(Σ_W Σ_B⁺)/K. 0 at the optimum. None for class means, or where they coincide.
+        quotient: NC1, tr Σ_W / tr Σ_B. 0 at the optimum. None likewise.
+        cdnv: NC1, class-distance normalised variance, mean over pairs. 0 at the optimum. None likewise.
+        pairs_left_out: Pairs of classes without a CDNV because their means coincide.
+        mean_overlap: NC2, mean |cos(h̄_k, h̄_l)| of non-zero class means. 0 at the optimum. None with fewer than two.
+        largest_overlap: NC2, the largest of these cosines. 0 at the optimum. None likewise.
+        means: NC2 of centred class means against the simplex. 0 at balanced optima.
+        weights: NC2 of the classifiers, as they are, against the simplex. 0 at balanced optima.
+        self_duality: NC3, textbook form, in [0, 2]. 0 at balanced optima. None where W = 0 or class means coincide.
+        theorem_self_duality: NC3 with the theorem's centring and scaling, in [0, 2]. 0 at the optimum, balanced or
+            not. None where W = 0 and H = 0.
+        duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
+        nearest_centre: NC4, share of samples on which nearest class mean and classifier agree. 1 at the optimum.
+        grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
+    """
+
+    trace_ratio: float | None
+    quotient: float | None
+    cdnv: float | None
+    pairs_left_out: int
+    mean_overlap: float | None
+    largest_overlap: float | None
+    means: SimplexMeasures
+    weights: SimplexMeasures
+    self_duality: float | None
+    theorem_self_duality: float | None
+    duality_structure: float | None
+    nearest_centre: float
+    grams: GramDistances | None
+
+
+def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progress | None = None) -> GeometryReport:
+    """Neural-collapse measures NC1 to NC4 and the distances to the theorem's Gram matrices.
+
+    Args:
+        problem: The problem; its class counts are the candidate's.
+        subject: A candidate with features of all samples or class means; or a solution, measured at its factors.
+        progress: Called after each block of features with (rows done, rows in all), in two passes.
+
+    Raises:
+        CountsError: the subject has other class counts than the problem.
+        CandidateError: a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
+        DimensionError: the solution's factors need more dimensions than the problem has.
+        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+
+    Source: docs/geometry.md.
+
+    Example:
+        >>> import ufm_convex as ufm
+        >>> problem = ufm.Problem([500, 100, 20], lambda_w=5e-3, lambda_h=5e-3)
+        >>> found = geometry(problem, ufm.solve(problem))
+        >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
+        (0.0, 1.0, None)
+    """
+    require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
+    candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
+    if not np.array_equal(problem.class_counts, candidate.class_counts):
+        raise CountsError(
+            "the class counts of the problem are not those of what is measured.",
+            expected="the problem that was solved, or labels that occur as often as class_counts says",
+            fix="pass solution.problem, or make the problem with candidate.problem(lambda_w, lambda_h).",
+        )
+    statistics = feature_statistics(candidate, progress=progress)
+    W, means = _weights(candidate), statistics.class_means
+    root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
+    M, unit = in_unit(means, at_least=root_mean_square)
+    V, _ = in_unit(W)
+    variances, trace, agreement = _second_pass(candidate, V, M, unit, progress)
+    samples = candidate.level == "sample"  # class means say nothing of what they are means of
+    ratios, left_out = within.cdnv(variances, M)
+    overlap, largest = frames.orthogonality(M)
+    return GeometryReport(
+        trace_ratio=trace if samples else None,
+        quotient=within.quotient(variances, candidate.class_counts, M) if samples else None,
+        cdnv=ratios if samples else None,
+        pairs_left_out=left_out,
+        mean_overlap=overlap,
+        largest_overlap=largest,
+        means=frames.simplex_measures(centred(M)),
+        weights=frames.simplex_measures(V),
+        self_duality=self_duality.textbook(V, M),
+        theorem_self_duality=self_duality.theorem(problem, W, means),
+        duality_structure=self_duality.structure(V, M),
+        nearest_centre=agreement,
+        grams=gram_distances(problem, W, means),
+    )
+
+
+def _weights(candidate: Candidate) -> FloatArray:
+    """W in binary64, of a size that features may have too, so that no product overflows."""
+    W: FloatArray = candidate.weights.astype(np.float64)
+    largest = float(np.abs(W).max())
+    if largest > _LARGEST_WEIGHT:
+        raise CandidateError(
+            f"weights has an entry of absolute value {largest:g}.",
+            expected="absolute values below 2**300",
+            fix="training diverged; there is no geometry to measure.",
+        )
+    return W
+
+
+def _of_solution(solution: Solution) -> Candidate:
+    W, H = solution.factors()
+    return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts)
+
+
+def _second_pass(
+    candidate: Candidate, V: FloatArray, M: FloatArray, unit: float, progress: Progress | None
+) -> tuple[FloatArray, float | None, float]:
+    """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree.
+
+    Args:
+        candidate: The candidate.
+        V: Classifiers in their unit, (K, d).
+        M: Class means in theirs, (K, d).
+        unit: The unit of the class means; features are divided by it.
+        progress: As for ``geometry``.
+    """
+    K, N = candidate.num_classes, candidate.num_samples
+    root = within.whitening(M)
+    squares, whitened, agreeing = np.zeros(K), 0.0, 0
+    for block in blocks(candidate, progress=progress):
+        y, features = block.labels, block.features / unit
+        times = candidate.multiplicities[y]
+        agreeing += int(times @ nearest_centre.agrees(features, V, M))
+        away = features - M[y]
+        squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
+        if root is not None:
+            projected = away @ root
+            whitened += float(times @ np.einsum("ij,ij->i", projected, projected))
+    return squares / candidate.class_counts, None if root is None else whitened / N / K, agreeing / N

@@ -1,0 +1,56 @@
+"""NC1, variability within classes, in three forms.
+
+    trace_ratio      tr(Σ_W Σ_B⁺) / K                      Papyan, Han, Donoho (PNAS 2020)
+    quotient         tr Σ_W / tr Σ_B                        Tirer, Huang, Niles-Weed (ICML 2023)
+    cdnv             mean over k < l of (v_k + v_l) / (2 ‖h̄_k − h̄_l‖²)     Galanti, György, Hutter (ICLR 2022)
+
+with Σ_W = (1/N) Σ_i (h_i − h̄_{y_i})(h_i − h̄_{y_i})ᵀ, Σ_B = (1/K) Σ_k (h̄_k − h̄)(h̄_k − h̄)ᵀ about the mean h̄ of the class
+means, and v_k = (1/n_k) Σ_{i of k} ‖h_i − h̄_k‖². All are 0 at the optimum. Means and variances are
+in the unit of ``rounding.in_unit``. No covariance is formed: with the singular value decomposition of the centred class
+means, tr(Σ_W Σ_B⁺) is a sum of squares over the samples.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.measures.rounding import centred, cut_off
+
+
+def whitening(means: FloatArray) -> FloatArray | None:
+    """Σ_B^{+½} as a map (d, rank) on features: ‖x whitening‖² = xᵀ Σ_B⁺ x. None where the class means coincide."""
+    away = centred(means)
+    if away is None:
+        return None
+    _, values, right = np.linalg.svd(away, full_matrices=False)
+    kept = values > cut_off(means)
+    found: FloatArray = right[kept].T * (math.sqrt(len(means)) / values[kept])
+    return found
+
+
+def quotient(variances: FloatArray, class_counts: IntArray, means: FloatArray) -> float | None:
+    """The ratio of traces, tr Σ_W / tr Σ_B; None where the class means coincide."""
+    away = centred(means)
+    if away is None:
+        return None
+    within = float(variances @ class_counts) / float(class_counts.sum())
+    return within / (float((away * away).sum()) / len(means))
+
+
+def cdnv(variances: FloatArray, means: FloatArray) -> tuple[float | None, int]:
+    """Mean of the class-distance normalised variance over pairs with distinct means, and how many pairs have not.
+
+    Pairs of classes that share a mean, as collapsed classes do, have no such quotient and are left out.
+    """
+    from scipy.spatial.distance import pdist
+
+    squares = pdist(means, "sqeuclidean")
+    distinct = squares > cut_off(means) ** 2
+    if not distinct.any():
+        return None, int(squares.size)
+    first, second = np.triu_indices(len(means), 1)
+    sums = variances[first[distinct]] + variances[second[distinct]]
+    return float(np.mean(0.5 * sums / squares[distinct])), int(np.count_nonzero(~distinct))
