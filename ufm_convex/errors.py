@@ -92,3 +92,7 @@ class SolverError(UFMError, RuntimeError):
 
 class SolverNotInstalledError(SolverError):
     """The solver is known, but its package is not installed."""
+
+
+class MissingExtraError(UFMError, ImportError):
+    """A package of an optional extra is not installed."""
