@@ -197,17 +197,13 @@ def texts(figure):
 
 
 def outside(figure):
-    """Texts that reach beyond the figure."""
+    """Panels (with their labels), legends and texts that reach beyond the figure."""
     figure.draw_without_rendering()
     width, height = figure.bbox.size
-    boxes = {text.get_text(): text.get_window_extent() for text in texts(figure)}
-    # half a pixel for the rounding of extents; tick labels beyond the limits of an axis are not drawn
-    return [
-        name
-        for name, box in boxes.items()
-        if not name.startswith("$\\mathdefault") and not (-0.5 <= box.x0 and box.x1 <= width + 0.5
-        and -0.5 <= box.y0 and box.y1 <= height + 0.5)
-    ]  # fmt: skip
+    boxes = [(artist, artist.get_tightbbox()) for artist in (*figure.axes, *figure.legends, *figure.texts)]
+    # half a pixel for the rounding of extents
+    low, right, top = -0.5, width + 0.5, height + 0.5
+    return [artist for artist, b in boxes if min(b.x0, b.y0) < low or b.x1 > right or b.y1 > top]
 
 
 @pytest.mark.parametrize("name", sorted(plots.available()))
@@ -223,17 +219,26 @@ def test_column_width_seven_points_and_nothing_cut(name, solution, candidate):
 
 def test_the_check_sees_a_cut_label(solution):
     figure = plots.draw("norms", PROBLEM, solution=solution)
-    figure.text(0.95, 0.5, "far too long")
-    assert outside(figure) == ["far too long"]
+    planted = figure.text(0.95, 0.5, "far too long")
+    assert outside(figure) == [planted]
 
 
 def test_the_callers_settings_come_back(solution):
     import matplotlib as mpl
 
-    before = dict(mpl.rcParams)
-    plots.draw("norms", PROBLEM, solution=solution)
-    assert dict(mpl.rcParams) == before
-    assert "matplotlib.pyplot" not in sys.modules
+    with mpl.rc_context({"font.size": 31.0, "svg.hashsalt": "mine"}):
+        plots.draw("norms", PROBLEM, solution=solution)
+        assert (mpl.rcParams["font.size"], mpl.rcParams["svg.hashsalt"]) == (31.0, "mine")
+
+
+def test_drawing_and_writing_need_no_pyplot(tmp_path):
+    script = (
+        "import sys, ufm_convex as ufm\np = ufm.Problem([5, 4, 3], 0.1, 0.1)\n"
+        f"ufm.plots.save(ufm.plots.draw('phase', p), {str(tmp_path / 'a.pdf')!r})\n"
+        "print('matplotlib' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 # -- files --------------------------------------------------------------------------------------------------------

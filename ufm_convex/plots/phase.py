@@ -21,7 +21,7 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import BLACK, ONE_SIGN, ORANGE, VERMILLION, new_figure
 from ufm_convex.problem import Problem
-from ufm_convex.theory.collapse import exact_threshold
+from ufm_convex.theory import exact_threshold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
