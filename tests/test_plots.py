@@ -78,6 +78,13 @@ def test_the_threshold_stands_at_n_c_and_theory_bends_there(solution):
         assert low < min(2, N_C) < 40 < high
 
 
+def test_a_threshold_far_away_is_named_in_the_title():
+    problem = ufm.Problem([5, 4, 3], 1.0, 1.0)  # n_c = 144 · 3/2 = 216
+    figure = plots.draw("norms", problem, solution=ufm.solve(problem))
+    assert "$n_c$ = 216, beyond all counts" in figure.get_suptitle()
+    assert figure.axes[0].get_xlim()[1] < 10.0
+
+
 def test_with_class_weights_the_abscissa_is_what_collapse_depends_on():
     problem = ufm.Problem([40, 20, 8], 0.02, 0.01, loss=ufm.CrossEntropy(class_weights=(1.0, 0.5, 4.0)))
     solved = ufm.solve(problem)

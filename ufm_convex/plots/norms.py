@@ -73,10 +73,12 @@ class NormsPlot(Plot):
             ax.set_ylabel(label)
         weighted = bool((problem.loss.weights(problem.num_classes) != 1.0).any())
         axes[-1].set_xlabel(r"weighted class count $\omega_k^2 n_k$" if weighted else "samples in the class $n_k$")
-        _abscissa(axes, groups.size, None if optimum is None else _threshold(optimum, problem))
+        threshold = None if optimum is None else _threshold(optimum, problem)
+        drawn = _abscissa(axes, groups.size, threshold)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
-        figure.suptitle(f"{problem.num_classes:,} classes, {problem.num_samples:,} samples")
+        beyond = "" if drawn or threshold is None else f"\n$n_c$ = {threshold:.4g}, beyond all counts"
+        figure.suptitle(f"{problem.num_classes:,} classes, {problem.num_samples:,} samples{beyond}")
         return figure
 
 
@@ -115,8 +117,8 @@ def _threshold(optimum: theory.FrameOptimum, problem: Problem) -> float:
     return float(np.ravel(threshold)[0] * weights[0] ** 2)
 
 
-def _abscissa(axes: Any, size: FloatArray, threshold: float | None) -> None:
-    """Logarithmic, wide enough for all classes and, where it is within a factor of ten, for the threshold."""
+def _abscissa(axes: Any, size: FloatArray, threshold: float | None) -> bool:
+    """Logarithmic, wide enough for all classes and, if it is within a factor of ten, the threshold: whether it is."""
     low, high = float(size[0]), float(size[-1])
     visible = threshold is not None and low / 10.0 <= threshold <= 10.0 * high
     if visible and threshold is not None:
@@ -127,3 +129,4 @@ def _abscissa(axes: Any, size: FloatArray, threshold: float | None) -> None:
         ax.margins(y=0.12)
         if visible and threshold is not None:
             ax.axvline(threshold, color=VERMILLION, linestyle="--", label=f"$n_c$ = {threshold:.4g}", zorder=2)
+    return visible
