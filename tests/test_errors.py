@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from ufm_convex import errors
-from ufm_convex.errors import ShapeError, SolverError, SolverNotInstalledError, UFMError
+from ufm_convex.errors import MissingExtraError, ShapeError, SolverError, SolverNotInstalledError, UFMError
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, UFMError)]
 
@@ -31,6 +31,7 @@ def test_the_tree_has_the_kinds_that_the_documentation_names() -> None:
         "FileFormatError",
         "HypothesisError",
         "LabelsError",
+        "MissingExtraError",
         "ProblemError",
         "ShapeError",
         "SizeError",
@@ -51,7 +52,8 @@ def test_every_kind_is_caught_by_the_root_and_says_what_it_is_for(kind: type[UFM
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not UFMError])
 def test_bad_input_is_a_value_error_and_a_solver_failure_a_runtime_error(kind: type[UFMError]) -> None:
-    assert issubclass(kind, RuntimeError if issubclass(kind, SolverError) else ValueError)
+    others = {SolverError: RuntimeError, SolverNotInstalledError: RuntimeError, MissingExtraError: ImportError}
+    assert issubclass(kind, others.get(kind, ValueError))
 
 
 def test_a_missing_solver_is_a_solver_error() -> None:

@@ -27,6 +27,7 @@ _PANELS = {
     "weight_norms": r"classifier norm $\|w_k\|$",
     "margins": "margin (nats)",
 }
+_BAND = 60  # markers beyond which they merge into a band, and the line is drawn on top
 _MANY = 5_000  # markers beyond which a vector file holds a picture of them instead
 
 
@@ -77,16 +78,17 @@ class NormsPlot(Plot):
         drawn = _abscissa(axes, groups.size, threshold)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
-        beyond = "" if drawn or threshold is None else f"\n$n_c$ = {threshold:.4g}, beyond all counts"
+        beyond = "" if drawn or threshold is None else f"\n$n_c$ = {threshold:.4g}, off the axis"
         figure.suptitle(f"{problem.num_classes:,} classes, {problem.num_samples:,} samples{beyond}")
         return figure
 
 
 def _panel(ax: Axes, groups: _Groups, subject: Subject, optimum: theory.FrameOptimum | None, name: str) -> None:
     geometry: Geometry = subject.geometry
+    dense = groups.size.size > _BAND
     if optimum is not None:
         size, values = _curve(groups, optimum, subject.problem, groups.means(getattr(optimum, name)))
-        ax.plot(size, values, color=ORANGE, label="theory", zorder=1)
+        ax.plot(size, values, color=ORANGE, label="theory", zorder=4 if dense else 1)
     ax.plot(
         groups.size,
         groups.means(getattr(geometry, name)),
