@@ -290,6 +290,7 @@ def test_missing_matplotlib_is_named_with_the_remedy(monkeypatch, solution):
         ("norms", PROBLEM, ProblemError),
         ("gram", PROBLEM, ProblemError),
         ("attribution", PROBLEM, ProblemError),
+        ("phase", ufm.Problem([1, 1], 0.1, 0.1), CountsError),
         ("phase", ufm.Problem([5, 4, 3], 0.1, 0.1, features="free"), HypothesisError),
         ("phase", ufm.Problem([5, 4], 0.1, 0.1, loss=ufm.CrossEntropy(class_weights=(1.0, 2.0))), HypothesisError),
     ],

@@ -56,6 +56,7 @@ def plot(
     from ufm_convex import plots
 
     plots.check_suffix(target)
+    plots.width_in_inches(width)  # like the suffix, refused before the work
     plots.require()
     chosen = plots.plot(figure or ("norms" if candidate_path is None else "attribution"))
     with progress(verbose) as tell:

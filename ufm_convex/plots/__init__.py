@@ -38,6 +38,7 @@ __all__ = [
     "plot",
     "require",
     "save",
+    "width_in_inches",
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.class_counts import counts_from_profile
-from ufm_convex.errors import HypothesisError
+from ufm_convex.errors import CountsError, HypothesisError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import BLACK, ONE_SIGN, ORANGE, VERMILLION, new_figure
@@ -89,6 +89,7 @@ def phases(problem: Problem) -> Phases:
     """The diagram for exponential profiles with the problem's K, largest count and smoothing.
 
     Raises:
+        CountsError: every class has one sample.
         HypothesisError: another loss, class weights, or free features: the rule is another one.
     """
     _check(problem)
@@ -114,6 +115,12 @@ def phases(problem: Problem) -> Phases:
 
 def _check(problem: Problem) -> None:
     loss = problem.loss
+    if _largest(problem) == 1:
+        raise CountsError(
+            "every class has one sample, so there is no imbalance to draw.",
+            expected="a class of at least 2 samples",
+            fix="use the figure norms.",
+        )
     if type(loss) is CrossEntropy and loss.class_weights is None and problem.nonnegative:
         return
     weighted = " with class weights" if getattr(loss, "class_weights", None) is not None else ""
@@ -131,7 +138,7 @@ def _largest(problem: Problem) -> int:
 def _top(problem: Problem) -> float:
     """The largest ratio: a thousand, or what the problem itself has if that is more; never beyond n_1 to 1."""
     own = _largest(problem) / int(problem.class_counts.min())
-    return float(min(max(1000.0, own), max(_largest(problem), 2)))
+    return float(min(max(1000.0, own), _largest(problem)))
 
 
 def _decay(count: int, unit: Fraction) -> float:
