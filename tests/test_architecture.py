@@ -26,6 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "measures", "pigeonhole"},
+    {"plots"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}
@@ -114,7 +115,7 @@ def test_a_planted_upward_import_is_found(tmp_path):
     assert violations([("losses", imports(planted))]) == ["losses imports solving"]
 
 
-HEAVY = ("cvxpy", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
+HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -146,11 +147,11 @@ def test_the_check_sees_a_heavy_import():
     assert loaded_by("import ufm_convex, scipy") == {"scipy"}
 
 
-@pytest.mark.parametrize("name", ["losses", "relaxation", "solvers", "theory"])
+@pytest.mark.parametrize("name", ["losses", "plots", "relaxation", "solvers", "theory"])
 def test_registries_are_found_by_presence(name):
     """No module outside its folder names a concrete loss, level, solver or theorem file but through the registry."""
     folder = PACKAGE / name
-    private = {path.stem for path in folder.glob("*.py")} - {"__init__", "base", "programme", "conic"}
+    private = {path.stem for path in folder.glob("*.py")} - {"__init__", "base", "programme", "conic", "style"}
     strangers = []
     for other, path in files():
         if other != name:

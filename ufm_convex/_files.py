@@ -9,17 +9,18 @@ from pathlib import Path
 from ufm_convex.errors import FileFormatError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` under a temporary name beside ``path``, then rename; a failure leaves the old file.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write text (UTF-8) or bytes under a temporary name beside ``path``, then rename; a failure leaves the old file.
 
     Raises:
         FileFormatError: the file cannot be written.
     """
+    data = content if isinstance(content, bytes) else content.encode()
     # not tempfile.mkstemp: its files are readable by their owner alone, and the rename would keep that
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as handle:
-            handle.write(text)
+        with temporary.open("xb") as handle:
+            handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

@@ -196,26 +196,30 @@ class OutputOptions:
 
     def check(self) -> None:
         """Raise ``FileFormatError`` if the output cannot be written: before the work, not after it."""
-        from ufm_convex.errors import FileFormatError
+        if self.output is not None:
+            check_output(self.output, "make the folder, or choose another path; --json writes to stdout.")
 
-        if self.output is None:
-            return
-        folder = self.output.parent
-        if not folder.is_dir():
-            reason = f"the folder {folder} does not exist"
-        elif self.output.is_dir():
-            reason = "it is a folder"
-        elif self.output.exists() and not self.output.is_file():
-            reason = "it is a device or a pipe"  # the rename that ends the writing would replace it
-        elif not os.access(folder, os.W_OK):
-            reason = f"the folder {folder} may not be written to"
-        else:
-            return
-        raise FileFormatError(
-            f"{self.output} cannot be written: {reason}.",
-            expected="a file in a folder that exists and may be written to",
-            fix="make the folder, or choose another path; --json writes to stdout.",
-        )
+
+def check_output(output: Path, fix: str) -> None:
+    """Raise ``FileFormatError`` if a file cannot be written there."""
+    from ufm_convex.errors import FileFormatError
+
+    folder = output.parent
+    if not folder.is_dir():
+        reason = f"the folder {folder} does not exist"
+    elif output.is_dir():
+        reason = "it is a folder"
+    elif output.exists() and not output.is_file():
+        reason = "it is a device or a pipe"  # the rename that ends the writing would replace it
+    elif not os.access(folder, os.W_OK):
+        reason = f"the folder {folder} may not be written to"
+    else:
+        return
+    raise FileFormatError(
+        f"{output} cannot be written: {reason}.",
+        expected="a file in a folder that exists and may be written to",
+        fix=fix,
+    )
 
 
 def _names_a_file(text: str) -> bool:

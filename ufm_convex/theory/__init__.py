@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ufm_convex._registry import discover
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, refusal
+from ufm_convex.theory.collapse import exact_threshold
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "Relation",
     "Theorem",
     "bound",
+    "exact_threshold",
     "find",
     "optimum",
     "theorems",

@@ -1,0 +1,379 @@
+"""Figures: the numbers drawn are those of the solution and of theory, the files are what their suffixes say."""
+
+import math
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import ufm_convex as ufm
+from ufm_convex import plots
+from ufm_convex.attribution import PARTS, attribute_gap
+from ufm_convex.cli import application
+from ufm_convex.errors import (
+    CountsError,
+    FileFormatError,
+    HypothesisError,
+    MissingExtraError,
+    ProblemError,
+    SizeError,
+    UnknownNameError,
+)
+from ufm_convex.plots.phase import phases
+
+PROBLEM = ufm.Problem([40, 20, 20, 8, 2], 0.02, 0.01)
+N_C = 90**2 * 0.02 * 0.01 * 5 / 4  # n_c = N² λ_W λ_H K/(K−1) = 2.025
+Y = np.repeat(np.arange(5), PROBLEM.class_counts)
+MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+
+
+@pytest.fixture(scope="module")
+def solution():
+    return ufm.solve(PROBLEM)
+
+
+@pytest.fixture(scope="module")
+def candidate():
+    """Away from the optimum in every part, by fixed noise."""
+    rng = np.random.default_rng(3)
+    W, H = ufm.theory.optimum(PROBLEM).factors()
+    features = np.abs(H[Y] + 0.1 * rng.standard_normal((Y.size, 5)))
+    return ufm.Candidate(weights=W + 0.1 * rng.standard_normal(W.shape), features=features, labels=Y)
+
+
+def line(ax, label):
+    found = [drawn for drawn in ax.lines if drawn.get_label().startswith(label)]
+    assert len(found) == 1, [drawn.get_label() for drawn in ax.lines]
+    return np.asarray(found[0].get_xdata(), dtype=float), np.asarray(found[0].get_ydata(), dtype=float)
+
+
+def heat_maps(figure):
+    return [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+
+
+# -- what is drawn ------------------------------------------------------------------------------------------------
+
+
+def test_norms_are_the_solutions_at_each_distinct_count(solution):
+    axes = plots.draw("norms", PROBLEM, solution=solution).axes
+    for ax, values in zip(axes, (solution.feature_norms, solution.weight_norms, solution.margins), strict=True):
+        x, y = line(ax, "solution")
+        np.testing.assert_array_equal(x, [2, 8, 20, 40])
+        # classes 1 and 2 are one marker; a mean of two equal numbers rounds at most once
+        np.testing.assert_allclose(y, values[[4, 3, 1, 0]], rtol=1e-15)
+
+
+def test_the_threshold_stands_at_n_c_and_theory_bends_there(solution):
+    for ax in plots.draw("norms", PROBLEM, solution=solution).axes:
+        x, _ = line(ax, "$n_c$")
+        np.testing.assert_allclose(x, N_C, rtol=1e-14)  # a few roundings of the product above
+        size, values = line(ax, "theory")
+        place = int(np.argmin(abs(size - N_C)))
+        assert values[place] == values[0]  # up to n_c all classes are alike
+        assert values[place + 1] > values[place]
+        low, high = ax.get_xlim()
+        assert low < min(2, N_C) < 40 < high
+
+
+def test_a_threshold_far_away_is_named_in_the_title():
+    problem = ufm.Problem([5, 4, 3], 1.0, 1.0)  # n_c = 144 · 3/2 = 216
+    figure = plots.draw("norms", problem, solution=ufm.solve(problem))
+    assert "$n_c$ = 216, off the axis" in figure.get_suptitle()
+    assert figure.axes[0].get_xlim()[1] < 10.0
+
+
+def test_with_class_weights_the_abscissa_is_what_collapse_depends_on():
+    problem = ufm.Problem([40, 20, 8], 0.02, 0.01, loss=ufm.CrossEntropy(class_weights=(1.0, 0.5, 4.0)))
+    solved = ufm.solve(problem)
+    axes = plots.draw("norms", problem, solution=solved).axes
+    x, y = line(axes[0], "solution")
+    np.testing.assert_allclose(x, [5.0, 40.0, 128.0], rtol=0)  # ω² n, all exact in binary64
+    np.testing.assert_allclose(y, solved.feature_norms[[1, 0, 2]], rtol=1e-15)
+    assert "omega" in axes[-1].get_xlabel()
+
+
+def test_a_candidates_norms_are_those_of_its_class_means(candidate):
+    axes = plots.draw("norms", PROBLEM, candidate=candidate).axes
+    means = np.array([candidate.features[k == Y].mean(axis=0) for k in range(5)])
+    logits = means @ candidate.weights.T
+    margins = [logits[k, k] - max(np.delete(logits[k], k)) for k in range(5)]
+    norms = np.sqrt((means**2).sum(axis=1))
+    for ax, values in ((axes[0], norms), (axes[2], np.array(margins))):
+        _, y = line(ax, "candidate")
+        expected = [values[4], values[3], (values[1] + values[2]) / 2, values[0]]
+        np.testing.assert_allclose(y, expected, rtol=1e-12)  # sums over 40 samples in another order
+
+
+def test_heat_maps_are_the_solutions_and_theorys_matrices(solution):
+    figure = plots.draw("gram", PROBLEM, solution=solution)
+    optimum = ufm.theory.optimum(PROBLEM)
+    drawn = heat_maps(figure)
+    pairs = zip(drawn[0::2], drawn[1::2], ("weight_gram", "logits", "feature_gram"), strict=True)
+    for left, right, name in pairs:
+        np.testing.assert_array_equal(left, getattr(solution, name))
+        np.testing.assert_array_equal(right, getattr(optimum, name)())
+    scales = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
+    assert scales[0::2] == scales[1::2]  # both panels of a row share one scale
+    assert scales[0][0] == -scales[0][1]
+    assert scales[4][0] == 0.0
+
+
+def test_the_difference_in_the_title_sees_a_planted_one():
+    W, H = ufm.theory.optimum(PROBLEM).factors()
+    exact = ufm.Candidate(weights=W, features=H, class_counts=PROBLEM.class_counts)
+    wrong = ufm.Candidate(weights=2.0 * W, features=H, class_counts=PROBLEM.class_counts)
+    titles = [plots.draw("gram", PROBLEM, candidate=c).get_suptitle() for c in (exact, wrong)]
+    assert float(titles[0].split()[-5]) < 1e-14
+    assert float(titles[1].split()[-5]) == 3.0  # (2W)(2W)ᵀ − WWᵀ = 3 WWᵀ, to the two digits shown
+
+
+def test_without_a_theorem_there_is_one_column():
+    problem = ufm.Problem([6, 4, 3], 0.02, 0.01, features="free")
+    figure = plots.draw("gram", problem, solution=ufm.solve(problem))
+    assert len(heat_maps(figure)) == 3
+    assert [ax.get_xlabel() for ax in plots.draw("norms", problem, solution=ufm.solve(problem)).axes][-1]
+
+
+def test_bars_are_the_parts_and_sum_to_the_gap(candidate):
+    figure = plots.draw("attribution", PROBLEM, candidate=candidate)
+    found = attribute_gap(PROBLEM, candidate)
+    bars = [bar.get_width() for bar in figure.axes[0].patches]
+    assert bars == [found.totals[name] for name in PARTS]
+    values = found.candidate_value - ufm.theory.optimum(PROBLEM).value
+    assert math.fsum(bars) == pytest.approx(values, rel=1e-12)
+    by_class = [bar.get_width() for bar in figure.axes[1].patches]
+    assert by_class == sorted(found.by_class.tolist(), reverse=True)
+
+
+def test_a_dead_class_is_the_longest_bar():
+    W, H = ufm.theory.optimum(PROBLEM).factors()
+    H[1], W[:, 1] = 0.0, 0.0
+    dead = ufm.Candidate(weights=W, features=H, class_counts=PROBLEM.class_counts)
+    figure = plots.draw("attribution", PROBLEM, candidate=dead)
+    assert figure.axes[1].get_yticklabels()[0].get_text() == "class 1"
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths.index(max(widths)) == PARTS.index("calibration")
+
+
+def test_no_gap_is_drawn_too():
+    W, H = np.zeros((3, 2)), np.zeros((3, 2))
+    problem = ufm.Problem([3, 2, 1], 1.0, 1.0)  # everything collapses, and W = H = 0 is optimal
+    nothing = ufm.Candidate(weights=W, features=H, class_counts=problem.class_counts)
+    for name in ("attribution", "gram", "norms"):
+        assert plots.draw(name, problem, candidate=nothing).axes
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_shares_of_the_phase_diagram_are_theorys(smoothing):
+    problem = ufm.Problem([200, 50, 10, 4], 1e-3, 2e-3, loss=ufm.CrossEntropy(smoothing=smoothing))
+    found = phases(problem)
+    for i, j in [(0, 0), (0, 60), (20, 40), (30, 50), (48, 55), (48, 96)]:
+        counts = ufm.counts_from_profile(f"exponential:classes=4,max=200,ratio={float(found.ratios[i])!r}")
+        decay = float(found.decays[j])
+        like = ufm.Problem(counts, decay, decay, loss=problem.loss)
+        assert found.share[i, j] == ufm.theory.optimum(like).collapsed.mean()
+    assert (np.diff(found.share, axis=1) >= 0.0).all()
+    assert (found.share[:, 0].max(), found.share[:, -1].min()) == (0.0, 1.0)
+    # the two lines are the ends of the colours
+    assert ((found.share > 0.0) == (found.decays >= found.first[:, None])).all()
+    assert ((found.share == 1.0) == (found.decays >= found.last[:, None])).all()
+
+
+def test_the_boundary_is_the_written_rule():
+    found = phases(ufm.Problem([200, 50, 10, 4], 1e-3, 2e-3))
+    # ratio 1: four classes of 200, n_c = N² λ² K/(K−1) = 200 at λ² = 200 · 3/4 / 800²
+    assert found.first[0] == found.last[0] == math.sqrt(Fraction(150, 640_000))
+
+
+def test_the_problem_itself_is_marked(solution):
+    ax = plots.draw("phase", PROBLEM).axes[0]
+    x, y = line(ax, "this problem")
+    assert (x[0], y[0]) == (pytest.approx(math.sqrt(2e-4), rel=1e-15), 20.0)
+
+
+# -- how it looks -------------------------------------------------------------------------------------------------
+
+
+def texts(figure):
+    from matplotlib.text import Text
+
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def outside(figure):
+    """Panels (with their labels), legends and texts that reach beyond the figure."""
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    boxes = [(artist, artist.get_tightbbox()) for artist in (*figure.axes, *figure.legends, *figure.texts)]
+    # half a pixel for the rounding of extents
+    low, right, top = -0.5, width + 0.5, height + 0.5
+    return [artist for artist, b in boxes if min(b.x0, b.y0) < low or b.x1 > right or b.y1 > top]
+
+
+@pytest.mark.parametrize("name", sorted(plots.available()))
+def test_column_width_seven_points_and_nothing_cut(name, solution, candidate):
+    figure = plots.draw(name, PROBLEM, solution=solution, candidate=candidate)
+    assert figure.get_size_inches()[0] == 3.3
+    assert min(text.get_fontsize() for text in texts(figure)) >= 7.0
+    assert outside(figure) == []
+    legends = [legend.get_window_extent() for legend in figure.legends]
+    title = figure._suptitle
+    assert title is None or not any(title.get_window_extent().overlaps(legend) for legend in legends)
+
+
+def test_the_check_sees_a_cut_label(solution):
+    figure = plots.draw("norms", PROBLEM, solution=solution)
+    planted = figure.text(0.95, 0.5, "far too long")
+    assert outside(figure) == [planted]
+
+
+def test_the_callers_settings_come_back(solution):
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 31.0, "svg.hashsalt": "mine"}):
+        plots.draw("norms", PROBLEM, solution=solution)
+        assert (mpl.rcParams["font.size"], mpl.rcParams["svg.hashsalt"]) == (31.0, "mine")
+
+
+def test_drawing_and_writing_need_no_pyplot(tmp_path):
+    script = (
+        "import sys, ufm_convex as ufm\np = ufm.Problem([5, 4, 3], 0.1, 0.1)\n"
+        f"ufm.plots.save(ufm.plots.draw('phase', p), {str(tmp_path / 'a.pdf')!r})\n"
+        "print('matplotlib' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", plots.SUFFIXES)
+def test_files_are_what_their_suffix_says(suffix, tmp_path):
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix.upper()}"
+    for path in (first, second):
+        plots.save(plots.draw("phase", PROBLEM), path)
+    assert first.read_bytes().startswith(MAGIC[suffix])
+    assert first.read_bytes() == second.read_bytes()  # no date, no random name
+    assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}
+
+
+def test_a_png_has_the_width_of_a_column(tmp_path, solution):
+    plots.save(plots.draw("norms", PROBLEM, solution=solution), tmp_path / "a.png")
+    header = (tmp_path / "a.png").read_bytes()
+    assert int.from_bytes(header[16:20], "big") == 990  # 3.3 in at 300 dpi
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.gz"])
+def test_other_suffixes_are_refused(name, tmp_path, solution):
+    with pytest.raises(FileFormatError, match=r"\.png"):
+        plots.save(plots.draw("norms", PROBLEM, solution=solution), tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
+# -- errors -------------------------------------------------------------------------------------------------------
+
+
+def test_missing_matplotlib_is_named_with_the_remedy(monkeypatch, solution):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ufm-convex\[plot\]'"):
+        plots.draw("norms", PROBLEM, solution=solution)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "error"),
+    [
+        ("pie", PROBLEM, UnknownNameError),
+        ("norms", PROBLEM, ProblemError),
+        ("gram", PROBLEM, ProblemError),
+        ("attribution", PROBLEM, ProblemError),
+        ("phase", ufm.Problem([1, 1], 0.1, 0.1), CountsError),
+        ("phase", ufm.Problem([5, 4, 3], 0.1, 0.1, features="free"), HypothesisError),
+        ("phase", ufm.Problem([5, 4], 0.1, 0.1, loss=ufm.CrossEntropy(class_weights=(1.0, 2.0))), HypothesisError),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(name, problem, error):
+    with pytest.raises(error, match="Fix:"):
+        plots.draw(name, problem)
+
+
+def test_other_counts_and_widths_and_too_many_classes_are_refused(solution, candidate):
+    other = ufm.Problem([40, 20, 20, 8, 3], 0.02, 0.01)
+    for given in ({"solution": solution}, {"candidate": candidate}):
+        with pytest.raises(CountsError):
+            plots.draw("norms", other, **given)
+    with pytest.raises(UnknownNameError, match="column"):
+        plots.draw("norms", PROBLEM, solution=solution, width="poster")
+    with pytest.raises(SizeError, match="norms"):
+        plots.plot("gram").check_size(2001)
+    plots.plot("gram").check_size(2000)
+
+
+# -- the command --------------------------------------------------------------------------------------------------
+
+OPTIONS = ["--class-counts", "40,20,20,8,2", "--lambda-w", "0.02", "--lambda-h", "0.01"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(application(), ["plot", *map(str, arguments)])
+
+
+def test_default_figures(tmp_path, solution, candidate):
+    archive, certificate, toml = tmp_path / "c.npz", tmp_path / "c.json", tmp_path / "p.toml"
+    np.savez(archive, weights=candidate.weights, features=candidate.features, labels=Y)
+    ufm.certify(PROBLEM).save(certificate)
+    PROBLEM.save(toml)
+    out = tmp_path / "out.png"
+    expected = {}
+    for name, subject in [("norms", {"solution": solution}), ("attribution", {"candidate": candidate})]:
+        plots.save(plots.draw(name, PROBLEM, **subject), tmp_path / f"{name}.png")
+        expected[name] = (tmp_path / f"{name}.png").read_bytes()
+    for arguments, name in [
+        (OPTIONS, "norms"),
+        ([toml], "norms"),
+        ([certificate], "norms"),
+        ([archive, *OPTIONS[2:]], "attribution"),
+        ([toml, archive], "attribution"),
+    ]:
+        result = run(*arguments, "-o", out)
+        assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+        assert out.read_bytes() == expected[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*OPTIONS], "no output is given"),
+        ([*OPTIONS, "-o", "a.bmp"], ".bmp"),
+        ([*OPTIONS, "-o", "nowhere/a.png"], "does not exist"),
+        ([*OPTIONS, "-o", "a.png", "--figure", "pie"], "attribution, gram, norms, phase"),
+        ([*OPTIONS, "-o", "a.png", "--figure", "attribution"], "CANDIDATE.NPZ"),
+        ([*OPTIONS, "-o", "a.png", "--width", "poster"], "poster"),
+        (["a.json", "b.toml", "-o", "a.png"], "a problem and a certificate"),
+        (["a.npz", "b.npz", "-o", "a.png"], "two candidates"),
+        (["a.json", *OPTIONS, "-o", "a.png"], "options that describe a problem"),
+        (["a.json", "-o", "a.png"], "cannot be loaded"),
+        (["--profile", "balanced:classes=2001,max=5", *OPTIONS[2:], "-o", "a.png", "--figure", "gram"], "2,001"),
+    ],
+)
+def test_bad_input_is_exit_2_and_leaves_no_file(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Fix:" in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_help_and_an_import_load_no_matplotlib():
+    script = (
+        "import sys\nfrom ufm_convex.cli import main\nimport ufm_convex.plots\n"
+        "try:\n    main(['plot', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert 'matplotlib' not in sys.modules and 'ufm-convex plot' in sys.argv[1]"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "ufm-convex plot"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--figure" in done.stdout

@@ -1,0 +1,103 @@
+"""Figures of a problem's optimum or of a candidate, as Matplotlib ``Figure`` objects; needs the extra ``plot``.
+
+A module of this folder that defines a named subclass of ``Plot`` is found by its presence: adding a figure adds a
+file and changes none. Nothing here touches pyplot, opens a window or keeps state; Matplotlib is imported only when
+something is drawn.
+
+    ``draw(name, problem, …)``   the figure called ``name``
+    ``save(figure, path)``       PNG, SVG or PDF by the suffix, whole or not at all
+    ``available()``              name → class of every figure
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ufm_convex._registry import discover
+from ufm_convex.errors import UnknownNameError, shown
+from ufm_convex.plots.base import Plot, Source, Subject
+from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, require, save, styled, width_in_inches
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ufm_convex.candidate import Candidate
+    from ufm_convex.problem import Problem
+    from ufm_convex.solution import Solution
+
+__all__ = [
+    "SUFFIXES",
+    "WIDTHS",
+    "Plot",
+    "Source",
+    "Subject",
+    "available",
+    "check_suffix",
+    "draw",
+    "plot",
+    "require",
+    "save",
+    "width_in_inches",
+]
+
+
+@cache
+def available() -> dict[str, type[Plot]]:
+    """The registry: name → class."""
+    return discover(__name__, Plot)  # type: ignore[type-abstract]
+
+
+def plot(name: str) -> Plot:
+    """The figure called ``name``, not yet drawn.
+
+    Raises:
+        UnknownNameError: no figure has that name.
+    """
+    if name not in available():
+        raise UnknownNameError(
+            f"figure {shown(name)} is not known.",
+            expected="one of " + ", ".join(sorted(available())),
+            fix="use 'norms' for an optimum and 'attribution' for a candidate.",
+        )
+    return available()[name]()
+
+
+def draw(
+    name: str,
+    problem: Problem,
+    *,
+    solution: Solution | None = None,
+    candidate: Candidate | None = None,
+    width: str = "column",
+) -> Figure:
+    """Draw a figure.
+
+    Args:
+        name: A name of ``available()``: "attribution", "gram", "norms" or "phase".
+        problem: The problem.
+        solution: Its solution; for figures of the optimum.
+        candidate: A candidate for it; where both are given, the candidate is drawn.
+        width: "column" (3.3 in, 84 mm) or "page" (6.9 in, 174 mm).
+
+    Raises:
+        MissingExtraError: Matplotlib is not installed.
+        UnknownNameError: no figure or no width has that name.
+        ProblemError: the figure needs a solution or a candidate, and it is not given.
+        CountsError: solution or candidate belong to other class counts.
+        HypothesisError: the figure needs a theorem that does not hold for the problem.
+        SizeError: too many classes for this figure.
+
+    Example:
+        >>> import ufm_convex as ufm
+        >>> problem = ufm.Problem([500, 100, 20], lambda_w=5e-3, lambda_h=5e-3)
+        >>> figure = draw("norms", problem, solution=ufm.solve(problem))
+        >>> print(figure.get_size_inches()[0], "in wide,", len(figure.axes), "panels")
+        3.3 in wide, 3 panels
+    """
+    kind, inches = plot(name), width_in_inches(width)
+    require()
+    subject = Subject(problem, solution, candidate)
+    subject.check(kind)
+    with styled():
+        return kind.draw(subject, inches)

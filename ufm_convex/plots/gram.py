@@ -1,0 +1,111 @@
+"""Heat maps of the Gram matrices W Wᵀ, W H̄ᵀ and H̄ H̄ᵀ, beside theory's where a theorem gives them.
+
+Classes keep the order of class_counts. One row of the figure is one matrix; both panels of a row share one scale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import SizeError
+from ufm_convex.plots.base import Plot, Source, Subject
+from ufm_convex.plots.style import BOTH_SIGNS, ONE_SIGN, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LARGEST = 2_000
+"""Classes: more than the pixels of a panel show, and 32 MB a matrix."""
+_TITLES = {
+    "weight_gram": r"$W W^\top$",
+    "logits": r"$W \bar H^\top$ (logits, nats)",
+    "feature_gram": r"$\bar H \bar H^\top$",
+}
+
+
+@runtime_checkable
+class GramOptimum(Protocol):
+    """A closed form that knows its Gram matrices, each (K, K)."""
+
+    def weight_gram(self) -> FloatArray:
+        """A = W Wᵀ."""
+
+    def logits(self) -> FloatArray:
+        """L = W H̄ᵀ."""
+
+    def feature_gram(self) -> FloatArray:
+        """B = H̄ H̄ᵀ."""
+
+
+class GramPlot(Plot):
+    """Three rows of heat maps: left the solution or candidate, right theory."""
+
+    name: ClassVar[str] = "gram"
+    source: ClassVar[Source] = Source.GEOMETRY
+
+    def check_size(self, num_classes: int) -> None:
+        """At most ``LARGEST`` classes."""
+        if num_classes > LARGEST:
+            raise SizeError(
+                f"heat maps of {num_classes:,} classes were asked for.",
+                expected=f"at most {LARGEST:,} classes",
+                fix="use the figure norms, which shows any number of classes.",
+            )
+
+    def draw(self, subject: Subject, width: float) -> Figure:
+        """Three rows; one column where theory has no Gram matrices."""
+        self.check_size(subject.problem.num_classes)
+        optimum: object = subject.optimum
+        sides: dict[str, dict[str, FloatArray]] = {
+            subject.label: {name: getattr(subject.geometry, name) for name in _TITLES}
+        }
+        if isinstance(optimum, GramOptimum):
+            sides["theory"] = {name: getattr(optimum, name)() for name in _TITLES}
+        figure = new_figure(width, 1.36 * width if len(sides) == 2 else 1.9 * width)
+        axes = figure.subplots(3, len(sides), squeeze=False)
+        for row, (name, title) in zip(axes, _TITLES.items(), strict=True):
+            matrices = [matrices[name] for matrices in sides.values()]
+            scale = _scale(matrices)
+            for ax, side, matrix in zip(row, sides, matrices, strict=True):
+                image = ax.imshow(matrix, **scale)
+                ax.set_title(f"{title}\n{side}" if ax is row[0] and len(sides) == 1 else side)
+                _label(ax, subject.problem.num_classes, left=ax is row[0], bottom=name == "feature_gram")
+            bar = figure.colorbar(image, ax=row.tolist(), shrink=0.9, aspect=14)
+            bar.set_label(title)
+        figure.suptitle(_difference(sides) if len(sides) == 2 else f"Gram matrices of the {subject.label}")
+        return figure
+
+
+def _scale(matrices: list[FloatArray]) -> dict[str, Any]:
+    """One scale for the panels of a row: from 0 for one sign, symmetric about 0 for both."""
+    largest = max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0  # all zero: any scale but an empty one
+    # entries below a millionth of the largest are rounding: invisible, and no second sign
+    if min(float(matrix.min()) for matrix in matrices) >= -1e-6 * largest:
+        return {"cmap": ONE_SIGN, "vmin": 0.0, "vmax": largest}
+    return {"cmap": BOTH_SIGNS, "vmin": -largest, "vmax": largest}
+
+
+def _label(ax: Any, num_classes: int, *, left: bool, bottom: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=min(2, num_classes)))
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    ax.tick_params(labelleft=left, labelbottom=bottom, length=2.0)
+    ax.set_ylabel("class" if left else "")
+    ax.set_xlabel("class" if bottom else "")
+
+
+def _difference(sides: dict[str, dict[str, FloatArray]]) -> str:
+    """How far apart the two sides are, relative to theory's largest entry."""
+    first, second = sides.values()
+    largest = 0.0
+    for name in _TITLES:
+        size = float(np.abs(second[name]).max()) or 1.0
+        largest = max(largest, float(np.abs(first[name] - second[name]).max()) / size)
+    label = next(iter(sides))
+    return f"Gram matrices of the {label} and of theory\nlargest difference: {largest:.1e} of the largest entry"
