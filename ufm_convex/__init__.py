@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import read_labels as read_labels
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
+    from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
+    from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
     from ufm_convex.losses import Loss as Loss
+    from ufm_convex.losses import MeanSquaredError as MeanSquaredError
+    from ufm_convex.losses import MulticlassHinge as MulticlassHinge
+    from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.solution import Solution as Solution
     from ufm_convex.solution import Status as Status
@@ -40,15 +45,20 @@ if TYPE_CHECKING:
     from ufm_convex.verifier import verify as verify
 
 _HOME = {
+    "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "KKTReport": "duality",
     "Judgement": "certificate",
+    "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
+    "MeanSquaredError": "losses",
+    "MulticlassHinge": "losses",
     "Problem": "problem",
+    "SoftTargetCrossEntropy": "losses",
     "Solution": "solution",
     "Status": "solution",
     "UFMError": "errors",
