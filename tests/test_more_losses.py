@@ -13,9 +13,10 @@ from flint import arb, fmpq
 from scipy import optimize
 
 import ufm_convex as ufm
-from ufm_convex import losses, theory
+from ufm_convex import enclosure, losses, theory
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
 from ufm_convex.losses.base import GroupedLoss, MarginLoss
+from ufm_convex.points import DualPoint
 
 EPS = np.finfo(float).eps
 SHIFT, SCALE = (0.5, -1.25, 2.0, 0.1), (1.0, 0.3, 2.5, 0.7)
@@ -357,3 +358,53 @@ def test_faulty_parameters_are_named(name, parameters, words):
 def test_parameters_of_another_number_of_classes_are_refused(loss):
     with pytest.raises(ShapeError, match="has 4"):
         ufm.Problem([3, 2], 0.1, 0.1, loss=loss)
+
+
+# -- proofs of points whose columns do not close ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mse", "bce", "multiplicative"])
+def test_an_infeasible_own_entry_is_not_proved(name):
+    """Planted fault: with own entries past their radius, a proof that ignored them would exceed the optimum."""
+    problem = ufm.Problem(COUNTS, 0.01, 0.01, loss=CASES[name][0])
+    solution = ufm.solve(problem)
+    good = solution.evidence.dual
+    assert enclosure.lower_bound(problem, good).value == solution.lower_bound
+    own = problem.loss.into_domain(np.diag(np.full(4, -0.9)), LABELS)
+    if name == "bce":  # its largest dual value, at zero logits
+        own = problem.loss.residuals(np.zeros((4, 4)), LABELS)
+    if name == "multiplicative":  # all the wrong mass on one class
+        p = np.roll(np.eye(4), 1, axis=0)
+        own = np.array(SCALE)[:, None] * (p - np.eye(4)) * 0.4
+    planted = DualPoint(own, good.nonnegativity)
+    dual_value = -(problem.loss_weights @ problem.loss.conjugate(own, LABELS))
+    assert dual_value > solution.upper_bound
+    assert enclosure.lower_bound(problem, planted).value < solution.upper_bound
+
+
+@pytest.mark.parametrize("name", ["mse", "bce"])
+def test_alike_classes_are_proved_together(name):
+    problem = ufm.Problem(np.repeat([40, 6], [4, 6]), 0.004, 0.004, loss=CASES[name][0])
+    by_group = ufm.solve(problem, solver="clarabel", level="group", tolerance=1e-5)
+    by_class = ufm.solve(problem, solver="clarabel", level="class", tolerance=1e-5)
+    # the group level averages; both enclose the same optimum of the relaxation from below
+    assert by_group.lower_bound == pytest.approx(by_class.lower_bound, rel=1e-5)
+    assert by_group.lower_bound <= by_class.upper_bound
+    assert by_group.evidence.lower.proof == "group"
+
+
+def test_class_dependent_temperature_can_break_the_frame():
+    """Four classes, a = (n/n_1)^0.3: the optimum lies below the frame's value, by W and H that are evaluated here."""
+    counts = np.array([1000, 100, 30, 10])
+    decay = math.sqrt(0.375 * 10) / counts.sum()
+    scale = (counts / 1000) ** 0.3
+    problem = ufm.Problem(counts, decay, decay, loss=ufm.LogitAdjustedCrossEntropy(scale=scale))
+    (run,) = losses_frame_runs(problem)
+    assert "frame refused" in run.message
+    solution = ufm.solve(problem)
+    W, H = solution.factors()
+    x = scale[:, None] * (W @ H.T)
+    terms = np.log(np.exp(x).sum(axis=0)) - np.diag(x)
+    penalty = 0.5 * decay * ((W**2).sum() + (counts * (H**2).sum(axis=1)).sum())
+    assert (H >= 0).all()
+    assert counts @ terms / counts.sum() + penalty < run.value - 1e-6
