@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from flint import arb, fmpq
 from scipy import optimize
+from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex import enclosure, losses, theory
+from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
 from ufm_convex.losses.base import GroupedLoss, MarginLoss
 from ufm_convex.points import DualPoint
@@ -408,3 +410,27 @@ def test_class_dependent_temperature_can_break_the_frame():
     penalty = 0.5 * decay * ((W**2).sum() + (counts * (H**2).sum(axis=1)).sum())
     assert (H >= 0).all()
     assert counts @ terms / counts.sum() + penalty < run.value - 1e-6
+
+
+# -- command line -------------------------------------------------------------------------------------------------
+
+
+def run_command(*arguments):
+    return CliRunner().invoke(application(), ["solve", *arguments], env={"COLUMNS": "100"})
+
+
+def test_parameters_of_a_loss_are_given_on_the_command_line():
+    """Weston–Watkins, K = 2: both classes active, value λ (√(3/2) + √(1/2)) = 0.01931852."""
+    decays = ["--class-counts", "3,1", "--lambda-w", "0.01", "--lambda-h", "0.01"]
+    base = [*decays, "--loss", "multiclass-hinge"]
+    result = run_command(*base, "--loss-parameter", "kind=weston-watkins")
+    assert result.exit_code == 0
+    assert "0.0193185" in result.stdout
+    for faulty, words in (
+        ("kind=soft", "kind is 'soft'"),
+        ("kind", "--loss-parameter is 'kind'"),
+        ("name=x", "'name=x'"),
+    ):
+        result = run_command(*base, "--loss-parameter", faulty)
+        assert result.exit_code not in (0, 1)
+        assert words in result.stderr
