@@ -67,11 +67,11 @@ class LogitAdjustedCrossEntropy(SoftmaxLoss):
         return np.eye(num_classes)
 
     def scales(self, num_classes: int) -> FloatArray:
-        """A."""
+        """The factors a."""
         return np.ones(num_classes) if self.scale is None else np.array(self.scale)
 
     def shifts(self, num_classes: int) -> FloatArray:
-        """B."""
+        """The offsets b."""
         return np.zeros(num_classes) if self.shift is None else np.array(self.shift)
 
 

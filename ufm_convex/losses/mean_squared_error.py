@@ -32,7 +32,7 @@ class MeanSquaredError(SeparableLoss):
         return 0.5 * (logits - own) ** 2
 
     def entry_residuals(self, logits: FloatArray, own: bool) -> FloatArray:
-        """Z − y."""
+        """The difference z − y."""
         return logits - float(own)
 
     def entry_conjugates(self, residuals: FloatArray, own: bool) -> FloatArray:

@@ -33,11 +33,11 @@ class SeparableLoss(GroupedLoss):
 
     @abstractmethod
     def entry_values(self, logits: FloatArray, own: bool) -> FloatArray:
-        """A or b, elementwise."""
+        """The function a or b, elementwise."""
 
     @abstractmethod
     def entry_residuals(self, logits: FloatArray, own: bool) -> FloatArray:
-        """A' or b', elementwise."""
+        """Its derivative, elementwise."""
 
     @abstractmethod
     def entry_conjugates(self, residuals: FloatArray, own: bool) -> FloatArray:
@@ -49,7 +49,7 @@ class SeparableLoss(GroupedLoss):
 
     @abstractmethod
     def entry_expression(self, logits: cp.Expression, own: bool) -> cp.Expression:
-        """A or b, elementwise, as a convex cvxpy expression."""
+        """The function a or b, elementwise, as a convex cvxpy expression."""
 
     @abstractmethod
     def enclose_entry_value(self, logit: arb, own: bool) -> arb:
@@ -115,7 +115,7 @@ class SeparableLoss(GroupedLoss):
     # -- reduced columns ------------------------------------------------------------------------------------
 
     def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """A + Σ m_g b."""
+        """The sum a + Σ m_g b."""
         return self.entry_values(own, own=True) + _weighted(multiplicities, self.entry_values(others, own=False))
 
     def grouped_residuals(
@@ -161,7 +161,7 @@ class SeparableLoss(GroupedLoss):
     def grouped_expression(
         self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
     ) -> cp.Expression:
-        """A + Σ m_g b."""
+        """The sum a + Σ m_g b."""
         import cvxpy as cp
 
         weighted = cp.multiply(multiplicities, self.entry_expression(others, own=False))

@@ -30,11 +30,11 @@ class SoftmaxLoss(Loss):
         """Column k is y_k, (K, K)."""
 
     def scales(self, num_classes: int) -> FloatArray:
-        """A, shape (K,)."""
+        """The factors a, shape (K,)."""
         return np.ones(num_classes)
 
     def shifts(self, num_classes: int) -> FloatArray:
-        """B, shape (K,)."""
+        """The offsets b, shape (K,)."""
         return np.zeros(num_classes)
 
     def closing_weights(self, num_classes: int) -> FloatArray:
