@@ -126,8 +126,8 @@ def test_groups_make_the_proof_small():
     problem = Problem(counts, 1e-5, 1e-5, features="free")
     groups = Groups.distinct(problem)
     V = np.array([[0.1, 0.2, 0.3]] * 3) / 100_000
-    attempt = slack._Attempt(problem, groups, "group", slack._exponents(problem, groups, 72), 72, 0)
-    proof = attempt.with_factor(V, np.zeros((3, 3)), 1e-12)
+    attempt = slack._Attempt.of(problem, groups, "group", 72, 0)
+    proof = attempt.with_factor(V, np.zeros(3), np.zeros((3, 3)), 1e-12)
     assert proof is not None
     assert len(proof.columns) == 3
 

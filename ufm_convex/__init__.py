@@ -31,10 +31,15 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import read_labels as read_labels
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
+    from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
+    from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
     from ufm_convex.losses import Loss as Loss
     from ufm_convex.measures import GeometryReport as GeometryReport
     from ufm_convex.measures import geometry as geometry
+    from ufm_convex.losses import MeanSquaredError as MeanSquaredError
+    from ufm_convex.losses import MulticlassHinge as MulticlassHinge
+    from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from ufm_convex.verifier import verify as verify
 
 _HOME = {
+    "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
     "CrossEntropy": "losses",
@@ -53,9 +59,13 @@ _HOME = {
     "GeometryReport": "measures",
     "KKTReport": "duality",
     "Judgement": "certificate",
+    "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
+    "MeanSquaredError": "losses",
+    "MulticlassHinge": "losses",
     "Problem": "problem",
+    "SoftTargetCrossEntropy": "losses",
     "Solution": "solution",
     "StabilityBounds": "attribution",
     "Status": "solution",

@@ -21,6 +21,7 @@ from ufm_convex.certificate.encoding import (
     encode_problem,
     encode_witness,
     lemmas,
+    require_encodable,
     rounded,
 )
 from ufm_convex.certificate.model import Certificate, Judgement, judge
@@ -80,6 +81,7 @@ def certify(
         UFMError: as ``solve``.
     """
     _check_arguments(candidate, tolerance, digits, proof)
+    require_encodable(problem)
     judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
     if digits is not None:
         _refuse_solution(solution)

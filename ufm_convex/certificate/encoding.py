@@ -18,6 +18,7 @@ import numpy as np
 from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
+from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
 
 FORMAT, VERSION = "ufm-convex-certificate", 1
@@ -71,6 +72,20 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
 
 
 # -- the problem --------------------------------------------------------------------------------------------------
+
+
+_ENCODABLE = ("cross-entropy",)
+"""Losses of format version 1: the specification and the verifier know no others."""
+
+
+def require_encodable(problem: Problem) -> None:
+    """Raise ``HypothesisError`` unless the format can carry the problem's loss."""
+    if problem.loss.name not in _ENCODABLE:
+        raise HypothesisError(
+            f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",
+            expected="a loss among " + ", ".join(_ENCODABLE),
+            fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
+        )
 
 
 def encode_problem(problem: Problem) -> dict[str, Any]:

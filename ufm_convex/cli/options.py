@@ -55,6 +55,10 @@ class ProblemOptions:
     lambda_w: Annotated[str | None, typer.Option(metavar="NUMBER", help="Weight decay of the classifier.")] = None
     lambda_h: Annotated[str | None, typer.Option(metavar="NUMBER", help="Weight decay of the features.")] = None
     loss: Annotated[str | None, typer.Option(metavar="NAME", help="Loss; cross-entropy if not given.")] = None
+    loss_parameter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Parameter of the loss, such as kind=weston-watkins; may be repeated."),
+    ] = None
     class_weights: Annotated[
         str | None, typer.Option(metavar="LIST", help="Weight of each class in the loss: 1,1,5.")
     ] = None
@@ -154,6 +158,8 @@ class ProblemOptions:
         table = dict(before or {"name": "cross-entropy"})
         if self.loss is not None and self.loss != table["name"]:
             table = {"name": self.loss}
+        for assignment in self.loss_parameter or ():
+            table.update(_assignment(assignment))
         if self.class_weights is not None:
             cells = self.class_weights.split(",")
             table["class_weights"] = [_number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
@@ -259,6 +265,25 @@ def whole_number(name: str, text: str | None) -> int | None:
             fix="write it without a decimal point or exponent.",
         )
     return None if text is None else int(text)
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    """The one entry of ``name=value``, the value as TOML or, where it is no TOML value, a word."""
+    import tomllib
+
+    from ufm_convex.errors import ProblemError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier() or name == "name" or "\n" in value:
+        raise ProblemError(
+            f"--loss-parameter is {text!r}.",
+            expected="NAME=VALUE, such as kind=weston-watkins or shift=[0.0,1.5]",
+            fix="give one option for each parameter; the loss itself is chosen by --loss.",
+        )
+    try:
+        return {name: tomllib.loads(f"value = {value}")["value"]}
+    except tomllib.TOMLDecodeError:
+        return {name: value}
 
 
 def _number(name: str, text: str | None) -> float | None:

@@ -161,8 +161,7 @@ def lower_bound(
                 continue
             if found is not None:
                 return found
-        zeros = ExactVector([0] * Groups.distinct(problem).size, 0)
-        return replace(_diagonal_bound(problem, DiagonalProof(zeros)), proof="trivial")
+        return _trivial_bound(problem)
 
 
 def upper_bound(
@@ -281,6 +280,20 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
     ):
         total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate(column, place)
     return _below(total, kind, exact)
+
+
+def _trivial_bound(problem: Problem) -> ProvedBound:
+    """The dual value of V = 0; only a loss that sees margins has an exact point for it to write down."""
+    from flint import arb, fmpq
+
+    groups = Groups.distinct(problem)
+    if isinstance(problem.loss, MarginLoss):
+        return replace(_diagonal_bound(problem, DiagonalProof(ExactVector([0] * groups.size, 0))), proof="trivial")
+    K, place, total = problem.num_classes, 0, arb(0)
+    for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
+        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
+        place += multiplicity
+    return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
 
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:

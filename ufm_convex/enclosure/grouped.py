@@ -83,15 +83,18 @@ def _prove(problem: Problem, columns: GroupColumns, dual: GroupDual) -> BlockPro
     groups, weights = columns.groups, columns.loss_weights
     alike = ProofGroups(groups.counts, groups.weights, groups.multiplicities, groups.members)
     bits = slack._FINE
-    attempt = slack._Attempt(problem, alike, "group", slack._exponents(problem, alike, bits), bits, 0)
-    V = dual.residuals.cross
+    attempt = slack._Attempt.of(problem, alike, "group", bits, 0)
+    V, own = dual.residuals.cross, dual.residuals.own
     tiny = max(slack._TINY_MARGIN, problem.num_classes * 2.0 ** (1 - bits))
-    if problem.nonnegative and (found := attempt.without_factor(V * math.sqrt(1.0 - tiny), tiny)):
+    if problem.nonnegative and (
+        found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
+    ):
         return found
     T = dual.nonnegativity.cross / np.outer(weights, weights)
     margin = 64.0 * groups.size * max(math.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
     while margin <= slack._LARGEST_MARGIN:
-        found = attempt.with_factor(V * math.sqrt(1.0 - margin), T * (1.0 - margin), margin)
+        s = math.sqrt(1.0 - margin)
+        found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
         if found is not None:
             return found
         margin *= slack._MARGIN_STEP
@@ -100,14 +103,15 @@ def _prove(problem: Problem, columns: GroupColumns, dual: GroupDual) -> BlockPro
 
 def _dual_value(problem: Problem, columns: GroupColumns, proof: BlockProof) -> arb:
     """−Σ K_g pt_g l*(v_g) at the exact point."""
-    from flint import arb, fmpq
+    from flint import arb
 
     total = arb(0)
+    own_integers = proof.own_entries(columns.groups.multiplicities.tolist())
     for g, (share, integers) in enumerate(zip(_shares(problem, columns), proof.columns, strict=True)):
         multiplicities = [int(m) for m in columns.groups.others[:, g]]
         unit = power(proof.exponents[g])
         entries: list[fmpq] = [unit * integer for integer in integers]
-        own = -sum((m * entry for m, entry in zip(multiplicities, entries, strict=True)), fmpq(0))
+        own = unit * own_integers[g]
         total -= share * columns.loss.enclose_grouped_conjugate(own, entries, multiplicities)
     return total
 

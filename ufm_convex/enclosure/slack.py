@@ -1,8 +1,9 @@
 """Slack proofs: that a rounded dual point is feasible, shown in exact integer arithmetic.
 
 A dual point that is alike on alike classes is a (G, G) matrix of entries v_jk, j ≠ k, and the own entries are minus the
-column sums. Column k is rounded to integers x_jk with its own exponent e_k. In the scale where T_kl stands for
-pt_k pt_l 2^{e_k + e_l} τ_kl, the slack R = D − UᵀU − T becomes the integer matrix
+column sums; a loss whose residuals sum to no constant has own entries that are given. Column k is rounded to integers
+x_jk with its own exponent e_k. In the scale where T_kl stands for pt_k pt_l 2^{e_k + e_l} τ_kl, the slack
+R = D − UᵀU − T becomes the integer matrix
 
     M = Diag(⌊ρ_k⌋) − XᵀX − τ,        ρ_k = 4^{−e_k} λ_W λ_H N² / (ω_k² n_k),
 
@@ -19,14 +20,16 @@ The margin for rounding is bought by scaling V by s and T by s², s² = 1 − ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.enclosure.groups import Groups
 from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
@@ -57,6 +60,7 @@ class BlockProof:
         shift: The power of two.
         factor: Lower triangle of C, or None for C = 0.
         margin: 1 − s², the share of D that was given up.
+        own: Own entry of each column where it is not minus the sum of the others; None where it is.
     """
 
     kind: str
@@ -66,13 +70,23 @@ class BlockProof:
     shift: int
     factor: list[list[int]] | None
     margin: float
+    own: list[int] | None = None
+
+    def own_entries(self, multiplicities: list[int]) -> list[int]:
+        """Own entry of each column, by default minus the sum of its K − 1 others."""
+        if self.own is not None:
+            return self.own
+        return [
+            column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True))
+            for g, column in enumerate(self.columns)
+        ]
 
     def columns_of_classes(self, groups: Groups) -> Iterator[tuple[list[fmpq], int]]:
         """For each group: the column of its first class, (K,), classes sorted by group, and that class's place."""
         from ufm_convex.enclosure.exact import power
 
         place, multiplicities = 0, groups.multiplicities.tolist()
-        own = _own_entries(self.columns, multiplicities)
+        own = self.own_entries(multiplicities)
         for g, integers in enumerate(self.columns):
             unit = power(self.exponents[g])
             entries: list[fmpq] = []
@@ -93,16 +107,20 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
         kind: "group" or "dense", what the groups are called in the proof.
     """
     V = groups.block_means(dual.residuals)
+    own = groups.mean(np.diag(dual.residuals))
     coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    attempt = _Attempt(problem, groups, kind, _exponents(problem, groups, bits), bits, shift)
+    attempt = _Attempt.of(problem, groups, kind, bits, shift)
     tiny = max(_TINY_MARGIN, problem.num_classes * 2.0 ** (1 - bits))
-    if problem.nonnegative and (found := attempt.without_factor(V * np.sqrt(1.0 - tiny), tiny)):
+    if problem.nonnegative and (
+        found := attempt.without_factor(V * np.sqrt(1.0 - tiny), own * np.sqrt(1.0 - tiny), tiny)
+    ):
         return found
     T = groups.block_means(dual.nonnegativity / np.outer(problem.loss_weights, problem.loss_weights))
     margin = 64.0 * groups.size * max(np.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
     while margin <= _LARGEST_MARGIN:
-        found = attempt.with_factor(V * np.sqrt(1.0 - margin), T * (1.0 - margin), margin)
+        s = np.sqrt(1.0 - margin)
+        found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
         if found is not None:
             return found
         margin *= _MARGIN_STEP
@@ -119,11 +137,25 @@ class _Attempt:
     exponents: list[int]
     bits: int
     shift: int
+    units: list[int] | None
 
-    def without_factor(self, V: FloatArray, margin: float) -> BlockProof | None:
+    @classmethod
+    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int) -> _Attempt:
+        """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
+        weights = problem.loss.closing_weights(problem.num_classes)
+        units = None
+        if weights is not None:
+            exact = ExactVector.of_floats(weights)
+            divisor = math.gcd(*exact.integers)
+            units = [integer // divisor for integer in exact.integers]
+            bits += (max(units) - 1).bit_length()
+        return cls(problem, groups, kind, _exponents(problem, groups, bits), bits, shift, units)
+
+    def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
         """C = 0; τ cancels what is negative between alike classes, and nothing else."""
-        columns = self._columns(V)
-        m, own = self.groups.multiplicities.tolist(), _own_entries(columns, self.groups.multiplicities.tolist())
+        m = self.groups.multiplicities.tolist()
+        proof = self._rounded(V, own_entries, margin)
+        columns, own = proof.columns, proof.own_entries(m)
         multiplier = None
         if max(m) > 1:
             multiplier = [[0] * (g + 1) for g in range(len(m))]
@@ -131,27 +163,34 @@ class _Attempt:
                 rest = sum(m[h] * x * x for h, x in enumerate(column) if h != g)
                 between = rest + 2 * own[g] * column[g] + (m[g] - 2) * column[g] ** 2
                 multiplier[g][g] = max(-(between >> self.shift), 0) if m[g] > 1 else 0
-        return self._checked(BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, None, margin))
+        return self._checked(replace(proof, multiplier=multiplier))
 
-    def with_factor(self, V: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
+    def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
         """C from a binary64 Cholesky factorisation of S less half the margin."""
-        columns = self._columns(V)
         multiplier = self._multiplier(T) if self.problem.nonnegative else None
-        bare = BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, None, margin)
+        bare = replace(self._rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
         try:
-            factor = np.linalg.cholesky(normalised - 0.5 * margin * np.eye(len(columns)))
+            factor = np.linalg.cholesky(normalised - 0.5 * margin * np.eye(len(bare.columns)))
         except np.linalg.LinAlgError:
             return None
         integers = np.rint(np.ldexp(factor, self.bits)).tolist()
         lower = [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(integers)]
-        return self._checked(BlockProof(self.kind, self.exponents, columns, multiplier, self.shift, lower, margin))
+        return self._checked(replace(bare, factor=lower))
 
-    def _columns(self, V: FloatArray) -> list[list[int]]:
-        """Rounded to nearest; negative entries upwards, so that no entry leaves the conjugate's domain downwards."""
-        scaled = np.ldexp(V, -np.array(self.exponents)).T
-        integers = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled)).tolist()
-        return [[int(entry) for entry in column] for column in integers]
+    def _rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
+        """The point in integers, without multiplier and factor; own entries close the columns where they must."""
+        columns = np.ldexp(V, -np.array(self.exponents)).T
+        if self.units is None:
+            own = _inward(np.ldexp(own_entries, -np.array(self.exponents)))
+            return BlockProof(self.kind, self.exponents, _inward(columns), None, self.shift, None, margin, own)
+        if len(set(self.units)) == 1:
+            return BlockProof(self.kind, self.exponents, _inward(columns), None, self.shift, None, margin)
+        # v = a∘w with Σ w = 0: the w are rounded, and one class is one group since the weights tell classes apart
+        free = _inward(columns / np.array(self.units, dtype=np.float64))
+        integers = [[unit * w for unit, w in zip(self.units, column, strict=True)] for column in free]
+        own = [unit * (column[k] - sum(column)) for k, (unit, column) in enumerate(zip(self.units, free, strict=True))]
+        return BlockProof(self.kind, self.exponents, integers, None, self.shift, None, margin, own)
 
     def _multiplier(self, T: FloatArray) -> list[list[int]]:
         """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
@@ -162,7 +201,7 @@ class _Attempt:
     def _normalised(self, proof: BlockProof) -> FloatArray:
         """S over 4^bits in binary64: a hint for the factor."""
         m = self.groups.multiplicities
-        rows = np.ldexp(np.array(_summed(proof.columns, m.tolist()), dtype=np.float64), -self.bits)
+        rows = np.ldexp(np.array(_summed(proof, m.tolist()), dtype=np.float64), -self.bits)
         S = -(rows * m.astype(np.float64)) @ rows.T
         if proof.multiplier is not None:
             tau = np.zeros_like(S)
@@ -186,13 +225,13 @@ class _Attempt:
         from flint import fmpz_mat
 
         m, radii = self.groups.multiplicities.tolist(), self._radii()
-        rows = _summed(proof.columns, m)
+        rows = _summed(proof, m)
         weighted = fmpz_mat([[weight * entry for weight, entry in zip(m, row, strict=True)] for row in rows])
         gram: fmpz_mat = weighted * fmpz_mat(rows).transpose()
         if proof.factor is not None:
             factor = fmpz_mat([row + [0] * (len(rows) - len(row)) for row in proof.factor])
             gram += factor * factor.transpose()
-        own = _own_entries(proof.columns, m)
+        own = proof.own_entries(m)
         for g, entries in enumerate(gram.tolist()):
             tau = _multiplier_row(proof, g)
             remainder = [-int(entry) - m[g] * m[h] * tau[h] for h, entry in enumerate(entries)]
@@ -212,18 +251,17 @@ def _exponents(problem: Problem, groups: Groups, bits: int) -> list[int]:
     return exponents
 
 
-def _own_entries(columns: list[list[int]], multiplicities: list[int]) -> list[int]:
-    """Own entry of each column: minus the sum of its K − 1 others."""
-    return [
-        column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True)) for g, column in enumerate(columns)
-    ]
+def _inward(scaled: FloatArray) -> Any:
+    """Integers nearest to the entries; negative ones upwards, so that none leaves the conjugate's domain downwards."""
+    rounded = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled)).tolist()
+    return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
 
 
-def _summed(columns: list[list[int]], multiplicities: list[int]) -> list[list[int]]:
+def _summed(proof: BlockProof, multiplicities: list[int]) -> list[list[int]]:
     """Rows X E: the sum of the columns of each group, one entry a group of rows."""
-    own = _own_entries(columns, multiplicities)
+    own = proof.own_entries(multiplicities)
     rows = []
-    for g, column in enumerate(columns):
+    for g, column in enumerate(proof.columns):
         m = multiplicities[g]
         row = [m * entry for entry in column]
         row[g] = own[g] + (m - 1) * column[g]

@@ -14,9 +14,29 @@ from typing import Any
 from ufm_convex._registry import discover
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
 from ufm_convex.losses.base import Loss
+from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
 from ufm_convex.losses.cross_entropy import CrossEntropy
+from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEntropy
+from ufm_convex.losses.mean_squared_error import MeanSquaredError
+from ufm_convex.losses.multiclass_hinge import MulticlassHinge
+from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
 
-__all__ = ["CrossEntropy", "Loss", "available", "make"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "LogitAdjustedCrossEntropy",
+    "Loss",
+    "MeanSquaredError",
+    "MulticlassHinge",
+    "SoftTargetCrossEntropy",
+    "available",
+    "make",
+]
+
+_REFUSED = {
+    "focal": "it is not convex in the logits (second derivative of its binary version down to -0.0165 at gamma = 1)",
+}
+"""Losses that are asked for and cannot be had, with the reason."""
 
 
 @cache
@@ -32,6 +52,12 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
         UnknownNameError: no loss has that name.
         ProblemError: the loss has no such parameter, or refuses its value.
     """
+    if isinstance(name, str) and name in _REFUSED:
+        raise ProblemError(
+            f"loss {name!r} is refused: {_REFUSED[name]}.",
+            expected="a loss that is convex in the logits, one of " + ", ".join(sorted(available())),
+            fix="use cross-entropy with class_weights, or logit-adjusted-cross-entropy.",
+        )
     if not isinstance(name, str) or name not in available():
         raise UnknownNameError(
             f"loss {shown(name)} is not known.",

@@ -50,6 +50,13 @@ class Loss(ABC):
         """Class weights ω, shape (K,); all ones unless the loss has some."""
         return np.ones(num_classes)
 
+    def closing_weights(self, num_classes: int) -> FloatArray | None:
+        """The a > 0, (K,), with Σ_j v_j / a_j = 0 on the conjugate's domain; None where no equation ties residuals.
+
+        Proofs round all entries of a residual but the own one, which this equation then gives exactly.
+        """
+        return np.ones(num_classes) if self.shift_invariant else None
+
     # -- floating point -------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -202,6 +209,14 @@ class GroupedLoss(Loss):
         """
 
 
+def ray_limit(room: FloatArray, steps: FloatArray, unlimited: float = 1.0) -> FloatArray:
+    """Largest s with room + s·steps ≥ 0 in each column, at least 1; ``unlimited`` where nothing falls."""
+    falling = steps < -np.finfo(float).tiny
+    with np.errstate(over="ignore", invalid="ignore"):
+        limit: FloatArray = np.where(falling, room / np.where(falling, -steps, 1.0), np.inf).min(axis=0)
+    return np.where(np.isfinite(limit), np.maximum(limit, 1.0), unlimited)
+
+
 def _golden_section(function: Callable[[FloatArray], FloatArray], limit: FloatArray) -> FloatArray:
     """The minimiser of a convex function on [0, limit], elementwise."""
     low, high = np.zeros_like(limit), limit
@@ -211,3 +226,34 @@ def _golden_section(function: Callable[[FloatArray], FloatArray], limit: FloatAr
         rising = function(left) > function(right)
         low, high = np.where(rising, left, low), np.where(rising, high, right)
     return 0.5 * (low + high)
+
+
+def negative_entropy(probability: fmpq) -> arb:
+    """The ball p log p, narrow relative to itself: near 1 the logarithm is formed from the exact 1 − p."""
+    from flint import arb
+
+    if not probability:
+        return arb(0)
+    near_one = 2 * probability > 1
+    return arb(probability) * (arb(probability - 1).log1p() if near_one else arb(probability).log())
+
+
+def own_term(mass: FloatArray) -> FloatArray:
+    """(1 − mass) log(1 − mass), accurate for a small mass; 0 beyond 1."""
+    own = np.clip(1.0 - mass, 0.0, None)
+    log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
+    term: FloatArray = own * log
+    return term
+
+
+def own_entries(matrix: FloatArray, labels: IntArray) -> FloatArray:
+    """The entry of each column at its own label, shape (m,)."""
+    own: FloatArray = matrix[labels, np.arange(labels.size)]
+    return own
+
+
+def with_own(matrix: FloatArray, labels: IntArray, fill: float) -> FloatArray:
+    """A copy with the entry of each column at its own label replaced by ``fill``."""
+    others = matrix.copy()
+    others[labels, np.arange(labels.size)] = fill
+    return others

@@ -16,7 +16,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
-from ufm_convex.losses.base import GroupedLoss, MarginLoss
+from ufm_convex.losses.base import GroupedLoss, MarginLoss, negative_entropy, own_entries, own_term, with_own
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -96,8 +96,8 @@ class CrossEntropy(MarginLoss, GroupedLoss):
 
     def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
         """Log Σ_j exp(z_j − z_y) + α (z_y − mean z): no cancellation when the loss is tiny."""
-        differences = logits - _own(logits, labels)
-        others = _others(differences, labels, fill=-np.inf)
+        differences = logits - own_entries(logits, labels)
+        others = with_own(differences, labels, fill=-np.inf)
         peak = np.maximum(others.max(axis=0), 0.0)
         rest = np.exp(others - peak).sum(axis=0)
         # where no other logit exceeds the own one, peak = 0 and log1p(rest) keeps all digits of a tiny loss
@@ -111,7 +111,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
 
     def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """−Ent(v + y_k), with p_y log p_y taken as log1p of the other entries' sum; +inf outside the simplex."""
-        wrong = _others(residuals + self.smoothing / residuals.shape[0], labels, fill=0.0)
+        wrong = with_own(residuals + self.smoothing / residuals.shape[0], labels, fill=0.0)
         mass = wrong.sum(axis=0)
         clipped = np.clip(wrong, 0.0, None)
         terms = np.where(clipped > 0.0, clipped * np.log(np.where(clipped > 0.0, clipped, 1.0)), 0.0).sum(axis=0)
@@ -119,7 +119,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         slack = 4.0 * np.finfo(float).eps
         outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * residuals.shape[0])
         outside |= np.abs(residuals.sum(axis=0)) > slack * residuals.shape[0]
-        return np.where(outside, np.inf, terms + _own_term(mass))
+        return np.where(outside, np.inf, terms + own_term(mass))
 
     def fenchel_young(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
         """KL(p ‖ softmax z) with p = v + y, as Σ p (e^δ − 1 − δ), δ = log softmax z − log p: a sum of terms ≥ 0."""
@@ -138,7 +138,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
     def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """Clip p at zero and renormalise it where its wrong-class mass exceeds one."""
         num_classes = residuals.shape[0]
-        wrong = _others(residuals + self.smoothing / num_classes, labels, fill=0.0)
+        wrong = with_own(residuals + self.smoothing / num_classes, labels, fill=0.0)
         wrong = np.clip(np.nan_to_num(wrong, nan=0.0, posinf=1.0, neginf=0.0), 0.0, None)
         wrong = wrong / np.maximum(wrong.sum(axis=0), 1.0)
         return self._close(wrong - self.smoothing / num_classes, labels)
@@ -187,7 +187,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         probabilities[label] += 1 - smoothing
         if min(probabilities) < 0 or sum(probabilities, fmpq(0)) != 1:
             raise ValueError(f"column {label} lies outside the simplex")
-        return sum(map(_negative_entropy, probabilities), arb(0))
+        return sum(map(negative_entropy, probabilities), arb(0))
 
     def margin_values(self, margins: FloatArray, num_classes: int) -> FloatArray:
         """log(1 + (K−1) e^{−m}) + α m (K−1)/K."""
@@ -227,7 +227,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         own = 1 - (num_classes - 1) * wrong
         if wrong < 0 or own < 0:
             raise ValueError("the strength lies outside the simplex")
-        return _negative_entropy(own) + (num_classes - 1) * _negative_entropy(wrong)
+        return negative_entropy(own) + (num_classes - 1) * negative_entropy(wrong)
 
     # -- reduced columns ------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         slack = 4.0 * np.finfo(float).eps
         outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * size)
         outside |= np.abs(own + (multiplicities * np.where(present, others, 0.0)).sum(axis=0)) > slack * size
-        return np.where(outside, np.inf, terms.sum(axis=0) + _own_term(mass))
+        return np.where(outside, np.inf, terms.sum(axis=0) + own_term(mass))
 
     def grouped_into_domain(
         self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
@@ -331,7 +331,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         right = own + share + 1 - smoothing
         if min([right, *(p for _, p in wrong)]) < 0 or right + sum((m * p for m, p in wrong), fmpq(0)) != 1:
             raise ValueError("the reduced column lies outside the simplex")
-        return sum((m * _negative_entropy(p) for m, p in wrong), arb(0)) + _negative_entropy(right)
+        return sum((m * negative_entropy(p) for m, p in wrong), arb(0)) + negative_entropy(right)
 
     def _targets(self, shape: tuple[int, ...], labels: IntArray) -> FloatArray:
         """The targets y of each column, (K, m)."""
@@ -341,43 +341,12 @@ class CrossEntropy(MarginLoss, GroupedLoss):
 
     def _close(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """Set the own entry of each column to minus the sum of the others."""
-        closed = _others(residuals, labels, fill=0.0)
+        closed = with_own(residuals, labels, fill=0.0)
         closed[labels, np.arange(labels.size)] = -closed.sum(axis=0)
         return closed
-
-
-def _negative_entropy(probability: fmpq) -> arb:
-    """The ball p log p, narrow relative to itself: near 1 the logarithm is formed from the exact 1 − p."""
-    from flint import arb
-
-    if not probability:
-        return arb(0)
-    near_one = 2 * probability > 1
-    return arb(probability) * (arb(probability - 1).log1p() if near_one else arb(probability).log())
-
-
-def _own_term(mass: FloatArray) -> FloatArray:
-    """(1 − mass) log(1 − mass), accurate for a small mass; 0 beyond 1."""
-    own = np.clip(1.0 - mass, 0.0, None)
-    log = np.where(mass < 0.5, np.log1p(-np.minimum(mass, 0.5)), np.log(np.where(own > 0.0, own, 1.0)))
-    term: FloatArray = own * log
-    return term
 
 
 def _size(multiplicities: FloatArray) -> FloatArray:
     """K of each reduced column, (m,)."""
     size: FloatArray = 1.0 + multiplicities.sum(axis=0)
     return size
-
-
-def _own(matrix: FloatArray, labels: IntArray) -> FloatArray:
-    """The entry of each column at its own label, shape (m,)."""
-    own: FloatArray = matrix[labels, np.arange(labels.size)]
-    return own
-
-
-def _others(matrix: FloatArray, labels: IntArray, fill: float) -> FloatArray:
-    """A copy with the entry of each column at its own label replaced by ``fill``."""
-    others = matrix.copy()
-    others[labels, np.arange(labels.size)] = fill
-    return others

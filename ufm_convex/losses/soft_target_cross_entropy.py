@@ -1,0 +1,86 @@
+"""Cross-entropy against fixed soft targets, one distribution a class.
+
+    l_k(z)  = log Σ_j exp(z_j) − <y_k, z>,
+    l_k*(v) = −Ent(v + y_k), v + y_k in the simplex (+∞ elsewhere).
+
+Label smoothing, known confusions between classes and distilled targets are of this form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray, frozen, real
+from ufm_convex.errors import ProblemError, ShapeError, shown
+from ufm_convex.losses.softmax import SoftmaxLoss
+
+_ROUNDING = 1e-9
+"""How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
+
+
+@dataclass(frozen=True)
+class SoftTargetCrossEntropy(SoftmaxLoss):
+    """Cross-entropy with row k of ``targets`` as the target of class k.
+
+    Args:
+        targets: A (K, K) table; row k is the distribution y_k, entries ≥ 0, sum 1.
+
+    Raises:
+        ProblemError: an entry is negative or no number, the table is not square, or a row does not sum to 1.
+    """
+
+    name: ClassVar[str] = "soft-target-cross-entropy"
+    shift_invariant: ClassVar[bool] = True
+
+    targets: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        given: Any = self.targets
+        rows = given.tolist() if isinstance(given, np.ndarray) else given
+        if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
+            raise _refused(f"targets is {shown(given)}.")
+        if not rows or any(len(row) != len(rows) for row in rows):
+            raise _refused(f"targets has {len(rows)} rows of lengths {shown([len(row) for row in rows])}.")
+        for k, row in enumerate(rows):
+            wrong = [entry for entry in row if not 0.0 <= real(entry) <= 1.0]
+            if wrong:
+                raise _refused(f"targets has the entry {shown(wrong[0])} in row {k}.")
+            if abs(sum(map(float, row)) - 1.0) > _ROUNDING:
+                raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.")
+        object.__setattr__(self, "targets", tuple(tuple(map(float, row)) for row in rows))
+
+    def validate(self, num_classes: int) -> None:
+        """Raise ``ShapeError`` unless the table is K × K."""
+        if len(self.targets) != num_classes:
+            raise ShapeError(
+                f"targets has {len(self.targets)} rows, but there are {num_classes} classes.",
+                expected="one row a class",
+                fix="give the rows in the order of class_counts.",
+            )
+
+    def parameters(self) -> dict[str, Any]:
+        """The table."""
+        return {"targets": [list(row) for row in self.targets]}
+
+    def target_columns(self, num_classes: int) -> FloatArray:
+        """The table, transposed; the own entries are 1 minus the others."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> FloatArray:
+        columns = np.array(self.targets).T
+        np.fill_diagonal(columns, 0.0)
+        np.fill_diagonal(columns, np.maximum(1.0 - columns.sum(axis=0), 0.0))
+        return frozen(columns)
+
+
+def _refused(got: str) -> ProblemError:
+    return ProblemError(
+        got,
+        expected="a square table of numbers >= 0 whose rows sum to 1, row k the target of class k",
+        fix="divide each row by its sum.",
+    )
