@@ -27,6 +27,7 @@ LAYERS = [
     {"solving"},
     {"certificate", "pigeonhole"},
     {"plots"},
+    {"sweep"},
     {"cli"},
 ]
 STANDS_ALONE = {"verifier"}

@@ -62,7 +62,18 @@ _HOME = {
     "solve": "solving",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "plots", "relaxation", "solvers", "theory")
+_ROOMS = (
+    "candidate",
+    "class_counts",
+    "duality",
+    "errors",
+    "losses",
+    "plots",
+    "relaxation",
+    "solvers",
+    "sweep",
+    "theory",
+)
 
 __all__ = ["__version__", *sorted(_HOME)]
 
