@@ -1,8 +1,9 @@
 """Solving the points of a grid: in parallel, with a journal, in any order, to the same table.
 
 A finished point is one line of the journal, handed to the system before the next is counted. A sweep that was killed
-loses what its workers had not finished and nothing else; started again it solves only what is missing. Workers come from
-joblib: its processes, or whatever backend is active (``with joblib.parallel_config("dask"): sweep(…)`` runs on a cluster).
+loses what its workers had not finished and nothing else; started again it solves only what is missing. Workers come
+from joblib: its processes, or whatever backend is active, so that within ``with joblib.parallel_config("dask"):`` a
+sweep runs on a cluster.
 """
 
 from __future__ import annotations
