@@ -27,6 +27,7 @@ LAYERS = [
     {"solving"},
     {"certificate", "measures", "pigeonhole"},
     {"plots"},
+    {"sweep"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}

@@ -1,0 +1,246 @@
+"""Sweeps: the grid, the journal, resuming, determinism, tables, the figure, the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ufm_convex import solving
+from ufm_convex.cli import main
+from ufm_convex.errors import FileFormatError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.sweep import FIELDS, Grid, phase_diagram, sweep, values_of, write_csv, write_parquet
+
+GRID = Grid([1e-3, 1e-2, 3e-2], [1.0, 50.0], [4], max_count=200)
+
+
+def test_a_grid_is_a_product_in_a_fixed_order():
+    grid = Grid([1e-3, 1e-2], [1, 10], [3, 5], ["cross-entropy"], decay_ratio=2.0)
+    assert len(grid) == 8
+    assert [grid[index].lambda_w for index in range(4)] == [1e-3, 1e-2, 1e-3, 1e-2]
+    assert (grid[5].classes, grid[5].imbalance, grid[5].lambda_h) == (5, 1.0, 2e-2)
+    assert grid.problem(grid[7]).class_counts.tolist() == [1000, 562, 316, 177, 100]  # 1000 · 10^(−k/4), rounded down
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decays": []},
+        {"decays": [0.0]},
+        {"decays": [math.nan]},
+        {"decays": ["x"]},
+        {"imbalances": [0.5]},
+        {"classes": [1]},
+        {"losses": []},
+        {"decays": np.ones(2000), "imbalances": np.ones(2000)},
+    ],
+)
+def test_a_grid_refuses_what_is_out_of_range(change):
+    with pytest.raises(ProblemError, match="Expected"):
+        Grid(**{"decays": [1e-3], "imbalances": [1.0], **change})
+
+
+def test_a_grid_refuses_unknown_words():
+    with pytest.raises(UnknownNameError):
+        Grid([1e-3], [1.0], losses=["focale"])
+    with pytest.raises(UnknownNameError):
+        Grid([1e-3], [1.0], features="positive")
+
+
+def test_values_have_equal_ratios_and_both_ends():
+    values = values_of("1e-4:1e-1:4", "--decays")
+    assert (values[0], values[-1]) == (1e-4, 1e-1)
+    assert np.allclose(values, [1e-4, 1e-3, 1e-2, 1e-1], rtol=1e-12)  # a power has a few units of rounding
+    assert values_of("0.1,0.2", "--decays") == [0.1, 0.2]
+    assert values_of("2:2:1", "--decays") == [2.0]
+
+
+@pytest.mark.parametrize("text", ["", "a", "1:2", "2:1:5", "0:1:5", "1:2:x", "1:inf:3", "1:2:3:4", "1:2:0"])
+def test_values_that_are_none_are_refused(text):
+    with pytest.raises(ProblemError, match="--decays"):
+        values_of(text, "--decays")
+
+
+def test_rows_are_the_theorem_where_a_conic_solver_made_them(tmp_path):
+    rows = sweep(GRID, tmp_path / "j", solver="scs")
+    assert [row["index"] for row in rows] == list(range(6))
+    assert all(tuple(row) == FIELDS and row["status"] == "certified" and row["solver"] == "scs" for row in rows)
+    for row in rows:
+        counts = GRID.counts(4, row["imbalance"])
+        threshold = row["num_samples"] ** 2 * row["lambda_w"] * row["lambda_h"] * 4 / 3  # n_c, math of Theorem 1
+        assert row["collapsed"] == row["theory_collapsed"] == int((counts <= threshold).sum())
+        assert row["critical_size"] == pytest.approx(threshold, rel=1e-14)
+    assert {row["collapsed"] for row in rows} > {0, 4}  # the grid crosses the boundary
+
+
+def test_the_table_does_not_depend_on_the_workers(tmp_path):
+    alone = sweep(GRID, tmp_path / "1", solver="scs")
+    assert sweep(GRID, tmp_path / "2", solver="scs", workers=2) == alone
+
+
+def test_finished_points_are_not_solved_again(tmp_path, monkeypatch):
+    full = sweep(GRID, tmp_path / "j")
+    lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join(lines[:4]) + lines[4][:30])  # three points, and half a line
+    solved, solve = [], solving.solve
+    monkeypatch.setattr(solving, "solve", lambda problem, **rest: solved.append(problem) or solve(problem, **rest))
+    seen = []
+    assert sweep(GRID, tmp_path / "j", progress=lambda done, total: seen.append((done, total))) == full
+    assert len(solved) == 3
+    assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
+    assert sweep(GRID, tmp_path / "j") == full
+    assert len(solved) == 3
+
+
+def test_a_journal_belongs_to_one_sweep(tmp_path):
+    sweep(GRID, tmp_path / "j")
+    with pytest.raises(FileFormatError, match="another sweep"):
+        sweep(GRID, tmp_path / "j", tolerance=1e-7)
+    with pytest.raises(FileFormatError, match="another sweep"):
+        sweep(Grid([1e-3], [1.0]), tmp_path / "j")
+
+
+@pytest.mark.parametrize("planted", [b"nonsense\n", b'{"index": 0}\n', b"[1]\n", b"\xff\xfe\n"])
+def test_a_damaged_journal_is_refused(tmp_path, planted):
+    sweep(GRID, tmp_path / "j")
+    lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join([*lines[:2], planted, *lines[2:]]))
+    with pytest.raises(FileFormatError, match="damaged"):
+        sweep(GRID, tmp_path / "j")
+
+
+def test_a_point_that_raises_does_not_stop_the_others(tmp_path, monkeypatch):
+    solve = solving.solve
+
+    def breaks(problem, **rest):
+        if problem.lambda_w == 1e-2:
+            raise SolverError("it broke.", expected="a result", fix="none.")
+        return solve(problem, **rest)
+
+    monkeypatch.setattr(solving, "solve", breaks)
+    rows = sweep(GRID, tmp_path / "j")
+    assert [row["status"] for row in rows] == ["certified", "failed", "certified"] * 2
+    assert rows[1]["message"] == "it broke."
+    assert rows[1]["value"] is None
+
+
+@pytest.mark.parametrize("workers", [0, -2, 1.5, True])
+def test_workers_are_counted(tmp_path, workers):
+    with pytest.raises(ProblemError, match="workers"):
+        sweep(GRID, tmp_path / "j", workers=workers)
+
+
+def test_tables_keep_every_digit(tmp_path):
+    from pyarrow import parquet
+
+    rows = sweep(GRID, tmp_path / "j")
+    write_csv(rows, tmp_path / "t.csv")
+    write_parquet(rows, tmp_path / "t.parquet")
+    assert parquet.read_table(tmp_path / "t.parquet").to_pylist() == rows
+    with (tmp_path / "t.csv").open(newline="") as handle:
+        read = list(csv.DictReader(handle))
+    assert [float(row["value"]) for row in read] == [row["value"] for row in rows]
+    assert sorted(os.listdir(tmp_path)) == ["j", "t.csv", "t.parquet"]
+
+
+def test_the_figure_shows_the_rows(tmp_path):
+    rows = sweep(GRID, tmp_path / "j")
+    rows[0]["collapsed"] = 3  # planted: the theorem says 0
+    figure = phase_diagram(rows)
+    ax = figure.axes[0]
+    drawn = ax.collections[0].get_array().reshape(2, 3)
+    assert drawn.tolist() == [
+        [25.0 * row["collapsed"] for row in rows[:3]],
+        [25.0 * row["collapsed"] for row in rows[3:]],
+    ]
+    crosses = ax.lines[0]
+    assert (list(crosses.get_xdata()), list(crosses.get_ydata())) == ([1e-3], [1.0])
+    with pytest.raises(ProblemError, match="panels"):
+        phase_diagram([])
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", *arguments])
+    return end.value.code
+
+
+def test_the_command_writes_both_tables_and_the_figure(tmp_path, capsys):
+    target = tmp_path / "p.parquet"
+    grid = ("--decays", "1e-3,1e-2,3e-2", "--imbalances", "1,50", "--classes", "4", "--max-count", "200")
+    assert command(*grid, "--plot", "--json", "-o", str(target)) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "points": 6,
+        "certified": 6,
+        "bounded": 0,
+        "failed": 0,
+        "table": str(target),
+    }
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".parquet", ".jsonl", ".png"}
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert command(*grid, "--tolerance", "1e-9", "-o", str(target)) == 2  # another sweep's journal
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("-o", "x.txt"),
+        ("-o", "x.csv", "--classes", "a"),
+        ("-o", "x.csv", "--workers", "0"),
+        ("-o", "x.csv", "--decays", "1:0:3"),
+        ("-o", "x.csv", "--max-count", "0"),
+        ("-o", "x.csv", "--profile", "no"),
+    ],
+)
+def test_the_command_refuses_bad_input(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command(*arguments) == 2
+    assert "Expected" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_loses_no_finished_point(tmp_path):
+    """Killed without warning once some points are there, and started again."""
+    journal = tmp_path / "j"
+    script = (
+        "from ufm_convex.sweep import Grid, sweep, values_of\n"
+        "grid = Grid(values_of('1e-3:3e-2:15', ''), [1.0, 50.0], [4], max_count=200)\n"
+        f"sweep(grid, {str(journal)!r}, solver='scs')\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", script])
+    end = time.monotonic() + 60
+    while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < 4):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = [json.loads(line) for line in journal.read_bytes().split(b"\n")[1:-1]]
+    assert 3 <= len(before) < 30
+    grid = Grid(values_of("1e-3:3e-2:15", ""), [1.0, 50.0], [4], max_count=200)
+    solved = []
+    rows = sweep(grid, journal, solver="scs", progress=lambda done, total: solved.append(done))
+    assert len(solved) - 1 == 30 - len(before)  # the first call says how many were there
+    assert [rows[row["index"]] for row in before] == before
+    assert all(row["status"] == "certified" for row in rows)
+
+
+@pytest.mark.slow
+def test_the_table_is_the_same_on_a_dask_cluster(tmp_path):
+    import joblib
+    from dask.distributed import Client, LocalCluster
+
+    alone = sweep(GRID, tmp_path / "1", solver="scs")
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        assert sweep(GRID, tmp_path / "2", solver="scs", workers=-1) == alone

@@ -1,0 +1,105 @@
+"""``ufm-convex sweep``: a phase diagram, solved in parallel, resumable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, whole_number
+from ufm_convex.cli.progress import progress
+
+_SUFFIXES = (".csv", ".parquet")
+
+
+@command(breakdown=ExitCode.NOT_REACHED)
+def sweep(
+    method: MethodOptions,
+    output: OutputOptions,
+    decays: Annotated[
+        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Decays, for the classifier and for the features.")
+    ] = "1e-4:1e-1:20",
+    imbalances: Annotated[
+        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Ratios of the largest count to the smallest.")
+    ] = "1:1000:20",
+    classes: Annotated[str, typer.Option(metavar="LIST", help="Numbers of classes.")] = "10",
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Names of losses.")] = "cross-entropy",
+    max_count: Annotated[str, typer.Option(metavar="N", help="Samples of the largest class.")] = "1000",
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Profile of the counts: exponential, step.")] = (
+        "exponential"
+    ),
+    features: Annotated[str, typer.Option(metavar="WORD", help="nonnegative or free.")] = "nonnegative",
+    workers: Annotated[str, typer.Option(metavar="N", help="Processes; -1 for all cores.")] = "1",
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the phase diagram beside the table, as .png.")] = False,
+    verbose: Verbose = False,
+) -> ExitCode:
+    """Solve a grid of problems and draw where classes collapse.
+
+    -o NAME.parquet or -o NAME.csv writes both tables (NAME.parquet and NAME.csv); NAME.journal.jsonl keeps each point
+    as it is finished, and the same command takes up where an interrupted one was left. Needs the extra sweep.
+
+    Exit code: 0 if every point is certified within the tolerance, 1 if one is not, 2 for bad input.
+
+    Examples:
+        ufm-convex sweep --decays 1e-4:1e-1:40 --imbalances 1:1000:25 --workers 2 --plot -o phase.parquet
+    """
+    target = _target(output)
+    from ufm_convex import sweep as room
+
+    grid = room.Grid(
+        room.values_of(decays, "--decays"),
+        room.values_of(imbalances, "--imbalances"),
+        _integers(classes),
+        tuple(loss.split(",")),
+        max_count=whole_number("--max-count", max_count) or 0,
+        profile=profile,
+        features=features,  # type: ignore[arg-type]  # judged by Problem
+    )
+    if plot:
+        from ufm_convex.plots import style
+
+        style.require()
+    with progress(verbose) as tell:
+        rows = room.sweep(
+            grid,
+            target.with_suffix(".journal.jsonl"),
+            workers=_workers(workers),
+            progress=lambda done, total: tell(f"{done:,} of {total:,} points"),
+            **method.arguments(),
+        )
+    room.write_csv(rows, target.with_suffix(".csv"))
+    room.write_parquet(rows, target.with_suffix(".parquet"))
+    if plot:
+        style.save(room.phase_diagram(rows), target.with_suffix(".png"))
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("certified", "bounded", "failed")}
+    if output.as_json:
+        typer.echo(json.dumps({"points": len(rows), **counts, "table": str(target)}))
+    else:
+        typer.echo(f"{len(rows):,} points: " + ", ".join(f"{count:,} {status}" for status, count in counts.items()))
+    return ExitCode.DONE if counts["certified"] == len(rows) else ExitCode.NOT_REACHED
+
+
+def _target(output: OutputOptions) -> Path:
+    """Where the table goes; ``FileFormatError`` unless it ends in .csv or .parquet, in a folder that exists."""
+    from ufm_convex.errors import FileFormatError
+
+    output.check()
+    if output.output is None or output.output.suffix not in _SUFFIXES:
+        raise FileFormatError(
+            "no output is given." if output.output is None else f"{output.output} ends in neither .csv nor .parquet.",
+            expected="-o NAME.parquet or -o NAME.csv",
+            fix="add -o phase.parquet; both tables are written.",
+        )
+    return output.output
+
+
+def _integers(text: str) -> list[int]:
+    return [whole_number(f"entry {place} of --classes", cell) or 0 for place, cell in enumerate(text.split(","))]
+
+
+def _workers(text: str) -> int:
+    return whole_number("--workers", text) or 0

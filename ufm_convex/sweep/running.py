@@ -1,0 +1,189 @@
+"""Solving the points of a grid: in parallel, with a journal, in any order, to the same table.
+
+A finished point is one line of the journal, handed to the system before the next is counted. A sweep that was killed
+loses what its workers had not finished and nothing else; started again it solves only what is missing. Workers come
+from joblib: its processes, or whatever backend is active, so that within ``with joblib.parallel_config("dask"):`` a
+sweep runs on a cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import FileFormatError, MissingExtraError, ProblemError, UFMError
+from ufm_convex.sweep.grid import Grid, Point
+
+FIELDS = (
+    *("index", "loss", "classes", "imbalance", "lambda_w", "lambda_h", "num_samples", "smallest_count"),
+    *("value", "lower_bound", "upper_bound", "relative_gap", "status", "solver", "level"),
+    *("collapsed", "theory_collapsed", "critical_size", "problem_sha256", "message"),
+)
+"""Columns of a sweep's table. ``collapsed`` counts the classes without a feature in the solution, ``theory_collapsed``
+in the theorem (null where no theorem says), ``critical_size`` is n_c, at or below which a class collapses there."""
+
+Progress = Callable[[int, int], object]
+
+
+def sweep(
+    grid: Grid,
+    journal: str | Path,
+    *,
+    workers: int = 1,
+    solver: str = "auto",
+    level: str = "auto",
+    tolerance: float = 1e-6,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Solve every point of a grid that the journal does not have yet.
+
+    Args:
+        grid: The problems.
+        journal: JSON lines; made if missing, else taken up. One journal belongs to one grid and one method.
+        workers: Processes; each keeps to one thread, so that the numbers do not depend on it. −1 takes all cores.
+        solver: As in ``solve``.
+        level: As in ``solve``.
+        tolerance: As in ``solve``.
+        progress: Called with (points done, points in all) after each point.
+
+    Returns:
+        One row a point, in the order of the grid, with the keys ``FIELDS``. A point that raises has status "failed" and
+        says why in ``message``; it does not stop the others.
+
+    Raises:
+        MissingExtraError: joblib or threadpoolctl is not installed.
+        FileFormatError: the journal belongs to another sweep, or is damaged before its last line.
+        ProblemError: ``workers`` is neither −1 nor ≥ 1.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
+        raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
+    joblib = _joblib()
+    method = {"solver": solver, "level": level, "tolerance": tolerance}
+    rows = _Journal(Path(journal), grid.sha256(**method))
+    try:
+        missing = [index for index in range(len(grid)) if index not in rows.found]
+        _tell(progress, len(rows.found), len(grid))
+        run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+        for row in run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in missing):
+            rows.add(row)
+            _tell(progress, len(rows.found), len(grid))
+    finally:
+        rows.close()
+    return [rows.found[index] for index in range(len(grid))]
+
+
+def solve_point(grid: Grid, point: Point, *, solver: str, level: str, tolerance: float) -> dict[str, Any]:
+    """The row of one point; runs in a worker, on one thread."""
+    from threadpoolctl import threadpool_limits
+
+    from ufm_convex.solving import solve
+
+    problem = grid.problem(point)
+    row: dict[str, Any] = {**dict.fromkeys(FIELDS), **vars(point), "problem_sha256": problem.sha256}
+    row.update(num_samples=problem.num_samples, smallest_count=int(problem.class_counts.min()), message="")
+    row.update(_theory(problem))
+    try:
+        with threadpool_limits(1):  # the order of sums, hence the last bits, would depend on the number of threads
+            found = solve(problem, solver=solver, level=level, tolerance=tolerance)
+    except UFMError as error:
+        return {**row, "status": "failed", "message": str(error).splitlines()[0]}
+    row.update(value=found.value, lower_bound=found.lower_bound, upper_bound=found.upper_bound)
+    row.update(relative_gap=found.relative_gap, status=str(found.status), solver=found.solver, level=found.level)
+    return {**row, "collapsed": len(found.collapsed_classes)}
+
+
+def _theory(problem: Any) -> dict[str, Any]:
+    """What the theorem says, for comparison: null where none applies."""
+    from ufm_convex import theory
+    from ufm_convex.errors import HypothesisError
+
+    try:
+        optimum = theory.optimum(problem)
+    except HypothesisError:
+        return {}
+    collapsed: FloatArray | None = getattr(optimum, "collapsed", None)
+    critical = getattr(optimum, "collapse_threshold", None)
+    return {
+        "theory_collapsed": None if collapsed is None else int(np.count_nonzero(collapsed)),
+        "critical_size": float(critical) if critical is not None and np.ndim(critical) == 0 else None,
+    }
+
+
+class _Journal:
+    """The finished points, in memory and on disk: a head that names the sweep, then one line a point."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self.path = path
+        self.found: dict[int, dict[str, Any]] = {}
+        try:
+            self.handle = path.open("a+b")
+        except OSError as error:
+            raise FileFormatError(
+                f"{path} cannot be opened: {error.strerror}.",
+                expected="a file in a folder that exists and may be written to",
+                fix="check the path and the permissions.",
+            ) from error
+        try:
+            self._read(sha256)
+        except UFMError:
+            self.close()
+            raise
+
+    def _read(self, sha256: str) -> None:
+        self.handle.seek(0)
+        data = self.handle.read()
+        whole = data.rfind(b"\n") + 1
+        self.handle.truncate(whole)  # what a kill left of the last line
+        lines = data[:whole].splitlines()
+        if not lines:
+            self._write({"sweep": sha256})
+            return
+        try:
+            head, *rows = (json.loads(line) for line in lines)
+            matches = head == {"sweep": sha256}
+            self.found = {row["index"]: row for row in rows if tuple(row) == FIELDS} if matches else {}
+            damaged = matches and len(self.found) != len(rows)
+        except (ValueError, KeyError, TypeError):
+            matches, damaged = True, True
+        if damaged or not matches:
+            raise FileFormatError(
+                f"{self.path} is {'damaged' if damaged else 'the journal of another sweep'}.",
+                expected="a journal of this grid, solver, level and tolerance",
+                fix="choose another output, or remove the file to start again.",
+            )
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a finished point."""
+        self._write(row)
+        self.found[row["index"]] = row
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.handle.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        self.handle.flush()  # the system has it: no end of this process, however sudden, takes it back
+
+    def close(self) -> None:
+        """Close the file."""
+        self.handle.close()
+
+
+def _joblib() -> Any:
+    try:
+        import joblib
+        import threadpoolctl  # noqa: F401 - the workers need it
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed.",
+            expected="the packages of the extra 'sweep'",
+            fix="pip install 'ufm-convex[sweep]'",
+        ) from error
+    return joblib
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
