@@ -10,7 +10,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
-from ufm_convex.groups import GroupDual
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -93,6 +93,11 @@ class DenseEvidence(Evidence):
         """See ``Evidence.loss_gains``."""
         loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
         return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """See ``Evidence.group_means``."""
+        losses = self.problem.loss.values(self.point.logits, self._columns.labels)
+        return GroupPoint.mean(columns.groups, self.point), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""

@@ -110,6 +110,10 @@ class GroupEvidence(Evidence):
         gains = columns.values(Invariant.zeros(columns.groups)) - columns.values(self.point.logits)
         return gains[columns.groups.members]
 
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """See ``Evidence.group_means``."""
+        return self.point, columns.values(self.point.logits)
+
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
         dense_factors.require_dimension(self.rank, feature_dim)
