@@ -27,6 +27,9 @@ class Recovered(Protocol):
         """f(W, H)."""
 
 
+_CLOSED = 1e-3
+"""A gap that is so small a share of the tolerance needs no second dual point."""
+
 D = TypeVar("D")
 F = TypeVar("F", bound=Recovered)
 
@@ -177,6 +180,8 @@ def close_gap(
     first = dual
     best: F | None = None
     for recovered in recoveries:
+        if best is None and relative_gap(lower, recovered.objective) <= _CLOSED * tolerance:
+            return recovered, dual
         repaired, value = repair([read(recovered, first)], recovered)
         if value > lower:
             dual, lower = repaired, value
