@@ -78,6 +78,14 @@ class Evidence(ABC):
     def report(self, epsilon: float) -> KKTReport:
         """The KKT conditions at ``point`` and ``dual``."""
 
+    def settled(self, tolerance: float) -> bool:
+        """Whether the relaxation is solved, but its factors need more than ``feature_dim`` dimensions.
+
+        A more accurate run of the same programme would then end at the same bound; a solver that works on W and H in
+        ``feature_dim`` dimensions is another matter.
+        """
+        return False
+
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""
         return None
