@@ -221,6 +221,8 @@ def _exponents(problem: Problem, groups: Groups, bits: int) -> list[int]:
 
 def _own_entries(columns: list[list[int]], multiplicities: list[int]) -> list[int]:
     """Own entry of each column: minus the sum of its K − 1 others."""
+    if max(multiplicities) == 1:
+        return [column[g] - sum(column) for g, column in enumerate(columns)]
     return [
         column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True)) for g, column in enumerate(columns)
     ]
