@@ -284,6 +284,7 @@ FIELDS = {
     "num_classes": int,
     "num_samples": int,
     "collapsed_classes": list,
+    "merged_groups": list,
     "theory": dict,
     "kkt": dict,
     "solver_claim": dict,
@@ -479,6 +480,18 @@ def test_the_summary_has_every_item():
     assert bounds[0] <= VALUE <= bounds[1]
 
 
+def test_free_features_merge_where_non_negative_ones_collapse():
+    # N² λ_W λ_H = 104² · 0.0004 = 4.3: the two classes of 2 samples share a feature, the single ones cannot
+    arguments = ("--class-counts", "50,50,2,2", *DECAYS, "--features", "free", "--solver", "clarabel")
+    result = solve(*arguments)
+    assert re.search(r"^merged groups +1, classes 2: 2, 3 *$", result.stdout, flags=re.MULTILINE)
+    assert "collapsed" not in result.stdout
+    states = re.findall(r"^ +(\d) .* (active|merged) *$", result.stdout, flags=re.MULTILINE)
+    assert states == [("0", "active"), ("1", "active"), ("2", "merged"), ("3", "merged")]
+    found = record_of(solve(*arguments, "--json"))
+    assert (found["merged_groups"], found["collapsed_classes"]) == ([[2, 3]], [])
+
+
 def test_sample_level_shows_what_is_left_within_the_classes():
     arguments = ("--class-counts", "3,2", *DECAYS, "--solver", "scs", "--tolerance", "1e-3")
     assert "within classes" in solve(*arguments, "--level", "sample").stdout
@@ -523,7 +536,7 @@ def test_of_many_classes_the_ends_and_the_threshold_are_shown():
     assert [row.count for row in shown[:10]] == list(range(1000, 990, -1))
     assert [row.count for row in shown[-10:]] == list(range(10, 0, -1))
     assert [row.count for row in shown[10:-10]] == list(range(int(threshold) + 3, int(threshold) - 3, -1))
-    assert all(row.collapsed == (row.count <= threshold) for row in shown)
+    assert all((row.state == "collapsed") == (row.count <= threshold) for row in shown)
     assert sum(row if isinstance(row, int) else row.classes for row in rows) == 1000, "no class is lost"
 
 

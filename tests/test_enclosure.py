@@ -15,11 +15,13 @@ from mp_reference import reference_value
 
 from ufm_convex import enclosure, theory
 from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactMatrix, ExactVector, FrameWitness, Groups, slack
+from ufm_convex.enclosure import bounds as bounds_module
 from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
+from ufm_convex.identity import factored_objective
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint, FrameDual, FramePoint
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
@@ -223,3 +225,24 @@ def test_digits_need_a_theorem():
         bounds_to_digits(FREE, 50)
     with pytest.raises(SizeError, match="1001 digits"):
         bounds_to_digits(PLAIN, 1001)
+
+
+# -- witnesses on a frame -----------------------------------------------------------------------------------------
+
+
+def test_features_with_one_coordinate_each_have_the_same_bound_as_by_the_matrix_product():
+    """Coordinates permuted, two classes in one, one class without any; the reference multiplies in rational numbers."""
+    problem = Problem([9, 5, 4, 2], 0.05, 0.03)
+    rng = np.random.default_rng(2)
+    W, H = rng.normal(size=(4, 3)), np.zeros((4, 3))
+    H[[0, 1, 3], [2, 0, 2]] = 1.5, 0.75, 0.25
+    found = enclosure.upper_bound(problem, (W, H))
+    exact = found.evidence
+    logits = list(bounds_module._logits(exact))
+    assert logits == [
+        [sum(h * w for h, w in zip(row, other, strict=True)) for other in exact.W.rows] for row in exact.H.rows
+    ]
+    shifted = np.roll(H, 1, axis=1)  # planted: features in the wrong coordinates
+    assert list(bounds_module._logits(enclosure.upper_bound(problem, (W, shifted)).evidence)) != logits
+    plain = float(factored_objective(Columns.of_classes(problem), W, H))
+    assert found.value == pytest.approx(plain, rel=1e-14)

@@ -194,8 +194,25 @@ def nonnegative_end(problem):
     """W and H ≥ 0 of the best of the solver's starts."""
     scaled = Scaled(Columns.of_classes(problem), 4 * problem.num_classes)
     starts = list(module._starts(scaled, 4, np.random.default_rng(0)))
-    ends, _ = module._improve(scaled, starts, 1e-8, 1e-6, 10_000)
-    return scaled.unpack(ends[0])
+    ends = [module._descend(scaled, start, 1e-8, 1e-6, 10_000)[0] for start in starts]
+    return scaled.unpack(min(ends, key=lambda end: scaled.value_and_gradient(end)[0]))
+
+
+def test_starts_are_made_one_by_one_and_end_with_the_proof(monkeypatch):
+    """The frame start is certified here, so one descent suffices; planted: at a gap of 1e-16 all starts are made."""
+    made, real, told = [], module._descend, []
+
+    def counted(*arguments):
+        made.append(len(told))
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "_descend", counted)
+    problem = Problem([90, 60, 40, 20], 0.01, 0.01)
+    assert solve(problem, solver="factored", progress=told.append).status == "certified"
+    assert (made, len(told)) == ([1], 2)
+    solve(problem, solver="factored", tolerance=1e-16, progress=told.append)
+    assert len(made) == 1 + 4 + 1
+    assert made[1] < made[2], "a line after the first start, before the second"
 
 
 def test_the_complementary_multiplier_proves_what_is_no_frame():

@@ -1,6 +1,7 @@
 """Theory of free features: the simplex, merging groups and total collapse, each against solved programmes."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import mpmath as mp
@@ -13,7 +14,7 @@ from ufm_convex import theory
 from ufm_convex.errors import DimensionError, HypothesisError
 from ufm_convex.identity import factored_objective
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns
+from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
 from ufm_convex.theory.free_balanced import FreeBalanced, SimplexOptimum
@@ -161,6 +162,41 @@ def test_a_group_merges_below_its_threshold_and_not_above(case, ratio, merges):
     assert (abs(spread) < 1e-4) == merges
     assert merges or spread > 0.5 * (ratio - 1.0)
     assert np.linalg.norm(solution.feature_gram[3, 3]) > 0.0  # merged features do not vanish
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("ratio", [0.9, 0.99, 1.01, 1.2])
+@pytest.mark.parametrize(("solver", "level", "tolerance"), [("factored", "class", 1e-11), ("clarabel", "group", 1e-8)])
+def test_a_solution_names_the_groups_that_the_theorem_merges(case, ratio, solver, level, tolerance):
+    problem = grouped(ratio, **case)
+    # at 1.01 sharing costs about pt (ratio − 1)² = 1e-6 of the value, far above either tolerance
+    solution = solve(problem, solver=solver, level=level, tolerance=tolerance)
+    assert solution.status == "certified"
+    assert solution.merged_groups == group_collapse(problem).merged_groups
+    assert solution.collapsed_classes == ()
+
+
+def test_what_is_called_merged_depends_on_the_point_and_on_what_the_gap_leaves_open():
+    """Planted: features averaged over a group that should not merge, and a bound too loose to tell."""
+    solution = solve(grouped(1.2), solver="factored", tolerance=1e-11)
+    assert solution.merged_groups == ()
+    W, H = (np.vstack([factor[:3], np.tile(factor[3:].mean(axis=0), (4, 1))]) for factor in solution.factors())
+    assert replace(solution.evidence, point=GramPoint.from_factors(W, H)).merged() == ((3, 4, 5, 6),)
+    loose = replace(solution.evidence.lower, value=0.5 * solution.lower_bound)
+    assert replace(solution.evidence, lower=loose).merged() == ((3, 4, 5, 6),)
+
+
+@pytest.mark.parametrize(("sizes", "merged"), [([3, 4], 2), ([1, 6], 1), ([1] * 7, 0)])
+def test_when_nothing_is_learnt_every_group_of_several_is_merged(sizes, merged):
+    problem = Problem(np.repeat(np.arange(9, 9 - len(sizes), -1), sizes), 2.0, 2.0, features="free")
+    for solver in ("factored", "clarabel"):
+        solution = solve(problem, solver=solver)
+        assert (len(solution.merged_groups), solution.merged_groups) == (merged, group_collapse(problem).merged_groups)
+
+
+def test_non_negative_features_collapse_one_by_one_instead():
+    solution = solve(Problem([9, 9, 1, 1], 0.1, 0.1))
+    assert (solution.collapsed_classes, solution.merged_groups) == ((2, 3), ())
 
 
 def test_merging_does_not_depend_on_the_other_groups():

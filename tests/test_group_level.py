@@ -360,10 +360,16 @@ def test_a_million_classes_stay_compressed():
     problem = Problem(np.repeat([5000, 1200, 300, 40, 3], 200_000), 1e-8, 1e-8, features="free")
     tracemalloc.start()
     solution = certified(problem)
+    merged = solution.merged_groups
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 400e6  # a few dozen vectors of a million numbers; one K × K array is 8e12 bytes
     assert solution.margins.shape == solution.feature_norms.shape == solution.weight_norms.shape == (10**6,)
+    # N² λ_W λ_H = 171: the classes of 40 and of 3 samples, each a block of 200,000
+    assert [(group[0], group[-1], len(group)) for group in merged] == [
+        (600_000, 799_999, 200_000),
+        (800_000, 999_999, 200_000),
+    ]
     assert solution.solver_kkt() is not None
     for name in ("weight_gram", "logits", "feature_gram"):
         with pytest.raises(SizeError, match="own and cross"):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import duality, identity, theory
+from ufm_convex.duality.repair import _multipliers, _top_eigenvalue
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, DualPoint, FrameDual
 from ufm_convex.problem import Problem
@@ -89,3 +90,27 @@ def test_the_best_candidate_wins():
 def test_the_feasibility_check_rejects_an_unrepaired_point():
     columns = Columns.of_classes(Problem([50, 20, 8], 0.01, 0.01))
     assert not feasible(columns, random_dual(columns, 1))
+
+
+@given(st.integers(0, 10**6), st.booleans())
+def test_the_largest_eigenvalue_is_never_put_too_low(seed, diagonal):
+    """Gershgorin's bound stands in where it is as good; planted: one entry off the diagonal, which must count."""
+    rng = np.random.default_rng(seed)
+    load = np.diag(rng.random(6))
+    planted = load.copy()
+    planted[0, 1] = planted[1, 0] = 0.0 if diagonal else 1e-3
+    exact = float(np.linalg.eigvalsh(planted)[-1])
+    found = _top_eigenvalue(planted)
+    assert exact * (1 - 1e-15) <= found <= exact * (1 + 2e-12)
+
+
+def test_a_slack_without_off_diagonal_entries_needs_no_other_multiplier():
+    columns = Columns.of_classes(Problem([9, 5, 2], 0.05, 0.05))
+    V = np.full((3, 3), 0.1) - 0.3 * np.eye(3)
+    features = np.eye(3)
+    found = list(_multipliers(columns, V, np.ones((3, 3)), features))
+    assert len(found) == 1
+    R = identity.scaled_slack(columns, DualPoint(V, found[0]))
+    np.testing.assert_allclose(R, np.diag(np.diag(R)), atol=1e-15)
+    V[1, 0], V[2, 0] = 0.25, -0.05  # planted: u_0·u_2 > 0
+    assert len(list(_multipliers(columns, V, np.ones((3, 3)), features))) == 3

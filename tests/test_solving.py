@@ -271,6 +271,21 @@ def test_dimension_below_the_active_classes_gives_a_labelled_bound():
         assert independent_objective(problem, W, H) == pytest.approx(solution.upper_bound, rel=1e-9)
 
 
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize(("counts", "level"), [(np.arange(60, 20, -4), "class"), (np.repeat([60, 9], 15), "group")])
+def test_a_schedule_ends_when_the_dimension_alone_keeps_the_gap_open(features, counts, level):
+    """The same problem without a limit is certified by the same runs; planted: runs that are merely loose go on."""
+    wide = Problem(counts, 0.002, 0.002, features=features)
+    narrow = replace(wide, feature_dim=4)
+    certified = solve(wide, solver="scs", level=level)
+    solution = solve(narrow, solver="scs", level=level)
+    assert (certified.status, solution.status) == (Status.CERTIFIED, Status.BOUNDED)
+    assert len(solution.route) == len(certified.route) < 7
+    assert solution.route[-1].endswith("the relaxation is solved, but needs more than 4 dimensions")
+    assert solution.lower_bound == pytest.approx(certified.lower_bound, rel=1e-6)  # the tolerance
+    assert not any("is solved" in line for line in certified.route + solution.route[:-1])
+
+
 def independent_objective(problem, W, H):
     """f at class means, straight from the definition."""
     logits, n = W @ H.T, problem.class_counts

@@ -135,7 +135,7 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
 def _summary(columns: Columns, W: FloatArray, H: FloatArray, point: GramPoint) -> Factors:
     """The record of (W, H), with its distance to the Gram point and its rank."""
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
-    lengths = np.linalg.svd(scaled, compute_uv=False)
+    lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
     value = factored_objective(columns, W, H)
     # lengths² are penalties; relative to the objective, so that an all-collapsed solution has rank 0
     rank = int((lengths**2 > _RANK_CUT * value).sum())
@@ -159,10 +159,15 @@ def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> floa
 def _classifier(point: GramPoint, H: FloatArray) -> FloatArray:
     """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; collapsed features are cut off."""
     lengths = np.diag(H)
-    if np.count_nonzero(H) == np.count_nonzero(lengths) and H.shape[0] == H.shape[1]:
+    if _is_frame(H):
         kept = lengths > _CUT * lengths.max()
         return point.logits * np.where(kept, 1.0 / np.where(kept, lengths, 1.0), 0.0)
     return point.logits @ np.linalg.pinv(H.T, rcond=_CUT)
+
+
+def _is_frame(H: FloatArray) -> bool:
+    """Whether H is square and diagonal."""
+    return H.shape[0] == H.shape[1] and np.count_nonzero(H) == np.count_nonzero(np.diag(H))
 
 
 def _spectral(B: FloatArray, feature_dim: int) -> FloatArray:

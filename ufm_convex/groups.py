@@ -100,6 +100,13 @@ class Groups:
         """Number of classes of group g other than a given class of group h, (G, G)."""
         return np.tile(self.sizes[:, None], (1, self.size)) - np.eye(self.size)
 
+    def classes_of(self, chosen: IntArray) -> tuple[tuple[int, ...], ...]:
+        """The classes of each of the chosen groups, in the order of their first class."""
+        order = np.argsort(self.members, kind="stable")
+        ends = np.cumsum(self.multiplicities)
+        classes = (order[ends[g] - self.multiplicities[g] : ends[g]].tolist() for g in chosen)
+        return tuple(sorted(map(tuple, classes)))
+
     def mean(self, per_class: FloatArray) -> FloatArray:
         """Group means of one number a class, (G,)."""
         return np.bincount(self.members, per_class, minlength=self.size) / self.multiplicities

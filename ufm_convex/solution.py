@@ -155,9 +155,20 @@ class Solution:
 
         A class counts as collapsed when setting its feature to zero would cost no more than the gap leaves open:
         pt_k [l_k(0) − l_k(Le_k)] − λ_H n_k ‖h̄_k‖² (the last term stands for both penalties, which balance). On an
-        orthogonal frame the zeros are exact.
+        orthogonal frame the zeros are exact. Empty for free features, which merge instead: see ``merged_groups``.
         """
         return self.evidence.collapsed()
+
+    @cached_property
+    def merged_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of alike classes, from 0, that share one free feature and classifier row as far as the gap can tell.
+
+        A group of at least two classes with equal counts and weights counts as merged when averaging its features and
+        its rows of W would cost no more than the gap leaves open. Cross-entropy merges a group with n samples a class
+        iff ω² (1−α)² n ≤ N² λ_W λ_H (docs/solvers.md, section 5). Empty for non-negative features, which collapse one
+        by one, and for a loss that does not treat alike classes alike.
+        """
+        return self.evidence.merged()
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and class-mean features H (K, d), whose objective is at most ``upper_bound``.

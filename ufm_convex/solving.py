@@ -65,13 +65,17 @@ def solve(
     tell = progress or (lambda _: None)
     best: Solution | None = None
     route: list[str] = []
+    settled: set[str] = set()
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     try:
         with quiet:
-            for run, reason in _runs(problem, solver, level, tolerance, dict(options or {}), tell):
+            for run, reason in _runs(problem, solver, level, tolerance, dict(options or {}), tell, settled):
                 found = _judge(problem, run, tolerance)
                 route.append(f"{run.solver} at {run.level} level ({reason}): {_outcome(found, run)}")
+                if found.evidence.settled(tolerance):
+                    settled.add(run.solver)
+                    route[-1] += f"; the relaxation is solved, but needs more than {problem.feature_dim} dimensions"
                 tell(route[-1])
                 best = found if best is None else _better(best, found)
                 if best.status is Status.CERTIFIED:
@@ -130,15 +134,26 @@ def _check_arguments(
 
 
 def _runs(
-    problem: Problem, solver: str, level: str, tolerance: float, options: dict[str, Any], tell: Progress
+    problem: Problem,
+    solver: str,
+    level: str,
+    tolerance: float,
+    options: dict[str, Any],
+    tell: Progress,
+    settled: set[str],
 ) -> Iterator[tuple[SolverRun, str]]:
-    """Runs of the chosen solvers with the reason for each, cheapest first; lazy, so that the caller can stop."""
+    """Runs of the chosen solvers with the reason for each, cheapest first; lazy, so that the caller can stop.
+
+    A solver whose name the caller puts into ``settled`` makes no further run.
+    """
     names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
         tell(f"{name}: starting")
         for run in chosen.runs(problem, chosen.default_level(problem) if level == AUTO else level, tolerance, options):
             yield run, reason
+            if name in settled:
+                break
 
 
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:

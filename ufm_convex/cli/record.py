@@ -32,6 +32,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "num_classes": solution.problem.num_classes,
         "num_samples": solution.problem.num_samples,
         "collapsed_classes": list(solution.collapsed_classes),
+        "merged_groups": [list(group) for group in solution.merged_groups],
         "within_class_variability": finite(run.within_class_variability),
         "theory": _theory(solution),
         "kkt": _residuals(solution.kkt()),

@@ -26,7 +26,7 @@ MOST_ROWS = 30
 """Up to so many classes, or distinct counts, each has its row."""
 _ENDS = 10
 _AROUND = 3  # rows on either side of the collapse threshold
-_LISTED = 12  # collapsed classes named in the summary
+_LISTED = 12  # collapsed or merged classes named in the summary
 _COLOURS = {"certified": "green", "bounded": "yellow", "failed": "red"}
 
 
@@ -41,7 +41,7 @@ class Row:
         margin: Own logit minus the largest other; the mean over the row's classes, as are the norms.
         feature_norm: ‖h_k‖.
         weight_norm: ‖w_k‖.
-        collapsed: Whether the feature is zero.
+        state: "active"; "collapsed" where the feature is zero, "merged" where a group shares a free one.
     """
 
     first: int
@@ -50,7 +50,7 @@ class Row:
     margin: float
     feature_norm: float
     weight_norm: float
-    collapsed: bool
+    state: str
 
 
 def show(solution: Solution) -> None:
@@ -102,17 +102,18 @@ def table_rows(solution: Solution) -> list[Row | int]:
 
     A few classes come one by one in their own order. Many come with those together that enter the problem alike and
     ended alike, the largest counts first; of these the largest are shown, the smallest, and those around the first
-    change from active to collapsed.
+    change from active to collapsed or merged.
     """
     import numpy as np
 
     problem = solution.problem
     K = problem.num_classes
-    collapsed = np.zeros(K, dtype=bool)
-    collapsed[list(solution.collapsed_classes)] = True
+    degenerate = np.zeros(K, dtype=bool)
+    for classes in (solution.collapsed_classes, *solution.merged_groups):
+        degenerate[list(classes)] = True
     if K <= MOST_ROWS:
-        return [_row(solution, collapsed, np.array([k])) for k in range(K)]
-    keys = (collapsed, problem.loss_weights, -problem.class_counts)  # the last is the first to sort by
+        return [_row(solution, degenerate, np.array([k])) for k in range(K)]
+    keys = (degenerate, problem.loss_weights, -problem.class_counts)  # the last is the first to sort by
     order = np.lexsort(keys)
     changes = np.zeros(K - 1, dtype=bool)
     for key in keys:
@@ -120,27 +121,28 @@ def table_rows(solution: Solution) -> list[Row | int]:
     bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [K]])
     rows: list[Row | int] = []
     done = 0
-    for group in _excerpt(collapsed[order[bounds[:-1]]]):
+    for group in _excerpt(degenerate[order[bounds[:-1]]]):
         start, stop = int(bounds[group]), int(bounds[group + 1])
         rows += [start - done] if start > done else []
-        rows.append(_row(solution, collapsed, order[start:stop]))
+        rows.append(_row(solution, degenerate, order[start:stop]))
         done = stop
     return rows
 
 
-def _excerpt(collapsed: BoolArray) -> list[int]:
+def _excerpt(degenerate: BoolArray) -> list[int]:
     """Which groups to show: all of a few, else both ends and the groups around the first change."""
     import numpy as np
 
-    shown = np.full(collapsed.size, collapsed.size <= MOST_ROWS)
+    shown = np.full(degenerate.size, degenerate.size <= MOST_ROWS)
     shown[:_ENDS] = shown[-_ENDS:] = True
-    changes = np.flatnonzero(np.diff(collapsed)) + 1
+    changes = np.flatnonzero(np.diff(degenerate)) + 1
     for change in changes[:1]:
         shown[max(0, change - _AROUND) : change + _AROUND] = True
     return np.flatnonzero(shown).tolist()
 
 
-def _row(solution: Solution, collapsed: BoolArray, classes: IntArray) -> Row:
+def _row(solution: Solution, degenerate: BoolArray, classes: IntArray) -> Row:
+    state = "collapsed" if solution.problem.nonnegative else "merged"
     return Row(
         first=int(classes[0]),
         classes=int(classes.size),
@@ -148,7 +150,7 @@ def _row(solution: Solution, collapsed: BoolArray, classes: IntArray) -> Row:
         margin=float(solution.margins[classes].mean()),
         feature_norm=float(solution.feature_norms[classes].mean()),
         weight_norm=float(solution.weight_norms[classes].mean()),
-        collapsed=bool(collapsed[classes[0]]),
+        state=state if degenerate[classes[0]] else "active",
     )
 
 
@@ -173,7 +175,7 @@ def _class_table(rows: Sequence[Row | int]) -> Table:
         if isinstance(row, int):
             table.add_row("…", f"{row:,} more")
         else:
-            state = Text("collapsed", style="yellow") if row.collapsed else Text("active")
+            state = Text(row.state, style="" if row.state == "active" else "yellow")
             names = (str(row.first), f"{row.classes:,}") if grouped else (str(row.first),)
             table.add_row(*names, f"{row.count:,}", next(margins), next(features), next(weights), state)
     return table
@@ -205,7 +207,7 @@ def _summary(solution: Solution) -> Table:
         ("proved at most", repr(float(solution.upper_bound))),
         ("relative gap", f"{solution.relative_gap:.3g} (tolerance {solution.tolerance:g})"),
         ("status", Text(status, style=f"bold {_COLOURS[status]}")),
-        ("collapsed classes", _collapsed(solution.collapsed_classes)),
+        _degenerate(solution),
         ("worst KKT residual", f"{worst.name} {worst.residual:.3g} ({_verdict(worst.passed)} {worst.tolerance:.3g})"),
         ("theory", _theory(solution)),
         ("solver", f"{solution.solver}, {solution.level} level, {solution.seconds:.2f} s"),
@@ -275,7 +277,16 @@ def _verdict(passed: bool) -> str:
     return "within its tolerance" if passed else "above its tolerance"
 
 
-def _collapsed(classes: Sequence[int]) -> str:
+def _degenerate(solution: Solution) -> tuple[str, str]:
+    """Which classes collapse, or, with free features, merge."""
+    if solution.problem.nonnegative:
+        return "collapsed classes", _listed(solution.collapsed_classes)
+    groups = solution.merged_groups
+    classes = _listed([k for group in groups for k in group])
+    return "merged groups", f"{len(groups):,}, classes {classes}" if groups else classes
+
+
+def _listed(classes: Sequence[int]) -> str:
     if not classes:
         return "none"
     more = ", …" if len(classes) > _LISTED else ""

@@ -22,6 +22,8 @@ from ufm_convex.points import Columns, DualPoint
 _ACTIVE = (0.0, 1e-6, 1e-3)
 """Singular values of U D^{-1/2} from 1 minus this on are put to 1: the first only clips, the last rounds generously."""
 _BEFORE = 1.0 - 1e-6
+_ROUNDED = 1.0 + 1e-12
+"""A bound of the largest eigenvalue that is so near to it counts as the eigenvalue."""
 _NNLS_CLASSES = 24
 """Up to here the multiplier is found by an active-set method: K (K − 1)/2 unknowns, exact zeros."""
 
@@ -121,12 +123,16 @@ def _multipliers(
     cancelling = np.maximum(-gram, 0.0) * scale
     np.fill_diagonal(cancelling, 0.0)
     yield cancelling
+    between = float((gram - np.diag(np.diag(gram))).max())
+    if between <= 0.0:
+        # the slack is diagonal, and its diagonal must be ≥ 0 whatever T is: no other T can do better
+        return
     if np.any(given):
         # R ⪰ 0 implies |G_kl + T_kl| <= σ_k σ_l and |G_kl| <= σ_k σ_l, so larger entries are never right
         clipped = np.clip(np.nan_to_num(0.5 * given + 0.5 * given.T), 0.0, 2.0 * scale)
         np.fill_diagonal(clipped, 0.0)
         yield clipped
-    if features is not None and (gram - np.diag(np.diag(gram))).max() > 0.0:
+    if features is not None:
         yield complementary_multiplier(gram, features * columns.sigma[:, None]) * scale
 
 
@@ -189,10 +195,20 @@ def _descended(H: FloatArray, target: FloatArray, gram: FloatArray, upper: tuple
 def _shrink(columns: Columns, dual: DualPoint) -> DualPoint:
     """Scale V by s and T by s² so that R ⪰ 0: s = λ_max(D^{-1/2}(G + T)D^{-1/2})^{-1/2}, or the peak if smaller."""
     # not as one minus an eigenvalue of the slack, which cancels where V is tiny
-    top = float(np.linalg.eigvalsh(scaled_load(columns, dual))[-1])
+    top = _top_eigenvalue(scaled_load(columns, dual))
     limit = float(columns.loss.domain_limit(dual.residuals, columns.labels).min())
     s = _peak(columns, dual, min(1.0 / np.sqrt(top) if top > 0.0 else np.inf, limit))
     return DualPoint(s * dual.residuals, s * s * dual.nonnegativity)
+
+
+def _top_eigenvalue(load: FloatArray) -> float:
+    """λ_max, or Gershgorin's bound of it where that is as good: where T cancels all that lies off the diagonal of G."""
+    diagonal = np.diag(load)
+    discs = diagonal + np.abs(load - np.diag(diagonal)).sum(axis=1)
+    bound = float(discs.max())
+    if bound <= float(diagonal.max()) * _ROUNDED:
+        return bound
+    return float(np.linalg.eigvalsh(load)[-1])
 
 
 def _peak(columns: Columns, dual: DualPoint, end: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -41,7 +41,7 @@ from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import arb
+    from flint import arb, fmpz
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
@@ -352,20 +352,33 @@ def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
 
 
 def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb, fmpq, fmpz_mat
+    from flint import arb, fmpq
 
     groups = Groups.singletons(problem)
-    logits = (fmpz_mat(witness.H.rows) * fmpz_mat(witness.W.rows).transpose()).tolist()
+    logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
     total = arb(0)
     for k, share in enumerate(groups.shares(problem)):
-        total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in logits[k]], k)
+        total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
     total += arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(
         n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
     )
     return total + arb(rational(problem.lambda_h) * weighted * power(2 * witness.H.exponent)) / 2
+
+
+def _logits(witness: DenseWitness) -> Iterator[Sequence[fmpz | int]]:
+    """The logits of each class as integers; features with one coordinate each, as on a frame, need no product."""
+    from flint import fmpz_mat
+
+    slots = [[c for c, h in enumerate(row) if h] for row in witness.H.rows]
+    if max(map(len, slots)) > 1:
+        yield from (fmpz_mat(witness.H.rows) * fmpz_mat(witness.W.rows).transpose()).tolist()
+        return
+    coordinates = list(zip(*witness.W.rows, strict=True))
+    for row, slot in zip(witness.H.rows, slots, strict=True):
+        yield [row[slot[0]] * w for w in coordinates[slot[0]]] if slot else [0] * len(witness.W.rows)
 
 
 def _above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:

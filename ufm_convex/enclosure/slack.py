@@ -226,13 +226,20 @@ class _Attempt:
 
         m, radii = self.groups.multiplicities.tolist(), self._radii()
         rows = _summed(proof, m)
-        weighted = fmpz_mat([[weight * entry for weight, entry in zip(m, row, strict=True)] for row in rows])
-        gram: fmpz_mat = weighted * fmpz_mat(rows).transpose()
+        summed = fmpz_mat(rows)
+        alone = proof.multiplier is None and max(m) == 1
+        weighted = summed if alone else fmpz_mat([[w * x for w, x in zip(m, row, strict=True)] for row in rows])
+        gram: fmpz_mat = weighted * summed.transpose()
         if proof.factor is not None:
             factor = fmpz_mat([row + [0] * (len(rows) - len(row)) for row in proof.factor])
             gram += factor * factor.transpose()
         own = proof.own_entries(m)
         for g, entries in enumerate(gram.tolist()):
+            if alone and self.problem.nonnegative:
+                # the general case below with τ = 0 and m = 1, which is most of the time of a large proof
+                if radii[g] < int(entries[g]) + sum(int(e) for h, e in enumerate(entries) if e > 0 and h != g):
+                    return None
+                continue
             tau = _multiplier_row(proof, g)
             remainder = [-int(entry) - m[g] * m[h] * tau[h] for h, entry in enumerate(entries)]
             deficits = (max(-e, 0) if self.problem.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)

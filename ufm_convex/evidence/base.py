@@ -12,6 +12,8 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound
+from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -24,6 +26,9 @@ class Recovered(Protocol):
     def objective(self) -> float:
         """f(W, H)."""
 
+
+_CLOSED = 1e-3
+"""A gap that is so small a share of the tolerance needs no second dual point."""
 
 D = TypeVar("D")
 F = TypeVar("F", bound=Recovered)
@@ -73,6 +78,14 @@ class Evidence(ABC):
     def report(self, epsilon: float) -> KKTReport:
         """The KKT conditions at ``point`` and ``dual``."""
 
+    def settled(self, tolerance: float) -> bool:
+        """Whether the relaxation is solved, but its factors need more than ``feature_dim`` dimensions.
+
+        A more accurate run of the same programme would then end at the same bound; a solver that works on W and H in
+        ``feature_dim`` dimensions is another matter.
+        """
+        return False
+
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""
         return None
@@ -97,13 +110,39 @@ class Evidence(ABC):
     def loss_gains(self) -> FloatArray:
         """l_k(0) − l_k(Le_k), (K,)."""
 
+    @abstractmethod
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """``point`` averaged over alike classes, and the mean loss of the classes of each group, (G,)."""
+
     def collapsed(self) -> tuple[int, ...]:
-        """Classes whose feature could be set to zero for less than the gap leaves open."""
+        """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
         problem = self.problem
+        if not problem.nonnegative:
+            return ()
         share = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
         excess = problem.loss_weights * self.loss_gains() - share
-        open_gap = self.upper.value - self.lower.value + 8.0 * np.finfo(float).eps * self.upper.value
-        return tuple(np.flatnonzero(excess <= open_gap).tolist())
+        return tuple(np.flatnonzero(excess <= self._open_gap).tolist())
+
+    def merged(self) -> tuple[tuple[int, ...], ...]:
+        """Groups whose classes could share one free feature and one classifier row for less than the gap leaves open.
+
+        Sharing averages the rows of W and H over the group. What that costs is the rise of the group's own loss less
+        the penalty of what is averaged away; the losses of other classes do not rise, by convexity.
+        """
+        problem = self.problem
+        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss):
+            return ()
+        columns = GroupColumns.of(problem)
+        point, losses = self.group_means(columns)
+        rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
+        spread = problem.lambda_w * point.weight_gram.standard
+        spread += problem.lambda_h * columns.feature_weights * point.feature_gram.standard
+        excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
+        return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
+
+    @property
+    def _open_gap(self) -> float:
+        return self.upper.value - self.lower.value + 8.0 * np.finfo(float).eps * self.upper.value
 
     @abstractmethod
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
@@ -118,6 +157,15 @@ class Evidence(ABC):
     @abstractmethod
     def rank(self) -> int:
         """Dimensions that the features use."""
+
+
+def _shared(logits: Invariant) -> Invariant:
+    """The logits with those among the classes of each group replaced by their mean."""
+    groups = logits.groups
+    mean = np.diag(logits.trivial) / groups.sizes
+    cross = logits.cross.copy()
+    np.fill_diagonal(cross, np.where(groups.multiplicities > 1, mean, 0.0))
+    return Invariant(groups, mean, cross)
 
 
 def close_gap(
@@ -140,6 +188,8 @@ def close_gap(
     first = dual
     best: F | None = None
     for recovered in recoveries:
+        if best is None and relative_gap(lower, recovered.objective) <= _CLOSED * tolerance:
+            return recovered, dual
         repaired, value = repair([read(recovered, first)], recovered)
         if value > lower:
             dual, lower = repaired, value

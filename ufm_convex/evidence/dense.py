@@ -10,7 +10,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
-from ufm_convex.groups import GroupDual
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -22,11 +22,13 @@ class DenseEvidence(Evidence):
 
     Attributes:
         recovered: The factors behind ``upper``.
+        relaxed: The objective of the factors before ``feature_dim`` narrowed them.
     """
 
     point: GramPoint
     dual: DualPoint
     recovered: factors.Factors
+    relaxed: float
 
     @classmethod
     def accepts(cls, problem: Problem, run: SolverRun) -> bool:
@@ -40,13 +42,14 @@ class DenseEvidence(Evidence):
         columns = Columns.of_classes(problem)
         own = _dense_point(run)
         recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
+        relaxed = recovered.objective
         if problem.feature_dim is not None:
             recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
         lower = enclosure.lower_bound(problem, dual)
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
-        return cls(problem, run, point, dual, lower, upper, recovered)
+        return cls(problem, run, point, dual, lower, upper, recovered, relaxed)
 
     @property
     def estimate(self) -> float | None:
@@ -57,6 +60,13 @@ class DenseEvidence(Evidence):
     @property
     def _columns(self) -> Columns:
         return Columns.of_classes(self.problem)
+
+    def settled(self, tolerance: float) -> bool:
+        """See ``Evidence.settled``."""
+        if self.problem.feature_dim is None or self.run.factors is not None:
+            return False
+        lower = self.lower.value
+        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
 
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""
@@ -93,6 +103,11 @@ class DenseEvidence(Evidence):
         """See ``Evidence.loss_gains``."""
         loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
         return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """See ``Evidence.group_means``."""
+        losses = self.problem.loss.values(self.point.logits, self._columns.labels)
+        return GroupPoint.mean(columns.groups, self.point), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""

@@ -9,6 +9,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, factors
 from ufm_convex._arrays import FloatArray
 from ufm_convex.evidence.base import Evidence
+from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import FrameDual, FramePoint, GramPoint
@@ -66,8 +67,15 @@ class FrameEvidence(Evidence):
         gains: FloatArray = loss.margin_values(np.zeros(K), K) - loss.margin_values(self.point.margins, K)
         return gains
 
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """See ``Evidence.group_means``; the one frame of free features is W = H = 0, where a run left nothing."""
+        zero = Invariant.zeros(columns.groups)
+        return GroupPoint(zero, zero, zero), columns.values(zero)
+
     def collapsed(self) -> tuple[int, ...]:
         """Classes with η = 0: on a frame the zeros are exact."""
+        if not self.problem.nonnegative:
+            return ()
         return tuple(np.flatnonzero(self.point.eta == 0.0).tolist())
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:

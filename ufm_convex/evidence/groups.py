@@ -32,11 +32,13 @@ class GroupEvidence(Evidence):
 
     Attributes:
         recovered: The factors behind ``upper``.
+        relaxed: The objective of the factors before ``feature_dim`` narrowed them.
     """
 
     point: GroupPoint
     dual: GroupDual
     recovered: GroupFactors
+    relaxed: float
 
     @classmethod
     def accepts(cls, problem: Problem, run: SolverRun) -> bool:
@@ -53,7 +55,7 @@ class GroupEvidence(Evidence):
         columns = GroupColumns.of(problem)
         own = run.point if isinstance(run.point, GroupPoint) else None
         recovered, dual = _close_gap(columns, run, tolerance)
-        d = problem.feature_dim
+        relaxed, d = recovered.objective, problem.feature_dim
         if d is not None and recovered.used(problem.nonnegative) > d:
             if problem.num_classes <= _DENSE_BELOW:
                 return DenseEvidence.gather(problem, run, tolerance)
@@ -61,7 +63,7 @@ class GroupEvidence(Evidence):
         lower, upper = group_lower_bound(problem, dual), group_upper_bound(problem, recovered)
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
-        return cls(problem, run, point, dual, lower, upper, recovered)
+        return cls(problem, run, point, dual, lower, upper, recovered, relaxed)
 
     @property
     def estimate(self) -> float | None:
@@ -72,6 +74,13 @@ class GroupEvidence(Evidence):
     @property
     def _columns(self) -> GroupColumns:
         return GroupColumns.of(self.problem)
+
+    def settled(self, tolerance: float) -> bool:
+        """See ``Evidence.settled``."""
+        if self.problem.feature_dim is None or self.run.factors is not None:
+            return False
+        lower = self.lower.value
+        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
 
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""
@@ -109,6 +118,10 @@ class GroupEvidence(Evidence):
         columns = self._columns
         gains = columns.values(Invariant.zeros(columns.groups)) - columns.values(self.point.logits)
         return gains[columns.groups.members]
+
+    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+        """See ``Evidence.group_means``."""
+        return self.point, columns.values(self.point.logits)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""

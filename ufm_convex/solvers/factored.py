@@ -39,6 +39,8 @@ _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
 _STARTS = 4
+_NO_BETTER = 1e-9
+"""A start whose end is lower by this share only found the same end again."""
 
 
 class FactoredSolver(Solver):
@@ -62,7 +64,7 @@ class FactoredSolver(Solver):
         return "several starts find an upper bound" if problem.num_classes <= _WIDE_CLASSES else None
 
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
-        """A loose descent, which usually suffices, and a tight one from its end.
+        """A loose descent from each start, as long as that finds lower ends, and a tight one from the lowest.
 
         Args:
             problem: The problem; ``feature_dim`` is the d of the descent, else K, and 4K for non-negative features.
@@ -78,12 +80,19 @@ class FactoredSolver(Solver):
         columns = Columns.of_classes(problem)
         scaled = Scaled(columns, problem.feature_dim or _width(problem))
         generator = np.random.default_rng(seed)
-        started, ends, iterations = time.perf_counter(), list(_starts(scaled, starts, generator)), 0
-        for gradient, excess, limit in _SCHEDULE:
-            ends, steps = _improve(scaled, ends, gradient, excess, limit)
+        loose, tight = _SCHEDULE
+        started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
+        for start in _starts(scaled, starts, generator):
+            end, steps = _descend(scaled, start, *loose)
             iterations += steps
-            yield _run(scaled, ends[0], iterations, gradient, excess, time.perf_counter() - started)
-            started, ends = time.perf_counter(), ends[:1]
+            value = scaled.value_and_gradient(end)[0]
+            if best is None or value < lowest - _NO_BETTER * abs(lowest):
+                best, lowest = end, value
+                yield _run(scaled, best, iterations, *loose[:2], time.perf_counter() - started)
+                started = time.perf_counter()
+        if best is not None:
+            best, steps = _descend(scaled, best, *tight)
+            yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
 
 
 def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
@@ -157,19 +166,6 @@ def _frame_start(X: FloatArray, d: int) -> FloatArray:
 
 
 # -- descent ------------------------------------------------------------------------------------------------------
-
-
-def _improve(
-    scaled: Scaled, starts: list[FloatArray], gradient: float, excess: float, limit: int
-) -> tuple[list[FloatArray], int]:
-    """The ends of the descents, the lowest first, and the iterations they took together."""
-    ends, iterations = [], 0
-    for start in starts:
-        end, steps = _descend(scaled, start, gradient, excess, limit)
-        ends.append((scaled.value_and_gradient(end)[0], end))
-        iterations += steps
-    ends.sort(key=lambda pair: pair[0])
-    return [end for _, end in ends], iterations
 
 
 def _descend(scaled: Scaled, flat: FloatArray, gradient: float, excess: float, limit: int) -> tuple[FloatArray, int]:
