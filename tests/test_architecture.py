@@ -25,7 +25,7 @@ LAYERS = [
     {"evidence"},
     {"solution"},
     {"solving"},
-    {"certificate", "pigeonhole"},
+    {"certificate", "interchange", "pigeonhole"},
     {"cli"},
 ]
 STANDS_ALONE = {"verifier"}
