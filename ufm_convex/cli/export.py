@@ -15,7 +15,9 @@ from ufm_convex.cli.options import OutputOptions, ProblemOptions
 @command(breakdown=ExitCode.BAD_INPUT)
 def export(
     problem: ProblemOptions,
-    level: Annotated[str, typer.Option(metavar="NAME", help="Level of the variables: sample, class or group.")] = "class",
+    level: Annotated[
+        str, typer.Option(metavar="NAME", help="Level of the variables: sample, class or group.")
+    ] = "class",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.CBF", help="Write here instead of to stdout.")
     ] = None,
@@ -33,7 +35,7 @@ def export(
     from ufm_convex.interchange import export_cbf, save_cbf
 
     if output is None:
-        typer.echo(export_cbf(instance, level))
+        typer.echo(export_cbf(instance, level), nl=False)
     else:
         save_cbf(output, instance, level)
     return ExitCode.DONE

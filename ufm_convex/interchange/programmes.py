@@ -127,7 +127,7 @@ class ColumnConic(ConicProgramme):
 
     @property
     def objective_scale(self) -> float:
-        """max S."""
+        """The largest S_j."""
         return float(self.rows.max())
 
     @property
