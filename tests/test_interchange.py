@@ -148,7 +148,7 @@ def test_solved_from_a_faulty_file_the_value_does_not():
 
 @every_file
 def test_solved_from_the_file_the_value_is_the_theorems(level):
-    """Dang, Tran, Nguyen, Ho (ICML 2024): classes separate into min_M pt log1p((K−1) e^{−M}) + σ √((K−1)/K) M, M ≥ 0."""
+    """Dang, Tran, Nguyen, Ho (ICML 2024): classes separate, min_M pt log1p((K−1) e^{−M}) + σ √((K−1)/K) M, M ≥ 0."""
     counts, lam = np.array([6, 6, 2, 1]), 4e-2
     K, margins = counts.size, np.linspace(0.0, 8.0, 800_001)
     value = sum(

@@ -62,7 +62,7 @@ _HOME = {
     "solve": "solving",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "relaxation", "solvers", "theory")
+_ROOMS = ("candidate", "class_counts", "duality", "errors", "interchange", "losses", "relaxation", "solvers", "theory")
 
 __all__ = ["__version__", *sorted(_HOME)]
 
