@@ -328,6 +328,24 @@ def test_other_losses_levels_and_sizes_are_named_errors(tmp_path):
         save_cbf(tmp_path / "none" / "p.cbf", PROBLEMS["plain"])
 
 
+def test_coefficients_beyond_binary64_are_a_named_error():
+    heavy = ufm.CrossEntropy(class_weights=[2.0**700, 1.0])
+    for level in LEVELS:
+        with pytest.raises(ProblemError, match="binary64"):
+            export_cbf(ufm.Problem([2, 1], 1e-140, 1e-140, loss=heavy), level)
+    for decay in (1e-200, 1e200):
+        with pytest.raises(ProblemError, match="binary64"):
+            export_cbf(ufm.Problem([2, 1], decay, decay), "class")
+
+
+@every_file
+def test_every_number_is_finite_at_extreme_decays(level):
+    for lambda_w, lambda_h in [(1e-140, 1e-140), (1e140, 1e140), (1e-300, 1e300), (5e-324, 1e200)]:
+        file = read(export_cbf(ufm.Problem([3, 1, 1], lambda_w, lambda_h), level))
+        assert all(math.isfinite(a) for a in file.objective.a.values())
+        assert all(np.isfinite(F).all() for row in [file.objective, *file.rows] for F in row.F)
+
+
 # -- the command ---------------------------------------------------------------------------------------------------
 
 ARGUMENTS = ["export", "--class-counts", "5,4,3,3", "--lambda-w", "1e-2", "--lambda-h", "2e-2"]

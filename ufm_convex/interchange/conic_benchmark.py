@@ -5,7 +5,7 @@ column by column: t, the s of the own class, the s of the differences. Order of 
 Σ s ≤ 1 for each column, then the exponential cones. docs/interchange.md says what each means and where readers trip.
 
 Source: H. A. Friberg, "CBLIB 2014: a benchmark library for conic mixed-integer and continuous optimization",
-Math. Program. Comput. 8 (2016), and the specification of CBF version 3 (exponential cones) at cblib.zib.de.
+Math. Program. Comput. 8 (2016), and the specification of CBF version 3 at cblib.zib.de.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._files import write_atomically
+from ufm_convex.errors import ProblemError
 from ufm_convex.interchange.programmes import ConicProgramme, Form, LossColumn, programme
 from ufm_convex.problem import Problem
 
@@ -38,6 +39,7 @@ def export_cbf(problem: Problem, level: str = "class") -> str:
         HypothesisError: the loss is not cross-entropy.
         UnknownNameError: there is no such level.
         SizeError: the Gram matrix would be too large for the level.
+        ProblemError: the ratio of a class weight and the decays leaves the range of binary64.
     """
     model = programme(problem, level)
     cones, psd_objective, objective, psd_entries, entries, constants = _body(model)
@@ -110,14 +112,14 @@ def _body(model: ConicProgramme) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
     scalar, row = 0, exponentials
     for i, column in enumerate(columns):
         _add_smoothing(linear, column.weight * model.smoothing / model.problem.num_classes, column)
-        objective.append(f"{scalar} {column.weight!r}")
+        objective.append(f"{scalar} {_number(column.weight)}")
         constants.append(f"{len(signs) + i} 1.0")
         for k, (form, m) in enumerate(zip(({}, *column.differences), (1.0, *column.multiplicities), strict=True)):
             share = scalar + 1 + k
             entries += [f"{len(signs) + i} {share} -1.0", f"{row} {share} 1.0", f"{row + 2} {scalar} -1.0"]
             psd_entries += _psd(form, f"{row + 2} ")
             constants.append(f"{row + 1} 1.0")
-            constants += [f"{row + 2} {math.log(m)!r}"] if m != 1.0 else []
+            constants += [f"{row + 2} {_number(math.log(m))}"] if m != 1.0 else []
             row += 3
         scalar += column.num_scalars
     cones = [f"L+ {exponentials}"] + ["EXP 3"] * ((row - exponentials) // 3)
@@ -134,7 +136,18 @@ def _add_smoothing(linear: dict[tuple[int, int, int], float], share: float, colu
 
 def _psd(form: Form, prefix: str) -> Rows:
     """Coefficient lines: CBF pairs symmetric matrices, so an off-diagonal coefficient counts twice and is halved."""
-    return [f"{prefix}{b} {r} {c} {(value if r == c else 0.5 * value)!r}" for (b, r, c), value in form.items()]
+    return [f"{prefix}{b} {r} {c} {_number(value if r == c else 0.5 * value)}" for (b, r, c), value in form.items()]
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads back as the same number; ``ProblemError`` for one beyond the range of binary64."""
+    if not math.isfinite(value):
+        raise ProblemError(
+            "the scaled programme has a coefficient beyond the range of binary64.",
+            expected="decays, counts and class weights whose ratios stay below 1e308",
+            fix="bring class weights and decays nearer to each other; their common factor does not matter.",
+        )
+    return repr(value)
 
 
 def _section(keyword: str, lines: Sequence[str]) -> Rows:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ufm_convex import relaxation
 from ufm_convex._arrays import FloatArray
-from ufm_convex.errors import HypothesisError, UnknownNameError, shown
+from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, GramPoint
@@ -123,7 +123,10 @@ class ColumnConic(ConicProgramme):
     def of(cls, problem: Problem, level: ColumnLevel) -> Self:
         """The programme of a problem at a level of columns."""
         columns = level.columns(problem)
-        return cls(problem, level, columns, *variable_scales(columns))
+        with np.errstate(over="ignore"):
+            rows, cols = variable_scales(columns)
+        _require_range(rows)
+        return cls(problem, level, columns, rows, cols)
 
     @property
     def objective_scale(self) -> float:
@@ -143,8 +146,9 @@ class ColumnConic(ConicProgramme):
     def losses(self) -> Iterator[LossColumn]:
         """L_ji = √(S_j c_i)/σ_i X_{K+i, j}."""
         K = self.rows.size
-        entries = (np.sqrt(np.outer(self.rows, self.cols)) / self.columns.sigma).T.tolist()
-        weights = (self.columns.loss_weights / self.objective_scale).tolist()
+        entries = (np.outer(np.sqrt(self.rows), np.sqrt(self.cols)) / self.columns.sigma).T.tolist()
+        with np.errstate(over="ignore"):  # refused when it is written
+            weights = (self.columns.loss_weights / self.objective_scale).tolist()
         for i, (own, weight, row) in enumerate(zip(self.columns.labels.tolist(), weights, entries, strict=True)):
             minus_own = {(0, K + i, own): -row[own]}
             differences = tuple({(0, K + i, j): row[j], **minus_own} for j in range(K) if j != own)
@@ -189,7 +193,9 @@ class GroupConic(ConicProgramme):
     def of(cls, problem: Problem, level: Level) -> Self:
         """The programme of a problem at group level."""
         columns = GroupColumns.of(problem)
-        return cls(problem, level, columns, np.minimum(columns.sigma, columns.loss_weights))
+        units = np.minimum(columns.sigma, columns.loss_weights)
+        _require_range(units)
+        return cls(problem, level, columns, units)
 
     @property
     def objective_scale(self) -> float:
@@ -213,7 +219,8 @@ class GroupConic(ConicProgramme):
     def losses(self) -> Iterator[LossColumn]:
         """One column a group; the alike classes of group g, other than the column's own, are one entry."""
         others = self.columns.groups.others
-        weights = (self.columns.class_weights / self.objective_scale).tolist()
+        with np.errstate(over="ignore"):  # refused when it is written
+            weights = (self.columns.class_weights / self.objective_scale).tolist()
         for h, weight in enumerate(weights):
             present = [g for g in range(self.units.size) if others[g, h] > 0.0]
             differences = tuple(self._difference(g, h) for g in present)
@@ -258,7 +265,7 @@ class GroupConic(ConicProgramme):
         ratio = float(units[h] / self.columns.sigma[h])
         if g == h:
             return {(self._standard[h], 1, 0): -ratio}
-        cross = float(np.sqrt(units[g] * units[h] / (sizes[g] * sizes[h])) / self.columns.sigma[h])
+        cross = float(np.sqrt(units[g] / sizes[g]) * np.sqrt(units[h] / sizes[h]) / self.columns.sigma[h])
         form = {(0, G + h, g): cross, (0, G + h, h): -ratio / float(sizes[h])}
         if h in self._standard:
             form[self._standard[h], 1, 0] = -ratio * (1.0 - 1.0 / float(sizes[h]))
@@ -287,6 +294,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
         HypothesisError: the loss is not cross-entropy.
         UnknownNameError: there is no such level; "auto" is none.
         SizeError: the Gram matrix would be too large for the level.
+        ProblemError: the decays are so small or so large that the scales leave the range of binary64.
     """
     if level not in relaxation.available():
         raise UnknownNameError(
@@ -303,3 +311,13 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
     kind = relaxation.level(level)
     kind.check_size(problem)
     return ColumnConic.of(problem, kind) if isinstance(kind, ColumnLevel) else GroupConic.of(problem, kind)
+
+
+def _require_range(scales: FloatArray) -> None:
+    """Raise ``ProblemError`` unless the scales are positive and finite."""
+    if not (np.isfinite(scales).all() and (scales > 0.0).all()):
+        raise ProblemError(
+            f"the scales of the programme run from {shown(scales.min())} to {shown(scales.max())}: beyond binary64.",
+            expected="lambda_w · lambda_h · counts between about 1e-300 and 1e300",
+            fix="use decays nearer to 1.",
+        )
