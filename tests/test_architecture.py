@@ -26,7 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "measures", "pigeonhole"},
-    {"plots"},
+    {"interchange", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

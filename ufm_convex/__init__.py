@@ -84,7 +84,7 @@ _HOME = {
     "stability_bounds": "attribution",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "plots", "relaxation", "solvers", "sweep", "testing", "theory")
+_ROOMS = ("candidate", "class_counts", "duality", "errors", "interchange", "losses", "plots", "relaxation", "solvers", "sweep", "testing", "theory")
 
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -115,7 +115,7 @@ def build(columns: Columns) -> ColumnProgramme:
     import cvxpy as cp
 
     K, m = columns.num_classes, columns.labels.size
-    rows, cols = _variable_scales(columns)
+    rows, cols = variable_scales(columns)
     Z = cp.Variable((K + m, K + m), symmetric=True)
     X, B = Z[:K, K:], Z[K:, K:]
     logits = cp.multiply(np.sqrt(np.outer(rows, cols)) / columns.sigma, X)
@@ -137,7 +137,7 @@ def build(columns: Columns) -> ColumnProgramme:
     )
 
 
-def _variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
+def variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
     """S (K,) and c (m,): √(λ_W λ_H n_k) for classifiers, shared among the columns of a class for features.
 
     At the optimum λ_W A_kk and the class's sum of λ_H ν_i B_ii are both of the order of σ_k times a margin.

@@ -1,0 +1,197 @@
+"""Solutions of an exported programme: between our points and the variables of the file, and as JSON files.
+
+A solution file has exactly the fields ``format``, ``version``, ``problem_sha256``, ``level`` and ``values``; the values
+are all variables in the order of the file (``conic_benchmark``). Reading trusts nothing: another problem, another
+length, a NaN, an unknown or doubled field, or a file that was cut short is a named error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from ufm_convex._arrays import FloatArray, frozen, real
+from ufm_convex._files import write_atomically
+from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
+from ufm_convex.groups import GroupPoint, Groups, Invariant
+from ufm_convex.interchange.conic_benchmark import num_values, pack, unpack
+from ufm_convex.interchange.programmes import ColumnConic, ConicProgramme, programme
+from ufm_convex.points import FramePoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solution import Solution
+
+FORMAT, VERSION = "ufm-convex-cbf-solution", 1
+_FIELDS = {"format", "version", "problem_sha256", "level", "values"}
+
+
+@dataclass(frozen=True, eq=False)
+class ConicSolution:
+    """Values of all variables of an exported programme, from whatever solver; nothing about them is checked but form.
+
+    Attributes:
+        problem: The problem that was exported.
+        level: The level it was exported at.
+        values: The variables in the order of the file; finite.
+    """
+
+    problem: Problem
+    level: str
+    values: FloatArray
+
+    @property
+    def point(self) -> GramPoint | GroupPoint:
+        """``point_from_cbf``."""
+        return point_from_cbf(self.problem, self.level, self.values)
+
+
+def cbf_solution(problem: Problem, solution: Solution, level: str = "class") -> FloatArray:
+    """Values of all variables of the exported programme at the point of a solution.
+
+    Args:
+        problem: The problem.
+        solution: A solution of it, of whatever solver and level.
+        level: Level of the exported programme.
+
+    Raises:
+        ProblemError: the solution is one of another problem.
+        UFMError: as ``export_cbf``.
+    """
+    if solution.problem != problem:
+        raise ProblemError(
+            f"the solution is one of {shown(solution.problem)}.",
+            expected="a solution of the problem that is given",
+            fix="pass solution.problem, or solve the problem.",
+        )
+    model = programme(problem, level)
+    if isinstance(model, ColumnConic):
+        dense = solution.point if isinstance(solution.point, GramPoint) else solution.point.dense()
+        return pack(model, model.blocks(model.level.lift(problem, dense)))
+    return pack(model, model.blocks(_grouped(problem, solution.point)))
+
+
+def point_from_cbf(problem: Problem, level: str, values: npt.ArrayLike) -> GramPoint | GroupPoint:
+    """The point that the variables of an exported programme stand for; t and s do not enter it.
+
+    Returns:
+        A, L and B at class level, as (K, K) matrices; at level group as a ``GroupPoint``. Samples are replaced by
+        their class means, which does not raise the objective. Nothing is repaired.
+
+    Raises:
+        ShapeError: there is not one number for each variable.
+        ProblemError: a value is not a finite number.
+        UFMError: as ``export_cbf``.
+    """
+    model = programme(problem, level)
+    return model.level.reported_point(problem, model.point(unpack(model, _checked(model, values))))
+
+
+def save_cbf_solution(path: str | Path, problem: Problem, level: str, values: npt.ArrayLike) -> None:
+    """Write a solution file, whole or not at all; raises as ``point_from_cbf``, or ``FileFormatError``."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "problem_sha256": problem.sha256,
+        "level": level,
+        "values": _checked(programme(problem, level), values).tolist(),
+    }
+    write_atomically(Path(path), json.dumps(document, allow_nan=False) + "\n")
+
+
+def load_cbf_solution(path: str | Path, problem: Problem) -> ConicSolution:
+    """Read a solution file of a problem.
+
+    Raises:
+        FileFormatError: the file is missing, truncated, not of this format, or holds anything else than finite numbers
+            of the right length, one a variable.
+        ProblemError: it belongs to another problem.
+        UFMError: as ``export_cbf``.
+    """
+    document = _read(Path(path))
+    if document["problem_sha256"] != problem.sha256:
+        raise ProblemError(
+            f"{path} has problem_sha256 {shown(document['problem_sha256'])}.",
+            expected=f"{problem.sha256}, that of the problem",
+            fix="give the problem that was exported; every bit of the decays, counts and weights matters.",
+        )
+    level, values = document["level"], document["values"]
+    if not isinstance(level, str) or not isinstance(values, list):
+        raise _malformed(path, f"level is {shown(level)} and values is {shown(values)}")
+    model = programme(problem, level)
+    try:
+        return ConicSolution(problem, level, frozen(_checked(model, values)))
+    except (ShapeError, ProblemError) as error:
+        raise _malformed(path, error.got.rstrip(".")) from error
+
+
+def _grouped(problem: Problem, point: GramPoint | FramePoint | GroupPoint) -> GroupPoint:
+    """The point as blocks of alike classes, without K × K arrays where it has none."""
+    if isinstance(point, GroupPoint):
+        return point
+    groups = Groups.distinct(problem)
+    if isinstance(point, GramPoint):
+        return GroupPoint.mean(groups, point)
+    eta, omega = groups.mean(point.eta), groups.mean(point.omega)
+    share = omega / groups.num_classes
+    W = Invariant(groups, omega - share, -np.tile(share, (groups.size, 1)) * groups.present)
+    return GroupPoint.from_factors(W, Invariant(groups, eta, np.zeros((groups.size, groups.size))))
+
+
+def _checked(model: ConicProgramme, values: npt.ArrayLike) -> FloatArray:
+    """The values as an array; ``ShapeError`` or ``ProblemError`` unless there is a finite number for each variable."""
+    given: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else values  # type: ignore[assignment]
+    wanted = num_values(model)
+    if not isinstance(given, (list, tuple)) or len(given) != wanted:
+        length = f"{len(given)} entries" if isinstance(given, (list, tuple)) else shown(given)
+        raise ShapeError(
+            f"values has {length}.",
+            expected=f"{wanted} numbers, one for each variable of the file at level {model.level.name!r}",
+            fix="give the lower triangle of each PSD block row by row, then the scalar variables.",
+        )
+    numbers = [real(value) for value in given]
+    bad = next((k for k, number in enumerate(numbers) if not math.isfinite(number)), None)
+    if bad is not None:
+        raise ProblemError(
+            f"entry {bad} of values is {shown(given[bad])}.",
+            expected="finite numbers",
+            fix="a solver that failed leaves no values; look at its status.",
+        )
+    return np.array(numbers)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The fields of a solution file, of which only the names, the format and the version are checked."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _malformed(path, f"it cannot be read: {error}") from error
+    if not isinstance(document, dict) or set(document) != _FIELDS:
+        raise _malformed(path, f"it holds {shown(sorted(document) if isinstance(document, dict) else document)}")
+    if document["format"] != FORMAT or document["version"] is True or document["version"] != VERSION:
+        raise _malformed(path, f"it has format {shown(document['format'])}, version {shown(document['version'])}")
+    return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different."""
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return dict(pairs)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _malformed(path: str | Path, reason: str) -> UFMError:
+    return FileFormatError(
+        f"{path}: {reason}.",
+        expected="one JSON object with " + ", ".join(sorted(_FIELDS)),
+        fix="write it with save_cbf_solution, or as docs/interchange.md says.",
+    )
