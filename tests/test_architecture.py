@@ -26,6 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "pigeonhole"},
+    {"crosscheck"},
     {"cli"},
 ]
 STANDS_ALONE = {"verifier"}

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.crosscheck import CrossCheck as CrossCheck
+    from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
+    from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
     from ufm_convex.losses import CrossEntropy as CrossEntropy
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 _HOME = {
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "CrossCheck": "crosscheck",
+    "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "KKTReport": "duality",
@@ -57,12 +62,13 @@ _HOME = {
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
     "counts_from_profile": "class_counts",
+    "cross_check": "crosscheck",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "duality", "errors", "losses", "relaxation", "solvers", "theory")
+_ROOMS = ("candidate", "class_counts", "crosscheck", "duality", "errors", "losses", "relaxation", "solvers", "theory")
 
 __all__ = ["__version__", *sorted(_HOME)]
 
