@@ -139,7 +139,7 @@ LIARS = {
     truncated: "wrong",
     infeasible_features: "wrong",
     infeasible_gram: "wrong",
-    huge: "wrong",
+    huge: "failed",
     nan: "failed",
     nan_value: "failed",
     transposed_shapes: "failed",

@@ -8,7 +8,7 @@ the verdict are defined in docs/crosscheck.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,7 +61,7 @@ class CrossCheckRow:
         verdict: What the answer is worth.
         reason: Why, in words.
         status_claimed: What the solver says of itself.
-        value: The optimal value it reports, or None.
+        value: The optimal value it reports, else the objective of its point; None without either.
         dual_value: The dual objective it reports, or None.
         certified_gap: The larger of ``primal_gap`` and ``dual_gap``: relative, proved; None without points.
         primal_gap: (f − L) / f for the objective f of its W and H, enclosed; None without a primal point.
@@ -204,7 +204,7 @@ def _judge(
         verdict=CrossVerdict.RIGHT,
         reason="",
         status_claimed=str(answer.claim),
-        value=answer.value if answer.value is not None or answer.factors is None else _own_value(columns, answer),
+        value=answer.value if answer.value is not None else objective,
         dual_value=own,
         certified_gap=max(gap for gap in (primal_gap, dual_gap) if gap is not None),
         primal_gap=primal_gap,
@@ -216,10 +216,6 @@ def _judge(
         seconds=seconds,
     )
     return _with_verdict(row, reference, tolerance, objective, bound)
-
-
-def _own_value(columns: Columns, answer: Answer) -> float | None:
-    return None if answer.factors is None else _plain(identity.factored_objective(columns, *answer.factors))
 
 
 def _factors(columns: Columns, problem: Problem, answer: Answer) -> tuple[FloatArray, FloatArray] | None:
@@ -256,8 +252,6 @@ def _report(
 def _with_verdict(
     row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
 ) -> CrossCheckRow:
-    from dataclasses import replace
-
     verdict, reason = _verdict(row, reference, tolerance, objective, bound)
     return replace(row, verdict=verdict, reason=reason)
 

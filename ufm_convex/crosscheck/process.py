@@ -12,7 +12,7 @@ import pickle
 import signal
 import time
 import warnings
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -44,7 +44,8 @@ def _child(pipe: Connection, entrant: Entrant, problem: Problem, tolerance: floa
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    with _Confession(pipe):
+    quiet = os.fdopen(silence, "w", encoding="utf-8")  # whatever stands for sys.stdout need not write to 1
+    with _Confession(pipe), redirect_stdout(quiet), redirect_stderr(quiet):
         pipe.send(entrant.answer(problem, tolerance, time_limit))
 
 
