@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def discover(package: str, base: type[T]) -> dict[str, type[T]]:
-    """Name → class, for the concrete subclasses of ``base`` that modules of ``package`` define with a name of their own.
+    """Name → class, for the concrete subclasses of ``base`` that modules of ``package`` define with a ``name``.
 
     Args:
         package: The ``__name__`` of an imported package.
