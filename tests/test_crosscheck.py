@@ -275,3 +275,12 @@ def test_the_command_leaves_with_2_on_bad_input(extra):
     result = CliRunner().invoke(application(), [*ARGUMENTS, *extra])
     assert result.exit_code == 2
     assert "Fix:" in result.stderr
+
+
+def test_the_command_runs_the_conformance_cases(monkeypatch):
+    from ufm_convex import crosscheck
+
+    monkeypatch.setattr(crosscheck, "conformance_cases", lambda: CASES[:2])
+    result = CliRunner().invoke(application(), ["crosscheck", "--conformance", "--solvers", "lbfgsb", "--json"])
+    assert [row["case"] for row in json.loads(result.stdout)["rows"]] == NAMES[:2]
+    assert result.exit_code in (0, 1)

@@ -14,9 +14,9 @@ from ufm_convex.cli.options import ProblemOptions, Verbose, required_number
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from ufm_convex.crosscheck import CrossCheckRow
+    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow
 
 _COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
 
@@ -29,6 +29,9 @@ def crosscheck(
     ] = None,
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
     time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
+    conformance: Annotated[
+        bool, typer.Option("--conformance", help="Instead of one problem, all cases of the conformance suite.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
     verbose: Verbose = False,
 ) -> ExitCode:
@@ -42,34 +45,51 @@ def crosscheck(
         ufm-convex crosscheck --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
         ufm-convex crosscheck problem.toml --solvers clarabel,scs --json
     """
+    names = None if solvers is None else [name.strip() for name in solvers.split(",")]
+    limits = {
+        "tolerance": required_number("--tolerance", tolerance),
+        "time_limit": required_number("--time-limit", time_limit),
+    }
     with progress(verbose) as tell:
-        instance = problem.problem()
-        tell("loading the solvers")
-        from ufm_convex.crosscheck import cross_check
-
-        checked = cross_check(
-            instance,
-            None if solvers is None else [name.strip() for name in solvers.split(",")],
-            tolerance=required_number("--tolerance", tolerance),
-            time_limit=required_number("--time-limit", time_limit),
-            progress=tell,
-        )
+        checks = _conformance(names, limits, tell) if conformance else _one(problem, names, limits, tell)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "lower_bound": checked.lower,
-                    "upper_bound": checked.upper,
-                    "tolerance": checked.tolerance,
-                    "rows": [_record(row) for row in checked.rows],
-                },
-                allow_nan=False,
-            )
-        )
+        typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
     else:
-        typer.echo(f"optimum proved in [{checked.lower!r}, {checked.upper!r}]")
-        _show(checked.rows)
-    return ExitCode.DONE if checked.passed else ExitCode.NOT_REACHED
+        for name, checked in checks.items():
+            typer.echo(f"{name}optimum proved in [{checked.lower!r}, {checked.upper!r}]")
+            _show(checked.rows)
+    return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
+
+
+def _one(
+    problem: ProblemOptions, names: list[str] | None, limits: dict[str, float], tell: Callable[[str], None]
+) -> dict[str, CrossCheck]:
+    instance = problem.problem()
+    tell("loading the solvers")
+    from ufm_convex.crosscheck import cross_check
+
+    return {"": cross_check(instance, names, **limits, progress=tell)}
+
+
+def _conformance(
+    names: list[str] | None, limits: dict[str, float], tell: Callable[[str], None]
+) -> dict[str, CrossCheck]:
+    tell("loading the solvers")
+    from ufm_convex.crosscheck import conformance_cases, cross_check
+
+    return {f"{case.name}: ": cross_check(case.problem, names, **limits, progress=tell) for case in conformance_cases()}
+
+
+def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
+    """One object; with --conformance each row names its case."""
+    first = next(iter(checks.values()))
+    rows = [
+        _record(row) | ({"case": name.removesuffix(": ")} if conformance else {})
+        for name, checked in checks.items()
+        for row in checked.rows
+    ]
+    bounds = {} if conformance else {"lower_bound": first.lower, "upper_bound": first.upper}
+    return {**bounds, "tolerance": first.tolerance, "rows": rows}
 
 
 def _record(row: CrossCheckRow) -> dict[str, Any]:
