@@ -90,7 +90,7 @@ def undescended(columns: Columns, point: GramPoint) -> Iterator[tuple[FloatArray
     """W (K, d) and H (K, d) behind a Gram point as it is: what ``recoveries`` starts from, without any descent.
 
     For judging a point; descent would mend what is to be judged. The first pair has exactly the point's logits: for free
-    features the smallest factors, else the smallest on an orthogonal frame, where short noisy ones do no harm.
+    features the smallest factors, else the smallest on an orthogonal frame, where noise in short ones is harmless.
     """
     if not columns.nonnegative:
         yield balanced(columns, point.logits)
