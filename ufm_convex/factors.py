@@ -89,7 +89,7 @@ def recoveries(
 def undescended(columns: Columns, point: GramPoint) -> Iterator[tuple[FloatArray, FloatArray]]:
     """W (K, d) and H (K, d) behind a Gram point as it is: what ``recoveries`` starts from, without any descent.
 
-    For judging a point; descent would mend what is to be judged. The first pair has exactly the point's logits: for free
+    For judging: descent would mend what is to be judged. The first pair has exactly the point's logits: for free
     features the smallest factors, else the smallest on an orthogonal frame, where noise in short ones is harmless.
     """
     if not columns.nonnegative:
