@@ -26,7 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "measures", "pigeonhole"},
-    {"interchange", "plots"},
+    {"crosscheck", "interchange", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

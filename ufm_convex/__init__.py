@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.crosscheck import CrossCheck as CrossCheck
+    from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
+    from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
     from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
@@ -54,6 +57,8 @@ _HOME = {
     "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "CrossCheck": "crosscheck",
+    "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "GeometryReport": "measures",
@@ -78,13 +83,14 @@ _HOME = {
     "counts_from_profile": "class_counts",
     "proof_steps": "proof",
     "geometry": "measures",
+    "cross_check": "crosscheck",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",
     "stability_bounds": "attribution",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "duality", "errors", "interchange", "losses", "plots", "relaxation", "solvers", "sweep", "testing", "theory")
+_ROOMS = ("candidate", "class_counts", "crosscheck", "duality", "errors", "interchange", "losses", "plots", "relaxation", "solvers", "sweep", "testing", "theory")
 
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def discover(package: str, base: type[T]) -> dict[str, type[T]]:
-    """Name → class, for the concrete subclasses of ``base`` defined in the modules of ``package``.
+    """Name → class, for the concrete subclasses of ``base`` that modules of ``package`` define with a ``name``.
 
     Args:
         package: The ``__name__`` of an imported package.
@@ -22,6 +22,7 @@ def discover(package: str, base: type[T]) -> dict[str, type[T]]:
     for module_info in pkgutil.iter_modules(sys.modules[package].__path__):
         module = importlib.import_module(f"{package}.{module_info.name}")
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if issubclass(kind, base) and not inspect.isabstract(kind) and kind.__module__ == module.__name__:
+            own = kind.__module__ == module.__name__ and "name" in vars(kind)
+            if own and issubclass(kind, base) and not inspect.isabstract(kind):
                 found[str(vars(kind)["name"])] = kind
     return found

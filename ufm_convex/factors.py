@@ -86,6 +86,25 @@ def recoveries(
         yield _summary(columns, *descend(columns, W, H), point)
 
 
+def undescended(columns: Columns, point: GramPoint) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """W (K, d) and H (K, d) behind a Gram point as it is: what ``recoveries`` starts from, without any descent.
+
+    For judging: descent would mend what is to be judged. The first pair has exactly the point's logits: for free
+    features the smallest factors, else the smallest on an orthogonal frame, where noise in short ones is harmless.
+    """
+    if not columns.nonnegative:
+        yield balanced(columns, point.logits)
+        return
+    ratio = math.sqrt(columns.lambda_w) / math.sqrt(columns.lambda_h) / np.sqrt(columns.feature_weights)
+    eta = np.sqrt(ratio * np.linalg.norm(point.logits, axis=0))
+    yield point.logits / np.where(eta > 0.0, eta, 1.0), np.diag(eta)
+    scaled = np.sqrt(columns.lambda_h * columns.feature_weights)
+    B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
+    for start in _nonnegative_starts(B, columns.labels.size):
+        H = start / scaled[:, None]
+        yield _classifier(point, H), H
+
+
 def require_dimension(rank: int, feature_dim: int | None) -> None:
     """Raise ``DimensionError`` when d is smaller than the rank of the features."""
     if feature_dim is not None and feature_dim < rank:

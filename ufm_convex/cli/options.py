@@ -7,6 +7,7 @@ sense is judged by the rooms that own it. Errors are imported where they are rai
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import reprlib
@@ -297,6 +298,12 @@ def _number(name: str, text: str | None) -> float | None:
             fix="write it as 0.005 or 5e-3.",
         )
     return None if text is None else float(text)
+
+
+def required_number(name: str, text: str) -> float:
+    """The option as a number; ``ProblemError`` for anything else."""
+    found = _number(name, text)
+    return math.nan if found is None else found
 
 
 def _is_number(text: str) -> bool:

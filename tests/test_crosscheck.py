@@ -1,0 +1,286 @@
+"""Every planted liar is found, honest solvers are right, and nothing a solver does ends the check."""
+
+import json
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import ufm_convex as ufm
+from ufm_convex import theory
+from ufm_convex.cli import application
+from ufm_convex.crosscheck import Answer, conformance_cases, run_conformance
+from ufm_convex.crosscheck.registry import available
+from ufm_convex.errors import ProblemError, UnknownNameError
+from ufm_convex.identity import frame_strengths
+from ufm_convex.points import DualPoint, FrameDual, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import Claim
+
+PROBLEM = Problem([40, 20, 8, 2], 0.02, 0.01)
+VALUE = theory.optimum(PROBLEM).value
+
+
+def perfect(problem):
+    return theory.optimum(problem).factors()
+
+
+def gram(problem):
+    return GramPoint.from_factors(*perfect(problem))
+
+
+def dual(problem):
+    return FrameDual(frame_strengths(problem)).dense(problem)
+
+
+def honest(problem):
+    value = theory.optimum(problem).value
+    return Answer(Claim.OPTIMAL, value, value, None, gram(problem), dual(problem))
+
+
+def value_shifted_down(problem):
+    return replace(honest(problem), value=VALUE - 1e-4)
+
+
+def value_shifted_up(problem):
+    return replace(honest(problem), value=VALUE + 1e-4)
+
+
+def dual_value_shifted_up(problem):
+    return replace(honest(problem), dual_value=VALUE + 1e-4)
+
+
+def rows_permuted(problem):
+    W, H = perfect(problem)
+    return W[[1, 0, 2, 3]], H
+
+
+def gram_rows_permuted(problem):
+    point = gram(problem)
+    return GramPoint(point.weight_gram, point.logits[[1, 0, 2, 3]], point.feature_gram)
+
+
+def dual_sign_flipped(problem):
+    point = dual(problem)
+    return replace(honest(problem), dual=DualPoint(-point.residuals, point.nonnegativity))
+
+
+def dual_alone_flipped(problem):
+    return dual_sign_flipped(problem).dual
+
+
+def truncated(problem):
+    W, H = perfect(problem)
+    return 0.9 * W, 0.9 * H
+
+
+def infeasible_features(problem):
+    W, H = perfect(problem)
+    H = H.copy()
+    H[0, 1] = -0.1
+    return W, H
+
+
+def infeasible_gram(problem):
+    point = gram(problem)
+    return GramPoint(0.9 * point.weight_gram, point.logits, point.feature_gram)
+
+
+def nan(problem):
+    W, H = perfect(problem)
+    return W * np.nan, H
+
+
+def nan_value(problem):
+    return replace(honest(problem), value=float("nan"))
+
+
+def transposed_shapes(problem):
+    W, H = perfect(problem)
+    return W[:-1], H
+
+
+def ragged(problem):
+    return [[1.0], [1.0, 2.0]], None
+
+
+def nothing(problem):
+    return None
+
+
+def crash(problem):
+    raise ValueError("no luck")
+
+
+def abort(problem):
+    os._exit(3)
+
+
+def hang(problem):
+    time.sleep(600)
+
+
+def huge(problem):
+    W, H = perfect(problem)
+    return W * 1e200, H * 1e200
+
+
+LIARS = {
+    value_shifted_down: "overclaims",
+    value_shifted_up: "wrong",
+    dual_value_shifted_up: "overclaims",
+    rows_permuted: "wrong",
+    gram_rows_permuted: "wrong",
+    dual_sign_flipped: "wrong",
+    dual_alone_flipped: "wrong",
+    truncated: "wrong",
+    infeasible_features: "wrong",
+    infeasible_gram: "wrong",
+    huge: "failed",
+    nan: "failed",
+    nan_value: "failed",
+    transposed_shapes: "failed",
+    ragged: "failed",
+    nothing: "failed",
+    crash: "failed",
+    abort: "failed",
+}
+
+
+@pytest.mark.parametrize("solver", [perfect, gram, dual, honest])
+def test_the_exact_optimum_is_right_in_every_form(solver):
+    (row,) = ufm.cross_check(PROBLEM, [solver]).rows
+    assert row.verdict == "right", row.reason
+    assert row.certified_gap <= 1e-6
+
+
+def test_every_planted_liar_is_found():
+    checked = ufm.cross_check(PROBLEM, list(LIARS))
+    assert {row.solver: str(row.verdict) for row in checked.rows} == {
+        liar.__name__: verdict for liar, verdict in LIARS.items()
+    }
+    assert not checked.passed
+
+
+def test_a_solver_that_hangs_is_ended_and_the_rest_goes_on():
+    started = time.perf_counter()
+    rows = ufm.cross_check(PROBLEM, [hang, perfect], time_limit=1.0).rows
+    assert [str(row.verdict) for row in rows] == ["failed", "right"]
+    assert "1 s" in rows[0].reason
+    assert time.perf_counter() - started < 60.0  # the sleep is ten times that
+
+
+def test_what_a_solver_prints_is_not_seen(capfd):
+    def loud(problem):
+        print("hello", flush=True)
+        os.write(1, b"hello")
+        return perfect(problem)
+
+    (row,) = ufm.cross_check(PROBLEM, [loud]).rows
+    assert row.verdict == "right"
+    assert capfd.readouterr().out == ""
+
+
+def test_conic_solvers_are_right_and_a_truncated_claim_is_inaccurate():
+    def modest(problem):
+        return Answer(Claim.STOPPED, factors=truncated(problem))
+
+    rows = ufm.cross_check(PROBLEM, ["clarabel", modest]).rows
+    assert [str(row.verdict) for row in rows] == ["right", "inaccurate"]
+    # interior point at 1e-8: every measure is far below the tolerance of the verdict
+    assert max(abs(error) for error in vars(rows[0].dimacs).values()) < 1e-5
+
+
+def test_the_measures_are_zero_at_the_exact_optimum_and_see_a_fault():
+    good, bad = (ufm.cross_check(PROBLEM, [one]).rows[0] for one in (honest, dual_sign_flipped))
+    assert max(abs(error) for error in vars(good.dimacs).values()) < 1e-12  # rounding
+    assert bad.dimacs.err4 > 0.1
+    assert bad.dual_violation > 0.1
+
+
+def test_contestants_are_found_by_presence():
+    assert set(available()) >= {"clarabel", "scs", "lbfgsb", "projected_gradient"}
+
+
+@pytest.mark.parametrize(
+    ("solvers", "options", "error"),
+    [
+        (["nonsense"], {}, UnknownNameError),
+        ([], {}, UnknownNameError),
+        ("scs", {}, UnknownNameError),
+        ([perfect], {"time_limit": 0}, ProblemError),
+        ([perfect], {"time_limit": float("nan")}, ProblemError),
+        ([perfect], {"tolerance": 2.0}, ProblemError),
+    ],
+)
+def test_bad_input_is_refused(solvers, options, error):
+    with pytest.raises(error):
+        ufm.cross_check(PROBLEM, solvers, **options)
+
+
+CASES = conformance_cases()
+NAMES = [case.name for case in CASES]
+
+
+def test_names_are_unique_and_every_case_says_why():
+    assert len(set(NAMES)) == len(CASES)
+    assert all(len(case.why) > 20 for case in CASES)
+    assert {case.problem.num_classes for case in CASES} >= {2, 50}
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_perfect_solver_passes_and_a_broken_one_does_not(case):
+    assert case.reference.lower * (1 - 1e-12) <= case.value <= case.reference.upper * (1 + 1e-12)  # few roundings
+    W, H = case.solution.factors()
+    assert case.judge((W, H)).verdict == "right"
+    K = case.problem.num_classes
+    broken = (W + 0.1, H + 0.1)
+    assert case.judge(broken).verdict == "wrong"
+    assert case.judge(DualPoint(np.zeros((K, K)), np.zeros((K, K)))).verdict == "wrong"  # the bound of V = 0 is 0
+
+
+def test_a_solver_is_run_over_cases():
+    rows = run_conformance(perfect, cases=CASES[:2])
+    assert [str(row.verdict) for _, row in rows] == ["right", "right"]
+
+
+ARGUMENTS = ["crosscheck", "--class-counts", "40,20,8,2", "--lambda-w", "0.02", "--lambda-h", "0.01"]
+
+
+def test_the_command_prints_one_object_and_its_code():
+    result = CliRunner().invoke(application(), [*ARGUMENTS, "--solvers", "clarabel", "--json"])
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    assert {"solver", "status_claimed", "value", "certified_gap", "dual_violation", "verdict"} <= set(row)
+    assert (row["solver"], row["verdict"], row["status_claimed"]) == ("clarabel", "right", "optimal")
+    assert row["value"] == pytest.approx(VALUE, rel=1e-6)
+
+
+def test_the_command_leaves_with_1_when_a_solver_is_wrong(monkeypatch):
+    from ufm_convex.crosscheck import lbfgsb
+
+    monkeypatch.setattr(
+        lbfgsb.LBFGSB, "answer", lambda self, problem, *_: Answer(Claim.OPTIMAL, factors=rows_permuted(problem))
+    )
+    result = CliRunner().invoke(application(), [*ARGUMENTS, "--solvers", "lbfgsb"], env={"COLUMNS": "120"})
+    assert result.exit_code == 1
+    assert "wrong" in result.stdout
+
+
+@pytest.mark.parametrize("extra", [["--solvers", "nonsense"], ["--time-limit", "x"], ["--tolerance", "0"]])
+def test_the_command_leaves_with_2_on_bad_input(extra):
+    result = CliRunner().invoke(application(), [*ARGUMENTS, *extra])
+    assert result.exit_code == 2
+    assert "Fix:" in result.stderr
+
+
+def test_the_command_runs_the_conformance_cases(monkeypatch):
+    from ufm_convex import crosscheck
+
+    monkeypatch.setattr(crosscheck, "conformance_cases", lambda: CASES[:2])
+    result = CliRunner().invoke(application(), ["crosscheck", "--conformance", "--solvers", "lbfgsb", "--json"])
+    assert [row["case"] for row in json.loads(result.stdout)["rows"]] == NAMES[:2]
+    assert result.exit_code in (0, 1)

@@ -1,0 +1,126 @@
+"""``ufm-convex crosscheck``: every available solver on one problem, side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.options import ProblemOptions, Verbose, required_number
+from ufm_convex.cli.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow
+
+_COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
+
+
+@command(breakdown=ExitCode.NOT_REACHED)
+def crosscheck(
+    problem: ProblemOptions,
+    solvers: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Names with commas; all that are installed if not given.")
+    ] = None,
+    tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
+    time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
+    conformance: Annotated[
+        bool, typer.Option("--conformance", help="Instead of one problem, all cases of the conformance suite.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    verbose: Verbose = False,
+) -> ExitCode:
+    """Check solvers against proved bounds of the optimum.
+
+    Each runs in a process of its own; its words are not believed, its points are.
+
+    Exit code: 0 if no solver is wrong or overclaims, 1 if one is, 2 for bad input.
+
+    Examples:
+        ufm-convex crosscheck --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
+        ufm-convex crosscheck problem.toml --solvers clarabel,scs --json
+    """
+    names = None if solvers is None else [name.strip() for name in solvers.split(",")]
+    limits = {
+        "tolerance": required_number("--tolerance", tolerance),
+        "time_limit": required_number("--time-limit", time_limit),
+    }
+    with progress(verbose) as tell:
+        checks = _conformance(names, limits, tell) if conformance else _one(problem, names, limits, tell)
+    if as_json:
+        typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
+    else:
+        for name, checked in checks.items():
+            typer.echo(f"{name}optimum proved in [{checked.lower!r}, {checked.upper!r}]")
+            _show(checked.rows)
+    return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
+
+
+def _one(
+    problem: ProblemOptions, names: list[str] | None, limits: dict[str, float], tell: Callable[[str], None]
+) -> dict[str, CrossCheck]:
+    instance = problem.problem()
+    tell("loading the solvers")
+    from ufm_convex.crosscheck import cross_check
+
+    return {"": cross_check(instance, names, **limits, progress=tell)}
+
+
+def _conformance(
+    names: list[str] | None, limits: dict[str, float], tell: Callable[[str], None]
+) -> dict[str, CrossCheck]:
+    tell("loading the solvers")
+    from ufm_convex.crosscheck import conformance_cases, cross_check
+
+    return {f"{case.name}: ": cross_check(case.problem, names, **limits, progress=tell) for case in conformance_cases()}
+
+
+def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
+    """One object; with --conformance each row names its case."""
+    first = next(iter(checks.values()))
+    rows = [
+        _record(row) | ({"case": name.removesuffix(": ")} if conformance else {})
+        for name, checked in checks.items()
+        for row in checked.rows
+    ]
+    bounds = {} if conformance else {"lower_bound": first.lower, "upper_bound": first.upper}
+    return {**bounds, "tolerance": first.tolerance, "rows": rows}
+
+
+def _record(row: CrossCheckRow) -> dict[str, Any]:
+    """The row for JSON: no NaN and no infinity."""
+    from ufm_convex.cli.record import finite
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        return finite(value) if isinstance(value, float) else value
+
+    record: dict[str, Any] = plain(asdict(row))
+    return record
+
+
+def _show(rows: Sequence[CrossCheckRow]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("solver", "claims", "value", "gap", "dual viol.", "verdict", "reason"):
+        table.add_column(name)
+    for row in rows:
+        cells = [_cell(row.value, ".8g"), _cell(row.certified_gap, ".1e"), _cell(row.dual_violation, ".1e")]
+        colour = _COLOURS[row.verdict]
+        table.add_row(
+            row.solver, row.status_claimed, *cells, f"[{colour}]{row.verdict}[/]", row.reason.replace("[", r"\[")
+        )
+    Console(highlight=False).print(table)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

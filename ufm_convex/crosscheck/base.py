@@ -1,0 +1,74 @@
+"""What a solver under test is, and what it answers: points and claims, none of them believed.
+
+A contestant is one file of this folder with a named subclass of ``Contestant``; it is found by its presence. It runs in
+a process of its own (``process``), so it may hang, crash or print.
+
+Shapes: W (K, d) and class-mean features H (K, d), one row a class; Gram and dual points at class level.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import Claim
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a contestant says.
+
+    Attributes:
+        claim: What it says of its own run.
+        value: The optimal value it reports, or None.
+        dual_value: The dual objective it reports, or None.
+        factors: W (K, d) and class-mean features H (K, d), or None.
+        point: Gram point at class level, or None.
+        dual: Dual point at class level, unrepaired, or None.
+        message: Its own words.
+    """
+
+    claim: Claim
+    value: float | None = None
+    dual_value: float | None = None
+    factors: tuple[FloatArray, FloatArray] | None = None
+    point: GramPoint | None = None
+    dual: DualPoint | None = None
+    message: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """True when there is no point to judge."""
+        return self.factors is None and self.point is None and self.dual is None
+
+
+class Contestant(ABC):
+    """A solver under test."""
+
+    name: ClassVar[str]
+    """Name in the registry and in the rows."""
+    package: ClassVar[str]
+    """What to install for it."""
+    returns: ClassVar[str]
+    """What it leaves: "factors", "gram and dual", …"""
+    claims: ClassVar[str]
+    """What its word "optimal" means."""
+
+    @classmethod
+    @abstractmethod
+    def installed(cls) -> bool:
+        """Whether its package can be imported."""
+
+    @abstractmethod
+    def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
+        """Its answer to the problem.
+
+        Args:
+            problem: The problem.
+            tolerance: Relative accuracy that is wanted of the value.
+            time_limit: Seconds after which the process is ended; a contestant may stop by itself before.
+        """

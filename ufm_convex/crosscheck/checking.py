@@ -1,0 +1,97 @@
+"""``cross_check``: every solver on one problem, each judged against proved bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ufm_convex import solving
+from ufm_convex.crosscheck.callables import CallableContestant, Entrant, Solution
+from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Reference, judge
+from ufm_convex.crosscheck.process import answer_of
+from ufm_convex.crosscheck.registry import contestant, installed
+from ufm_convex.errors import ProblemError, UnknownNameError, shown
+from ufm_convex.problem import Problem
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """The judgement of every solver on one problem.
+
+    Attributes:
+        problem: The problem.
+        lower: Proved lower bound of the optimum.
+        upper: Proved upper bound of the optimum.
+        tolerance: Relative gap up to which an answer is right.
+        rows: One for each solver, in the order asked for.
+    """
+
+    problem: Problem
+    lower: float
+    upper: float
+    tolerance: float
+    rows: tuple[CrossCheckRow, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when no solver is wrong and none overclaims."""
+        return all(row.verdict not in (CrossVerdict.WRONG, CrossVerdict.OVERCLAIMS) for row in self.rows)
+
+
+def cross_check(
+    problem: Problem,
+    solvers: Sequence[str | Solution] | None = None,
+    *,
+    tolerance: float = 1e-6,
+    time_limit: float = 60.0,
+    progress: Callable[[str], None] | None = None,
+) -> CrossCheck:
+    """Run solvers on a problem, each in its own process, and judge what they answer.
+
+    Args:
+        problem: The problem.
+        solvers: Names of the registry and callables that take a ``Problem`` and return (W, H) with W (K, d) and
+            class-mean features H (K, d), a ``GramPoint`` or a ``DualPoint``; by default all that are installed.
+        tolerance: Relative gap up to which an answer is right, in (0, 1).
+        time_limit: Seconds for each solver, > 0.
+        progress: Called with one line of text for each solver.
+
+    Returns:
+        One row a solver. Nothing that a solver does ends the check.
+
+    Raises:
+        ProblemError: the problem, the tolerance or the time limit is not one.
+        UnknownNameError: no solver has that name, or the list is empty.
+        SolverNotInstalledError: its package cannot be imported.
+        SizeError: the problem is too large for dense points.
+    """
+    if isinstance(time_limit, bool) or not (isinstance(time_limit, (int, float)) and 0.0 < time_limit < math.inf):
+        raise ProblemError(
+            f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
+        )
+    entrants = _entrants(solvers)
+    best = solving.solve(problem, tolerance=tolerance)
+    if best.relative_gap > 0.01 * tolerance:  # bounds much tighter than the tolerance leave little undecided
+        tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12))
+        best = tighter if tighter.relative_gap < best.relative_gap else best
+    reference = Reference(best.lower_bound, best.upper_bound)
+    rows = []
+    for entrant in entrants:
+        if progress is not None:
+            progress(f"{entrant.name}: running, at most {time_limit:g} s")
+        answer, seconds = answer_of(entrant, problem, tolerance, time_limit)
+        rows.append(judge(problem, entrant.name, answer, reference, tolerance, seconds))
+    return CrossCheck(problem, reference.lower, reference.upper, tolerance, tuple(rows))
+
+
+def _entrants(solvers: Sequence[str | Solution] | None) -> list[Entrant]:
+    if solvers is None:
+        return [contestant(name) for name in installed()]
+    if isinstance(solvers, str) or not isinstance(solvers, Sequence) or not solvers:
+        raise UnknownNameError(
+            f"solvers is {shown(solvers)}.",
+            expected="a list of names and callables",
+            fix="pass for example ['clarabel', 'scs'], or leave it out for all that are installed.",
+        )
+    return [CallableContestant(one) if callable(one) else contestant(one) for one in solvers]

@@ -1,0 +1,284 @@
+"""What an answer is worth, measured against proved bounds: nothing that a solver says is taken from it.
+
+The reference is L ≤ optimum ≤ U, both proved. A primal answer is turned into W and H without any descent, which would
+mend what is to be judged, and their objective is enclosed; a dual answer is repaired and its slack proved. The words of
+the verdict are defined in docs/crosscheck.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from ufm_convex import duality, enclosure, evidence, factors, identity
+from ufm_convex._arrays import FloatArray
+from ufm_convex.crosscheck.base import Answer
+from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
+from ufm_convex.duality import KKTReport
+from ufm_convex.duality.kkt import dense_report
+from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import Claim
+
+
+class CrossVerdict(StrEnum):
+    """What a solver's answer turned out to be."""
+
+    RIGHT = "right"
+    INACCURATE = "inaccurate"
+    WRONG = "wrong"
+    OVERCLAIMS = "overclaims"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Proved bounds of the optimum.
+
+    Attributes:
+        lower: L, from the best dual point known.
+        upper: U, from the best W and H known.
+    """
+
+    lower: float
+    upper: float
+
+    def relative(self, difference: float) -> float:
+        """A difference of objectives in units of U; as it is where U = 0."""
+        return difference / self.upper if self.upper > 0.0 else difference
+
+
+@dataclass(frozen=True)
+class CrossCheckRow:
+    """One solver's answer, judged. Violations are pure numbers, in the units of docs/duality.md, section 4.
+
+    Attributes:
+        solver: Name in the registry, or of the callable.
+        verdict: What the answer is worth.
+        reason: Why, in words.
+        status_claimed: What the solver says of itself.
+        value: The optimal value it reports, else the objective of its point; None without either.
+        dual_value: The dual objective it reports, or None.
+        certified_gap: The larger of ``primal_gap`` and ``dual_gap``: relative, proved; None without points.
+        primal_gap: (f − L) / f for the objective f of its W and H, enclosed; None without a primal point.
+        dual_gap: (U − D) / U for the value D of its dual point, repaired and proved; None without a dual point.
+        primal_violation: How far its primal point is from Z ⪰ 0 and B ≥ 0, H ≥ 0.
+        dual_violation: How far its dual point is from feasibility.
+        overstatement: (its dual objective − U) / U where positive; 0 otherwise, None without a dual objective.
+        dimacs: The six error measures, where it left both points.
+        seconds: Wall time of its process.
+    """
+
+    solver: str
+    verdict: CrossVerdict
+    reason: str
+    status_claimed: str
+    value: float | None = None
+    dual_value: float | None = None
+    certified_gap: float | None = None
+    primal_gap: float | None = None
+    dual_gap: float | None = None
+    primal_violation: float | None = None
+    dual_violation: float | None = None
+    overstatement: float | None = None
+    dimacs: DimacsErrors | None = None
+    seconds: float = 0.0
+
+
+class _UnusableError(Exception):
+    """The answer cannot be judged; the message says why."""
+
+
+def judge(
+    problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float = 0.0
+) -> CrossCheckRow:
+    """The row for one answer.
+
+    Args:
+        problem: The problem.
+        name: Who answered.
+        answer: The answer, with whatever is in its fields.
+        reference: Proved bounds of the optimum.
+        tolerance: Relative gap up to which an answer is right.
+        seconds: Wall time.
+    """
+    try:
+        with np.errstate(all="ignore"):  # absurd numbers overflow; they are judged by what comes of them
+            return _judge(problem, name, _checked(problem, answer), reference, tolerance, seconds)
+    except (_UnusableError, np.linalg.LinAlgError) as error:
+        claim = str(answer.claim) if isinstance(answer.claim, Claim) else str(Claim.FAILED)
+        value = _plain(answer.value)
+        return CrossCheckRow(name, CrossVerdict.FAILED, str(error), claim, value, seconds=seconds)
+
+
+# -- what may be judged -------------------------------------------------------------------------------------------
+
+
+def _checked(problem: Problem, answer: Answer) -> Answer:
+    """The answer with plain arrays of the right shapes, or ``_UnusableError``."""
+    if not isinstance(answer.claim, Claim):
+        raise _UnusableError(f"claims {answer.claim!r}, which is no claim")
+    if answer.claim is Claim.FAILED or answer.empty:
+        raise _UnusableError(answer.message or "left no point")
+    K = problem.num_classes
+    pair = point = dual = None
+    if answer.factors is not None:
+        W, H = _array("W", answer.factors[0], (K, None)), _array("H", answer.factors[1], (K, None))
+        if W.shape != H.shape:
+            raise _UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
+        if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
+            raise _UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
+        pair = W, H
+    if answer.point is not None:
+        blocks = (getattr(answer.point, name, None) for name in ("weight_gram", "logits", "feature_gram"))
+        point = GramPoint(*(_array("a Gram block", block, (K, K)) for block in blocks))
+    if answer.dual is not None:
+        V = _array("the dual residuals", answer.dual.residuals, (K, K))
+        dual = DualPoint(
+            V,
+            _array("the multiplier", answer.dual.nonnegativity, (K, K)),
+            *(
+                None if block is None else _array("a multiplier block", block, (K, K))
+                for block in (answer.dual.weight_block, answer.dual.feature_block)
+            ),
+        )
+    for what, number in (("value", answer.value), ("dual value", answer.dual_value)):
+        if number is not None and _plain(number) is None:
+            raise _UnusableError(f"its {what} is {number!r}")
+    return Answer(answer.claim, _plain(answer.value), _plain(answer.dual_value), pair, point, dual, answer.message)
+
+
+def _array(name: str, given: Any, shape: tuple[int, int | None]) -> FloatArray:
+    try:
+        array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _UnusableError(f"{name} is no array of numbers") from error
+    rows, columns = shape
+    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] != (array.shape[1] if columns is None else columns):
+        raise _UnusableError(
+            f"{name} has shape {array.shape}, expected ({rows}, {'d' if columns is None else columns})"
+        )
+    if array.size == 0 or not np.isfinite(array).all():
+        raise _UnusableError(f"{name} has no entries, or entries that are NaN or infinite")
+    return array
+
+
+def _plain(number: Any) -> float | None:
+    """The number as a finite float, else None."""
+    try:
+        value = float(number)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+# -- the measurements ---------------------------------------------------------------------------------------------
+
+
+def _judge(
+    problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float
+) -> CrossCheckRow:
+    columns = Columns.of_classes(problem)
+    pair = _factors(columns, problem, answer)
+    objective = None if pair is None else enclosure.upper_bound(problem, pair).value
+    bound = None
+    if answer.dual is not None:
+        repaired, _ = duality.repair(columns, [answer.dual])
+        bound = enclosure.lower_bound(problem, repaired).value
+    report = _report(columns, answer, pair, tolerance)
+    point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
+    measures = None
+    if point is not None and answer.dual is not None:
+        measures = dimacs(columns, point, answer.dual, report)
+    primal_gap = None if objective is None else evidence.relative_gap(reference.lower, objective)
+    dual_gap = None if bound is None else reference.relative(reference.upper - bound)
+    own = answer.dual_value
+    primal_violation = max(report[n].residual for n in ("primal_psd", "primal_nonnegativity"))
+    dual_violation = max(report[n].residual for n in ("dual_domain", "dual_nonnegativity", "dual_slack_psd"))
+    row = CrossCheckRow(
+        solver=name,
+        verdict=CrossVerdict.RIGHT,
+        reason="",
+        status_claimed=str(answer.claim),
+        value=answer.value if answer.value is not None else objective,
+        dual_value=own,
+        certified_gap=max(gap for gap in (primal_gap, dual_gap) if gap is not None),
+        primal_gap=primal_gap,
+        dual_gap=dual_gap,
+        primal_violation=None if point is None else primal_violation,
+        dual_violation=None if answer.dual is None else dual_violation,
+        overstatement=None if own is None else max(0.0, reference.relative(own - reference.upper)),
+        dimacs=measures,
+        seconds=seconds,
+    )
+    return _with_verdict(row, reference, tolerance, objective, bound)
+
+
+def _factors(columns: Columns, problem: Problem, answer: Answer) -> tuple[FloatArray, FloatArray] | None:
+    """Its own W and H, H clipped at zero where it must be; else those behind its Gram point, without descent."""
+    if answer.factors is not None:
+        W, H = answer.factors
+        return W, np.maximum(H, 0.0) if columns.nonnegative else H
+    if answer.point is None:
+        return None
+    pairs = list(factors.undescended(columns, answer.point))
+    fitting = [p for p in pairs if problem.feature_dim is None or p[1].shape[1] <= problem.feature_dim] or pairs
+    return min(fitting, key=lambda pair: _finite_objective(columns, pair))
+
+
+def _finite_objective(columns: Columns, pair: tuple[FloatArray, FloatArray]) -> float:
+    value = identity.factored_objective(columns, *pair)
+    return value if math.isfinite(value) else math.inf
+
+
+def _report(
+    columns: Columns, answer: Answer, pair: tuple[FloatArray, FloatArray] | None, tolerance: float
+) -> KKTReport:
+    """KKT residuals of the points as they are; zeros stand in for one that is missing."""
+    K = columns.num_classes
+    zeros = np.zeros((K, K))
+    raw = answer.factors if answer.factors is not None else pair if pair is not None else (zeros, zeros)
+    point = answer.point or GramPoint.from_factors(*raw)
+    return dense_report(columns, point, answer.dual or DualPoint(zeros, zeros), raw, tolerance)
+
+
+# -- the verdict --------------------------------------------------------------------------------------------------
+
+
+def _with_verdict(
+    row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
+) -> CrossCheckRow:
+    verdict, reason = _verdict(row, reference, tolerance, objective, bound)
+    return replace(row, verdict=verdict, reason=reason)
+
+
+def _verdict(
+    row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
+) -> tuple[CrossVerdict, str]:
+    """The first of the definitions of docs/crosscheck.md, section 2, that holds."""
+    below = 0.0 if row.value is None else reference.relative(reference.lower - row.value)
+    above = 0.0 if row.value is None else reference.relative(row.value - reference.upper)
+    if below > tolerance:
+        return CrossVerdict.OVERCLAIMS, f"its value lies {below:.1e} below the proved lower bound"
+    if row.overstatement is not None and row.overstatement > tolerance:
+        return CrossVerdict.OVERCLAIMS, f"its dual value lies {row.overstatement:.1e} above the proved upper bound"
+    off = []
+    if above > tolerance:
+        off.append(f"its value lies {above:.1e} above the proved upper bound")
+    if objective is not None and (excess := reference.relative(objective - reference.upper)) > tolerance:
+        off.append(f"its point is {excess:.1e} above the optimum")
+    if bound is not None and (short := reference.relative(reference.lower - bound)) > tolerance:
+        off.append(f"its dual point is {short:.1e} below the optimum")
+    # the tolerance of a Gram point's violations is that of KKT conditions linear in the gap; factors have none
+    if row.primal_violation is not None and row.primal_violation > max(tolerance, 1e-9) and objective is not None:
+        off.append(f"its primal point is infeasible by {row.primal_violation:.1e}")
+    if row.status_claimed == Claim.OPTIMAL and off:
+        return CrossVerdict.WRONG, "; ".join(off)
+    if row.certified_gap is None or not row.certified_gap <= tolerance or row.status_claimed != Claim.OPTIMAL or off:
+        gap = math.nan if row.certified_gap is None else row.certified_gap
+        return CrossVerdict.INACCURATE, "; ".join(off) or f"claims {row.status_claimed}; proved gap {gap:.1e}"
+    return CrossVerdict.RIGHT, f"proved gap {row.certified_gap:.1e}"
