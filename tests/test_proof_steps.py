@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import decays_for, problems
 
 import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.attribution import attribute_gap
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, SizeError
 from ufm_convex.proof import proof_steps, steps
+from ufm_convex.testing import decays_for, problems
 
 NUMBERS = ["34", "35a", "35b", "36", "37", "40", "43", "44", "45", "46", "48", "49", "58", "59", "60", "61"]
 SCALAR = {"40", "43", "44", "46", "48"}  # steps that need the common scalar

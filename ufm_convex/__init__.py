@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
     from ufm_convex.losses import Loss as Loss
-    from ufm_convex.measures import GeometryReport as GeometryReport
-    from ufm_convex.measures import geometry as geometry
     from ufm_convex.losses import MeanSquaredError as MeanSquaredError
     from ufm_convex.losses import MulticlassHinge as MulticlassHinge
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
+    from ufm_convex.measures import GeometryReport as GeometryReport
+    from ufm_convex.measures import geometry as geometry
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
@@ -62,8 +62,8 @@ _HOME = {
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "GeometryReport": "measures",
-    "KKTReport": "duality",
     "Judgement": "certificate",
+    "KKTReport": "duality",
     "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
@@ -81,16 +81,30 @@ _HOME = {
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
     "counts_from_profile": "class_counts",
-    "proof_steps": "proof",
-    "geometry": "measures",
     "cross_check": "crosscheck",
+    "geometry": "measures",
+    "proof_steps": "proof",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
     "solve": "solving",
     "stability_bounds": "attribution",
     "verify": "verifier",
 }
-_ROOMS = ("candidate", "class_counts", "crosscheck", "duality", "errors", "interchange", "losses", "plots", "relaxation", "solvers", "sweep", "testing", "theory")
+_ROOMS = (
+    "candidate",
+    "class_counts",
+    "crosscheck",
+    "duality",
+    "errors",
+    "interchange",
+    "losses",
+    "plots",
+    "relaxation",
+    "solvers",
+    "sweep",
+    "testing",
+    "theory",
+)
 
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -27,7 +27,7 @@ class Recovered(Protocol):
         """f(W, H)."""
 
 
-_CLOSED = 1e-3
+_CLOSED = 1e-7
 """A gap that is so small a share of the tolerance needs no second dual point."""
 
 D = TypeVar("D")
