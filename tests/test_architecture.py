@@ -25,8 +25,8 @@ LAYERS = [
     {"evidence"},
     {"solution"},
     {"solving"},
-    {"certificate", "measures", "pigeonhole"},
-    {"crosscheck", "interchange", "plots"},
+    {"certificate", "interchange", "measures", "pigeonhole"},
+    {"crosscheck", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

@@ -284,3 +284,42 @@ def test_the_command_runs_the_conformance_cases(monkeypatch):
     result = CliRunner().invoke(application(), ["crosscheck", "--conformance", "--solvers", "lbfgsb", "--json"])
     assert [row["case"] for row in json.loads(result.stdout)["rows"]] == NAMES[:2]
     assert result.exit_code in (0, 1)
+
+
+# -- solution files ------------------------------------------------------------------------------------------------
+
+
+def solution_file(path, problem, spoil=lambda values: values, level="class"):
+    from ufm_convex.interchange import cbf_solution, save_cbf_solution
+
+    save_cbf_solution(path, problem, level, spoil(cbf_solution(problem, ufm.solve(problem), level)))
+    return path
+
+
+def judged(path, counts="40,20,8", extra=()):
+    arguments = ["crosscheck", "--class-counts", counts, "--lambda-w", "5e-3", "--lambda-h", "5e-3", "--json"]
+    result = CliRunner().invoke(application(), [*arguments, "--solution", str(path), *extra])
+    return result.exit_code, json.loads(result.stdout)["rows"] if result.stdout else None
+
+
+@pytest.mark.parametrize("level", ["class", "group", "sample"])
+def test_a_solution_file_is_judged(tmp_path, level):
+    code, rows = judged(solution_file(tmp_path / "s.json", Problem([40, 20, 8], 5e-3, 5e-3), level=level))
+    assert (code, [(row["solver"], row["verdict"]) for row in rows]) == (0, [("s.json", "right")])
+
+
+def test_a_wrong_solution_file_is_caught(tmp_path):
+    path = solution_file(tmp_path / "s.json", Problem([40, 20, 8], 5e-3, 5e-3), lambda values: 0.9 * values)
+    code, rows = judged(path)
+    assert (code, rows[0]["verdict"]) == (1, "wrong")
+    assert rows[0]["certified_gap"] > 1e-4
+
+
+def test_a_file_of_another_problem_or_a_truncated_one_is_a_failed_row(tmp_path):
+    path = solution_file(tmp_path / "s.json", Problem([40, 20, 8], 5e-3, 5e-3))
+    _, rows = judged(path, counts="40,20,9", extra=("--solvers", "clarabel"))
+    assert [row["verdict"] for row in rows] == ["right", "failed"]
+    path.write_bytes(path.read_bytes()[:-20])
+    assert judged(path)[1][0]["verdict"] == "failed"
+    assert judged(tmp_path / "missing.json") == (2, None)
+    assert judged(path, extra=("--conformance",)) == (2, None)

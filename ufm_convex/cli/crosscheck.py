@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from ufm_convex.cli.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow
+    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow, SolutionFile
 
 _COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
 
@@ -26,6 +27,10 @@ def crosscheck(
     problem: ProblemOptions,
     solvers: Annotated[
         str | None, typer.Option(metavar="LIST", help="Names with commas; all that are installed if not given.")
+    ] = None,
+    solution: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.JSON", help="Judge this solution of an exported programme instead of solvers."),
     ] = None,
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
     time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
@@ -44,6 +49,7 @@ def crosscheck(
     Examples:
         ufm-convex crosscheck --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
         ufm-convex crosscheck problem.toml --solvers clarabel,scs --json
+        ufm-convex crosscheck problem.toml --solution from_my_solver.json
     """
     names = None if solvers is None else [name.strip() for name in solvers.split(",")]
     limits = {
@@ -51,7 +57,8 @@ def crosscheck(
         "time_limit": required_number("--time-limit", time_limit),
     }
     with progress(verbose) as tell:
-        checks = _conformance(names, limits, tell) if conformance else _one(problem, names, limits, tell)
+        entrants: list[Any] | None = [*(names or []), *_file(solution, conformance)] or None
+        checks = _conformance(names, limits, tell) if conformance else _one(problem, entrants, limits, tell)
     if as_json:
         typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
     else:
@@ -61,8 +68,28 @@ def crosscheck(
     return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
 
 
+def _file(path: Path | None, conformance: bool) -> list[SolutionFile]:
+    """The solution file as a contestant; ``ProblemError`` beside --conformance: a file answers one problem."""
+    if path is None:
+        return []
+    from ufm_convex.crosscheck import SolutionFile
+    from ufm_convex.errors import FileFormatError, ProblemError
+
+    if conformance:
+        raise ProblemError(
+            "--solution is given with --conformance.",
+            expected="one problem for one solution file",
+            fix="leave one of them out.",
+        )
+    if not path.is_file():
+        raise FileFormatError(
+            f"{path} is no file.", expected="a solution in JSON (docs/interchange.md)", fix="check the path."
+        )
+    return [SolutionFile(path)]
+
+
 def _one(
-    problem: ProblemOptions, names: list[str] | None, limits: dict[str, float], tell: Callable[[str], None]
+    problem: ProblemOptions, names: list[Any] | None, limits: dict[str, float], tell: Callable[[str], None]
 ) -> dict[str, CrossCheck]:
     instance = problem.problem()
     tell("loading the solvers")

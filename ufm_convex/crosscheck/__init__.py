@@ -5,6 +5,7 @@ from __future__ import annotations
 from ufm_convex.crosscheck.base import Answer, Contestant
 from ufm_convex.crosscheck.checking import CrossCheck, cross_check
 from ufm_convex.crosscheck.conformance import ConformanceCase, conformance_cases, run_conformance
+from ufm_convex.crosscheck.files import SolutionFile
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict
 from ufm_convex.crosscheck.registry import available
 
@@ -15,6 +16,7 @@ __all__ = [
     "CrossCheck",
     "CrossCheckRow",
     "CrossVerdict",
+    "SolutionFile",
     "available",
     "conformance_cases",
     "cross_check",

@@ -23,7 +23,7 @@ class CallableContestant:
 
     def __init__(self, function: Solution) -> None:
         self.function = function
-        self.name = str(getattr(function, "__name__", type(function).__name__))
+        self.name = str(getattr(function, "__name__", getattr(function, "name", type(function).__name__)))
 
     def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
         """What the callable returns, taken as a claim of optimality."""

@@ -1,0 +1,29 @@
+"""A solution file from outside as a contestant: what a solver of Conic Benchmark Format files left, as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ufm_convex.crosscheck.base import Answer
+from ufm_convex.groups import GroupPoint
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import Claim
+
+
+class SolutionFile:
+    """The variables of an exported programme, in the order of its file (docs/interchange.md); claims to be optimal.
+
+    Args:
+        path: The JSON file. One that is damaged, or belongs to another problem, is a row with verdict "failed".
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+
+    def __call__(self, problem: Problem) -> Answer:
+        """The point in the file; raises as ``interchange.load_cbf_solution``."""
+        from ufm_convex.interchange import load_cbf_solution
+
+        point = load_cbf_solution(self.path, problem).point
+        return Answer(Claim.OPTIMAL, point=point.dense() if isinstance(point, GroupPoint) else point)
