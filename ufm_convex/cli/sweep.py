@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,26 +14,50 @@ from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
 
+if TYPE_CHECKING:
+    from ufm_convex.sweep import Grid
+
 _SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Which problems."""
+
+    decays: Annotated[
+        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Decays, for the classifier and for the features.")
+    ] = "1e-4:1e-1:20"
+    imbalances: Annotated[
+        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Ratios of the largest count to the smallest.")
+    ] = "1:1000:20"
+    classes: Annotated[str, typer.Option(metavar="LIST", help="Numbers of classes.")] = "10"
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Names of losses.")] = "cross-entropy"
+    max_count: Annotated[str, typer.Option(metavar="N", help="Samples of the largest class.")] = "1000"
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Profile of the counts: exponential, step.")] = (
+        "exponential"
+    )
+    features: Annotated[str, typer.Option(metavar="WORD", help="nonnegative or free.")] = "nonnegative"
+
+    def grid(self) -> Grid:
+        """The grid that the options describe; raises as ``Grid`` and ``values_of``."""
+        from ufm_convex.sweep import Grid, values_of
+
+        return Grid(
+            values_of(self.decays, "--decays"),
+            values_of(self.imbalances, "--imbalances"),
+            [whole_number(f"entry {k} of --classes", cell) or 0 for k, cell in enumerate(self.classes.split(","))],
+            tuple(self.loss.split(",")),
+            max_count=whole_number("--max-count", self.max_count) or 0,
+            profile=self.profile,
+            features=self.features,  # type: ignore[arg-type]  # judged by Problem
+        )
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
 def sweep(
+    grid: GridOptions,
     method: MethodOptions,
     output: OutputOptions,
-    decays: Annotated[
-        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Decays, for the classifier and for the features.")
-    ] = "1e-4:1e-1:20",
-    imbalances: Annotated[
-        str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Ratios of the largest count to the smallest.")
-    ] = "1:1000:20",
-    classes: Annotated[str, typer.Option(metavar="LIST", help="Numbers of classes.")] = "10",
-    loss: Annotated[str, typer.Option(metavar="LIST", help="Names of losses.")] = "cross-entropy",
-    max_count: Annotated[str, typer.Option(metavar="N", help="Samples of the largest class.")] = "1000",
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Profile of the counts: exponential, step.")] = (
-        "exponential"
-    ),
-    features: Annotated[str, typer.Option(metavar="WORD", help="nonnegative or free.")] = "nonnegative",
     workers: Annotated[str, typer.Option(metavar="N", help="Processes; -1 for all cores.")] = "1",
     plot: Annotated[bool, typer.Option("--plot", help="Draw the phase diagram beside the table, as .png.")] = False,
     verbose: Verbose = False,
@@ -50,24 +75,16 @@ def sweep(
     target = _target(output)
     from ufm_convex import sweep as room
 
-    grid = room.Grid(
-        room.values_of(decays, "--decays"),
-        room.values_of(imbalances, "--imbalances"),
-        _integers(classes),
-        tuple(loss.split(",")),
-        max_count=whole_number("--max-count", max_count) or 0,
-        profile=profile,
-        features=features,  # type: ignore[arg-type]  # judged by Problem
-    )
+    points = grid.grid()
     if plot:
         from ufm_convex.plots import style
 
         style.require()
     with progress(verbose) as tell:
         rows = room.sweep(
-            grid,
+            points,
             target.with_suffix(".journal.jsonl"),
-            workers=_workers(workers),
+            workers=whole_number("--workers", workers) or 0,
             progress=lambda done, total: tell(f"{done:,} of {total:,} points"),
             **method.arguments(),
         )
@@ -95,11 +112,3 @@ def _target(output: OutputOptions) -> Path:
             fix="add -o phase.parquet; both tables are written.",
         )
     return output.output
-
-
-def _integers(text: str) -> list[int]:
-    return [whole_number(f"entry {place} of --classes", cell) or 0 for place, cell in enumerate(text.split(","))]
-
-
-def _workers(text: str) -> int:
-    return whole_number("--workers", text) or 0
