@@ -323,3 +323,19 @@ def test_a_file_of_another_problem_or_a_truncated_one_is_a_failed_row(tmp_path):
     assert judged(path)[1][0]["verdict"] == "failed"
     assert judged(tmp_path / "missing.json") == (2, None)
     assert judged(path, extra=("--conformance",)) == (2, None)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e200])
+def test_nonsense_that_repair_makes_feasible_is_not_right(size):
+    """Repair maps a constant matrix to the optimal dual point here; the verdict is about what was handed over."""
+    problem = Problem([5, 3, 2], 0.1, 0.02)
+    row = ufm.cross_check(problem, [lambda _: DualPoint(np.full((3, 3), size), -np.ones((3, 3)))]).rows[0]
+    assert row.verdict == "wrong"
+    assert row.dual_violation > 100.0
+
+
+def test_a_complex_answer_has_failed():
+    problem = Problem([5, 3, 2], 0.1, 0.02)
+    W, H = ufm.solve(problem).factors()
+    row = ufm.cross_check(problem, [lambda _: (W + 1j, H)]).rows[0]
+    assert (row.verdict, row.reason) == ("failed", "W is complex")

@@ -434,3 +434,20 @@ def test_parameters_of_a_loss_are_given_on_the_command_line():
         result = run_command(*base, "--loss-parameter", faulty)
         assert result.exit_code not in (0, 1)
         assert words in result.stderr
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(ProblemError, match="lacks the parameter 'targets'"):
+        losses.make("soft-target-cross-entropy")
+
+
+def test_a_loss_that_no_certificate_carries_is_refused_before_the_work(tmp_path, capsys):
+    from ufm_convex.cli import main
+
+    target = tmp_path / "c.json"
+    problem = ["--class-counts", "5,3,2", "--lambda-w", "0.1", "--lambda-h", "0.02", "--loss", "multiclass-hinge"]
+    with pytest.raises(SystemExit) as end:
+        main(["solve", *problem, "-o", str(target)])
+    assert end.value.code == 2
+    assert capsys.readouterr().out == ""
+    assert not target.exists()

@@ -132,6 +132,50 @@ def test_a_point_that_raises_does_not_stop_the_others(tmp_path, monkeypatch):
     assert rows[1]["value"] is None
 
 
+def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
+    solve = solving.solve
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            solving,
+            "solve",
+            lambda problem, **rest: (_ for _ in ()).throw(SolverError("it broke.", expected="a result", fix="none.")),
+        )
+        assert {row["status"] for row in sweep(GRID, tmp_path / "j")} == {"failed"}
+    assert solving.solve is solve
+    assert {row["status"] for row in sweep(GRID, tmp_path / "j")} == {"certified"}
+
+
+@pytest.mark.parametrize("method", [{"solver": "nope"}, {"level": "nope"}, {"tolerance": 5.0}])
+def test_a_method_that_no_point_can_have_is_refused(tmp_path, method):
+    with pytest.raises((UnknownNameError, ProblemError)):
+        sweep(GRID, tmp_path / "j", **method)
+
+
+@pytest.mark.parametrize("text", [b"my notes", b'{"a": 1}\nlast line', b"one\ntwo"])
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path, text):
+    (tmp_path / "j").write_bytes(text)
+    with pytest.raises(FileFormatError):
+        sweep(GRID, tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks")
+def test_two_sweeps_do_not_share_a_journal(tmp_path):
+    import fcntl
+
+    with (tmp_path / "j").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(FileFormatError, match="in use"):
+            sweep(GRID, tmp_path / "j")
+
+
+def test_extreme_decays_and_free_features_are_rows_without_invented_numbers(tmp_path):
+    rows = sweep(Grid([1e-3, 1e200], [1.0], [4], max_count=20), tmp_path / "1")
+    assert rows[1]["critical_size"] is None
+    free = sweep(Grid([1e-3], [1.0], [4], max_count=20, features="free"), tmp_path / "2")
+    assert (free[0]["status"], free[0]["collapsed"], free[0]["theory_collapsed"]) == ("certified", None, None)
+
+
 @pytest.mark.parametrize("workers", [0, -2, 1.5, True])
 def test_workers_are_counted(tmp_path, workers):
     with pytest.raises(ProblemError, match="workers"):
@@ -199,6 +243,8 @@ def test_the_command_writes_both_tables_and_the_figure(tmp_path, capsys):
         ("-o", "x.csv", "--decays", "1:0:3"),
         ("-o", "x.csv", "--max-count", "0"),
         ("-o", "x.csv", "--profile", "no"),
+        ("-o", "x.csv", "--plot", "--classes", "2,3,4,5,6,7,8"),
+        ("-o", "x.csv", "--plot", "--features", "free"),
     ],
 )
 def test_the_command_refuses_bad_input(arguments, tmp_path, monkeypatch, capsys):

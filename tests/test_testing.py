@@ -421,3 +421,11 @@ def test_without_hypothesis_the_import_says_what_to_install():
 def test_everything_public_is_documented():
     page = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
     assert [name for name in testing.__all__ if f"`{name}" not in page] == []
+
+
+@pytest.mark.parametrize("check", [testing.assert_optimal, testing.assert_self_dual, testing.assert_kkt])
+def test_a_diverged_classifier_is_not_compared_with_infinity(check):
+    problem = Problem([5, 3, 2], 1e-2, 1e-2)
+    W, H = ufm.solve(problem).factors()
+    with pytest.raises(AssertionError, match="diverged"):
+        check(problem, (W * 1e200, H))

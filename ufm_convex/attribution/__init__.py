@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ufm_convex.attribution.dead_classes import DeadClass
-from ufm_convex.attribution.parts import PARTS, GapAttribution, attribute_gap
+from ufm_convex.attribution.parts import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
 from ufm_convex.attribution.stability import StabilityBounds, stability_bounds
 
-__all__ = ["PARTS", "DeadClass", "GapAttribution", "StabilityBounds", "attribute_gap", "stability_bounds"]
+__all__ = [
+    "LARGEST_WEIGHT",
+    "PARTS",
+    "DeadClass",
+    "GapAttribution",
+    "StabilityBounds",
+    "attribute_gap",
+    "stability_bounds",
+]

@@ -31,6 +31,8 @@ from ufm_convex.identity import frame_strengths
 from ufm_convex.points import Columns, FrameDual, require_dense
 from ufm_convex.problem import Problem
 
+LARGEST_WEIGHT = 2.0**300
+"""Beyond it squares of the classifier overflow: training diverged, and there is nothing to explain."""
 PARTS = (
     "calibration",
     "logit_spread",
@@ -124,6 +126,7 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
     _check_counts(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     _check_sign(statistics)
+    _check_size(candidate.weights)
     calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
     overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
     self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means)
@@ -166,6 +169,17 @@ def _check_counts(problem: Problem, candidate: Candidate) -> None:
             "the candidate has other class counts than the problem.",
             expected="labels that occur as often as class_counts says",
             fix="make the problem with candidate.problem(lambda_w, lambda_h).",
+        )
+
+
+def _check_size(weights: FloatArray) -> None:
+    """Raise ``CandidateError`` where squares of the classifier would overflow."""
+    largest = float(np.abs(weights).max())
+    if largest > LARGEST_WEIGHT:
+        raise CandidateError(
+            f"weights has an entry of absolute value {largest:.3g}.",
+            expected="absolute values up to 2**300",
+            fix="the training diverged: there is nothing to explain.",
         )
 
 

@@ -27,6 +27,10 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
     output.check()
     with progress(verbose) as tell:
         instance = problem.problem()
+        if output.output is not None:
+            from ufm_convex.certificate import require_encodable
+
+            require_encodable(instance)  # before the work, not after it
         tell("loading the solvers")
         from ufm_convex import solving
         from ufm_convex.solution import Status

@@ -77,9 +77,8 @@ def sweep(
 
     points = grid.grid()
     if plot:
-        from ufm_convex.plots import style
-
-        style.require()
+        room.check_panels(len(set(points.losses)) * len(set(points.classes)))
+        _check_drawable(points)
     with progress(verbose) as tell:
         rows = room.sweep(
             points,
@@ -91,6 +90,8 @@ def sweep(
     room.write_csv(rows, target.with_suffix(".csv"))
     room.write_parquet(rows, target.with_suffix(".parquet"))
     if plot:
+        from ufm_convex.plots import style
+
         style.save(room.phase_diagram(rows), target.with_suffix(".png"))
     counts = {status: sum(row["status"] == status for row in rows) for status in ("certified", "bounded", "failed")}
     if output.as_json:
@@ -98,6 +99,18 @@ def sweep(
     else:
         typer.echo(f"{len(rows):,} points: " + ", ".join(f"{count:,} {status}" for status, count in counts.items()))
     return ExitCode.DONE if counts["certified"] == len(rows) else ExitCode.NOT_REACHED
+
+
+def _check_drawable(points: Grid) -> None:
+    """Raise ``ProblemError`` for free features: their classes merge, and none is without a feature."""
+    from ufm_convex.errors import ProblemError
+
+    if points.features == "free":
+        raise ProblemError(
+            "--plot is given with free features.",
+            expected="nonnegative features, whose classes collapse to zero",
+            fix="leave out --plot; the tables have the values.",
+        )
 
 
 def _target(output: OutputOptions) -> Path:

@@ -154,7 +154,10 @@ def _checked(problem: Problem, answer: Answer) -> Answer:
 
 def _array(name: str, given: Any, shape: tuple[int, int | None]) -> FloatArray:
     try:
-        array = np.asarray(given, dtype=np.float64)
+        raw = np.asarray(given)
+        if raw.dtype.kind == "c":  # a conversion would drop the imaginary parts
+            raise _UnusableError(f"{name} is complex")
+        array = raw.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise _UnusableError(f"{name} is no array of numbers") from error
     rows, columns = shape
@@ -256,6 +259,10 @@ def _with_verdict(
     return replace(row, verdict=verdict, reason=reason)
 
 
+_DUAL_SLACK = 1e3
+"""How much more than the gap a dual point may violate its constraints: first-order solvers stop on residuals first."""
+
+
 def _verdict(
     row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
 ) -> tuple[CrossVerdict, str]:
@@ -276,6 +283,9 @@ def _verdict(
     # the tolerance of a Gram point's violations is that of KKT conditions linear in the gap; factors have none
     if row.primal_violation is not None and row.primal_violation > max(tolerance, 1e-9) and objective is not None:
         off.append(f"its primal point is infeasible by {row.primal_violation:.1e}")
+    # repair maps anything to a feasible point, nonsense too, so a good bound alone is no merit of the point itself
+    if row.dual_violation is not None and row.dual_violation > max(_DUAL_SLACK * tolerance, 1e-6):
+        off.append(f"its dual point is infeasible by {row.dual_violation:.1e}")
     if row.status_claimed == Claim.OPTIMAL and off:
         return CrossVerdict.WRONG, "; ".join(off)
     if row.certified_gap is None or not row.certified_gap <= tolerance or row.status_claimed != Claim.OPTIMAL or off:

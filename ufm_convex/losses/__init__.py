@@ -73,4 +73,12 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
             expected="parameters among " + (", ".join(allowed) or "none"),
             fix="remove or rename it.",
         )
+    needed = [name for name, one in inspect.signature(kind).parameters.items() if one.default is one.empty]
+    missing = [one for one in needed if one not in (parameters or {})]
+    if missing:
+        raise ProblemError(
+            f"loss {name!r} lacks the parameter {missing[0]!r}.",
+            expected="values for " + ", ".join(needed),
+            fix="add it to the table of the loss, or with --loss-parameter on the command line.",
+        )
     return kind(**dict(parameters or {}))

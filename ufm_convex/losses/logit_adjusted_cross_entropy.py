@@ -81,7 +81,9 @@ def _vector(name: str, given: Any, admissible: Callable[[float], bool], expected
     entries = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(entries, (list, tuple)):
         raise ProblemError(
-            f"{name} is {shown(given)}.", expected=f"a list of {expected}, one a class", fix="leave it out for none."
+            f"{name} is {shown(given)}.",
+            expected=f"a list of {expected}, one a class",
+            fix="write a list such as [0.0, 1.5]; leave it out for none.",
         )
     refused = [entry for entry in entries if not admissible(real(entry))]
     if refused:

@@ -4,9 +4,19 @@ Needs the extra ``sweep`` (joblib, pyarrow, threadpoolctl). A sweep is determini
 keeps every finished point when it is interrupted or killed, and takes up where it was left.
 """
 
-from ufm_convex.sweep.figure import phase_diagram
+from ufm_convex.sweep.figure import check_panels, phase_diagram
 from ufm_convex.sweep.grid import Grid, Point, values_of
 from ufm_convex.sweep.running import FIELDS, sweep
 from ufm_convex.sweep.tables import write_csv, write_parquet
 
-__all__ = ["FIELDS", "Grid", "Point", "phase_diagram", "sweep", "values_of", "write_csv", "write_parquet"]
+__all__ = [
+    "FIELDS",
+    "Grid",
+    "Point",
+    "check_panels",
+    "phase_diagram",
+    "sweep",
+    "values_of",
+    "write_csv",
+    "write_parquet",
+]

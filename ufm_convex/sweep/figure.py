@@ -30,14 +30,8 @@ def phase_diagram(rows: Sequence[dict[str, Any]], *, width: str = "column") -> F
         MissingExtraError: matplotlib is not installed.
         ProblemError: there are no rows, or more than six panels.
     """
-    style.require()
     panels = sorted({(row["loss"], row["classes"]) for row in rows})
-    if not 1 <= len(panels) <= _PANELS:
-        raise ProblemError(
-            f"the rows make {len(panels)} panels.",
-            expected=f"from 1 to {_PANELS} pairs of a loss and a number of classes",
-            fix="draw the rows of one loss or of fewer numbers of classes.",
-        )
+    check_panels(len(panels))
     inches = style.width_in_inches(width)
     with style.styled():
         figure = style.new_figure(inches, 0.4 + 1.9 * len(panels))
@@ -47,6 +41,17 @@ def phase_diagram(rows: Sequence[dict[str, Any]], *, width: str = "column") -> F
             ax.set_title(f"{loss}, K = {classes:,}")
             figure.colorbar(mesh, ax=ax, aspect=14).set_label("collapsed classes (%)")
     return figure
+
+
+def check_panels(count: int) -> None:
+    """Raise ``ProblemError`` unless so many panels fit a figure, ``MissingExtraError`` without matplotlib."""
+    style.require()
+    if not 1 <= count <= _PANELS:
+        raise ProblemError(
+            f"the rows make {count} panels.",
+            expected=f"from 1 to {_PANELS} pairs of a loss and a number of classes",
+            fix="draw the rows of one loss or of fewer numbers of classes.",
+        )
 
 
 def _panel(ax: Axes, rows: Sequence[dict[str, Any]]) -> Any:

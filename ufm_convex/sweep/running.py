@@ -9,6 +9,7 @@ sweep runs on a cluster.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.errors import FileFormatError, MissingExtraError, ProblemError, UFMError
+from ufm_convex.errors import (
+    FileFormatError,
+    MissingExtraError,
+    ProblemError,
+    SolverNotInstalledError,
+    UFMError,
+    UnknownNameError,
+)
 from ufm_convex.sweep.grid import Grid, Point
 
 FIELDS = (
@@ -25,7 +33,12 @@ FIELDS = (
     *("collapsed", "theory_collapsed", "critical_size", "problem_sha256", "message"),
 )
 """Columns of a sweep's table. ``collapsed`` counts the classes without a feature in the solution, ``theory_collapsed``
-in the theorem (null where no theorem says), ``critical_size`` is n_c, at or below which a class collapses there."""
+in the theorem; both are null for free features, whose classes merge instead, and the latter where no theorem says.
+``critical_size`` is n_c, at or below which a class collapses."""
+
+_HOPELESS = (UnknownNameError, ProblemError, MissingExtraError, SolverNotInstalledError)
+"""Errors that are true of every point alike."""
+_FAILED: dict[str, Any] = {"status": "failed"}
 
 Progress = Callable[[int, int], object]
 
@@ -53,32 +66,47 @@ def sweep(
 
     Returns:
         One row a point, in the order of the grid, with the keys ``FIELDS``. A point that raises has status "failed" and
-        says why in ``message``; it does not stop the others.
+        says why in ``message``; it does not stop the others, and is tried again when the sweep is taken up.
 
     Raises:
         MissingExtraError: joblib or threadpoolctl is not installed.
         FileFormatError: the journal belongs to another sweep, or is damaged before its last line.
-        ProblemError: ``workers`` is neither −1 nor ≥ 1.
+        ProblemError: ``workers`` is neither −1 nor ≥ 1, or the tolerance is out of range.
+        UnknownNameError: no such solver or level.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
         raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
     joblib = _joblib()
-    method = {"solver": solver, "level": level, "tolerance": tolerance}
+    method: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
     rows = _Journal(Path(journal), grid.sha256(**method))
     try:
-        missing = [index for index in range(len(grid)) if index not in rows.found]
-        _tell(progress, len(rows.found), len(grid))
+        missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
+        _tell(progress, len(grid) - len(missing), len(grid))
+        # here, before any worker starts: a wrong name or a missing package is an error, not a thousand failed rows
+        for index in missing[:1]:
+            rows.add(solve_point(grid, grid[index], **method, refuse=_HOPELESS))
+            _tell(progress, len(grid) - len(missing) + 1, len(grid))
+        done = len(grid) - len(missing) + min(len(missing), 1)
         run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
-        for row in run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in missing):
+        for row in run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in missing[1:]):
             rows.add(row)
-            _tell(progress, len(rows.found), len(grid))
+            done += 1
+            _tell(progress, done, len(grid))
     finally:
         rows.close()
     return [rows.found[index] for index in range(len(grid))]
 
 
-def solve_point(grid: Grid, point: Point, *, solver: str, level: str, tolerance: float) -> dict[str, Any]:
-    """The row of one point; runs in a worker, on one thread."""
+def solve_point(
+    grid: Grid,
+    point: Point,
+    *,
+    solver: str,
+    level: str,
+    tolerance: float,
+    refuse: tuple[type[UFMError], ...] = (),
+) -> dict[str, Any]:
+    """The row of one point; runs in a worker, on one thread. Errors among ``refuse`` are raised, others are rows."""
     from threadpoolctl import threadpool_limits
 
     from ufm_convex.solving import solve
@@ -90,11 +118,20 @@ def solve_point(grid: Grid, point: Point, *, solver: str, level: str, tolerance:
     try:
         with threadpool_limits(1):  # the order of sums, hence the last bits, would depend on the number of threads
             found = solve(problem, solver=solver, level=level, tolerance=tolerance)
+    except refuse:
+        raise
     except UFMError as error:
-        return {**row, "status": "failed", "message": str(error).splitlines()[0]}
+        return _finite({**row, "status": "failed", "message": str(error).splitlines()[0]})
     row.update(value=found.value, lower_bound=found.lower_bound, upper_bound=found.upper_bound)
     row.update(relative_gap=found.relative_gap, status=str(found.status), solver=found.solver, level=found.level)
-    return {**row, "collapsed": len(found.collapsed_classes)}
+    return _finite({**row, "collapsed": len(found.collapsed_classes) if problem.nonnegative else None})
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without infinities and NaN, which JSON has not: they become null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
 
 
 def _theory(problem: Any) -> dict[str, Any]:
@@ -109,7 +146,7 @@ def _theory(problem: Any) -> dict[str, Any]:
     collapsed: FloatArray | None = getattr(optimum, "collapsed", None)
     critical = getattr(optimum, "collapse_threshold", None)
     return {
-        "theory_collapsed": None if collapsed is None else int(np.count_nonzero(collapsed)),
+        "theory_collapsed": None if collapsed is None or not problem.nonnegative else int(np.count_nonzero(collapsed)),
         "critical_size": float(critical) if critical is not None and np.ndim(critical) == 0 else None,
     }
 
@@ -129,6 +166,7 @@ class _Journal:
                 fix="check the path and the permissions.",
             ) from error
         try:
+            self._lock()
             self._read(sha256)
         except UFMError:
             self.close()
@@ -138,24 +176,41 @@ class _Journal:
         self.handle.seek(0)
         data = self.handle.read()
         whole = data.rfind(b"\n") + 1
-        self.handle.truncate(whole)  # what a kill left of the last line
         lines = data[:whole].splitlines()
-        if not lines:
+        if not lines and json.dumps({"sweep": sha256}).encode().startswith(data):
+            self.handle.truncate(0)
             self._write({"sweep": sha256})
             return
         try:
-            head, *rows = (json.loads(line) for line in lines)
+            head, *rows = (json.loads(line) for line in lines or [data])
             matches = head == {"sweep": sha256}
-            self.found = {row["index"]: row for row in rows if tuple(row) == FIELDS} if matches else {}
-            damaged = matches and len(self.found) != len(rows)
-        except (ValueError, KeyError, TypeError):
-            matches, damaged = True, True
-        if damaged or not matches:
+            damaged = matches and any(tuple(row) != FIELDS for row in rows)
+        except (ValueError, TypeError):
+            matches, damaged, rows = False, bool(lines) and b'"sweep"' in lines[0], []
+        if not damaged and matches:
+            self.handle.truncate(whole)  # what a kill left of the last line; only now that the file is known to be ours
+            self.found = {row["index"]: row for row in rows}
+        else:
             raise FileFormatError(
                 f"{self.path} is {'damaged' if damaged else 'the journal of another sweep'}.",
                 expected="a journal of this grid, solver, level and tolerance",
                 fix="choose another output, or remove the file to start again.",
             )
+
+    def _lock(self) -> None:
+        """One sweep at a time, where the system has locks of this kind; a process that ends gives its lock back."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FileFormatError(
+                f"{self.path} is in use by another sweep.",
+                expected="one sweep at a time",
+                fix="wait for the other one, or choose another output.",
+            ) from error
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a finished point."""

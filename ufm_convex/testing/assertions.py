@@ -19,7 +19,7 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray, real
-from ufm_convex.attribution import PARTS, GapAttribution, attribute_gap
+from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics
 from ufm_convex.certificate import Certificate, Judgement, certify
 from ufm_convex.descent import Scaled
@@ -273,6 +273,8 @@ def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatis
     if problem.nonnegative and statistics.negative_entries:
         row, column = statistics.smallest_at
         _fail(f"features[{row}, {column}] is {statistics.smallest:.3g}, where features are non-negative")
+    if (largest := float(np.abs(candidate.weights).max())) > LARGEST_WEIGHT:
+        _fail(f"weights has an entry of absolute value {largest:.3g}: the training diverged")
     return candidate, statistics
 
 
