@@ -342,3 +342,9 @@ def _one(F):
     change = np.zeros_like(F)
     change[2, 0] = F[2, 0] + 1.0
     return change
+
+
+def test_a_pair_of_arrays_is_no_candidate():
+    problem = Problem([5, 3], 1e-2, 1e-2)
+    with pytest.raises(CandidateError, match="is a tuple"):
+        attribute_gap(problem, (np.ones((2, 2)), np.ones((2, 2))))

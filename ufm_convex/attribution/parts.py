@@ -157,13 +157,19 @@ def frame_optimum(problem: Problem) -> theory.FrameOptimum:
     if isinstance(optimum, theory.FrameOptimum):
         return optimum
     raise HypothesisError(
-        f"the optimum of {optimum.citation} is not an orthogonal frame.",
+        f"the gap is not explained for loss {problem.loss.name!r} with {problem.features} features.",
         expected="cross-entropy with non-negative features",
-        fix="use certify, which bounds the gap without explaining it.",
+        fix="use solve, whose bounds enclose the optimum; certify bounds a candidate's gap for cross-entropy.",
     )
 
 
 def _check_counts(problem: Problem, candidate: Candidate) -> None:
+    if not isinstance(candidate, Candidate):
+        raise CandidateError(
+            f"candidate is a {type(candidate).__name__}.",
+            expected="an ufm_convex.Candidate",
+            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
+        )
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(
             "the candidate has other class counts than the problem.",
