@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from soft_targets import SoftTargetCrossEntropy
+from soft_targets import random_soft_targets
 
 from ufm_convex import class_counts, duality, identity, solvers, theory
 from ufm_convex.descent import Scaled, balanced, descend
@@ -49,7 +49,7 @@ def test_free_features_are_certified_whatever_the_decays(problem):
     assert solution.kkt().passed, solution.kkt().worst
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(smoothing=0.1), SoftTargetCrossEntropy.random(6, 0.2)])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(smoothing=0.1), random_soft_targets(6, 0.2)])
 def test_agrees_with_the_conic_programme(loss):
     problem = free([500, 200, 90, 40, 20, 7], 0.01, loss=loss)
     found = solve(problem, solver="factored", tolerance=1e-9)
@@ -182,7 +182,7 @@ def test_nonnegative_starts_reach_the_theorem():
     assert found.point.feature_gram.min() >= 0.0
 
 
-CONFUSED = SoftTargetCrossEntropy.random(8, 0.4, seed=6, concentration=0.5)
+CONFUSED = random_soft_targets(8, 0.4, seed=6, concentration=0.5)
 CONFUSED_COUNTS = np.asarray(class_counts.exponential(8, 1000, 10))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from soft_targets import SoftTargetCrossEntropy
+from soft_targets import random_soft_targets, soft_targets
 
 from ufm_convex import class_counts, duality, identity, solvers, theory
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
@@ -24,9 +24,9 @@ LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1), CrossEntropy(smoothing=0.
 COUNTS = class_counts.exponential(10, 5000, 100)
 WEIGHTED = CrossEntropy(class_weights=tuple(np.linspace(0.3, 3.0, 10)), smoothing=0.05)
 # wrong-class mass spread at random: for so little of it, residuals of different classes point apart
-PASSES = Problem([60, 40, 25, 15], *decays_for([60, 40, 25, 15], 0.2), loss=SoftTargetCrossEntropy.random(4, 0.02))
+PASSES = Problem([60, 40, 25, 15], *decays_for([60, 40, 25, 15], 0.2), loss=random_soft_targets(4, 0.02))
 # the small classes put nearly half of their target on the large one: three frames cannot be orthogonal
-CONFUSED = SoftTargetCrossEntropy.of([[0.98, 0.4, 0.4], [0.01, 0.58, 0.02], [0.01, 0.02, 0.58]])
+CONFUSED = soft_targets([[0.98, 0.4, 0.4], [0.01, 0.58, 0.02], [0.01, 0.02, 0.58]])
 REFUSED = Problem([60, 21, 20], *decays_for([60, 21, 20], 0.01), loss=CONFUSED)
 
 
@@ -74,14 +74,14 @@ def test_the_general_route_agrees_with_the_margins(problem):
 @pytest.mark.parametrize("level", [1e-3, 0.05, 0.5])
 def test_small_problems_against_scipy(level):
     """Each φ_k by SciPy in the variable z, from the definition; K = 5 soft targets."""
-    loss = SoftTargetCrossEntropy.random(5, 0.2, seed=3)
+    loss = random_soft_targets(5, 0.2, seed=3)
     counts = np.array([50, 40, 30, 20, 10])
     problem = Problem(counts, *decays_for(counts, level), loss=loss)
     price = problem.sigma / problem.loss_weights
     logits, _, solved = separable_optimum(loss, price)
     assert solved
     for k in range(5):
-        y = loss.array[:, k]
+        y = loss.targets[k]
 
         def phi(z, y=y, k=k):
             return np.log(np.exp(z - z.max()).sum()) + z.max() - y @ z + price[k] * np.linalg.norm(z)
@@ -132,7 +132,7 @@ def test_the_sign_test_is_that_of_the_definition():
         for k in range(K):
             exponentials = [mp.exp(mp.mpf(z)) for z in point.logits[:, k]]
             total = mp.fsum(exponentials)
-            columns.append([e / total - mp.mpf(y) for e, y in zip(exponentials, loss.array[:, k], strict=True)])
+            columns.append([e / total - mp.mpf(y) for e, y in zip(exponentials, loss.targets[k], strict=True)])
         products = [mp.fdot(columns[k], columns[l]) for k in range(K) for l in range(k)]  # noqa: E741
         assert (max(products) <= 0) is expected
 
@@ -152,7 +152,7 @@ def test_the_points_are_those_of_a_frame():
 
 def test_collapsed_classes_may_disagree_while_their_block_is_definite():
     """All classes collapsed, residuals of two of them positively correlated: W = H = 0 is optimal nevertheless."""
-    loss = SoftTargetCrossEntropy.of([[0.96, 0.6, 0.6], [0.02, 0.38, 0.02], [0.02, 0.02, 0.38]])
+    loss = soft_targets([[0.96, 0.6, 0.6], [0.02, 0.38, 0.02], [0.02, 0.02, 0.38]])
     problem = Problem([60, 21, 20], 0.3, 0.3, loss=loss)
     found = run(problem)
     u = loss.residuals(np.zeros((3, 3)), np.arange(3)) * problem.loss_weights

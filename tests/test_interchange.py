@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conic_reader import evaluate, read, split
 from conic_reader import solve as solve_file
-from soft_targets import SoftTargetCrossEntropy
+from soft_targets import random_soft_targets
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
@@ -314,7 +314,7 @@ def test_a_missing_solution_file_is_refused(tmp_path):
 
 
 def test_other_losses_levels_and_sizes_are_named_errors(tmp_path):
-    soft = ufm.Problem([2, 1, 1], 1e-2, 1e-2, loss=SoftTargetCrossEntropy.random(3, 0.1))
+    soft = ufm.Problem([2, 1, 1], 1e-2, 1e-2, loss=random_soft_targets(3, 0.1))
     for level in LEVELS:
         with pytest.raises(HypothesisError, match="soft-target"):
             export_cbf(soft, level)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from soft_targets import SoftTargetCrossEntropy
+from soft_targets import random_columns, soft_targets
 
 from ufm_convex import class_counts, enclosure, solvers, theory
 from ufm_convex.errors import (
@@ -242,9 +242,9 @@ def test_statuses_are_mapped_explicitly():
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_counts_do_not_make_classes_alike_for_every_loss(counts, seed):
     """Averaging dual points over classes of equal count is legal only where the loss treats them alike."""
-    targets = SoftTargetCrossEntropy.random(4, 0.3, seed=seed, concentration=0.3).array.copy()
+    targets = random_columns(4, 0.3, seed=seed, concentration=0.3)
     targets[:, 0] = [0.97, 0.01, 0.01, 0.01]
-    problem = Problem(counts, 0.02, 0.02, loss=SoftTargetCrossEntropy.of(targets))
+    problem = Problem(counts, 0.02, 0.02, loss=soft_targets(targets))
     solution = solve(problem, solver="clarabel")
     assert solution.status is Status.CERTIFIED
     assert solution.lower_bound <= solution.upper_bound

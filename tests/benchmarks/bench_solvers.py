@@ -17,7 +17,7 @@ import numpy as np
 
 import ufm_convex as ufm
 from tests.benchmarks import textbook
-from tests.soft_targets import SoftTargetCrossEntropy
+from tests.soft_targets import random_soft_targets
 from ufm_convex import class_counts
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -39,7 +39,7 @@ def decay(size, level):
 def problems(size):
     """Name → problem; the decays leave every class active."""
     lam, n = decay(size, 0.1), counts(size)
-    soft = SoftTargetCrossEntropy.random(size, 0.05, concentration=20.0)
+    soft = random_soft_targets(size, 0.05, concentration=20.0)
     return {
         "cross-entropy": Problem(n, lam, lam),
         "soft targets": Problem(n, lam, lam, loss=soft),
@@ -86,7 +86,7 @@ def large(size, tolerance):
     if size <= 1000:
         # threshold at 0.3 times the largest class: with these targets an orthogonal frame is optimal there
         strong = float(np.sqrt(0.3 * n.max() * (size - 1) / size) / n.sum())
-        soft = SoftTargetCrossEntropy.random(size, 0.05, concentration=20.0)
+        soft = random_soft_targets(size, 0.05, concentration=20.0)
         cases["soft targets"] = ("frame", Problem(n, strong, strong, loss=soft))
         cases["free cross-entropy"] = ("factored", Problem(n, lam, lam, features="free"))
     for name, (solver, problem) in cases.items():

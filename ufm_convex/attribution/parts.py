@@ -25,8 +25,16 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
-from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
-from ufm_convex.errors import CandidateError, CountsError, HypothesisError
+from ufm_convex.candidate import (
+    Candidate,
+    FeatureStatistics,
+    Progress,
+    blocks,
+    feature_statistics,
+    require_counts,
+    require_nonnegative,
+)
+from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.identity import frame_strengths
 from ufm_convex.points import Columns, FrameDual, require_dense
 from ufm_convex.problem import Problem
@@ -123,9 +131,9 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
     K = problem.num_classes
     require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
     optimum = frame_optimum(problem)
-    _check_counts(problem, candidate)
+    require_counts(candidate, problem.class_counts)
     statistics = feature_statistics(candidate, progress=progress)
-    _check_sign(statistics)
+    require_nonnegative(statistics)
     _check_size(candidate.weights)
     calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
     overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
@@ -163,21 +171,6 @@ def frame_optimum(problem: Problem) -> theory.FrameOptimum:
     )
 
 
-def _check_counts(problem: Problem, candidate: Candidate) -> None:
-    if not isinstance(candidate, Candidate):
-        raise CandidateError(
-            f"candidate is a {type(candidate).__name__}.",
-            expected="an ufm_convex.Candidate",
-            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
-        )
-    if not np.array_equal(problem.class_counts, candidate.class_counts):
-        raise CountsError(
-            "the candidate has other class counts than the problem.",
-            expected="labels that occur as often as class_counts says",
-            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
-        )
-
-
 def _check_size(weights: FloatArray) -> None:
     """Raise ``CandidateError`` where squares of the classifier would overflow."""
     largest = float(np.abs(weights).max())
@@ -186,16 +179,6 @@ def _check_size(weights: FloatArray) -> None:
             f"weights has an entry of absolute value {largest:.3g}.",
             expected="absolute values up to 2**300",
             fix="the training diverged: there is nothing to explain.",
-        )
-
-
-def _check_sign(statistics: FeatureStatistics) -> None:
-    if statistics.negative_entries:
-        row, column = statistics.smallest_at
-        raise CandidateError(
-            f"features[{row}, {column}] is {statistics.smallest}; {statistics.negative_entries} entries are negative.",
-            expected="features >= 0, as they come out of a ReLU",
-            fix="pass the features after the ReLU.",
         )
 
 

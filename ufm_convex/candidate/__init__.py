@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ufm_convex.candidate.data import Candidate
+from ufm_convex.candidate.matching import require_counts, require_nonnegative
 from ufm_convex.candidate.streaming import (
     Block,
     FeatureStatistics,
@@ -12,4 +13,14 @@ from ufm_convex.candidate.streaming import (
     feature_statistics,
 )
 
-__all__ = ["Block", "Candidate", "FeatureStatistics", "NegativeEntries", "Progress", "blocks", "feature_statistics"]
+__all__ = [
+    "Block",
+    "Candidate",
+    "FeatureStatistics",
+    "NegativeEntries",
+    "Progress",
+    "blocks",
+    "feature_statistics",
+    "require_counts",
+    "require_nonnegative",
+]

@@ -24,10 +24,10 @@ from typing import TypeAlias
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen
-from ufm_convex.candidate import Block, Candidate, NegativeEntries, blocks
+from ufm_convex.candidate import Block, Candidate, NegativeEntries, blocks, require_counts
 from ufm_convex.candidate.streaming import LARGEST_SQUARE_NORM, Progress
 from ufm_convex.enclosure.exact import float_above, float_below, rational
-from ufm_convex.errors import CandidateError, CountsError, ShapeError, UnknownNameError
+from ufm_convex.errors import CandidateError, ShapeError, UnknownNameError
 from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.problem import Problem
 
@@ -136,20 +136,7 @@ def enclose_objective(
 
 def _check_match(problem: Problem, candidate: Candidate) -> None:
     """Raise unless the candidate has the problem's counts and dimension."""
-    ours, theirs = candidate.class_counts, problem.class_counts
-    if ours.size != theirs.size:
-        raise CountsError(
-            f"the candidate has {ours.size} classes, but the problem has {theirs.size}.",
-            expected="the same classes in both",
-            fix="make the problem from the candidate: candidate.problem(lambda_w, lambda_h).",
-        )
-    if (ours != theirs).any():
-        k = int(np.argmax(ours != theirs))
-        raise CountsError(
-            f"class {k} has {ours[k]} samples in the candidate, but {theirs[k]} in the problem.",
-            expected="the same class counts in both",
-            fix="make the problem from the candidate: candidate.problem(lambda_w, lambda_h).",
-        )
+    require_counts(candidate, problem.class_counts)
     if problem.feature_dim is not None and candidate.feature_dim > problem.feature_dim:
         raise ShapeError(
             f"the candidate's features have dimension {candidate.feature_dim}.",

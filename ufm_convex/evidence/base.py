@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -45,6 +45,7 @@ class Evidence(ABC):
         dual: The repaired dual point.
         lower: Proved lower bound, from ``dual``.
         upper: Proved upper bound, from the factors.
+        relaxed: The objective of the factors before ``feature_dim`` narrowed them; None where they never are.
     """
 
     problem: Problem
@@ -53,6 +54,7 @@ class Evidence(ABC):
     dual: Any
     lower: ProvedBound
     upper: ProvedBound
+    relaxed: float | None = field(default=None, kw_only=True)
 
     @classmethod
     @abstractmethod
@@ -84,7 +86,10 @@ class Evidence(ABC):
         A more accurate run of the same programme would then end at the same bound; a solver that works on W and H in
         ``feature_dim`` dimensions is another matter.
         """
-        return False
+        if self.problem.feature_dim is None or self.relaxed is None or self.run.factors is not None:
+            return False
+        lower = self.lower.value
+        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
 
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""

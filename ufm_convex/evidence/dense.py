@@ -22,13 +22,11 @@ class DenseEvidence(Evidence):
 
     Attributes:
         recovered: The factors behind ``upper``.
-        relaxed: The objective of the factors before ``feature_dim`` narrowed them.
     """
 
     point: GramPoint
     dual: DualPoint
     recovered: factors.Factors
-    relaxed: float
 
     @classmethod
     def accepts(cls, problem: Problem, run: SolverRun) -> bool:
@@ -49,7 +47,7 @@ class DenseEvidence(Evidence):
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
-        return cls(problem, run, point, dual, lower, upper, recovered, relaxed)
+        return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
     def estimate(self) -> float | None:
@@ -60,13 +58,6 @@ class DenseEvidence(Evidence):
     @property
     def _columns(self) -> Columns:
         return Columns.of_classes(self.problem)
-
-    def settled(self, tolerance: float) -> bool:
-        """See ``Evidence.settled``."""
-        if self.problem.feature_dim is None or self.run.factors is not None:
-            return False
-        lower = self.lower.value
-        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
 
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""

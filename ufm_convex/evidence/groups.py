@@ -32,13 +32,11 @@ class GroupEvidence(Evidence):
 
     Attributes:
         recovered: The factors behind ``upper``.
-        relaxed: The objective of the factors before ``feature_dim`` narrowed them.
     """
 
     point: GroupPoint
     dual: GroupDual
     recovered: GroupFactors
-    relaxed: float
 
     @classmethod
     def accepts(cls, problem: Problem, run: SolverRun) -> bool:
@@ -63,7 +61,7 @@ class GroupEvidence(Evidence):
         lower, upper = group_lower_bound(problem, dual), group_upper_bound(problem, recovered)
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
-        return cls(problem, run, point, dual, lower, upper, recovered, relaxed)
+        return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
     def estimate(self) -> float | None:
@@ -74,13 +72,6 @@ class GroupEvidence(Evidence):
     @property
     def _columns(self) -> GroupColumns:
         return GroupColumns.of(self.problem)
-
-    def settled(self, tolerance: float) -> bool:
-        """See ``Evidence.settled``."""
-        if self.problem.feature_dim is None or self.run.factors is not None:
-            return False
-        lower = self.lower.value
-        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
 
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""

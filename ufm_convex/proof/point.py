@@ -19,8 +19,16 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics
-from ufm_convex.errors import CandidateError, CountsError, HypothesisError
+from ufm_convex.candidate import (
+    Candidate,
+    FeatureStatistics,
+    Progress,
+    blocks,
+    feature_statistics,
+    require_counts,
+    require_nonnegative,
+)
+from ufm_convex.errors import HypothesisError
 from ufm_convex.identity import frame_strengths
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import FrameDual, require_dense
@@ -214,20 +222,9 @@ def chain_point(problem: Problem, candidate: Candidate, progress: Progress | Non
     """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
     require_dense(problem.num_classes, "the overlap of all pairs of classes", "enclose_objective for the gap alone")
     optimum = _optimum(problem)
-    if not np.array_equal(problem.class_counts, candidate.class_counts):
-        raise CountsError(
-            "the candidate has other class counts than the problem.",
-            expected="labels that occur as often as class_counts says",
-            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
-        )
+    require_counts(candidate, problem.class_counts)
     statistics = feature_statistics(candidate, progress=progress)
-    if statistics.negative_entries:
-        row, column = statistics.smallest_at
-        raise CandidateError(
-            f"features[{row}, {column}] is {statistics.smallest}; {statistics.negative_entries} entries are negative.",
-            expected="features >= 0, as they come out of a ReLU",
-            fix="pass the features after the ReLU.",
-        )
+    require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)
     samples = _sample_terms(problem, candidate, W, statistics, progress)
     return ChainPoint(problem, optimum, W, statistics.class_means, samples)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +81,28 @@ def sweep(
     rows = _Journal(Path(journal), grid.sha256(**method))
     try:
         missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
-        _tell(progress, len(grid) - len(missing), len(grid))
-        # here, before any worker starts: a wrong name or a missing package is an error, not a thousand failed rows
-        for index in missing[:1]:
-            rows.add(solve_point(grid, grid[index], **method, refuse=_HOPELESS))
-            _tell(progress, len(grid) - len(missing) + 1, len(grid))
-        done = len(grid) - len(missing) + min(len(missing), 1)
-        run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
-        for row in run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in missing[1:]):
+        done = len(grid) - len(missing)
+        _tell(progress, done, len(grid))
+        for count, row in enumerate(_solved(joblib, grid, missing, workers, method), done + 1):
             rows.add(row)
-            done += 1
-            _tell(progress, done, len(grid))
+            _tell(progress, count, len(grid))
     finally:
         rows.close()
     return [rows.found[index] for index in range(len(grid))]
+
+
+def _solved(
+    joblib: Any, grid: Grid, indices: list[int], workers: int, method: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The rows of these points, as they are finished.
+
+    The first is solved here, before any worker starts: a wrong name or a missing package is an error, not a thousand
+    failed rows.
+    """
+    for index in indices[:1]:
+        yield solve_point(grid, grid[index], **method, refuse=_HOPELESS)
+    run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+    yield from run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in indices[1:])
 
 
 def solve_point(

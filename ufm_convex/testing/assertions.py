@@ -20,11 +20,11 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray, real
 from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
-from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics
+from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_counts
 from ufm_convex.certificate import Certificate, Judgement, certify
 from ufm_convex.descent import Scaled
 from ufm_convex.duality import dense_report, repair
-from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, shown
+from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.verifier import Verdict, verify
@@ -260,12 +260,7 @@ def _candidate(problem: Problem, candidate: Judged) -> Candidate:
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
     candidate = _candidate(problem, candidate)
-    if not np.array_equal(candidate.class_counts, problem.class_counts):
-        raise CountsError(
-            "the candidate has other class counts than the problem.",
-            expected="labels that occur as often as class_counts says",
-            fix="make the problem with candidate.problem(lambda_w, lambda_h).",
-        )
+    require_counts(candidate, problem.class_counts)
     try:
         statistics = feature_statistics(candidate)
     except CandidateError as error:

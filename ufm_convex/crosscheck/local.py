@@ -1,0 +1,67 @@
+"""Descents on W and H themselves: one random start, and what its end may claim.
+
+The problem is not convex in (W, H): with non-negative features a class may die on the way, and the end is then a
+stationary point that is no optimum.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.crosscheck.base import Answer, Contestant
+from ufm_convex.descent import Scaled
+from ufm_convex.identity import factored_objective
+from ufm_convex.points import Columns
+from ufm_convex.problem import Problem
+from ufm_convex.solvers import Claim
+
+
+class LocalContestant(Contestant):
+    """A descent from one random start; it claims to be optimal where its end is stationary."""
+
+    returns: ClassVar[str] = "factors"
+    claims: ClassVar[str] = "optimal: the projected gradient vanishes, which is not enough for a global optimum"
+    stationary: ClassVar[float]
+    """Largest entry of the projected gradient that it takes for zero."""
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Always: its package is a dependency."""
+        return True
+
+    @abstractmethod
+    def descend(self, scaled: Scaled, flat: FloatArray, deadline: float) -> tuple[FloatArray, int]:
+        """The end of a descent from ``flat``, and its iterations; ends by itself at the deadline if it is slow."""
+
+    def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
+        """Stops by itself at half the time limit; see ``Contestant.answer``."""
+        scaled = Scaled(Columns.of_classes(problem), problem.feature_dim or problem.num_classes)
+        flat, iterations = self.descend(scaled, _random_start(scaled), time.monotonic() + 0.5 * time_limit)
+        W, H = scaled.unpack(flat)
+        claim = Claim.OPTIMAL if _largest_gradient(scaled, flat) <= self.stationary else Claim.STOPPED
+        value = factored_objective(scaled.columns, W, H)
+        return Answer(claim, value, factors=(W, H), message=f"{iterations} iterations")
+
+
+def _random_start(scaled: Scaled) -> FloatArray:
+    """Small random variables, always the same; features folded into the orthant where they must lie there."""
+    columns, d = scaled.columns, scaled.dimension
+    generator = np.random.default_rng(0)
+    w = generator.standard_normal((columns.num_classes, d)) / np.sqrt(d)
+    h = generator.standard_normal((columns.labels.size, d)) / np.sqrt(d)
+    return np.concatenate([w.ravel(), (np.abs(h) if columns.nonnegative else h).ravel()])
+
+
+def _largest_gradient(scaled: Scaled, flat: FloatArray) -> float:
+    """Largest entry of the projected gradient."""
+    gradient = scaled.value_and_gradient(flat)[1]
+    if scaled.columns.nonnegative:
+        cut = scaled.columns.num_classes * scaled.dimension
+        tail = flat[cut:] - np.maximum(flat[cut:] - gradient[cut:], 0.0)
+        gradient = np.concatenate([gradient[:cut], tail])
+    return float(np.abs(gradient).max())
