@@ -64,6 +64,7 @@ class Columns:
     @classmethod
     def of_classes(cls, problem: Problem) -> Columns:
         """One column a class: the class means, weights pt_k and ν_k = n_k."""
+        problem.require_plain("this")
         return cls(
             labels=np.arange(problem.num_classes),
             loss_weights=problem.loss_weights,
@@ -78,6 +79,7 @@ class Columns:
     @classmethod
     def of_samples(cls, problem: Problem) -> Columns:
         """One column a sample, classes in blocks: weights ω_k / N and ν = 1."""
+        problem.require_plain("this")
         labels = np.repeat(np.arange(problem.num_classes), problem.class_counts)
         return cls(
             labels=labels,

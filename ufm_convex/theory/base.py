@@ -84,7 +84,8 @@ class Theorem(ABC):
 
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""
-        return tuple(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds)
+        stated = (*_plain(problem), *self.hypotheses(problem))
+        return tuple(hypothesis for hypothesis in stated if not hypothesis.holds)
 
     def optimum(self, problem: Problem) -> Optimum:
         """The optimum of the problem.
@@ -108,6 +109,16 @@ class Theorem(ABC):
         if len(relations) > 1:  # a lower bound of something that is itself an upper bound
             return None
         return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
+
+
+def _plain(problem: Problem) -> tuple[Hypothesis, ...]:
+    """What every theorem here takes for granted: logits W h, and penalties on W and H."""
+    constraint = problem.constraint
+    kept = constraint is None or not constraint.replaces_decays
+    return (
+        Hypothesis("no bias", problem.bias is None, f"bias is {problem.bias!r}"),
+        Hypothesis("penalties, not norm bounds", kept, f"constraint is {constraint!r}"),
+    )
 
 
 def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:
