@@ -69,7 +69,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
 
     Raises:
         CountsError: the subject has other class counts than the problem.
-        CandidateError: a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
+        CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
         DimensionError: the solution's factors need more dimensions than the problem has.
         SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
@@ -130,6 +130,12 @@ def _weights(candidate: Candidate) -> FloatArray:
 
 
 def _of_solution(solution: Solution) -> Candidate:
+    if not isinstance(solution, Solution):
+        raise CandidateError(
+            f"what is to be measured is a {type(solution).__name__}.",
+            expected="a Candidate, or what ufm_convex.solve returned",
+            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
+        )
     W, H = solution.factors()
     return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts)
 

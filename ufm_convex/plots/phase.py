@@ -127,7 +127,7 @@ def _check(problem: Problem) -> None:
     raise HypothesisError(
         f"the loss is {loss.name}{weighted} and features are {problem.features}.",
         expected="cross-entropy without class weights, and non-negative features: then one rule says what collapses",
-        fix="leave the class weights out, or use the figure norms.",
+        fix=f"{'leave the class weights out, or ' if weighted else ''}use the figure norms.",
     )
 
 
