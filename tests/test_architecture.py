@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
-    {"errors", "_version", "_arrays", "_registry"},
-    {"_files"},
+    {"errors", "_version", "_arrays"},
+    {"_files", "_registry"},
     {"losses", "class_counts"},
     {"constraints"},
     {"problem"},
