@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex import enclosure, losses, theory
+from ufm_convex.class_counts import exponential
 from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
 from ufm_convex.losses.base import GroupedLoss, MarginLoss
@@ -451,3 +452,22 @@ def test_a_loss_that_no_certificate_carries_is_refused_before_the_work(tmp_path,
     assert end.value.code == 2
     assert capsys.readouterr().out == ""
     assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_the_strength_at_zero_lies_in_the_domain_exactly(kind):
+    """K/(K−1) rounded to nearest lies outside for every other K, and then the frame's dual point proved nothing."""
+    loss = losses.MulticlassHinge(kind)
+    for K in range(2, 300):
+        strength = float(loss.margin_strengths(np.zeros(1), K)[0])
+        loss.enclose_margin_conjugate(fmpq(*strength.as_integer_ratio()), K)
+        above = strength * (1.0 + 2.0**-50)
+        with pytest.raises(ValueError, match="outside"):
+            loss.enclose_margin_conjugate(fmpq(*above.as_integer_ratio()), K)
+
+
+def test_collapsed_classes_do_not_cost_the_hinge_its_proof():
+    problem = ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, loss=losses.MulticlassHinge())
+    solution = ufm.solve(problem, tolerance=1e-12)
+    assert (solution.solver, solution.status, len(solution.route)) == ("frame", "certified", 1)
+    assert len(solution.collapsed_classes) == 54
