@@ -18,6 +18,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.identity import factored_objective
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns
 
 _WIDE = 200_000
@@ -112,7 +113,9 @@ class Scaled:
 def descend(
     columns: Columns, W: FloatArray, H: FloatArray, max_iterations: int = 2000
 ) -> tuple[FloatArray, FloatArray]:
-    """A point no worse than (W, H), with H ≥ 0 where the problem asks for it."""
+    """A point no worse than (W, H), with H ≥ 0 where the problem asks for it; the same one for an indicator."""
+    if isinstance(columns.loss, Indicator):
+        return W, H
     scaled = Scaled(columns, W.shape[1])
     flat, _ = scaled.minimise(scaled.pack(W, H), max_iterations, gradient=1e-10)
     new_W, new_H = scaled.unpack(flat)
@@ -144,3 +147,27 @@ def balanced(columns: Columns, logits: FloatArray) -> tuple[FloatArray, FloatArr
     share = np.sqrt(values)
     ratio = math.sqrt(math.sqrt(columns.lambda_h)) / math.sqrt(math.sqrt(columns.lambda_w))
     return left * (share * ratio), right.T * (share / ratio) / root[:, None]
+
+
+def admitted(columns: Columns, W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """W and H as they are, or, for an indicator, stretched until it is 0 in spite of rounding.
+
+    Each feature is stretched, or shrunk, until its logits are tight, and the two penalties of each coordinate are made
+    equal. Where no multiple of a column is admissible nothing changes, and the objective is infinite.
+    """
+    loss = columns.loss
+    if not isinstance(loss, Indicator):
+        return W, H
+    unit = 4.0 * (W.shape[1] + 4) * np.finfo(float).eps
+    for balance in (True, False):
+        stretch = loss.stretch(W @ H.T, columns.labels, unit * (np.abs(W) @ np.abs(H).T))
+        if not np.isfinite(stretch).all():
+            return W, H
+        H = H * stretch[:, None]
+        if balance:
+            penalty_w = columns.lambda_w * (W * W).sum(axis=0)
+            penalty_h = columns.lambda_h * (columns.feature_weights @ (H * H))
+            used = (penalty_w > 0.0) & (penalty_h > 0.0)
+            share = np.where(used, (penalty_h / np.where(used, penalty_w, 1.0)) ** 0.25, 0.0)
+            W, H = W * share, H / np.where(used, share, np.inf)
+    return W, H

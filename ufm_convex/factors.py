@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.descent import balanced, descend, steepness
+from ufm_convex.descent import admitted, balanced, descend, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import factored_objective
 from ufm_convex.points import Columns, GramPoint
@@ -152,7 +152,8 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
 
 
 def _summary(columns: Columns, W: FloatArray, H: FloatArray, point: GramPoint) -> Factors:
-    """The record of (W, H), with its distance to the Gram point and its rank."""
+    """The record of (W, H), made admissible, with its distance to the Gram point and its rank."""
+    W, H = admitted(columns, W, H)
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
     lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
     value = factored_objective(columns, W, H)

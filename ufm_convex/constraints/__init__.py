@@ -13,10 +13,11 @@ from typing import Any
 
 from ufm_convex._registry import discover
 from ufm_convex.constraints.base import Constraint
+from ufm_convex.constraints.hard_margin import HardMargin
 from ufm_convex.constraints.layer_peeled import LayerPeeled
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
 
-__all__ = ["Constraint", "LayerPeeled", "available", "make"]
+__all__ = ["Constraint", "HardMargin", "LayerPeeled", "available", "make"]
 
 
 @cache

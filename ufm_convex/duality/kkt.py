@@ -139,7 +139,7 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     K, loss = problem.num_classes, identity.margin_loss(problem)
     fraction = (K - 1) / K
     ratio = problem.loss_weights * dual.strengths / problem.sigma
-    stray = dual.strengths - loss.margin_strengths(point.margins, K)
+    stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
     weights_penalty = problem.lambda_w * fraction * float(point.omega @ point.omega)
     features_penalty = problem.lambda_h * float(problem.class_counts @ point.eta**2)
@@ -226,7 +226,7 @@ def _group_dual_residuals(columns: GroupColumns, dual: GroupDual, S: GroupPoint)
 def _group_stationarity(
     columns: GroupColumns, point: GroupPoint, dual: GroupDual, S: GroupPoint, scale: float
 ) -> dict[str, float]:
-    stray = dual.residuals - columns.residuals(point.logits)
+    stray = dual.residuals - columns.nearest(dual.residuals, point.logits)
     lengths = np.abs(stray.own) + (columns.groups.others * np.abs(stray.cross)).sum(axis=0)
     target = _group_multiplier(columns, replace(dual, weight_block=None, feature_block=None))
     return {
@@ -296,7 +296,7 @@ def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
 
 def _stationarity_residuals(columns: Columns, point: GramPoint, dual: DualPoint, scale: float) -> dict[str, float]:
     K = columns.num_classes
-    stray = dual.residuals - columns.loss.residuals(point.logits, columns.labels)
+    stray = dual.residuals - columns.loss.nearest_residuals(dual.residuals, point.logits, columns.labels)
     S = _multiplier(columns, dual)
     T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
     target = 0.5 * (np.eye(columns.labels.size) - T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ class Evidence(ABC):
     def collapsed(self) -> tuple[int, ...]:
         """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
         problem = self.problem
-        if not problem.nonnegative:
+        if not problem.nonnegative or not math.isfinite(self.upper.value):
             return ()
         share = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
         excess = problem.loss_weights * self.loss_gains() - share
@@ -135,11 +136,12 @@ class Evidence(ABC):
         the penalty of what is averaged away; the losses of other classes do not rise, by convexity.
         """
         problem = self.problem
-        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss):
+        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss) or not math.isfinite(self.upper.value):
             return ()
         columns = GroupColumns.of(problem)
         point, losses = self.group_means(columns)
-        rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
         spread = problem.lambda_w * point.weight_gram.standard
         spread += problem.lambda_h * columns.feature_weights * point.feature_gram.standard
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
@@ -207,5 +209,7 @@ def close_gap(
 
 
 def relative_gap(lower: float, upper: float) -> float:
-    """(upper − lower) / upper; 0 when both are equal."""
+    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
+    if math.isinf(upper):
+        return 1.0
     return 0.0 if upper == lower else (upper - lower) / upper

@@ -145,7 +145,7 @@ def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple
         return duality.repair_groups(columns, candidates)
 
     def read(recovered: GroupFactors, first: GroupDual) -> GroupDual:
-        return GroupDual(columns.residuals(recovered.W @ recovered.H.T), first.nonnegativity)
+        return GroupDual(columns.nearest(first.residuals, recovered.W @ recovered.H.T), first.nonnegativity)
 
     recoveries = group_factors.recoveries(columns, point, thorough) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
