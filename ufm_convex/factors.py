@@ -146,7 +146,8 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
         kept = np.sort(np.argsort(-lengths, kind="stable")[:feature_dim])
         W, H = factors.W[:, kept], factors.H[:, kept]
     else:
-        rotation = np.linalg.svd(factors.H, full_matrices=False)[2][:feature_dim].T
+        scaled = factors.H * np.sqrt(columns.feature_weights)[:, None]
+        rotation = np.linalg.svd(scaled, full_matrices=False)[2][:feature_dim].T
         W, H = factors.W @ rotation, factors.H @ rotation
     return _summary(columns, *descend(columns, W, H), point)
 

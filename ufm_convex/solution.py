@@ -87,7 +87,10 @@ class Solution:
 
     @property
     def lower_proof(self) -> str:
-        """Slack proof behind ``lower_bound``: "diagonal", "group", "dense" or "trivial"."""
+        """Proof behind ``lower_bound``: of a slack ("diagonal", "group", "dense", "trivial"), or "singular values".
+
+        The last is a theorem on mean squared error with too small a ``feature_dim``, and does not use ``dual``.
+        """
         return self.evidence.lower.proof
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
-from ufm_convex.enclosure import ProvedBound
+from ufm_convex.enclosure import ProvedBound, rank_bound
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import GramPoint
@@ -31,6 +31,9 @@ class Recovered(Protocol):
 _CLOSED = 1e-7
 """A gap that is so small a share of the tolerance needs no second dual point."""
 
+_ENOUGH = 0.1
+"""Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
+
 D = TypeVar("D")
 F = TypeVar("F", bound=Recovered)
 
@@ -44,7 +47,7 @@ class Evidence(ABC):
         run: The run as the solver left it.
         point: The primal point that is reported: that of the factors where they close the gap, else the solver's own.
         dual: The repaired dual point.
-        lower: Proved lower bound, from ``dual``.
+        lower: Proved lower bound, from ``dual``, or from a theorem that knows ``feature_dim``; its proof says which.
         upper: Proved upper bound, from the factors.
         relaxed: The objective of the factors before ``feature_dim`` narrowed them; None where they never are.
     """
@@ -206,6 +209,12 @@ def close_gap(
         if relative_gap(lower, best.objective) <= 0.5 * tolerance:
             break
     return best, dual
+
+
+def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) -> ProvedBound:
+    """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
+    other = rank_bound(problem)
+    return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
 
 
 def relative_gap(lower: float, upper: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.evidence.base import Evidence, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -43,7 +43,7 @@ class DenseEvidence(Evidence):
         relaxed = recovered.objective
         if problem.feature_dim is not None:
             recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
-        lower = enclosure.lower_bound(problem, dual)
+        lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
