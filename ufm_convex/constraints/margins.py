@@ -121,6 +121,11 @@ class MarginIndicator(Indicator):
         ratios: FloatArray = np.where(gaps > 0.0, required / np.where(gaps > 0.0, gaps, 1.0), np.inf)
         return with_own(ratios, labels, fill=0.0).max(axis=0)
 
+    def shortfall(self, logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+        """See ``Indicator.shortfall``: of the margins that are missed."""
+        lacking = np.maximum(self._required(labels, logits.shape[0]) - self._gaps(logits, labels), 0.0)
+        return 0.5 * (lacking * lacking).sum(axis=0), self._closed(lacking, labels)
+
     def shortest(self, labels: IntArray, num_classes: int) -> FloatArray:
         """See ``Indicator.shortest``.
 

@@ -117,9 +117,9 @@ def dense_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     # outside the conjugate's domain the dual value is −∞; how far outside is KKT-4, the gap is taken at the edge
     inside = replace(dual, residuals=columns.loss.into_domain(dual.residuals, columns.labels))
+    scale = _scale(value, identity.dual_value(columns, inside))
     residuals = {
         **_primal_residuals(columns, point, factors, scale),
         **_dual_residuals(columns, dual),
@@ -175,8 +175,8 @@ def group_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.group_objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     inside = replace(dual, residuals=columns.into_domain(dual.residuals))
+    scale = _scale(value, identity.group_dual_value(columns, inside.residuals))
     rows = np.full(columns.groups.size, math.sqrt(columns.lambda_w))
     features = np.sqrt(columns.lambda_h * columns.feature_weights)
     Z, S = point.scaled(rows, features), _group_multiplier(columns, dual)
@@ -234,6 +234,11 @@ def _group_stationarity(
         "stationarity_weight_gram": float(np.abs((S.weight_gram - target.weight_gram).entries()).max()),
         "stationarity_feature_gram": float(np.abs((S.feature_gram - target.feature_gram).entries()).max()),
     }
+
+
+def _scale(value: float, dual_value: float) -> float:
+    """The objective, or the dual value where the loss is infinite at the point: an indicator, missed by a little."""
+    return max(abs(value if math.isfinite(value) else dual_value), np.finfo(float).tiny)
 
 
 def _report(residuals: dict[str, float], epsilon: float) -> KKTReport:

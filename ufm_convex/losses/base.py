@@ -240,6 +240,10 @@ class Indicator(Loss):
         """
 
     @abstractmethod
+    def shortfall(self, logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Half the sum of squares of what each column lacks of the set, (m,), and its gradient, (K, m)."""
+
+    @abstractmethod
     def shortest(self, labels: IntArray, num_classes: int) -> FloatArray:
         """The z of least length in the set of each label, (K, m)."""
 
