@@ -225,6 +225,8 @@ def test_the_frame_has_every_margin_whatever_the_counts(solver):
     overlap = solution.feature_gram - np.diag(np.diag(solution.feature_gram))
     assert np.abs(overlap).max() < 1e-3 * solution.feature_gram.max()
     assert least_exact_margin(*solution.factors(), margins=0.5) >= 0
+    grams = ufm.geometry(problem, solution).grams
+    assert max(grams.weights, grams.logits, grams.features) < 1e-3
 
 
 @pytest.mark.parametrize("scale", [[1.0, 2.0, 3.0], [0.3, 1.0, 3.0]])

@@ -49,6 +49,13 @@ class MarginIndicator(Indicator):
     def scales(self, num_classes: int) -> FloatArray:
         """The factors a, (K,)."""
 
+    def unit(self, num_classes: int) -> float:
+        """The geometric mean of the margins, over that of the scales."""
+        labels = np.arange(num_classes)
+        logs = np.log(with_own(self._required(labels, num_classes), labels, fill=1.0))
+        mean = logs.sum() / (num_classes * (num_classes - 1))
+        return float(np.exp(mean - np.log(self.scales(num_classes)).mean()))
+
     def closing_weights(self, num_classes: int) -> FloatArray:
         """The scales: Σ v_j / a_j = 0."""
         return self.scales(num_classes)
@@ -158,7 +165,8 @@ class MarginIndicator(Indicator):
         scaled = cp.multiply(np.tile(self.scales(num_classes)[:, None], (1, columns)), logits)
         other, column = np.nonzero(np.arange(num_classes)[:, None] != labels)
         gaps = scaled[labels[column], column] - scaled[other, column]
-        return _indicator(gaps >= self._required(labels, num_classes)[other, column], columns)
+        required = self._required(labels, num_classes)[other, column]
+        return _indicator(cp.multiply(1.0 / required, gaps) >= 1.0, columns)
 
     def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
         """0 where every margin is met for certain, else +∞."""
@@ -248,6 +256,10 @@ class UniformMargin(MarginIndicator, MarginLoss, GroupedIndicator):
     def scales(self, num_classes: int) -> FloatArray:
         """Ones."""
         return np.ones(num_classes)
+
+    def unit(self, num_classes: int) -> float:
+        """The margin."""
+        return self.margin
 
     # -- one number a class ---------------------------------------------------------------------------------------
 
@@ -347,7 +359,8 @@ class UniformMargin(MarginIndicator, MarginLoss, GroupedIndicator):
     ) -> cp.Expression:
         """The margins as explicit constraints."""
         other, column = np.nonzero(multiplicities > 0)
-        return _indicator(own[column] - others[other, column] >= self.margin, multiplicities.shape[1])
+        gaps = (1.0 / self.margin) * (own[column] - others[other, column])
+        return _indicator(gaps >= 1.0, multiplicities.shape[1])
 
     def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
         """0 where every margin is met for certain, else +∞."""

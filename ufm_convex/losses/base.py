@@ -230,6 +230,10 @@ class Indicator(Loss):
     """
 
     @abstractmethod
+    def unit(self, num_classes: int) -> float:
+        """The size of the logits at a point of the set that is not needlessly long."""
+
+    @abstractmethod
     def stretch(self, logits: FloatArray, labels: IntArray, error: FloatArray) -> FloatArray:
         """The least s ≥ 0, column by column, (m,), that takes s·z into the set; +∞ where no multiple lies in it.
 

@@ -220,5 +220,5 @@ def build(columns: GroupColumns) -> GroupProgramme:
 def _units(columns: GroupColumns) -> FloatArray:
     """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller and finite at zero."""
     if isinstance(columns.loss, GroupedIndicator):
-        return columns.sigma
+        return columns.sigma * columns.loss.unit(columns.groups.num_classes)
     return np.minimum(columns.sigma, columns.loss_weights)

@@ -50,6 +50,16 @@ class HardMarginOptimum(Optimum):
         require_dense(K, "the logits", "margins, scales and shares, which determine them")
         return (np.eye(K) - self.shares) * self.margins / self.scales[:, None]
 
+    def weight_gram(self) -> FloatArray:
+        """W Wᵀ = Σ_k z_k z_kᵀ / ‖h_k‖², (K, K); raises ``SizeError`` for K > 20,000."""
+        columns = self.logits() / self.feature_norms
+        return columns @ columns.T
+
+    def feature_gram(self) -> FloatArray:
+        """H̄ H̄ᵀ = Diag(‖h_k‖²), (K, K); raises ``SizeError`` for K > 20,000."""
+        require_dense(self.margins.size, "the Gram matrix", "feature_norms, its roots")
+        return np.diag(self.feature_norms**2)
+
 
 class HardMarginFrame(Theorem):
     """The orthogonal frame of the hard margin."""
