@@ -246,6 +246,26 @@ def test_the_shortest_logits_of_scaled_margins(scale):
     assert ufm.solve(problem, tolerance=1e-10).value == pytest.approx(optimum.value, rel=1e-10)
 
 
+def test_a_hundred_margins_of_their_own_are_proved_on_a_frame():
+    """K = 100: the residuals of a class sum to zero only up to rounding of a hundred terms."""
+    margins = np.linspace(1, 2, 100)
+    problem = problem_of(list(range(1, 101)), margins=margins)
+    solution = ufm.solve(problem, solver="frame", tolerance=1e-9)
+    assert solution.status is ufm.Status.CERTIFIED
+    expected = math.fsum(math.sqrt(2e-4 * n * 0.99) * m for n, m in zip(range(1, 101), margins, strict=True))
+    assert solution.value == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [2.0**-90, 2.0**90])
+@pytest.mark.parametrize("features", ["free", "nonnegative"])
+def test_programmes_are_scaled_by_the_margins(size, features):
+    for margins in (size, [size, 2 * size, size]):
+        problem = problem_of([50, 10, 2], margins=margins, features=features)
+        solution = ufm.solve(problem, solver="clarabel")
+        assert solution.status is ufm.Status.CERTIFIED
+        assert solution.value == pytest.approx(theory.optimum(problem).value, rel=1e-6)
+
+
 def test_the_shortest_logits_of_a_table_need_not_have_tight_margins():
     """A margin that a larger one implies is slack: compared with the quadratic programme."""
     table = [[0.0, 5.0, 0.1], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]

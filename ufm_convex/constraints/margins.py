@@ -96,7 +96,7 @@ class MarginIndicator(Indicator):
     def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """−Σ m w; +∞ outside the cone by more than rounding."""
         others, excess = self._multipliers(residuals, labels)
-        slack = 4.0 * _EPS * residuals.shape[0] * others.max(axis=0)
+        slack = 4.0 * _EPS * residuals.shape[0] * np.maximum(others, 0.0).sum(axis=0)  # of a sum of K numbers
         value = -(self._required(labels, residuals.shape[0]) * others).sum(axis=0)
         inside: BoolArray = (others.min(axis=0) >= -slack) & (excess <= slack)
         return np.where(inside, value, np.inf)
