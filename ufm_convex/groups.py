@@ -298,6 +298,12 @@ class GroupColumns:
         """Gradient of the loss, column by column."""
         return Invariant(self.groups, *self.loss.grouped_residuals(logits.own, logits.cross, self.groups.others))
 
+    def nearest(self, residuals: Invariant, logits: Invariant) -> Invariant:
+        """See ``Loss.nearest_residuals``."""
+        given = residuals.own, residuals.cross
+        found = self.loss.grouped_nearest(given, logits.own, logits.cross, self.groups.others)
+        return Invariant(self.groups, *found)
+
     def conjugates(self, residuals: Invariant) -> FloatArray:
         """Conjugate at the column of a class of each group, (G,)."""
         return self.loss.grouped_conjugate(residuals.own, residuals.cross, self.groups.others)

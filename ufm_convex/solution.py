@@ -31,7 +31,8 @@ class Status(StrEnum):
     BOUNDED = "bounded"
     """Both bounds are proved, and their gap is larger than the tolerance."""
     FAILED = "failed"
-    """No solver left a point to work from; the bounds are those of V = 0 and W = H = 0."""
+    """No solver left a point to work from, and the bounds are those of V = 0 and W = H = 0; or no admissible W and H
+    were found, and the upper bound is infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,10 @@ class Solution:
 
     @property
     def lower_proof(self) -> str:
-        """Slack proof behind ``lower_bound``: "diagonal", "group", "dense" or "trivial"."""
+        """Proof behind ``lower_bound``: of a slack ("diagonal", "group", "dense", "trivial"), or "singular values".
+
+        The last is a theorem on mean squared error with too small a ``feature_dim``, and does not use ``dual``.
+        """
         return self.evidence.lower.proof
 
     @property

@@ -180,14 +180,17 @@ def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
             expected="a lower bound that is at most the upper bound",
             fix="this is a fault of ufm-convex: please report the problem and the solver.",
         )
-    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
+    nothing = found.left_nothing or not math.isfinite(found.upper.value)
+    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if nothing else Status.BOUNDED
     return Solution(value=_value(found), status=status, tolerance=tolerance, evidence=found)
 
 
 def _value(found: Evidence) -> float:
     """The relaxation's value at the solver's point, moved into the proved interval that contains the optimum."""
-    estimate, lower, upper = found.estimate, found.lower.value, found.upper.value
-    return min(max(estimate, lower), upper) if estimate is not None and math.isfinite(estimate) else upper
+    lower, upper = found.lower.value, found.upper.value
+    # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
+    estimates = (one for one in (found.estimate, found.run.value) if one is not None and math.isfinite(one))
+    return min(max(next(estimates, upper), lower), upper)
 
 
 def _better(first: Solution, second: Solution) -> Solution:

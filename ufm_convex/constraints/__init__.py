@@ -13,9 +13,10 @@ from typing import Any
 from ufm_convex._registry import choose, discover
 from ufm_convex._registry import make as build
 from ufm_convex.constraints.base import Constraint
+from ufm_convex.constraints.hard_margin import HardMargin
 from ufm_convex.constraints.layer_peeled import LayerPeeled
 
-__all__ = ["Constraint", "LayerPeeled", "available", "make"]
+__all__ = ["Constraint", "HardMargin", "LayerPeeled", "available", "make"]
 
 
 @cache

@@ -15,6 +15,7 @@ from ufm_convex.enclosure.bounds import (
 )
 from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.slack import BlockProof
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Proof",
     "ProvedBound",
     "lower_bound",
+    "rank_bound",
     "upper_bound",
 ]

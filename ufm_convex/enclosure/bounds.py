@@ -36,7 +36,7 @@ from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.groups import Invariant
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import Indicator, MarginLoss
 from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
@@ -120,7 +120,8 @@ class ProvedBound:
 
     Attributes:
         value: The bound, rounded to the safe side; infinite when nothing is proved.
-        proof: How: the slack proof ("diagonal", "group", "dense", "trivial") or the witness ("frame", "dense").
+        proof: How: the slack proof ("diagonal", "group", "dense", "trivial"), the theorem ("singular values") or
+            the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
         evidence: The exact point behind it; None when nothing is proved.
     """
@@ -340,14 +341,17 @@ def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
 
 
 def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits; zero coordinates are left out."""
+    """The objective at W and H rounded to 52 bits, for an indicator not rounded at all; zero coordinates left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    exact = DenseWitness(ExactMatrix.near(W[:, used], _WITNESS_BITS), ExactMatrix.near(H[:, used], _WITNESS_BITS))
+    make = (
+        ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
+    )
+    exact = DenseWitness(make(W[:, used]), make(H[:, used]))
     return _above(_dense_objective(problem, exact), "dense", exact)
 
 

@@ -75,6 +75,13 @@ class ExactMatrix:
         integers = np.rint(np.ldexp(matrix, -exponent)).tolist()
         return cls([[int(entry) for entry in row] for row in integers], exponent)
 
+    @classmethod
+    def of_floats(cls, matrix: FloatArray) -> ExactMatrix:
+        """The finite binary64 numbers, exactly."""
+        vector, (rows, columns) = ExactVector.of_floats(matrix.ravel()), matrix.shape
+        starts = range(0, rows * columns, columns)
+        return cls([vector.integers[start : start + columns] for start in starts], vector.exponent)
+
 
 @dataclass(frozen=True, eq=False)
 class ExactInvariant:

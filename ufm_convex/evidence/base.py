@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
-from ufm_convex.enclosure import ProvedBound
+from ufm_convex.enclosure import ProvedBound, rank_bound
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import GramPoint
@@ -30,6 +31,9 @@ class Recovered(Protocol):
 _CLOSED = 1e-7
 """A gap that is so small a share of the tolerance needs no second dual point."""
 
+_ENOUGH = 0.1
+"""Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
+
 D = TypeVar("D")
 F = TypeVar("F", bound=Recovered)
 
@@ -43,7 +47,7 @@ class Evidence(ABC):
         run: The run as the solver left it.
         point: The primal point that is reported: that of the factors where they close the gap, else the solver's own.
         dual: The repaired dual point.
-        lower: Proved lower bound, from ``dual``.
+        lower: Proved lower bound, from ``dual``, or from a theorem that knows ``feature_dim``; its proof says which.
         upper: Proved upper bound, from the factors.
         relaxed: The objective of the factors before ``feature_dim`` narrowed them; None where they never are.
     """
@@ -122,7 +126,7 @@ class Evidence(ABC):
     def collapsed(self) -> tuple[int, ...]:
         """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
         problem = self.problem
-        if not problem.nonnegative:
+        if not problem.nonnegative or not math.isfinite(self.upper.value):
             return ()
         share = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
         excess = problem.loss_weights * self.loss_gains() - share
@@ -135,11 +139,12 @@ class Evidence(ABC):
         the penalty of what is averaged away; the losses of other classes do not rise, by convexity.
         """
         problem = self.problem
-        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss):
+        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss) or not math.isfinite(self.upper.value):
             return ()
         columns = GroupColumns.of(problem)
         point, losses = self.group_means(columns)
-        rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
         spread = problem.lambda_w * point.weight_gram.standard
         spread += problem.lambda_h * columns.feature_weights * point.feature_gram.standard
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
@@ -206,6 +211,14 @@ def close_gap(
     return best, dual
 
 
+def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) -> ProvedBound:
+    """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
+    other = rank_bound(problem)
+    return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
+
+
 def relative_gap(lower: float, upper: float) -> float:
-    """(upper − lower) / upper; 0 when both are equal."""
+    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
+    if math.isinf(upper):
+        return 1.0
     return 0.0 if upper == lower else (upper - lower) / upper

@@ -9,7 +9,7 @@ import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.evidence.base import Evidence, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -43,7 +43,7 @@ class DenseEvidence(Evidence):
         relaxed = recovered.objective
         if problem.feature_dim is not None:
             recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
-        lower = enclosure.lower_bound(problem, dual)
+        lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
@@ -93,7 +93,8 @@ class DenseEvidence(Evidence):
     def loss_gains(self) -> FloatArray:
         """See ``Evidence.loss_gains``."""
         loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
-        return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
@@ -142,7 +143,8 @@ def _close_gap(
         return duality.repair(columns, candidates, None if recovered is None else recovered.H)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
-        return DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), first.nonnegativity)
+        logits = recovered.W @ recovered.H.T
+        return DualPoint(columns.loss.nearest_residuals(first.residuals, logits, columns.labels), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)

@@ -11,7 +11,7 @@ from ufm_convex import duality, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.evidence.base import Evidence, close_gap, knowing_dimension, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
@@ -58,7 +58,8 @@ class GroupEvidence(Evidence):
             if problem.num_classes <= _DENSE_BELOW:
                 return DenseEvidence.gather(problem, run, tolerance)
             recovered = group_factors.fit(columns, recovered, d)
-        lower, upper = group_lower_bound(problem, dual), group_upper_bound(problem, recovered)
+        lower = knowing_dimension(problem, group_lower_bound(problem, dual), tolerance)
+        upper = group_upper_bound(problem, recovered)
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
@@ -145,7 +146,7 @@ def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple
         return duality.repair_groups(columns, candidates)
 
     def read(recovered: GroupFactors, first: GroupDual) -> GroupDual:
-        return GroupDual(columns.residuals(recovered.W @ recovered.H.T), first.nonnegativity)
+        return GroupDual(columns.nearest(first.residuals, recovered.W @ recovered.H.T), first.nonnegativity)
 
     recoveries = group_factors.recoveries(columns, point, thorough) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)

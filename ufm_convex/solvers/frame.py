@@ -27,7 +27,7 @@ from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Loss
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import Indicator, MarginLoss
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -220,8 +220,12 @@ def _dense_run(problem: Problem) -> SolverRun:
     started = time.perf_counter()
     labels = np.arange(problem.num_classes)
     price = problem.sigma / problem.loss_weights
-    logits, iterations, solved = separable_optimum(problem.loss, price)
-    residuals = problem.loss.residuals(logits, labels)
+    if isinstance(problem.loss, Indicator):
+        logits, iterations, solved = problem.loss.shortest(labels, problem.num_classes), None, True
+        residuals = -logits * (price / np.linalg.norm(logits, axis=0))
+    else:
+        logits, iterations, solved = separable_optimum(problem.loss, price)
+        residuals = problem.loss.residuals(logits, labels)
     scaled = residuals / price
     cosines = scaled.T @ scaled
     off_diagonal = cosines - np.diag(np.diag(cosines))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ufm_convex.errors import HypothesisError
 
 if TYPE_CHECKING:
+    from ufm_convex.points import DualPoint, GramPoint
     from ufm_convex.problem import Problem
 
 
@@ -60,6 +61,14 @@ class Optimum:
     value: float
     relation: Relation
     citation: str
+
+
+class SolvedOptimum(Optimum, ABC):
+    """An optimum that comes with its points, so that the solver "theory" can hand them to the proof."""
+
+    @abstractmethod
+    def points(self, problem: Problem) -> tuple[GramPoint, DualPoint]:
+        """A primal and a dual point that attain the value; O(K³), raises ``SizeError`` for K > 20,000."""
 
 
 class Theorem(ABC):
