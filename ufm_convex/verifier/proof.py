@@ -385,8 +385,9 @@ class Factors:
         """Show that the point is one of the problem."""
         if self.problem.nonnegative and any(min(row) < 0 for row in self.H):
             raise Refuted("a feature is negative")
-        columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
-        check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
+        if self.problem.feature_dim is not None:
+            columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
+            check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
 
     def entry(self, row: int, column: int) -> fmpq:
         """One feature."""
