@@ -16,6 +16,7 @@ from flint import arb, fmpq, fmpz_mat
 
 from .reading import (
     MAX_LENGTH,
+    MAX_VECTOR_BITS,
     MalformedCertificate,
     Vector,
     dyadic,
@@ -25,7 +26,6 @@ from .reading import (
     integers,
     kind_of,
     length_of,
-    limit_product,
     rows_of,
     scaled,
     sha256_of,
@@ -35,6 +35,8 @@ from .reading import (
 MAX_CLASSES = 10**8
 MAX_BLOCKS = 2048
 MAX_LOGITS = 1 << 23
+MAX_PRODUCT_WORK, WORD = 1 << 32, 64
+"""Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
 _ROWS = 64
 
 
@@ -44,6 +46,19 @@ class Refuted(Exception):  # noqa: N818
 
 class Undecided(Exception):  # noqa: N818
     """A step could not be decided."""
+
+
+def _require_short(rows: int, *factors: list[list[int]]) -> None:
+    """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
+    bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
+    if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
+        raise Undecided("the exact product of two matrices takes too long")
+
+
+def _product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
+    """The first times the second's transpose, in integers."""
+    _require_short(len(first), first, second)
+    return fmpz_mat(first) * fmpz_mat(second).transpose()
 
 
 # -- the losses (section 5): domain of the conjugate, conjugate, value --------------------------------------------
@@ -199,7 +214,11 @@ class Blocks:
         self.columns_ = rows_of(fields["columns"], [size] * size)
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
-        limit_product(size, size, size, self.columns_, self.factor or [])
+        bits = sum(
+            max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
+        )
+        if size * bits > MAX_VECTOR_BITS:
+            raise MalformedCertificate(f"the columns need more than {MAX_VECTOR_BITS} bits")
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -231,11 +250,10 @@ class Blocks:
             row[g] = self.own[g] + (m - 1) * column[g]
             rows.append(row)
             weighted.append([h.multiplicity * z for h, z in zip(self.groups, row, strict=True)])
-        gram = fmpz_mat(weighted) * fmpz_mat(rows).transpose()
+        gram = _product(weighted, rows)
         if self.factor is not None:
-            size = len(rows)
-            factor = fmpz_mat([[*row, *[0] * (size - len(row))] for row in self.factor])
-            gram += factor * factor.transpose()
+            factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
+            gram += _product(factor, factor)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
 
@@ -316,7 +334,6 @@ class Alike:
         matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
         self.own = [integers(matrix["own"], size) for matrix in matrices]
         self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
-        limit_product(size, size, size, *self.rows)
         self.unit_w, self.unit_h = (scaled(1, exponent_of(matrix["exponent"])) for matrix in matrices)
         if any(m == 1 and rows[g][g] for rows in self.rows for g, m in enumerate(self.sizes)):
             raise MalformedCertificate("a single class has no entry for another class of its group")
@@ -334,8 +351,7 @@ class Alike:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, (own_w, own_h), (w, h) = self.problem, self.own, self.rows
-        weighted = fmpz_mat([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w])
-        sums = (weighted * fmpz_mat(h).transpose()).tolist()
+        sums = _product([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w], h).tolist()
         unit, total = arb(self.unit_w * self.unit_h), arb(0)
         for g, group in enumerate(problem.distinct):
             own = sums[g][g] - w[g][g] * h[g][g] + own_w[g] * own_h[g]
@@ -372,7 +388,6 @@ class Factors:
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
-        limit_product(problem.K, d, len(self.labels), self.W, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
@@ -398,8 +413,8 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        transposed = fmpz_mat(self.W).transpose()
-        blocks = (fmpz_mat(self.H[start : start + _ROWS]) * transposed for start in range(0, len(self.H), _ROWS))
+        _require_short(len(self.H), self.H, self.W)
+        blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
         logits = (row for block in blocks for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
