@@ -585,7 +585,7 @@ def test_closed_forms_name_what_fails():
         with pytest.raises(HypothesisError, match=words):
             theory.optimum(problem_of([5, 3], **options))
     with pytest.raises(HypothesisError, match="constraint is hard-margin"):
-        theory.optimum(ufm.Problem([5, 3], 0.1, 0.1, loss=ufm.BinaryCrossEntropy()))
+        theory.optimum(ufm.Problem([5] * 5, 0.1, 0.1, loss=ufm.BinaryCrossEntropy()))
 
 
 # -- carried about ------------------------------------------------------------------------------------------------
