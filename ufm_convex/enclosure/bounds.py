@@ -192,6 +192,14 @@ def upper_bound(
         return _dense_upper(problem, *witness)
 
 
+def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
+    """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
+    from flint import ctx
+
+    with ctx.workprec(precision):
+        return _trivial_bound(problem)
+
+
 # -- lower bounds -------------------------------------------------------------------------------------------------
 
 

@@ -139,9 +139,16 @@ def _fraction(exact: arb) -> Fraction:
 
 
 def _above(ball: arb) -> float:
-    if not ball.is_finite():
-        return math.inf
-    exact = upper_end(ball)
+    return fraction_above(upper_end(ball)) if ball.is_finite() else math.inf
+
+
+def fraction_below(exact: Fraction) -> float:
+    """The largest binary64 number not above a rational."""
+    return -fraction_above(-exact) + 0.0
+
+
+def fraction_above(exact: Fraction) -> float:
+    """The smallest binary64 number not below a rational."""
     try:
         nearest = float(exact)
     except OverflowError:
