@@ -44,8 +44,10 @@ _FINEST = 1e-13
 """Relative gap below which no penalised problem is asked: rounding of a dense proof."""
 _FIRST_STEP = 0.5
 """First step of log μ in the search for a bracket; it doubles."""
-_SMALLEST = 1e-280
-"""Multipliers below this share of the first one are not tried: binary64 ends there, and so does every loss."""
+_SMALLEST = 1e-200
+"""Multipliers below this share of the first one are not tried: the loss is then as good as nothing."""
+_FARTHEST = 1e100
+"""Largest ratio of the two radii; what is asked for depends on their product alone, but for the lengths of W and H."""
 _INWARDS = 2.0**-50
 """Share by which W and H are shortened so that rounding leaves them in their balls; multiplied until it does."""
 _ROUNDS = 100
@@ -66,7 +68,7 @@ class LayerPeeledReduction(Reduction):
 
         Raises:
             HypothesisError: class counts differ and the loss is not cross-entropy, which alone has class weights.
-            ProblemError: the products of class weights and counts are too far apart for binary64.
+            ProblemError: the radii, or the products of class weights and counts, are too far apart for binary64.
         """
         started = time.perf_counter()
         search = _Search(PenalisedFamily.of(problem), inner, tolerance, tell)
@@ -114,6 +116,12 @@ class PenalisedFamily:
         if not isinstance(constraint, LayerPeeled):
             raise HypothesisError(
                 f"the constraint is {constraint!r}.", expected="LayerPeeled", fix="use ufm_convex.solve(problem)."
+            )
+        if not 1.0 / _FARTHEST <= constraint.weight_radius / constraint.feature_radius <= _FARTHEST:
+            raise ProblemError(
+                f"weight_radius is {constraint.weight_radius!r} and feature_radius {constraint.feature_radius!r}.",
+                expected=f"radii whose ratio is at most {_FARTHEST:g}",
+                fix="give both the same product and less different sizes: the optimum is the same, W and H rescaled.",
             )
         if min(counts) == max(counts):
             return cls(problem, constraint, problem.loss, Fraction(1), Fraction(1))
@@ -251,9 +259,9 @@ class _Search:
         """Two values of log μ with the root between them; None where the norms never reach their bounds."""
         start = math.log(self.family.first)
         step = math.copysign(_FIRST_STEP, self._excess(start))
-        here = start
-        while here > start + math.log(_SMALLEST):
-            there = here + step
+        here, lowest = start, start + math.log(_SMALLEST)
+        while here > lowest:
+            there = max(here + step, lowest)
             if (self._excess(there) > 0.0) != (step > 0.0):
                 return min(here, there), max(here, there)
             here, step = there, 2.0 * step
@@ -295,7 +303,7 @@ class _Search:
         loss = evidence.upper.value / float(family.scale) / max(solution.upper_bound, np.finfo(float).tiny)
         self.share = _SHARE * min(1.0, loss)
         status = Status.CERTIFIED if gap <= self.tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
-        if self.best is None or gap <= self.best.relative_gap:
+        if self.best is None or (gap, evidence.upper.value) < (self.best.relative_gap, self.best.upper_bound):
             estimate = float(family.scale) * solution.value - evidence.multiplier * family.budget
             value = min(max(estimate, evidence.lower.value), evidence.upper.value)
             self.best = Solution(value, status, self.tolerance, evidence)
@@ -313,10 +321,12 @@ class PeeledEvidence(Evidence):
     Attributes:
         inner: Evidence of the penalised problem at the factors in the balls.
         scale: Units of the problem in units of the penalised one.
+        idle: Whether ``lower`` is the least value of the loss alone, the bound of μ = 0: the balls do not bind.
     """
 
     inner: Representation
     scale: float
+    idle: bool
 
     @classmethod
     def of(cls, family: PenalisedFamily, found: Representation) -> PeeledEvidence:
@@ -330,7 +340,8 @@ class PeeledEvidence(Evidence):
         lower = cls._lower(family, found)
         scale = float(family.scale)
         dual = _scaled_dual(found.dual, scale)
-        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale)
+        idle = lower.proof == "trivial"
+        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
 
     @staticmethod
     def _lower(family: PenalisedFamily, found: Representation) -> ProvedBound:
@@ -349,7 +360,9 @@ class PeeledEvidence(Evidence):
 
     @property
     def multiplier(self) -> float:
-        """μ, in the units of the problem: minus the derivative of the minimum in K √(E_W E_H)."""
+        """μ of the lower bound, in the units of the problem: minus the derivative of the minimum in K √(E_W E_H)."""
+        if self.idle:
+            return 0.0
         penalised = self.inner.problem
         return self.scale * math.sqrt(penalised.lambda_w) * math.sqrt(penalised.lambda_h)
 
@@ -362,7 +375,7 @@ class PeeledEvidence(Evidence):
         whole = max(self.inner.upper.value, np.finfo(float).tiny)
         share = min(1.0, self.upper.value / self.scale / whole)
         prices = [
-            0.5 * decay * float(radius) / whole
+            0.0 if self.idle else 0.5 * decay * float(radius) / whole
             for decay, radius in zip((penalised.lambda_w, penalised.lambda_h), family.radii, strict=True)
         ]
         unpaid = sum(price * abs(1.0 - one) for price, one in zip(prices, shares, strict=True))
