@@ -153,6 +153,7 @@ def lower_bound(
     """
     from flint import ctx
 
+    problem.require_plain("this bound")
     with ctx.workprec(precision):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
@@ -168,6 +169,7 @@ def upper_bound(
     problem: Problem,
     witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
     *,
+    penalties: bool = True,
     precision: int = PRECISION,
 ) -> ProvedBound:
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
@@ -175,6 +177,7 @@ def upper_bound(
     Args:
         problem: The problem.
         witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
@@ -183,13 +186,15 @@ def upper_bound(
     """
     from flint import ctx
 
+    if penalties:
+        problem.require_plain("this bound")
     with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
-            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact)
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
         if isinstance(witness, FrameWitness):
-            return _frame_upper(problem, witness)
-        return _dense_upper(problem, *witness)
+            return _frame_upper(problem, witness, penalties)
+        return _dense_upper(problem, *witness, penalties)
 
 
 def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
@@ -331,12 +336,14 @@ def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
     )
 
 
-def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> ProvedBound:
     from flint import arb, fmpq
 
     K, loss, groups = problem.num_classes, margin_loss(problem), Groups.distinct(problem)
     shares, counts = groups.shares(problem), groups.counts.tolist()
-    half_w, half_h = rational(problem.lambda_w) * fmpq(K - 1, 2 * K), rational(problem.lambda_h) / 2
+    half_w, half_h = fmpq(0), fmpq(0)
+    if penalties:
+        half_w, half_h = rational(problem.lambda_w) * fmpq(K - 1, 2 * K), rational(problem.lambda_h) / 2
     total = arb(0)
     entries = zip(
         witness.groups, witness.multiplicities, witness.eta.rationals(), witness.omega.rationals(), strict=True
@@ -347,7 +354,7 @@ def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
+def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, penalties: bool) -> ProvedBound:
     """The objective at W and H rounded to 52 bits; zero coordinates are left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
@@ -356,11 +363,12 @@ def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
     exact = DenseWitness(ExactMatrix.near(W[:, used], _WITNESS_BITS), ExactMatrix.near(H[:, used], _WITNESS_BITS))
-    return _above(_dense_objective(problem, exact), "dense", exact)
+    total = _dense_loss(problem, exact)
+    return _above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
 
 
-def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb, fmpq
+def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb
 
     groups = Groups.singletons(problem)
     logits = _logits(witness)
@@ -368,8 +376,14 @@ def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
     total = arb(0)
     for k, share in enumerate(groups.shares(problem)):
         total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+    return total
+
+
+def _dense_penalty(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb, fmpq
+
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
-    total += arb(rational(problem.lambda_w) * squares) / 2
+    total = arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(
         n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
     )

@@ -186,6 +186,10 @@ class Representation(Evidence):
         """‖W‖² and Σ ‖h_k‖² of the factors behind ``upper``, exactly; raises ``ValueError`` where it has none."""
 
     @abstractmethod
+    def loss_bound(self) -> ProvedBound:
+        """The loss alone at the factors behind ``upper``, enclosed from above."""
+
+    @abstractmethod
     def rescaled(self, weights: float, features: float) -> Self:
         """The evidence with the factors behind ``upper``, and ``point``, at a W and H multiplied by two numbers > 0."""
 

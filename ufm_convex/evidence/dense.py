@@ -11,7 +11,7 @@ import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.enclosure import DenseWitness
+from ufm_convex.enclosure import DenseWitness, ProvedBound
 from ufm_convex.evidence.base import Representation, close_gap, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
@@ -79,6 +79,10 @@ class DenseEvidence(Representation):
         if not isinstance(self.upper.evidence, DenseWitness):
             raise ValueError("the factors are not admissible")
         return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, (self.recovered.W, self.recovered.H), penalties=False)
 
     def rescaled(self, weights: float, features: float) -> Self:
         """See ``Representation.rescaled``."""

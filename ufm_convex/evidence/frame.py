@@ -10,7 +10,7 @@ import numpy as np
 
 from ufm_convex import duality, enclosure, factors
 from ufm_convex._arrays import FloatArray
-from ufm_convex.enclosure import FrameWitness
+from ufm_convex.enclosure import FrameWitness, ProvedBound
 from ufm_convex.evidence.base import Representation
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import margin_loss
@@ -52,6 +52,10 @@ class FrameEvidence(Representation):
         if not isinstance(self.upper.evidence, FrameWitness):
             raise ValueError("the frame is not admissible")
         return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, self.point, penalties=False)
 
     def rescaled(self, weights: float, features: float) -> Self:
         """See ``Representation.rescaled``."""

@@ -12,6 +12,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
 from ufm_convex.evidence.base import Representation, close_gap, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
@@ -93,6 +94,10 @@ class GroupEvidence(Representation):
             raise ValueError("the factors are not admissible")
         W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
         return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return group_upper_bound(self.problem, self.recovered, penalties=False)
 
     def rescaled(self, weights: float, features: float) -> Self:
         """See ``Representation.rescaled``."""

@@ -246,6 +246,7 @@ def _check_tolerance(tolerance: float) -> None:
 
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:
