@@ -149,6 +149,10 @@ class PeeledEvidence(Evidence):
         """As in the penalised problem."""
         return self.inner.merged()
 
+    def silent(self) -> tuple[int, ...]:
+        """As in the penalised problem."""
+        return self.inner.silent()
+
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``; both lie in their balls."""
         W, H = self.inner.factors(feature_dim)
