@@ -25,6 +25,7 @@ LAYERS = [
     {"duality", "enclosure", "factors", "attribution", "proof"},
     {"evidence"},
     {"solution"},
+    {"reductions"},
     {"solving"},
     {"certificate", "interchange", "measures", "pigeonhole"},
     {"crosscheck", "plots"},

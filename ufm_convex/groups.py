@@ -253,8 +253,9 @@ class GroupColumns:
         """The columns of the coarsest partition.
 
         Raises:
-            HypothesisError: the loss has no form for reduced columns.
+            HypothesisError: the loss has no form for reduced columns, or the problem is no plain one.
         """
+        problem.require_plain("columns of groups")
         if not isinstance(problem.loss, GroupedLoss):
             raise HypothesisError(
                 f"loss {problem.loss.name!r} does not treat the classes of a group alike.",

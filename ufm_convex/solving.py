@@ -14,11 +14,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ufm_convex import evidence, relaxation, solvers
+from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
@@ -61,8 +62,12 @@ def solve(
         HypothesisError: ``solver="theory"`` and no theorem holds.
     """
     _check_arguments(problem, solver, level, tolerance, options)
-    started = time.perf_counter()
     tell = progress or (lambda _: None)
+    if (reduction := reductions.find(problem)) is not None:
+        inner = partial(solve, solver=solver, level=level, options=options)
+        return reduction.solve(problem, inner, tolerance, tell)
+    problem.require_plain("solve")
+    started = time.perf_counter()
     best: Solution | None = None
     route: list[str] = []
     settled: set[str] = set()
@@ -105,7 +110,6 @@ def _check_arguments(
             expected="an ufm_convex.Problem",
             fix="make one with Problem(class_counts, …).",
         )
-    problem.require_plain("solve")
     if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
         raise ProblemError(
             f"tolerance is {tolerance!r}.",

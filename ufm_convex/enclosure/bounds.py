@@ -154,6 +154,7 @@ def lower_bound(
     """
     from flint import ctx
 
+    problem.require_plain("this bound")
     with ctx.workprec(precision):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
@@ -169,6 +170,7 @@ def upper_bound(
     problem: Problem,
     witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
     *,
+    penalties: bool = True,
     precision: int = PRECISION,
 ) -> ProvedBound:
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
@@ -176,6 +178,7 @@ def upper_bound(
     Args:
         problem: The problem.
         witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
@@ -184,13 +187,23 @@ def upper_bound(
     """
     from flint import ctx
 
+    if penalties:
+        problem.require_plain("this bound")
     with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
-            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact)
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
         if isinstance(witness, FrameWitness):
-            return _frame_upper(problem, witness)
-        return _dense_upper(problem, *witness)
+            return _frame_upper(problem, witness, penalties)
+        return _dense_upper(problem, *witness, penalties)
+
+
+def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
+    """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
+    from flint import ctx
+
+    with ctx.workprec(precision):
+        return _trivial_bound(problem)
 
 
 # -- lower bounds -------------------------------------------------------------------------------------------------
@@ -318,7 +331,7 @@ def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
     )
 
 
-def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> ProvedBound:
     """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
@@ -333,13 +346,15 @@ def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
         losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
-    penalties = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
-    penalties += rational(problem.lambda_h) * unit_eta**2 * squares_eta
-    total = losses * arb(power(loads.exponent) / problem.num_samples) + arb(penalties) / 2
+    total = losses * arb(power(loads.exponent) / problem.num_samples)
+    if penalties:
+        squares = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
+        squares += rational(problem.lambda_h) * unit_eta**2 * squares_eta
+        total += arb(squares) / 2
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
+def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, penalties: bool) -> ProvedBound:
     """The objective at W and H rounded to 52 bits, for an indicator not rounded at all; zero coordinates left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
@@ -351,11 +366,12 @@ def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
         ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
     )
     exact = DenseWitness(make(W[:, used]), make(H[:, used]))
-    return _above(_dense_objective(problem, exact), "dense", exact)
+    total = _dense_loss(problem, exact)
+    return _above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
 
 
-def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb, fmpq
+def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb
 
     groups = Groups.singletons(problem)
     logits = _logits(witness)
@@ -363,8 +379,14 @@ def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
     total = arb(0)
     for k, share in enumerate(groups.shares(problem)):
         total += arb(share) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+    return total
+
+
+def _dense_penalty(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb, fmpq
+
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
-    total += arb(rational(problem.lambda_w) * squares) / 2
+    total = arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(
         n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
     )

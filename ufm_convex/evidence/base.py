@@ -6,16 +6,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from fractions import Fraction
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from ufm_convex import identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound, rank_bound
-from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
 from ufm_convex.losses.base import GroupedLoss
-from ufm_convex.points import GramPoint
+from ufm_convex.points import Columns, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -60,16 +62,6 @@ class Evidence(ABC):
     upper: ProvedBound
     relaxed: float | None = field(default=None, kw_only=True)
 
-    @classmethod
-    @abstractmethod
-    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
-        """Whether the run's points come in this representation."""
-
-    @classmethod
-    @abstractmethod
-    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
-        """Repair, recover, prove; at less effort once the gap is within the tolerance."""
-
     @property
     def left_nothing(self) -> bool:
         """True when the solver left no point to work from."""
@@ -79,6 +71,11 @@ class Evidence(ABC):
     def estimate(self) -> float | None:
         """The relaxation's objective at the solver's own point; None where it left none to evaluate."""
         return self.run.value
+
+    @property
+    def multiplier(self) -> float | None:
+        """The multiplier μ of norm bounds on W and H; None where there are none."""
+        return None
 
     @abstractmethod
     def report(self, epsilon: float) -> KKTReport:
@@ -98,6 +95,13 @@ class Evidence(ABC):
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""
         return None
+
+    def slack(self) -> FloatArray:
+        """R = D − G − T of ``dual``, (K, K); raises ``SizeError`` for K > 20,000."""
+        dual = self.dual.dense(self.problem) if isinstance(self.dual, FrameDual) else self.dual
+        dense = dual.dense() if isinstance(dual, GroupDual) else dual
+        columns = Columns.of_classes(self.problem)
+        return identity.scaled_slack(columns, dense) * np.outer(columns.sigma, columns.sigma)
 
     @abstractmethod
     def dense_point(self) -> GramPoint:
@@ -150,6 +154,22 @@ class Evidence(ABC):
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
         return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
 
+    def silent(self) -> tuple[int, ...]:
+        """Classes whose row of W could be set to zero for less than the gap leaves open; needs (K, K) arrays.
+
+        Along s·w_k a stationary loss falls by λ_W ‖w_k‖² s, so that by convexity the rise to s = 0 is at least that:
+        what it is more is lost.
+        """
+        problem, point = self.problem, self.dense_point()
+        labels, lost = np.arange(problem.num_classes), []
+        losses = problem.loss.values(point.logits, labels)
+        for k in labels:
+            logits = point.logits.copy()
+            logits[k] = 0.0
+            rise = problem.loss_weights @ (problem.loss.values(logits, labels) - losses)
+            lost.append(float(rise) - problem.lambda_w * float(point.weight_gram[k, k]))
+        return tuple(np.flatnonzero(np.array(lost) <= self._open_gap).tolist())
+
     @property
     def _open_gap(self) -> float:
         return self.upper.value - self.lower.value + 8.0 * np.finfo(float).eps * self.upper.value
@@ -167,6 +187,32 @@ class Evidence(ABC):
     @abstractmethod
     def rank(self) -> int:
         """Dimensions that the features use."""
+
+
+class Representation(Evidence):
+    """Evidence in the form that a run's points come in; one file each."""
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
+        """Whether the run's points come in this representation."""
+
+    @classmethod
+    @abstractmethod
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Representation:
+        """Repair, recover, prove; at less effort once the gap is within the tolerance."""
+
+    @abstractmethod
+    def square_norms(self) -> tuple[Fraction, Fraction]:
+        """‖W‖² and Σ ‖h_k‖² of the factors behind ``upper``, exactly; raises ``ValueError`` where it has none."""
+
+    @abstractmethod
+    def loss_bound(self) -> ProvedBound:
+        """The loss alone at the factors behind ``upper``, enclosed from above."""
+
+    @abstractmethod
+    def rescaled(self, weights: float, features: float) -> Self:
+        """The evidence with the factors behind ``upper``, and ``point``, at a W and H multiplied by two numbers > 0."""
 
 
 def _shared(logits: Invariant) -> Invariant:

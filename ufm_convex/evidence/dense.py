@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, close_gap, knowing_dimension, relative_gap
+from ufm_convex.enclosure import DenseWitness, ProvedBound
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -17,7 +20,7 @@ from ufm_convex.solvers import SolverRun
 
 
 @dataclass(frozen=True, eq=False)
-class DenseEvidence(Evidence):
+class DenseEvidence(Representation):
     """A ``GramPoint`` with its factors, and a ``DualPoint``.
 
     Attributes:
@@ -70,6 +73,23 @@ class DenseEvidence(Evidence):
             return None
         pair = self.recovered.W, self.recovered.H
         return duality.dense_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
+
+    def square_norms(self) -> tuple[Fraction, Fraction]:
+        """See ``Representation.square_norms``."""
+        if not isinstance(self.upper.evidence, DenseWitness):
+            raise ValueError("the factors are not admissible")
+        return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, (self.recovered.W, self.recovered.H), penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        W, H = self.recovered.W * weights, self.recovered.H * features
+        upper = enclosure.upper_bound(self.problem, (W, H))
+        recovered = replace(self.recovered, W=W, H=H, objective=upper.value)
+        return replace(self, point=GramPoint.from_factors(W, H), upper=upper, recovered=recovered)
 
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
-from ufm_convex import duality, group_factors, identity
+from ufm_convex import duality, enclosure, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
-from ufm_convex.evidence.base import Evidence, close_gap, knowing_dimension, relative_gap
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
@@ -27,7 +30,7 @@ _ACCURATE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class GroupEvidence(Evidence):
+class GroupEvidence(Representation):
     """A ``GroupPoint`` with its factors, and a ``GroupDual``.
 
     Attributes:
@@ -44,7 +47,7 @@ class GroupEvidence(Evidence):
         return isinstance(run.point, GroupPoint) or isinstance(run.dual, GroupDual)
 
     @classmethod
-    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Representation:
         """Close the gap between the repaired dual point and the recovered factors, then prove both.
 
         With fewer dimensions than group-symmetric features need, the best features may break the symmetry, and small
@@ -85,6 +88,25 @@ class GroupEvidence(Evidence):
             return None
         pair = self.recovered.W, self.recovered.H
         return duality.group_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
+
+    def square_norms(self) -> tuple[Fraction, Fraction]:
+        """See ``Representation.square_norms``."""
+        if self.upper.exact is None:
+            raise ValueError("the factors are not admissible")
+        W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
+        return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return group_upper_bound(self.problem, self.recovered, penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        recovered = replace(self.recovered, W=self.recovered.W * weights, H=self.recovered.H * features)
+        upper = group_upper_bound(self.problem, recovered)
+        recovered = replace(recovered, objective=upper.value)
+        point = GroupPoint.from_factors(recovered.W, recovered.H)
+        return replace(self, point=point, upper=upper, recovered=recovered)
 
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""

@@ -78,7 +78,7 @@ def draw(
         UnknownNameError: no figure or no width has that name.
         ProblemError: the figure needs a solution or a candidate, and it is not given.
         CountsError: solution or candidate belong to other class counts.
-        HypothesisError: the figure needs a theorem that does not hold for the problem.
+        HypothesisError: the figure needs a theorem that does not hold for the problem, or it has no penalties.
         SizeError: too many classes for this figure.
 
     Example:
@@ -90,6 +90,7 @@ def draw(
     """
     kind, inches = plot(name), width_in_inches(width)
     require()
+    problem.require_plain("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)
     with styled():

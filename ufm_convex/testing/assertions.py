@@ -262,6 +262,7 @@ def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
 
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:

@@ -83,6 +83,10 @@ class Theorem(ABC):
     relation: ClassVar[Relation]
     """The relation when every hypothesis holds."""
 
+    def setting(self, problem: Problem) -> tuple[Hypothesis, ...]:
+        """What must hold before the theorem's own hypotheses can be stated: here logits W h and two penalties."""
+        return plain_setting(problem)
+
     @abstractmethod
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Every condition of the theorem, tested on the problem."""
@@ -93,8 +97,8 @@ class Theorem(ABC):
 
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""
-        stated = (*_plain(problem), *self.hypotheses(problem))
-        return tuple(hypothesis for hypothesis in stated if not hypothesis.holds)
+        strange = tuple(hypothesis for hypothesis in self.setting(problem) if not hypothesis.holds)
+        return strange or tuple(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds)
 
     def optimum(self, problem: Problem) -> Optimum:
         """The optimum of the problem.
@@ -120,8 +124,8 @@ class Theorem(ABC):
         return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
 
 
-def _plain(problem: Problem) -> tuple[Hypothesis, ...]:
-    """What every theorem here takes for granted: logits W h, and penalties on W and H."""
+def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
+    """What most theorems here take for granted: logits W h, and penalties on W and H."""
     constraint = problem.constraint
     kept = constraint is None or not constraint.replaces_decays
     return (
