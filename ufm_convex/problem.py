@@ -131,11 +131,19 @@ class Problem:
 
     def require_plain(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
-        bound = self.constraint is not None and self.constraint.replaces_decays
-        if self.bias is not None or bound:
-            kind = f"the constraint {self.constraint.name!r}" if bound and self.constraint else "a bias"
+        self.require_decays(what)
+        if self.bias is not None:
             raise HypothesisError(
-                f"the problem has {kind}.",
+                "the problem has a bias.",
+                expected=f"a problem with penalties and without bias for {what}",
+                fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
+            )
+
+    def require_decays(self, what: str) -> None:
+        """Raise ``HypothesisError`` if the problem has no decays, which ``what`` has no form for."""
+        if self.constraint is not None and self.constraint.replaces_decays:
+            raise HypothesisError(
+                f"the problem has the constraint {self.constraint.name!r}.",
                 expected=f"a problem with penalties and without bias for {what}",
                 fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
             )

@@ -105,7 +105,7 @@ def _check_arguments(
             expected="an ufm_convex.Problem",
             fix="make one with Problem(class_counts, …).",
         )
-    problem.require_plain("solve")
+    problem.require_decays("solve")
     if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
         raise ProblemError(
             f"tolerance is {tolerance!r}.",

@@ -71,6 +71,7 @@ def cross_check(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
     entrants = _entrants(solvers)
+    problem.require_plain("a cross-check")
     best = solving.solve(problem, tolerance=tolerance)
     if best.relative_gap > 0.01 * tolerance:  # bounds much tighter than the tolerance leave little undecided
         tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -83,10 +84,12 @@ class DenseWitness:
     Attributes:
         W: (K, d).
         H: (K, d).
+        bias: b, (K,); None without one.
     """
 
     W: ExactMatrix
     H: ExactMatrix
+    bias: ExactVector | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +160,7 @@ def lower_bound(
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
-            except ValueError:  # a column left the conjugate's domain: the exact test refused it
+            except ValueError:  # a column left the conjugate's domain, or a free bias its balance: exact tests refused
                 continue
             if found is not None:
                 return found
@@ -166,7 +169,10 @@ def lower_bound(
 
 def upper_bound(
     problem: Problem,
-    witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
+    witness: FramePoint
+    | FrameWitness
+    | tuple[FloatArray, FloatArray]
+    | tuple[FloatArray, FloatArray, FloatArray | None],
     *,
     precision: int = PRECISION,
 ) -> ProvedBound:
@@ -174,12 +180,12 @@ def upper_bound(
 
     Args:
         problem: The problem.
-        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d), and a bias b (K,) or None for 0.
         precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
-        features, negative; more than ``feature_dim`` coordinates).
+        features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
     """
     from flint import ctx
 
@@ -210,7 +216,8 @@ def _lower_attempts(
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
         return
-    if proof in ("auto", "diagonal") and problem.nonnegative and isinstance(problem.loss, MarginLoss):
+    margins_alone = isinstance(problem.loss, MarginLoss) and problem.bias is None
+    if proof in ("auto", "diagonal") and problem.nonnegative and margins_alone:
         yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
     if proof != "diagonal":
         yield partial(_block_bound, problem, dual, proof)
@@ -256,9 +263,12 @@ def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
     K, groups = problem.num_classes, Groups.distinct(problem)
     loss = margin_loss(problem)
     total = arb(0)
-    shares = groups.shares(problem)
-    for share, multiplicity, q in zip(shares, groups.multiplicities.tolist(), proof.strengths.rationals(), strict=True):
+    shares, multiplicities, sums = groups.shares(problem), groups.multiplicities.tolist(), []
+    for share, multiplicity, q in zip(shares, multiplicities, proof.strengths.rationals(), strict=True):
         total -= arb(fmpq(share.numerator * multiplicity, share.denominator)) * loss.enclose_margin_conjugate(q, K)
+        sums.append(rational(share) * q)
+    mean = sum((s * multiplicity for s, multiplicity in zip(sums, multiplicities, strict=True)), fmpq(0)) / K
+    total -= _bias(problem).enclose_support([mean - s for s in sums], multiplicities)
     return _below(total, "diagonal", proof)
 
 
@@ -266,7 +276,9 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
     """The dual value at the point that a group or dense slack proof was found for."""
     from flint import arb
 
-    groups = Groups.singletons(problem) if proof == "dense" else Groups.distinct(problem)
+    # integers that close the sums of a free bias exist one class a group
+    apart = proof == "dense" or _bias(problem).needs_balance
+    groups = Groups.singletons(problem) if apart else Groups.distinct(problem)
     kind = "dense" if groups.size == problem.num_classes else "group"
     if kind == "dense":
         groups = Groups.singletons(problem)
@@ -279,6 +291,8 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
         total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate(column, place)
+    sums = [s / problem.num_samples for s in exact.sums(groups)]
+    total -= _bias(problem).enclose_support(sums, groups.multiplicities.tolist())
     return _below(total, kind, exact)
 
 
@@ -294,6 +308,10 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
         total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
     return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
+
+
+def _bias(problem: Problem) -> Bias:
+    return bias_of(problem.bias, problem.loss, problem.num_classes)
 
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
@@ -339,15 +357,21 @@ def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits; zero coordinates are left out."""
+def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> ProvedBound:
+    """The objective at W and H rounded to 52 bits and b as it is; zero coordinates are left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
+    if bias is not None:
+        admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    exact = DenseWitness(ExactMatrix.near(W[:, used], _WITNESS_BITS), ExactMatrix.near(H[:, used], _WITNESS_BITS))
+    exact = DenseWitness(
+        ExactMatrix.near(W[:, used], _WITNESS_BITS),
+        ExactMatrix.near(H[:, used], _WITNESS_BITS),
+        None if bias is None else ExactVector.of_floats(bias),
+    )
     return _above(_dense_objective(problem, exact), "dense", exact)
 
 
@@ -357,9 +381,12 @@ def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
     groups = Groups.singletons(problem)
     logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
-    total = arb(0)
+    b = [fmpq(0)] * problem.num_classes if witness.bias is None else witness.bias.rationals()
+    offsets = list(map(arb, b))
+    total = _bias(problem).enclose_penalty(b)
     for k, share in enumerate(groups.shares(problem)):
-        total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+        outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
+        total += arb(rational(share)) * problem.loss.enclose_value(outputs, k)
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
     total += arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,11 +42,14 @@ class DenseEvidence(Evidence):
         recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
         relaxed = recovered.objective
         if problem.feature_dim is not None:
-            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
+            recovered = factors.fit(
+                columns, recovered, problem.feature_dim, run.factors, None if own is None else own.bias
+            )
         lower = enclosure.lower_bound(problem, dual)
-        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
+        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H, recovered.bias))
         certified = relative_gap(lower.value, upper.value) <= tolerance
-        point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
+        found = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
+        point = own if own is not None and not certified else found
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
@@ -77,8 +80,9 @@ class DenseEvidence(Evidence):
 
     def margins(self) -> FloatArray:
         """See ``Evidence.margins``."""
-        own = np.diag(self.point.logits)
-        others = self.point.logits - np.diag(np.full(own.size, np.inf))
+        outputs = self.point.outputs
+        own = np.diag(outputs)
+        others = outputs - np.diag(np.full(own.size, np.inf))
         margins: FloatArray = own - others.max(axis=0)
         return margins
 
@@ -92,13 +96,15 @@ class DenseEvidence(Evidence):
 
     def loss_gains(self) -> FloatArray:
         """See ``Evidence.loss_gains``."""
-        loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
-        return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+        loss, labels, outputs = self.problem.loss, self._columns.labels, self.point.outputs
+        without = np.zeros_like(outputs) + self.point.offset[:, None]
+        return loss.values(without, labels) - loss.values(outputs, labels)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
-        losses = self.problem.loss.values(self.point.logits, self._columns.labels)
-        return GroupPoint.mean(columns.groups, self.point), columns.groups.mean(losses)
+        outputs = self.point.outputs
+        losses = self.problem.loss.values(outputs, self._columns.labels)
+        return GroupPoint.mean(columns.groups, replace(self.point, logits=outputs)), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
@@ -112,6 +118,11 @@ class DenseEvidence(Evidence):
     def factor_residual(self) -> float:
         """See ``Evidence.factor_residual``."""
         return self.recovered.residual
+
+    @property
+    def bias(self) -> FloatArray:
+        """See ``Evidence.bias``."""
+        return super().bias if self.recovered.bias is None else self.recovered.bias
 
     @property
     def rank(self) -> int:
@@ -142,7 +153,8 @@ def _close_gap(
         return duality.repair(columns, candidates, None if recovered is None else recovered.H)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
-        return DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), first.nonnegativity)
+        point = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
+        return DualPoint(columns.loss.residuals(point.outputs, columns.labels), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
@@ -156,7 +168,7 @@ def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | N
         T = dual.nonnegativity
         yield dual
     if point is not None:
-        yield DualPoint(columns.loss.residuals(point.logits, columns.labels), T)
+        yield DualPoint(columns.loss.residuals(point.outputs, columns.labels), T)
 
 
 def _nothing(columns: Columns) -> factors.Factors:

@@ -275,6 +275,7 @@ def _candidate(problem: Problem, candidate: Judged) -> Candidate:
 
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
+    problem.require_plain("a candidate, which has no bias")
     candidate = _candidate(problem, candidate)
     require_counts(candidate, problem.class_counts)
     try:
