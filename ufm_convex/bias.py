@@ -37,7 +37,7 @@ class BiasModel:
     """The bias in a cvxpy programme.
 
     Attributes:
-        variable: b, (K,); None without bias.
+        variable: b, (K,) or one entry a group; None without bias.
         penalty: λ_b/2 ‖b‖², 0 where there is none.
         constraints: What fixes a direction of b that the loss does not see.
     """
@@ -111,8 +111,13 @@ class Bias(ABC):
         return residuals
 
     @abstractmethod
-    def model(self, unit: float) -> BiasModel:
-        """The bias in a programme whose objective is divided by ``unit``."""
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """The bias in a programme.
+
+        Args:
+            unit: What the objective is divided by.
+            sizes: For a b that is constant on groups, the number of classes of each, (G,); by default one a class.
+        """
 
     @abstractmethod
     def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
@@ -161,7 +166,7 @@ class NoBias(Bias):
         """No condition."""
         return {}
 
-    def model(self, unit: float) -> BiasModel:
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
         """Nothing."""
         return BiasModel(None, 0.0, [])
 
@@ -220,12 +225,13 @@ class PenalisedBias(Bias):
         """√ε, since the gap contains the square of the residual."""
         return {"stationarity_bias": math.sqrt(max(epsilon, rounding))}
 
-    def model(self, unit: float) -> BiasModel:
-        """b, with its penalty."""
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """With its penalty."""
         import cvxpy as cp
 
-        b = cp.Variable(self.num_classes)
-        return BiasModel(b, 0.5 * self.weight / unit * cp.sum_squares(b), [])
+        sizes = np.ones(self.num_classes) if sizes is None else sizes
+        b = cp.Variable(sizes.size)
+        return BiasModel(b, 0.5 * self.weight / unit * cp.sum_squares(cp.multiply(np.sqrt(sizes), b)), [])
 
     def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
         """λ_b/2 ‖b‖²."""
@@ -336,12 +342,13 @@ class FreeBias(Bias):
         changed[labels, columns] -= flow.sum(axis=0) * self.closing[labels]
         return changed / weights
 
-    def model(self, unit: float) -> BiasModel:
-        """b, orthogonal to what the loss does not see."""
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """One whose sum is zero, where the loss does not see some direction: all entries of that are positive."""
         import cvxpy as cp
 
-        b = cp.Variable(self.num_classes)
-        return BiasModel(b, 0.0, [] if self.closing is None else [(1.0 / self.closing) @ b == 0])
+        sizes = np.ones(self.num_classes) if sizes is None else sizes
+        b = cp.Variable(sizes.size)
+        return BiasModel(b, 0.0, [] if self.closing is None else [sizes @ b == 0])
 
     def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
         """Zero."""

@@ -82,7 +82,7 @@ def factored_objective(columns: Columns, W: FloatArray, H: FloatArray, bias: Flo
 def dual_value(columns: Columns, dual: DualPoint) -> float:
     """− Σ weight l*(v) − g*(−U1) (docs/duality.md, equations 4 and 13); −inf outside the domain of either conjugate."""
     conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
-    return float(-(columns.loss_weights @ conjugates) - columns.bias.support(*columns.sums(dual.residuals)))
+    return float(-(columns.loss_weights @ conjugates) - columns.support(dual.residuals))
 
 
 def residual_gram(columns: Columns, dual: DualPoint) -> FloatArray:
@@ -181,8 +181,9 @@ def group_objective(columns: GroupColumns, point: GroupPoint) -> float:
 
 
 def group_dual_value(columns: GroupColumns, residuals: Invariant) -> float:
-    """− Σ weight l*(v), in O(G²); −inf outside the conjugate's domain."""
-    return float(-(columns.class_weights @ columns.conjugates(residuals)))
+    """− Σ weight l*(v) − g*(−U1), in O(G²); −inf outside the domain of either conjugate."""
+    conjugates = columns.class_weights @ columns.conjugates(residuals)
+    return float(-conjugates - columns.support(residuals))
 
 
 def group_residual_gram(columns: GroupColumns, residuals: Invariant) -> Invariant:

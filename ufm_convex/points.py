@@ -118,6 +118,10 @@ class Columns:
         U = residuals * self.loss_weights
         return U.sum(axis=1), float(np.abs(U).sum())
 
+    def support(self, residuals: FloatArray) -> float:
+        """g*(−U1), what the dual objective pays for the bias."""
+        return self.bias.support(*self.sums(residuals)) if self.bias.size else 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class GramPoint:
