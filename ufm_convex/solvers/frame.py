@@ -325,6 +325,8 @@ def _best_bias(columns: Columns) -> FloatArray:
 
     options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}
     start = np.zeros(columns.num_classes)
+    if not separable_optimum(columns.loss, price)[2]:  # a loss that is not smooth: every round would take its limit
+        return start
     found: FloatArray = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
     return columns.bias.canonical(found)
 
