@@ -29,6 +29,10 @@ DENSE_LIMIT = 20_000
 """Largest K for which a K × K array is made: 3.2 GB in binary64."""
 
 
+_SMALLEST_SHARE = 2.0**-40
+"""A residual of which not even this share lies in the domain points away from it."""
+
+
 def require_dense(num_classes: int, wanted: str, instead: str) -> None:
     """Raise ``SizeError`` when K × K arrays would be too large."""
     if num_classes > DENSE_LIMIT:
@@ -110,8 +114,12 @@ class Columns:
         if admitted is inside:
             return inside
         # what was added may lead out of the domain again, and shrinking all columns alike leads back
-        limit = 0.5 * float(self.loss.domain_limit(0.5 * admitted, self.labels).min())
-        return min(1.0, limit) * admitted
+        scale = 0.5
+        while not np.isfinite(self.loss.conjugate(scale * admitted, self.labels)).all():
+            scale *= 0.5
+            if scale < _SMALLEST_SHARE:
+                return np.zeros_like(admitted)
+        return min(1.0, scale * float(self.loss.domain_limit(scale * admitted, self.labels).min())) * admitted
 
     def sums(self, residuals: FloatArray) -> tuple[FloatArray, float]:
         """U1 (K,), and Σ |u|, the size of what was summed."""
