@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "_version", "_arrays"},
     {"_files", "_registry"},
     {"losses", "class_counts"},
-    {"constraints"},
+    {"bias", "constraints"},
     {"problem"},
     {"points", "candidate"},
     {"groups"},

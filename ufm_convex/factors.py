@@ -6,6 +6,8 @@ come from a singular value decomposition, and descent is only the second try. De
 accuracy between a solver's value and its Gram matrix; nothing is claimed for its end but the objective there, an upper
 bound.
 
+A bias b (K,) is taken as the point has it, and moves along.
+
 Shapes: W (K, d), H (K, d), one row a class (class means). Source: docs/duality.md, section 5.
 """
 
@@ -18,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.descent import admitted, balanced, descend, steepness
+from ufm_convex.descent import admitted, balanced, descend_with_bias, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import factored_objective
 from ufm_convex.losses.base import Indicator
@@ -46,10 +48,11 @@ class Factors:
     Attributes:
         W: Classifier, (K, d).
         H: Class-mean features, (K, d); ≥ 0 where the problem asks for it.
-        objective: f(W, H): an upper bound of the optimum, in floating point.
+        objective: f(W, H, b): an upper bound of the optimum, in floating point.
         residual: Relative distance of (W Wᵀ, W Hᵀ, H Hᵀ) to the Gram point it was recovered from, in the units of
             the penalty; of the order of the square root of that point's accuracy.
         rank: Number of singular values of H above the noise: the d that is needed.
+        bias: b, (K,); None without bias.
     """
 
     W: FloatArray
@@ -57,6 +60,7 @@ class Factors:
     objective: float
     residual: float
     rank: int
+    bias: FloatArray | None = None
 
 
 def recoveries(
@@ -70,14 +74,14 @@ def recoveries(
     Args:
         columns: Class-level columns.
         point: The Gram point.
-        own: W and H that the solver itself worked on, if it did; tried first.
+        own: W and H that the solver itself worked on, if it did; tried first, with the point's bias.
     """
     if own is not None:
-        yield _summary(columns, *own, point)
+        yield _summary(columns, *own, point.bias, point)
     if not columns.nonnegative:
         W, H = balanced(columns, point.logits)
-        yield _summary(columns, W, H, point)
-        yield _summary(columns, *descend(columns, W, H), point)
+        yield _summary(columns, W, H, point.bias, point)
+        yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)
         return
     scaled = np.sqrt(columns.lambda_h * columns.feature_weights)
     B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
@@ -85,9 +89,9 @@ def recoveries(
         H = start / scaled[:, None]
         # features without a classifier of their own have none of the margins of an indicator
         W = _classifier(point, H, 0.0 if isinstance(columns.loss, Indicator) else _CUT)
-        if steepness(columns, W, H) <= _STATIONARY:
-            yield _summary(columns, W, H, point)
-        yield _summary(columns, *descend(columns, W, H), point)
+        if steepness(columns, W, H, point.bias) <= _STATIONARY:
+            yield _summary(columns, W, H, point.bias, point)
+        yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)
 
 
 def undescended(columns: Columns, point: GramPoint) -> Iterator[tuple[FloatArray, FloatArray]]:
@@ -120,7 +124,11 @@ def require_dimension(rank: int, feature_dim: int | None) -> None:
 
 
 def fit(
-    columns: Columns, factors: Factors, feature_dim: int, own: tuple[FloatArray, FloatArray] | None = None
+    columns: Columns,
+    factors: Factors,
+    feature_dim: int,
+    own: tuple[FloatArray, FloatArray] | None = None,
+    own_bias: FloatArray | None = None,
 ) -> Factors:
     """The same factors in ``feature_dim`` coordinates: padded with zeros, or narrowed and descended from.
 
@@ -131,11 +139,12 @@ def fit(
         factors: Factors of any dimension.
         feature_dim: d.
         own: W and H that a solver found; taken instead where they fit in and have the smaller objective.
+        own_bias: The bias that goes with them.
     """
-    point = GramPoint.from_factors(factors.W, factors.H)
+    point = GramPoint.from_factors(factors.W, factors.H, factors.bias)
     fitted = _fitted(columns, factors, feature_dim, point)
     if own is not None and own[1].shape[1] <= feature_dim:
-        padded = _fitted(columns, _summary(columns, *own, point), feature_dim, point)
+        padded = _fitted(columns, _summary(columns, *own, own_bias, point), feature_dim, point)
         fitted = min(fitted, padded, key=lambda one: one.objective)
     return fitted
 
@@ -153,18 +162,18 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
         scaled = factors.H * np.sqrt(columns.feature_weights)[:, None]
         rotation = np.linalg.svd(scaled, full_matrices=False)[2][:feature_dim].T
         W, H = factors.W @ rotation, factors.H @ rotation
-    return _summary(columns, *descend(columns, W, H), point)
+    return _summary(columns, *descend_with_bias(columns, W, H, factors.bias), point)
 
 
-def _summary(columns: Columns, W: FloatArray, H: FloatArray, point: GramPoint) -> Factors:
-    """The record of (W, H), made admissible, with its distance to the Gram point and its rank."""
+def _summary(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None, point: GramPoint) -> Factors:
+    """The record of (W, H, b), made admissible, with its distance to the Gram point and its rank."""
     W, H = admitted(columns, W, H)
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
     lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
-    value = factored_objective(columns, W, H)
+    value = factored_objective(columns, W, H, bias)
     # lengths² are penalties; relative to the objective, so that an all-collapsed solution has rank 0
     rank = int((lengths**2 > _RANK_CUT * value).sum())
-    return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank)
+    return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank, bias)
 
 
 def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> float:

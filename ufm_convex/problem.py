@@ -97,7 +97,7 @@ class Problem:
             "loss": loss,
             "features": features,
             "feature_dim": _dimension(feature_dim),
-            "bias": _bias(bias),
+            "bias": _bias(bias, constraint),
             "constraint": constraint,
         }.items():
             object.__setattr__(self, name, value)
@@ -127,16 +127,24 @@ class Problem:
     @cached_property
     def sigma(self) -> FloatArray:
         """σ_k = √(λ_W λ_H n_k), shape (K,), formed without the product of the decays (it may underflow)."""
-        self.require_plain("σ")
+        self.require_decays("σ")
         return frozen(math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.class_counts))
 
     def require_plain(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
-        bound = self.constraint is not None and self.constraint.replaces_decays
-        if self.bias is not None or bound:
-            kind = f"the constraint {self.constraint.name!r}" if bound and self.constraint else "a bias"
+        self.require_decays(what)
+        if self.bias is not None:
             raise HypothesisError(
-                f"the problem has {kind}.",
+                "the problem has a bias.",
+                expected=f"a problem with penalties and without bias for {what}",
+                fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
+            )
+
+    def require_decays(self, what: str) -> None:
+        """Raise ``HypothesisError`` if the problem has no decays, which ``what`` has no form for."""
+        if self.constraint is not None and self.constraint.replaces_decays:
+            raise HypothesisError(
+                f"the problem has the constraint {self.constraint.name!r}.",
                 expected=f"a problem with penalties and without bias for {what}",
                 fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
             )
@@ -335,8 +343,14 @@ def _dimension(value: int | None) -> int | None:
     )
 
 
-def _bias(value: float | Literal["free"] | None) -> float | Literal["free"] | None:
+def _bias(value: float | Literal["free"] | None, constraint: Constraint | None) -> float | Literal["free"] | None:
     """The form of the bias, or the error that says what is wrong with it."""
+    if value is not None and constraint is not None:
+        raise ProblemError(
+            f"bias is {shown(value)} beside the constraint {constraint.name!r}.",
+            expected="a bias, or a constraint",
+            fix="leave one of them out; the two together have no form here.",
+        )
     if value is None or (isinstance(value, str) and value == "free"):
         return value
     number = real(value)

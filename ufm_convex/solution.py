@@ -116,8 +116,8 @@ class Solution:
 
     @property
     def logits(self) -> FloatArray:
-        """L = W H̄ᵀ, (K, K); column k holds the logits of class k. Raises ``SizeError`` for K > 20,000."""
-        return self._dense_point.logits
+        """W H̄ᵀ + b 1ᵀ, (K, K); column k holds the logits of class k. Raises ``SizeError`` for K > 20,000."""
+        return self._dense_point.outputs
 
     @property
     def feature_gram(self) -> FloatArray:
@@ -178,7 +178,7 @@ class Solution:
         return self.evidence.merged()
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
-        """W (K, d) and class-mean features H (K, d), whose objective is at most ``upper_bound``.
+        """W (K, d) and class-mean features H (K, d), whose objective, with ``bias``, is at most ``upper_bound``.
 
         Args:
             feature_dim: d; by default the problem's, or as many as the factorisation used.
@@ -188,6 +188,11 @@ class Solution:
             SizeError: K > 20,000.
         """
         return self.evidence.factors(self.problem.feature_dim if feature_dim is None else feature_dim)
+
+    @property
+    def bias(self) -> FloatArray:
+        """The bias b that goes with ``factors()``, (K,); zeros where the problem has none."""
+        return self.evidence.bias
 
     @property
     def factor_residual(self) -> float:

@@ -66,7 +66,7 @@ def solve(
     if (reduction := reductions.find(problem)) is not None:
         inner = partial(solve, solver=solver, level=level, options=options)
         return reduction.solve(problem, inner, tolerance, tell)
-    problem.require_plain("solve")
+    problem.require_decays("solve")
     started = time.perf_counter()
     best: Solution | None = None
     route: list[str] = []

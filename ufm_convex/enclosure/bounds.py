@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -41,7 +42,7 @@ from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import arb, fmpz
+    from flint import arb, fmpq, fmpz
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
@@ -83,10 +84,12 @@ class DenseWitness:
     Attributes:
         W: (K, d).
         H: (K, d).
+        bias: b, (K,); None without one.
     """
 
     W: ExactMatrix
     H: ExactMatrix
+    bias: ExactVector | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +157,12 @@ def lower_bound(
     """
     from flint import ctx
 
-    problem.require_plain("this bound")
+    problem.require_decays("this bound")
     with ctx.workprec(precision):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
-            except ValueError:  # a column left the conjugate's domain: the exact test refused it
+            except ValueError:  # a column left the conjugate's domain, or a free bias its balance: exact tests refused
                 continue
             if found is not None:
                 return found
@@ -168,7 +171,10 @@ def lower_bound(
 
 def upper_bound(
     problem: Problem,
-    witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
+    witness: FramePoint
+    | FrameWitness
+    | tuple[FloatArray, FloatArray]
+    | tuple[FloatArray, FloatArray, FloatArray | None],
     *,
     penalties: bool = True,
     precision: int = PRECISION,
@@ -177,25 +183,25 @@ def upper_bound(
 
     Args:
         problem: The problem.
-        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d), and a bias b (K,) or None for 0.
         penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
-        features, negative; more than ``feature_dim`` coordinates).
+        features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
     """
     from flint import ctx
 
     if penalties:
-        problem.require_plain("this bound")
+        problem.require_decays("this bound")
     with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
             return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
         if isinstance(witness, FrameWitness):
             return _frame_upper(problem, witness, penalties)
-        return _dense_upper(problem, *witness, penalties)
+        return _dense_upper(problem, *witness, penalties=penalties)
 
 
 def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
@@ -224,7 +230,8 @@ def _lower_attempts(
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
         return
-    if proof in ("auto", "diagonal") and problem.nonnegative and isinstance(problem.loss, MarginLoss):
+    margins_alone = isinstance(problem.loss, MarginLoss) and problem.bias is None
+    if proof in ("auto", "diagonal") and problem.nonnegative and margins_alone:
         yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
     if proof != "diagonal":
         yield partial(_block_bound, problem, dual, proof)
@@ -265,16 +272,31 @@ def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
     loads, strengths = groups.loads(), proof.strengths
     conjugates = margin_loss(problem).enclose_margin_conjugates(strengths.integers, strengths.exponent, K)
     total = arb(0)
-    for load, multiplicity, conjugate in zip(loads.integers, groups.multiplicities.tolist(), conjugates, strict=True):
+    multiplicities = groups.multiplicities.tolist()
+    for load, multiplicity, conjugate in zip(loads.integers, multiplicities, conjugates, strict=True):
         total -= load * multiplicity * conjugate
-    return _below(total * arb(power(loads.exponent) / problem.num_samples), "diagonal", proof)
+    total *= arb(power(loads.exponent) / problem.num_samples)
+    if problem.bias is not None:
+        total -= _bias(problem).enclose_support(_frame_sums(problem, groups, strengths), multiplicities)
+    return _below(total, "diagonal", proof)
+
+
+def _frame_sums(problem: Problem, groups: Groups, strengths: ExactVector) -> list[fmpq]:
+    """U1 at v_k = −q_k (e_k − 1/K), exactly: entry k is the mean of the pt_l q_l minus pt_k q_k; one a group."""
+    loads = groups.loads()
+    pulls = [load * q for load, q in zip(loads.integers, strengths.integers, strict=True)]
+    total = sum(pull * multiplicity for pull, multiplicity in zip(pulls, groups.multiplicities.tolist(), strict=True))
+    unit = power(loads.exponent + strengths.exponent) / problem.num_samples
+    return [(rational(total) / problem.num_classes - pull) * unit for pull in pulls]
 
 
 def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
     """The dual value at the point that a group or dense slack proof was found for."""
     from flint import arb
 
-    groups = Groups.singletons(problem) if proof == "dense" else Groups.distinct(problem)
+    # integers that close the sums of a free bias exist one class a group
+    apart = proof == "dense" or _bias(problem).needs_balance
+    groups = Groups.singletons(problem) if apart else Groups.distinct(problem)
     kind = "dense" if groups.size == problem.num_classes else "group"
     if kind == "dense":
         groups = Groups.singletons(problem)
@@ -287,6 +309,9 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
         total -= arb(share) * multiplicity * problem.loss.enclose_conjugate(column, place)
+    if problem.bias is not None:
+        sums = [s / problem.num_samples for s in exact.sums(groups)]
+        total -= _bias(problem).enclose_support(sums, groups.multiplicities.tolist())
     return _below(total, kind, exact)
 
 
@@ -302,6 +327,10 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
         total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
     return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
+
+
+def _bias(problem: Problem) -> Bias:
+    return bias_of(problem.bias, problem.loss, problem.num_classes)
 
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
@@ -354,9 +383,13 @@ def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> Pr
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, penalties: bool) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits, for an indicator not rounded at all; zero coordinates left out."""
+def _dense_upper(
+    problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None, *, penalties: bool = True
+) -> ProvedBound:
+    """The objective at W and H rounded to 52 bits, for an indicator not at all, and b; zero coordinates left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
+    if bias is not None:
+        admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
@@ -365,20 +398,24 @@ def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, penalties: bool
     make = (
         ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
     )
-    exact = DenseWitness(make(W[:, used]), make(H[:, used]))
+    exact = DenseWitness(make(W[:, used]), make(H[:, used]), None if bias is None else ExactVector.of_floats(bias))
     total = _dense_loss(problem, exact)
     return _above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
 
 
 def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb
+    """The loss, and the penalty of the bias."""
+    from flint import arb, fmpq
 
     groups = Groups.singletons(problem)
     logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
-    total = arb(0)
+    b = [fmpq(0)] * problem.num_classes if witness.bias is None else witness.bias.rationals()
+    offsets = list(map(arb, b))
+    total = _bias(problem).enclose_penalty(b)
     for k, share in enumerate(groups.shares(problem)):
-        total += arb(share) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+        outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
+        total += arb(share) * problem.loss.enclose_value(outputs, k)
     return total
 
 

@@ -125,7 +125,7 @@ class Evidence(ABC):
 
     @abstractmethod
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
-        """``point`` averaged over alike classes, and the mean loss of the classes of each group, (G,)."""
+        """``point`` averaged over alike classes, b in its logits, and the mean loss of the classes of a group, (G,)."""
 
     def collapsed(self) -> tuple[int, ...]:
         """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
@@ -177,6 +177,11 @@ class Evidence(ABC):
     @abstractmethod
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and H (K, d); raises ``DimensionError`` or ``SizeError``."""
+
+    @property
+    def bias(self) -> FloatArray:
+        """The bias b that goes with the factors, (K,); zeros without one."""
+        return np.zeros(self.problem.num_classes)
 
     @property
     def factor_residual(self) -> float:

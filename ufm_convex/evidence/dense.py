@@ -45,11 +45,13 @@ class DenseEvidence(Representation):
         recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
         relaxed = recovered.objective
         if problem.feature_dim is not None:
-            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
+            own_bias = None if own is None else own.bias
+            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors, own_bias)
         lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
-        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
+        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H, recovered.bias))
         certified = relative_gap(lower.value, upper.value) <= tolerance
-        point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
+        found = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
+        point = own if own is not None and not certified else found
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
@@ -97,8 +99,9 @@ class DenseEvidence(Representation):
 
     def margins(self) -> FloatArray:
         """See ``Evidence.margins``."""
-        own = np.diag(self.point.logits)
-        others = self.point.logits - np.diag(np.full(own.size, np.inf))
+        outputs = self.point.outputs
+        own = np.diag(outputs)
+        others = outputs - np.diag(np.full(own.size, np.inf))
         margins: FloatArray = own - others.max(axis=0)
         return margins
 
@@ -112,14 +115,16 @@ class DenseEvidence(Representation):
 
     def loss_gains(self) -> FloatArray:
         """See ``Evidence.loss_gains``."""
-        loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
+        loss, labels, outputs = self.problem.loss, self._columns.labels, self.point.outputs
+        without = np.zeros_like(outputs) + self.point.offset[:, None]
         with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
-            return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+            return loss.values(without, labels) - loss.values(outputs, labels)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
-        losses = self.problem.loss.values(self.point.logits, self._columns.labels)
-        return GroupPoint.mean(columns.groups, self.point), columns.groups.mean(losses)
+        outputs = self.point.outputs
+        losses = self.problem.loss.values(outputs, self._columns.labels)
+        return GroupPoint.mean(columns.groups, replace(self.point, logits=outputs)), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
@@ -133,6 +138,11 @@ class DenseEvidence(Representation):
     def factor_residual(self) -> float:
         """See ``Evidence.factor_residual``."""
         return self.recovered.residual
+
+    @property
+    def bias(self) -> FloatArray:
+        """See ``Evidence.bias``."""
+        return super().bias if self.recovered.bias is None else self.recovered.bias
 
     @property
     def rank(self) -> int:
@@ -163,8 +173,8 @@ def _close_gap(
         return duality.repair(columns, candidates, None if recovered is None else recovered.H)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
-        logits = recovered.W @ recovered.H.T
-        return DualPoint(columns.loss.nearest_residuals(first.residuals, logits, columns.labels), first.nonnegativity)
+        outputs = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias).outputs
+        return DualPoint(columns.loss.nearest_residuals(first.residuals, outputs, columns.labels), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
@@ -178,7 +188,7 @@ def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | N
         T = dual.nonnegativity
         yield dual
     if point is not None:
-        yield DualPoint(columns.loss.residuals(point.logits, columns.labels), T)
+        yield DualPoint(columns.loss.residuals(point.outputs, columns.labels), T)
 
 
 def _nothing(columns: Columns) -> factors.Factors:

@@ -82,6 +82,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
         (0.0, 1.0, None)
     """
+    problem.require_plain("measures of geometry")
     require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):

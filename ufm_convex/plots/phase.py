@@ -114,6 +114,7 @@ def phases(problem: Problem) -> Phases:
 
 
 def _check(problem: Problem) -> None:
+    problem.require_plain("the phase diagram")
     loss = problem.loss
     if _largest(problem) == 1:
         raise CountsError(

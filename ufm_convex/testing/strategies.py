@@ -279,6 +279,7 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     Some touch the boundary of the cone (up to rounding, which is kept on the safe side), some lie inside; T is zero,
     arbitrary, or what cancels the negative entries of G. Where a theorem gives it, the dual optimum is among them.
     """
+    problem.require_plain("points drawn at random")
     K, columns = problem.num_classes, Columns.of_classes(problem)
     if draw(st.booleans()) and problem.nonnegative and theory.find(problem) is not None:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals

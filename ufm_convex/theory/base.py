@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from ufm_convex.errors import HypothesisError
+from ufm_convex.losses.base import MarginLoss
 
 if TYPE_CHECKING:
     from ufm_convex.points import DualPoint, GramPoint
@@ -98,7 +101,9 @@ class Theorem(ABC):
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""
         strange = tuple(hypothesis for hypothesis in self.setting(problem) if not hypothesis.holds)
-        return strange or tuple(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds)
+        if any(hypothesis.otherwise is None for hypothesis in strange):
+            return strange
+        return (*strange, *(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds))
 
     def optimum(self, problem: Problem) -> Optimum:
         """The optimum of the problem.
@@ -129,9 +134,21 @@ def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
     constraint = problem.constraint
     kept = constraint is None or not constraint.replaces_decays
     return (
-        Hypothesis("no bias", problem.bias is None, f"bias is {problem.bias!r}"),
+        # b = 0 is one choice of the bias, so the value stays an upper bound
+        Hypothesis("no bias", has_idle_bias(problem), f"bias is {problem.bias!r}", otherwise=Relation.UPPER),
         Hypothesis("penalties, not norm bounds", kept, f"constraint is {constraint!r}"),
     )
+
+
+def has_idle_bias(problem: Problem) -> bool:
+    """Whether b = 0 is a best bias because no class is told from another (docs/bias.md, section 2).
+
+    That is so without bias; and with one, free or penalised, if counts and class weights are equal and the loss sees
+    margins only: the mean of an optimum over all permutations of the classes is an optimum with b constant, which a
+    loss that is invariant under shifts does not see.
+    """
+    alike = np.ptp(problem.class_counts) == 0 and np.ptp(problem.loss_weights) == 0.0
+    return problem.bias is None or (bool(alike) and isinstance(problem.loss, MarginLoss))
 
 
 def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:
