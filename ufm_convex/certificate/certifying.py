@@ -24,6 +24,7 @@ from ufm_convex.certificate.encoding import (
     require_encodable,
     rounded,
 )
+from ufm_convex.certificate.limits import require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
@@ -41,7 +42,8 @@ _FAST_ROOM = Fraction(1, 2**36)
 """Relative room left in the bounds of a large dense proof: the verifier's fast path encloses to about 40 bits."""
 _FAST_FROM = 64
 _WIDENING = Fraction(1, 2**32)
-"""Relative widening of the objective of a candidate in a file of its own: the verifier's error bounds are coarser."""
+"""Relative widening of the objective of a large candidate: the verifier's error bounds are coarser."""
+_FAST_LOGITS = 1 << 16
 
 Progress = Callable[[str], None]
 
@@ -78,6 +80,7 @@ def certify(
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         HypothesisError: digits were asked for, and no theorem holds.
+        SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
     """
     _check_arguments(candidate, tolerance, digits, proof)
@@ -111,6 +114,7 @@ def assemble(
 
     Raises:
         SolverError: a bound is infinite.
+        SizeError: no verifier would read the certificate.
     """
     dual = encode_dual(lower.evidence)
     content = {
@@ -128,6 +132,7 @@ def assemble(
     if candidate is not None and judged is not None:
         claims["candidate"] = _candidate_claims(problem, candidate, judged, below, above)
     claims["verdict"] = judge(claims).value
+    require_checkable(content)
     return Certificate({**content, "claims": claims}, {"generator": f"ufm-convex {__version__}", **provenance})
 
 
@@ -237,7 +242,8 @@ def _candidate_claims(
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
     low, high = Fraction(judged.lower), Fraction(judged.upper)
-    if not embeddable(candidate):
+    logits = problem.num_classes * len(candidate.features)
+    if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
         high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
     gap = max(low - above, Fraction(0)), high - below
