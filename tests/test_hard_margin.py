@@ -530,6 +530,25 @@ def test_free_features_need_one_dimension_less_than_classes():
     assert solution.factors()[1].shape == (3, 2)
 
 
+def test_factors_of_groups_are_admissible_in_fewer_dimensions():
+    """Forty columns rotated into thirty-nine: rounding of the rotation must not cost a margin."""
+    problem = problem_of([100] * 20 + [10] * 20, features="free", feature_dim=39)
+    solution = ufm.solve(problem, solver="clarabel", level="group")
+    assert solution.status is ufm.Status.CERTIFIED
+    W, H = solution.factors()
+    assert H.shape == (40, 39)
+    assert least_exact_margin(W, H) >= 0
+
+
+def test_a_penalty_is_measured_in_units_of_the_margins():
+    """The upper bound of two dimensions is homogeneous, as the problem is; the path to it need not be to the bit."""
+    small, large = (
+        ufm.solve(problem_of([9, 5, 2], feature_dim=2, margins=size), solver="clarabel").upper_bound / size
+        for size in (2.0**-60, 2.0**60)
+    )
+    assert small == pytest.approx(large, rel=0.05)
+
+
 def test_too_few_dimensions_leave_two_bounds():
     """d = 2: the relaxation bounds from below, a growing penalty finds factors; each margin is met exactly."""
     problem = problem_of([9, 5, 2, 2], feature_dim=2)
