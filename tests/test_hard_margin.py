@@ -105,6 +105,10 @@ def test_the_group_level_solves_the_same_problem(solver, features):
 
 def test_many_classes_take_no_time_at_group_level():
     problem = problem_of([500] * 500 + [5] * 500, features="free")
+    proved = ufm.solve(problem)
+    assert (proved.solver, proved.level, proved.status) == ("theory", "group", ufm.Status.CERTIFIED)
+    # both bounds are proved of the closed form's points, up to rounding of singular values
+    assert proved.relative_gap < 1e-10
     solution = ufm.solve(problem, solver="clarabel", level="group")
     assert solution.status is ufm.Status.CERTIFIED
     assert theory.optimum(problem).value == pytest.approx(solution.value, rel=1e-6)
