@@ -2,7 +2,8 @@
 
 One file a measure: ``within`` (NC1), ``frames`` (NC2), ``self_duality`` (NC3), ``nearest_centre`` (NC4) and ``grams``
 (distance to the theorem's Gram matrices). ``geometry`` gathers them in a ``GeometryReport``; ``classifier_cosine`` is
-one angle of a solution. Floating point; features are read twice, in blocks. docs/geometry.md has definitions, sources and the values at the optimum.
+one angle of a solution. Floating point; features are read twice, in blocks. docs/geometry.md has definitions, sources
+and the values at the optimum.
 
 Convention for what is not defined: a measure is None, never a quotient of rounding errors. Lengths of at most
 √(ε max(K, d)) times the longest of their kind count as zero (``rounding``).
