@@ -79,8 +79,7 @@ def test_the_ratio_at_which_minority_classifiers_merge_to_six_digits():
     so the root is taken at multipliers a little beyond it, where they are zero, and continued to 0 by a cubic.
     """
     steps = [0.01, 0.02, 0.03, 0.04]
-    # the threshold moves by a factor of about 1 + 1.3 step
-    spans = [(MERGE * (1.0 + 1.2 * step), MERGE * (1.0 + 1.4 * step)) for step in steps]
+    spans = [(12.0 * (1.0 + 1.2 * step), 12.4 * (1.0 + 1.4 * step)) for step in steps]
     roots = [brentq(excess_norm, *span, args=(step,), xtol=1e-7) for span, step in zip(spans, steps, strict=True)]
     found = np.polynomial.Polynomial.fit(steps, roots, 3)(0.0)
     assert found == pytest.approx(MERGE, abs=5e-6)
