@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.constraints import HardMargin as HardMargin
     from ufm_convex.constraints import LayerPeeled as LayerPeeled
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
     from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
@@ -63,6 +64,7 @@ _HOME = {
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "GeometryReport": "measures",
+    "HardMargin": "constraints",
     "Judgement": "certificate",
     "KKTReport": "duality",
     "LayerPeeled": "constraints",

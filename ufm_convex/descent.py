@@ -13,16 +13,22 @@ Shapes: W (K, d), H (m, d), one row a column of the level; w and h likewise; b (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.identity import factored_objective
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns
 
 _WIDE = 200_000
 """Number of variables from which fewer past steps are remembered: they dominate the memory."""
+
+
+_STARTS, _SPREAD, _STEPS = 5, 0.5, 300
+_WEIGHTS = (1.0, 1e2, 1e4, 1e6)
+"""Penalties of what an indicator lacks; the last is met to about its inverse, which a stretch makes good."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +139,27 @@ class Scaled:
         return math.sqrt(columns.lambda_w / self.kappa), row
 
 
+@dataclass(frozen=True, eq=False)
+class Penalised(Scaled):
+    """The problem of an indicator with a penalty in its place, on which there is something to descend.
+
+    Attributes:
+        loss: The indicator.
+        weight: ρ, in units of κ.
+    """
+
+    loss: Indicator
+    weight: float
+
+    def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
+        """ρ Σ_i ½ (what l_i lacks)² + ½ ‖w‖² + ½ ‖h‖² and its gradient."""
+        w, h = self.split(flat)
+        squares, slopes = self.loss.shortfall(self.outputs(flat), self.columns.labels)
+        P = slopes * (self.weight * self.kappa / self.columns.sigma)
+        value = self.weight * squares.sum() + 0.5 * (flat @ flat)
+        return float(value), np.concatenate([(P @ h + w).ravel(), (P.T @ w + h).ravel()])
+
+
 def descend(
     columns: Columns, W: FloatArray, H: FloatArray, max_iterations: int = 2000
 ) -> tuple[FloatArray, FloatArray]:
@@ -144,7 +171,13 @@ def descend(
 def descend_with_bias(
     columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None, max_iterations: int = 2000
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    """A point no worse than (W, H, b), with H ≥ 0 where the problem asks for it; b is None without bias."""
+    """A point no worse than (W, H, b), with H ≥ 0 where the problem asks for it; b is None without bias.
+
+    For an indicator the point itself, if a stretch makes it admissible; else one that a growing penalty leads to.
+    """
+    if isinstance(columns.loss, Indicator):
+        stretch = columns.loss.stretch(W @ H.T, columns.labels, np.zeros((columns.num_classes, H.shape[0])))
+        return (W, H, None) if np.isfinite(stretch).all() else (*_approached(columns, columns.loss, W, H), None)
     scaled = Scaled(columns, W.shape[1])
     flat, _ = scaled.minimise(scaled.pack(W, H, bias), max_iterations, gradient=1e-10)
     new_W, new_H = scaled.unpack(flat)
@@ -177,3 +210,50 @@ def balanced(columns: Columns, logits: FloatArray) -> tuple[FloatArray, FloatArr
     share = np.sqrt(values)
     ratio = math.sqrt(math.sqrt(columns.lambda_h)) / math.sqrt(math.sqrt(columns.lambda_w))
     return left * (share * ratio), right.T * (share / ratio) / root[:, None]
+
+
+def _approached(columns: Columns, loss: Indicator, W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The best of a few points that are nearly admissible, by a growing penalty, or (W, H) where there is none.
+
+    With too few dimensions features must share them, and features at zero have no direction to begin with: starts are
+    moved at random, always the same way.
+    """
+    generator = np.random.default_rng(0)
+    best, lowest = (W, H), np.inf
+    for _ in range(_STARTS):
+        scaled = Penalised(columns, W.shape[1], loss, _WEIGHTS[0])
+        flat = scaled.pack(W, H)
+        moves = _SPREAD * np.sqrt(np.mean(flat**2) + 1.0) * generator.standard_normal(flat.size)
+        moves[W.size :] = np.abs(moves[W.size :]) if columns.nonnegative else moves[W.size :]
+        flat = flat + moves
+        for weight in _WEIGHTS:
+            flat, _ = replace(scaled, weight=weight).minimise(flat, _STEPS, gradient=1e-9)
+        end = admitted(columns, *scaled.unpack(flat))
+        value = factored_objective(columns, *end)
+        if value < lowest:
+            best, lowest = end, value
+    return best
+
+
+def admitted(columns: Columns, W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """W and H as they are, or, for an indicator, stretched until it is 0 in spite of rounding.
+
+    Each feature is stretched, or shrunk, until its logits are tight, and the two penalties of each coordinate are made
+    equal. Where no multiple of a column is admissible nothing changes, and the objective is infinite.
+    """
+    loss = columns.loss
+    if not isinstance(loss, Indicator):
+        return W, H
+    unit = 4.0 * (W.shape[1] + 4) * np.finfo(float).eps
+    for balance in (True, False):
+        stretch = loss.stretch(W @ H.T, columns.labels, unit * (np.abs(W) @ np.abs(H).T))
+        if not np.isfinite(stretch).all():
+            return W, H
+        H = H * stretch[:, None]
+        if balance:
+            penalty_w = columns.lambda_w * (W * W).sum(axis=0)
+            penalty_h = columns.lambda_h * (columns.feature_weights @ (H * H))
+            used = (penalty_w > 0.0) & (penalty_h > 0.0)
+            share = np.where(used, (penalty_h / np.where(used, penalty_w, 1.0)) ** 0.25, 0.0)
+            W, H = W * share, H / np.where(used, share, np.inf)
+    return W, H

@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.descent import balanced, descend_with_bias, steepness
+from ufm_convex.descent import admitted, balanced, descend_with_bias, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import factored_objective
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, GramPoint
 
 _DIAGONAL = 1e-2
@@ -32,6 +33,8 @@ _STATIONARY = 1e-6
 """Gradient, relative to the variables, below which a start is tried as it is: descent would gain the square of it."""
 _CUT = 1e-3
 """Features shorter than this share of the longest get no classifier of their own before descent."""
+_LEAST = 1e-9
+"""The same where every feature needs one: what is shorter is noise."""
 _RANDOM_STARTS = 2
 _RANK_CUT = 1e-6
 """Features shorter than this share of the longest, in penalty units, do not count towards the rank: below the
@@ -84,7 +87,8 @@ def recoveries(
     B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
     for start in _nonnegative_starts(B, columns.labels.size):
         H = start / scaled[:, None]
-        W = _classifier(point, H)
+        # features without a classifier of their own have none of the margins of an indicator
+        W = _classifier(point, H, 0.0 if isinstance(columns.loss, Indicator) else _CUT)
         if steepness(columns, W, H, point.bias) <= _STATIONARY:
             yield _summary(columns, W, H, point.bias, point)
         yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)
@@ -155,13 +159,15 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
         kept = np.sort(np.argsort(-lengths, kind="stable")[:feature_dim])
         W, H = factors.W[:, kept], factors.H[:, kept]
     else:
-        rotation = np.linalg.svd(factors.H, full_matrices=False)[2][:feature_dim].T
+        scaled = factors.H * np.sqrt(columns.feature_weights)[:, None]
+        rotation = np.linalg.svd(scaled, full_matrices=False)[2][:feature_dim].T
         W, H = factors.W @ rotation, factors.H @ rotation
     return _summary(columns, *descend_with_bias(columns, W, H, factors.bias), point)
 
 
 def _summary(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None, point: GramPoint) -> Factors:
-    """The record of (W, H, b), with its distance to the Gram point and its rank."""
+    """The record of (W, H, b), made admissible, with its distance to the Gram point and its rank."""
+    W, H = admitted(columns, W, H)
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
     lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
     value = factored_objective(columns, W, H, bias)
@@ -184,13 +190,13 @@ def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> floa
     return float(difference / magnitude) if magnitude > 0.0 else 0.0
 
 
-def _classifier(point: GramPoint, H: FloatArray) -> FloatArray:
+def _classifier(point: GramPoint, H: FloatArray, cut: float = _CUT) -> FloatArray:
     """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; collapsed features are cut off."""
     lengths = np.diag(H)
     if _is_frame(H):
-        kept = lengths > _CUT * lengths.max()
+        kept = lengths > cut * lengths.max()
         return point.logits * np.where(kept, 1.0 / np.where(kept, lengths, 1.0), 0.0)
-    return point.logits @ np.linalg.pinv(H.T, rcond=_CUT)
+    return point.logits @ np.linalg.pinv(H.T, rcond=cut or _LEAST)
 
 
 def _is_frame(H: FloatArray) -> bool:

@@ -256,8 +256,9 @@ class GroupColumns:
         """The columns of the coarsest partition.
 
         Raises:
-            HypothesisError: the loss has no form for reduced columns.
+            HypothesisError: the loss has no form for reduced columns, or the problem is no plain one.
         """
+        problem.require_decays("columns of groups")
         if not isinstance(problem.loss, GroupedLoss):
             raise HypothesisError(
                 f"loss {problem.loss.name!r} does not treat the classes of a group alike.",
@@ -301,6 +302,12 @@ class GroupColumns:
     def residuals(self, logits: Invariant) -> Invariant:
         """Gradient of the loss, column by column."""
         return Invariant(self.groups, *self.loss.grouped_residuals(logits.own, logits.cross, self.groups.others))
+
+    def nearest(self, residuals: Invariant, logits: Invariant) -> Invariant:
+        """See ``Loss.nearest_residuals``."""
+        given = residuals.own, residuals.cross
+        found = self.loss.grouped_nearest(given, logits.own, logits.cross, self.groups.others)
+        return Invariant(self.groups, *found)
 
     def conjugates(self, residuals: Invariant) -> FloatArray:
         """Conjugate at the column of a class of each group, (G,)."""

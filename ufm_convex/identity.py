@@ -110,11 +110,8 @@ def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
     U = dual.residuals * weights
     sums, size = columns.sums(dual.residuals)
     B = point.feature_gram
-    alignment = (
-        0.5
-        * lambda_w
-        * (np.trace(point.weight_gram) + 2.0 * (U * point.logits).sum() / lambda_w + ((U @ B) * U).sum() / lambda_w**2)
-    )
+    alignment = 0.5 * lambda_w * np.trace(point.weight_gram) + (U * point.logits).sum()
+    alignment += 0.5 * ((U @ B) * U).sum() / lambda_w  # not over λ_W²: its square may leave binary64
     scaled_B = B * np.outer(columns.sigma, columns.sigma)
     return IdentityTerms(
         dual_value=float(-(weights @ conjugates) - columns.bias.support(sums, size)),
@@ -212,7 +209,7 @@ def group_terms(columns: GroupColumns, point: GroupPoint, dual: GroupDual) -> Id
     U = V.scaled(np.ones(columns.groups.size), columns.loss_weights)
     B = point.feature_gram
     trace = columns.groups.sizes @ point.weight_gram.own
-    alignment = 0.5 * lambda_w * (trace + 2.0 * U.inner(L) / lambda_w + (U @ B).inner(U) / lambda_w**2)
+    alignment = 0.5 * lambda_w * trace + U.inner(L) + 0.5 * (U @ B).inner(U) / lambda_w
     scaled_B = B.scaled(columns.sigma, columns.sigma)
     return IdentityTerms(
         dual_value=float(-(weights @ conjugates)),

@@ -82,7 +82,6 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
         SizeError: K > 6; there are too many partitions.
         SolverError: the relaxation itself was not solved.
     """
-    problem.require_plain("the pigeonhole bound")
     dimension = _check(problem)
     best = solve(problem, solver="factored").upper_bound if upper is None else upper
     model = _Model(problem, best, 1.0 / math.sqrt((dimension + 1) // 2 * -(-(dimension + 1) // 2)))
@@ -101,6 +100,7 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
 
 
 def _check(problem: Problem) -> int:
+    problem.require_plain("the pigeonhole bound")
     K, d = problem.num_classes, problem.feature_dim
     if not problem.nonnegative or d is None or d >= K:
         raise HypothesisError(

@@ -127,6 +127,7 @@ class Problem:
     @cached_property
     def sigma(self) -> FloatArray:
         """σ_k = √(λ_W λ_H n_k), shape (K,), formed without the product of the decays (it may underflow)."""
+        self.require_decays("σ")
         return frozen(math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.class_counts))
 
     def require_plain(self, what: str) -> None:

@@ -285,7 +285,7 @@ def whole_number(name: str, text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _assignment(text: str, option: str = "--loss-parameter") -> dict[str, Any]:
+def _assignment(text: str) -> dict[str, Any]:
     """The one entry of ``name=value``, the value as TOML or, where it is no TOML value, a word."""
     import tomllib
 
@@ -294,9 +294,9 @@ def _assignment(text: str, option: str = "--loss-parameter") -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or name == "name" or "\n" in value:
         raise ProblemError(
-            f"{option} has {text!r}.",
-            expected="NAME=VALUE, such as kind=weston-watkins, shift=[0.0,1.5] or weight_radius=1",
-            fix="write a name, an equals sign and a value for each parameter.",
+            f"--loss-parameter is {text!r}.",
+            expected="NAME=VALUE, such as kind=weston-watkins or shift=[0.0,1.5]",
+            fix="give one option for each parameter; the loss itself is chosen by --loss.",
         )
     try:
         return {name: tomllib.loads(f"value = {value}")["value"]}
@@ -306,13 +306,21 @@ def _assignment(text: str, option: str = "--loss-parameter") -> dict[str, Any]:
 
 def _constraint(text: str | None) -> dict[str, Any] | None:
     """The table of ``NAME:parameter=value,…``, values as TOML; None if the option is not given."""
+    import tomllib
+
+    from ufm_convex.errors import ProblemError
+
     if text is None:
         return None
     name, _, parameters = text.partition(":")
-    table = {"name": name}
-    for assignment in parameters.split(",") if parameters else ():
-        table.update(_assignment(assignment, "--constraint"))
-    return table
+    try:
+        return {**tomllib.loads(f"given = {{{parameters}}}")["given"], "name": name}
+    except tomllib.TOMLDecodeError as error:
+        raise ProblemError(
+            f"--constraint is {text!r}.",
+            expected="NAME:PARAMETER=VALUE,…, such as layer-peeled:weight_radius=1,feature_radius=5",
+            fix="write numbers and lists in brackets, with commas between the parameters.",
+        ) from error
 
 
 def _number(name: str, text: str | None) -> float | None:

@@ -34,6 +34,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "collapsed_classes": list(solution.collapsed_classes),
         "merged_groups": [list(group) for group in solution.merged_groups],
         "bias": None if solution.problem.bias is None else solution.bias.tolist(),
+        "multiplier": finite(solution.multiplier),
         "within_class_variability": finite(run.within_class_variability),
         "theory": _theory(solution),
         "kkt": _residuals(solution.kkt()),

@@ -90,8 +90,7 @@ def _headline(problem: Problem) -> str:
     features = "non-negative features" if problem.nonnegative else "free features"
     dimension = "" if problem.feature_dim is None else f" of dimension {problem.feature_dim}"
     return (
-        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, "
-        f"λ_W = {problem.lambda_w:g}, λ_H = {problem.lambda_h:g}\n"
+        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, {_limits(problem)}\n"
         f"{', '.join(loss)}, {features}{dimension}{_bias_words(problem)}"
     )
 
@@ -100,6 +99,14 @@ def _bias_words(problem: Problem) -> str:
     if problem.bias is None:
         return ""
     return ", free bias" if problem.bias == "free" else f", bias with λ_b = {problem.bias:g}"
+
+
+def _limits(problem: Problem) -> str:
+    """What keeps W and H small: decays, or the constraint in their place."""
+    if problem.constraint is None or not problem.constraint.replaces_decays:
+        return f"λ_W = {problem.lambda_w:g}, λ_H = {problem.lambda_h:g}"
+    parameters = problem.constraint.parameters()
+    return f"{problem.constraint.name}: " + ", ".join(f"{name} = {value:g}" for name, value in parameters.items())
 
 
 # -- the classes --------------------------------------------------------------------------------------------------
@@ -227,6 +234,8 @@ def _summary(solution: Solution) -> Table:
     ]
     if solution.level == "sample" and solution.run.within_class_variability is not None:
         lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
+    if solution.multiplier is not None:
+        lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
     lines += [("route" if number == 0 else "", line) for number, line in enumerate(solution.route)]
     for name, words in lines:
         table.add_row(name, words)

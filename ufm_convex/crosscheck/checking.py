@@ -70,8 +70,8 @@ def cross_check(
         raise ProblemError(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
-    entrants = _entrants(solvers)
     problem.require_plain("a cross-check")
+    entrants = _entrants(solvers)
     best = solving.solve(problem, tolerance=tolerance)
     if best.relative_gap > 0.01 * tolerance:  # bounds much tighter than the tolerance leave little undecided
         tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12))

@@ -118,10 +118,10 @@ def dense_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     # outside the conjugate's domain the dual value is −∞; how far outside is KKT-4, the gap is taken at the edge
     inside = replace(dual, residuals=columns.into_domain(dual.residuals))
     sums = columns.sums(dual.residuals)
+    scale = _scale(value, identity.dual_value(columns, inside))
     residuals = {
         **_primal_residuals(columns, point, factors, scale),
         **_dual_residuals(columns, dual),
@@ -144,7 +144,7 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     strength = problem.loss_weights * dual.strengths
     bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
     ratio = strength / problem.sigma
-    stray = dual.strengths - loss.margin_strengths(point.margins, K)
+    stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
     weights_penalty = problem.lambda_w * fraction * float(point.omega @ point.omega)
     features_penalty = problem.lambda_h * float(problem.class_counts @ point.eta**2)
@@ -181,8 +181,8 @@ def group_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.group_objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     inside = replace(dual, residuals=columns.into_domain(dual.residuals))
+    scale = _scale(value, identity.group_dual_value(columns, inside.residuals))
     rows = np.full(columns.groups.size, math.sqrt(columns.lambda_w))
     features = np.sqrt(columns.lambda_h * columns.feature_weights)
     Z, S = point.scaled(rows, features), _group_multiplier(columns, dual)
@@ -232,7 +232,7 @@ def _group_dual_residuals(columns: GroupColumns, dual: GroupDual, S: GroupPoint)
 def _group_stationarity(
     columns: GroupColumns, point: GroupPoint, dual: GroupDual, S: GroupPoint, scale: float
 ) -> dict[str, float]:
-    stray = dual.residuals - columns.residuals(point.logits)
+    stray = dual.residuals - columns.nearest(dual.residuals, point.logits)
     lengths = np.abs(stray.own) + (columns.groups.others * np.abs(stray.cross)).sum(axis=0)
     target = _group_multiplier(columns, replace(dual, weight_block=None, feature_block=None))
     return {
@@ -240,6 +240,11 @@ def _group_stationarity(
         "stationarity_weight_gram": float(np.abs((S.weight_gram - target.weight_gram).entries()).max()),
         "stationarity_feature_gram": float(np.abs((S.feature_gram - target.feature_gram).entries()).max()),
     }
+
+
+def _scale(value: float, dual_value: float) -> float:
+    """The objective, or the dual value where the loss is infinite at the point: an indicator, missed by a little."""
+    return max(abs(value if math.isfinite(value) else dual_value), np.finfo(float).tiny)
 
 
 def _report(residuals: dict[str, float], epsilon: float, bias: Bias) -> KKTReport:
@@ -302,7 +307,7 @@ def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
 
 def _stationarity_residuals(columns: Columns, point: GramPoint, dual: DualPoint, scale: float) -> dict[str, float]:
     K = columns.num_classes
-    stray = dual.residuals - columns.loss.residuals(point.outputs, columns.labels)
+    stray = dual.residuals - columns.loss.nearest_residuals(dual.residuals, point.outputs, columns.labels)
     S = _multiplier(columns, dual)
     T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
     target = 0.5 * (np.eye(columns.labels.size) - T)

@@ -37,7 +37,7 @@ from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.groups import Invariant
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import Indicator, MarginLoss
 from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
@@ -123,7 +123,8 @@ class ProvedBound:
 
     Attributes:
         value: The bound, rounded to the safe side; infinite when nothing is proved.
-        proof: How: the slack proof ("diagonal", "group", "dense", "trivial") or the witness ("frame", "dense").
+        proof: How: the slack proof ("diagonal", "group", "dense", "trivial"), the theorem ("singular values") or
+            the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
         evidence: The exact point behind it; None when nothing is proved.
     """
@@ -156,6 +157,7 @@ def lower_bound(
     """
     from flint import ctx
 
+    problem.require_decays("this bound")
     with ctx.workprec(precision):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
@@ -174,6 +176,7 @@ def upper_bound(
     | tuple[FloatArray, FloatArray]
     | tuple[FloatArray, FloatArray, FloatArray | None],
     *,
+    penalties: bool = True,
     precision: int = PRECISION,
 ) -> ProvedBound:
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
@@ -181,6 +184,7 @@ def upper_bound(
     Args:
         problem: The problem.
         witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d), and a bias b (K,) or None for 0.
+        penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
@@ -189,13 +193,23 @@ def upper_bound(
     """
     from flint import ctx
 
+    if penalties:
+        problem.require_decays("this bound")
     with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
-            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact)
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
         if isinstance(witness, FrameWitness):
-            return _frame_upper(problem, witness)
-        return _dense_upper(problem, *witness)
+            return _frame_upper(problem, witness, penalties)
+        return _dense_upper(problem, *witness, penalties=penalties)
+
+
+def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
+    """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
+    from flint import ctx
+
+    with ctx.workprec(precision):
+        return _trivial_bound(problem)
 
 
 # -- lower bounds -------------------------------------------------------------------------------------------------
@@ -235,41 +249,45 @@ def _frame_strengths(problem: Problem, dual: DualPoint) -> FloatArray:
 def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
     """Each q lowered until ω² n q² (K−1) ≤ N² λ_W λ_H K holds exactly."""
     K, groups = problem.num_classes, Groups.distinct(problem)
-    numerator, bound_exponent = _dyadic_product(problem.lambda_w, problem.lambda_h)
-    bound = numerator * problem.num_samples**2 * K
-    lowered = np.zeros(groups.size)
     shares = groups.weights * groups.counts / problem.num_samples
     radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
-    strengths = np.minimum(strengths, radii)  # right to a few units in the last place, which the loop takes off
-    for g, (count, weight, strength) in enumerate(
-        zip(groups.counts.tolist(), groups.weights.tolist(), strengths.tolist(), strict=True)
-    ):
-        q = max(strength, 0.0)
-        while q > 0.0:
-            mantissa, exponent = _dyadic_product(weight, q)
-            shift = 2 * exponent - bound_exponent
-            left = mantissa**2 * count * (K - 1)
-            if left << max(shift, 0) <= bound << max(-shift, 0):
-                break
-            q = math.nextafter(q, 0.0)
-        lowered[g] = q
+    lowered = np.clip(strengths, 0.0, radii)  # right to a few units in the last place, which the loop takes off
+    weights, counts = ExactVector.of_floats(groups.weights), groups.counts.tolist()
+    bound = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
+    doubtful = list(range(groups.size))
+    while doubtful:
+        exact = ExactVector.of_floats(lowered[doubtful])
+        limit = math.floor(bound / Fraction(4) ** (exact.exponent + weights.exponent))
+        pairs = zip(doubtful, exact.integers, strict=True)
+        doubtful = [g for g, q in pairs if (weights.integers[g] * q) ** 2 * counts[g] > limit]
+        lowered[doubtful] = np.nextafter(lowered[doubtful], 0.0)
     return DiagonalProof(ExactVector.of_floats(lowered))
 
 
 def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
     """The dual value at admissible strengths."""
-    from flint import arb, fmpq
+    from flint import arb
 
     K, groups = problem.num_classes, Groups.distinct(problem)
-    loss = margin_loss(problem)
+    loads, strengths = groups.loads(), proof.strengths
+    conjugates = margin_loss(problem).enclose_margin_conjugates(strengths.integers, strengths.exponent, K)
     total = arb(0)
-    shares, multiplicities, sums = groups.shares(problem), groups.multiplicities.tolist(), []
-    for share, multiplicity, q in zip(shares, multiplicities, proof.strengths.rationals(), strict=True):
-        total -= arb(fmpq(share.numerator * multiplicity, share.denominator)) * loss.enclose_margin_conjugate(q, K)
-        sums.append(rational(share) * q)
-    mean = sum((s * multiplicity for s, multiplicity in zip(sums, multiplicities, strict=True)), fmpq(0)) / K
-    total -= _bias(problem).enclose_support([mean - s for s in sums], multiplicities)
-    return _below(total, "diagonal", proof)
+    for load, multiplicity, conjugate in zip(loads.integers, groups.multiplicities.tolist(), conjugates, strict=True):
+        total -= load * multiplicity * conjugate
+    total *= arb(power(loads.exponent) / problem.num_samples)
+    return _below(total - _diagonal_support(problem, groups, proof), "diagonal", proof)
+
+
+def _diagonal_support(problem: Problem, groups: Groups, proof: DiagonalProof) -> arb | int:
+    """g*(−U1), where U1 has the entry mean(s) − s_g with s_g = ω_g n_g q_g / N; O(1) without bias."""
+    from flint import fmpq
+
+    if problem.bias is None:
+        return 0
+    multiplicities = groups.multiplicities.tolist()
+    strengths = [share * q for share, q in zip(groups.shares(problem), proof.strengths.rationals(), strict=True)]
+    mean = sum((m * s for m, s in zip(multiplicities, strengths, strict=True)), fmpq(0)) / problem.num_classes
+    return _bias(problem).enclose_support([mean - s for s in strengths], multiplicities)
 
 
 def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
@@ -290,9 +308,10 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
     for share, multiplicity, (column, place) in zip(
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
-        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate(column, place)
-    sums = [s / problem.num_samples for s in exact.sums(groups)]
-    total -= _bias(problem).enclose_support(sums, groups.multiplicities.tolist())
+        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate(column, place)
+    if problem.bias is not None:
+        sums = [s / problem.num_samples for s in exact.sums(groups)]
+        total -= _bias(problem).enclose_support(sums, groups.multiplicities.tolist())
     return _below(total, kind, exact)
 
 
@@ -305,7 +324,7 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
         return replace(_diagonal_bound(problem, DiagonalProof(ExactVector([0] * groups.size, 0))), proof="trivial")
     K, place, total = problem.num_classes, 0, arb(0)
     for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
-        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
+        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
     return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
 
@@ -341,24 +360,33 @@ def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
     )
 
 
-def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> ProvedBound:
+    """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
     K, loss, groups = problem.num_classes, margin_loss(problem), Groups.distinct(problem)
-    shares, counts = groups.shares(problem), groups.counts.tolist()
-    half_w, half_h = rational(problem.lambda_w) * fmpq(K - 1, 2 * K), rational(problem.lambda_h) / 2
-    total = arb(0)
-    entries = zip(
-        witness.groups, witness.multiplicities, witness.eta.rationals(), witness.omega.rationals(), strict=True
-    )
+    loads, counts = groups.loads(), groups.counts.tolist()
+    unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
+    unit_margin = arb(unit_eta * unit_omega)
+    losses, squares_eta, squares_omega = arb(0), 0, 0
+    entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
     for group, multiplicity, eta, omega in entries:
-        value = arb(rational(shares[group])) * loss.enclose_margin_value(arb(eta * omega), K)
-        total += multiplicity * (value + arb(half_w * omega**2 + half_h * counts[group] * eta**2))
+        margin = arb(eta * omega) * unit_margin
+        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
+        squares_eta += multiplicity * counts[group] * eta * eta
+        squares_omega += multiplicity * omega * omega
+    total = losses * arb(power(loads.exponent) / problem.num_samples)
+    if penalties:
+        squares = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
+        squares += rational(problem.lambda_h) * unit_eta**2 * squares_eta
+        total += arb(squares) / 2
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits and b as it is; zero coordinates are left out."""
+def _dense_upper(
+    problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None, *, penalties: bool
+) -> ProvedBound:
+    """The objective at W and H rounded to 52 bits, for an indicator not rounded at all; zero coordinates left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
     if bias is not None:
         admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
@@ -367,28 +395,37 @@ def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArra
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    exact = DenseWitness(
-        ExactMatrix.near(W[:, used], _WITNESS_BITS),
-        ExactMatrix.near(H[:, used], _WITNESS_BITS),
-        None if bias is None else ExactVector.of_floats(bias),
+    make = (
+        ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
     )
-    return _above(_dense_objective(problem, exact), "dense", exact)
+    exact_bias = None if bias is None else ExactVector.of_floats(bias)
+    exact = DenseWitness(make(W[:, used]), make(H[:, used]), exact_bias)
+    total = _dense_loss(problem, exact)
+    return _above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
 
 
-def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb, fmpq
+def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb
 
     groups = Groups.singletons(problem)
     logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
-    b = [fmpq(0)] * problem.num_classes if witness.bias is None else witness.bias.rationals()
-    offsets = list(map(arb, b))
-    total = _bias(problem).enclose_penalty(b)
+    offsets = [arb(0)] * problem.num_classes if witness.bias is None else list(map(arb, witness.bias.rationals()))
+    total = arb(0)
     for k, share in enumerate(groups.shares(problem)):
         outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
-        total += arb(rational(share)) * problem.loss.enclose_value(outputs, k)
+        total += arb(share) * problem.loss.enclose_value(outputs, k)
+    return total
+
+
+def _dense_penalty(problem: Problem, witness: DenseWitness) -> arb:
+    """λ_W/2 ‖W‖² + λ_H/2 Σ n_k ‖h_k‖² + g(b)."""
+    from flint import arb, fmpq
+
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
-    total += arb(rational(problem.lambda_w) * squares) / 2
+    total = arb(rational(problem.lambda_w) * squares) / 2
+    if witness.bias is not None:
+        total += _bias(problem).enclose_penalty(witness.bias.rationals())
     weighted = sum(
         n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
     )
@@ -410,9 +447,3 @@ def _logits(witness: DenseWitness) -> Iterator[Sequence[fmpz | int]]:
 
 def _above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
     return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
-
-
-def _dyadic_product(first: float, second: float) -> tuple[int, int]:
-    """The product of two binary64 numbers as (integer, exponent of two)."""
-    a, b = first.as_integer_ratio(), second.as_integer_ratio()
-    return a[0] * b[0], -((a[1].bit_length() - 1) + (b[1].bit_length() - 1))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.enclosure import DenseWitness, ProvedBound
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -17,7 +20,7 @@ from ufm_convex.solvers import SolverRun
 
 
 @dataclass(frozen=True, eq=False)
-class DenseEvidence(Evidence):
+class DenseEvidence(Representation):
     """A ``GramPoint`` with its factors, and a ``DualPoint``.
 
     Attributes:
@@ -42,10 +45,9 @@ class DenseEvidence(Evidence):
         recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
         relaxed = recovered.objective
         if problem.feature_dim is not None:
-            recovered = factors.fit(
-                columns, recovered, problem.feature_dim, run.factors, None if own is None else own.bias
-            )
-        lower = enclosure.lower_bound(problem, dual)
+            own_bias = None if own is None else own.bias
+            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors, own_bias)
+        lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H, recovered.bias))
         certified = relative_gap(lower.value, upper.value) <= tolerance
         found = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
@@ -74,6 +76,23 @@ class DenseEvidence(Evidence):
         pair = self.recovered.W, self.recovered.H
         return duality.dense_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
 
+    def square_norms(self) -> tuple[Fraction, Fraction]:
+        """See ``Representation.square_norms``."""
+        if not isinstance(self.upper.evidence, DenseWitness):
+            raise ValueError("the factors are not admissible")
+        return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, (self.recovered.W, self.recovered.H), penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        W, H = self.recovered.W * weights, self.recovered.H * features
+        upper = enclosure.upper_bound(self.problem, (W, H))
+        recovered = replace(self.recovered, W=W, H=H, objective=upper.value)
+        return replace(self, point=GramPoint.from_factors(W, H), upper=upper, recovered=recovered)
+
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""
         return self.point
@@ -98,7 +117,8 @@ class DenseEvidence(Evidence):
         """See ``Evidence.loss_gains``."""
         loss, labels, outputs = self.problem.loss, self._columns.labels, self.point.outputs
         without = np.zeros_like(outputs) + self.point.offset[:, None]
-        return loss.values(without, labels) - loss.values(outputs, labels)
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            return loss.values(without, labels) - loss.values(outputs, labels)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
@@ -153,8 +173,8 @@ def _close_gap(
         return duality.repair(columns, candidates, None if recovered is None else recovered.H)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
-        point = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
-        return DualPoint(columns.loss.residuals(point.outputs, columns.labels), first.nonnegativity)
+        outputs = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias).outputs
+        return DualPoint(columns.loss.nearest_residuals(first.residuals, outputs, columns.labels), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)

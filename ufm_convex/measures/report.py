@@ -38,7 +38,7 @@ class GeometryReport:
         weights: NC2 of the classifiers, as they are, against the simplex. 0 at balanced optima.
         self_duality: NC3, textbook form, in [0, 2]. 0 at balanced optima. None where W = 0 or class means coincide.
         theorem_self_duality: NC3 with the theorem's centring and scaling, in [0, 2]. 0 at the optimum, balanced or
-            not. None where W = 0 and H = 0.
+            not. None where W = 0 and H = 0, and with norm bounds in place of the decays.
         duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
         nearest_centre: NC4, share of samples on which nearest class mean and classifier agree. 1 at the optimum.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.

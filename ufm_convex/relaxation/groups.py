@@ -28,6 +28,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.bias import BiasModel
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.identity import group_dual_value
+from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.base import Level
@@ -226,5 +227,7 @@ def build(columns: GroupColumns) -> GroupProgramme:
 
 
 def _units(columns: GroupColumns) -> FloatArray:
-    """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller."""
+    """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller and finite at zero."""
+    if isinstance(columns.loss, GroupedIndicator):
+        return columns.sigma * columns.loss.unit(columns.groups.num_classes)
     return np.minimum(columns.sigma, columns.loss_weights)

@@ -22,6 +22,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.bias import BiasModel
 from ufm_convex.identity import dual_value
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
 
     At the optimum λ_W A_kk and the class's sum of λ_H ν_i B_ii are both of the order of σ_k times a margin.
     """
-    squares = np.bincount(columns.labels, weights=columns.sigma**2, minlength=columns.num_classes)
+    sigma = columns.sigma
+    if isinstance(columns.loss, Indicator):  # whose margins are of a size of their own
+        sigma = sigma * columns.loss.unit(columns.num_classes)
+    squares = np.bincount(columns.labels, weights=sigma**2, minlength=columns.num_classes)
     multiplicity = np.bincount(columns.labels, minlength=columns.num_classes)
     rows = np.sqrt(squares)
     return rows, (rows / multiplicity)[columns.labels]

@@ -21,7 +21,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import Scaled
-from ufm_convex.errors import ProblemError, SizeError
+from ufm_convex.errors import HypothesisError, ProblemError, SizeError
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -57,7 +58,7 @@ class FactoredSolver(Solver):
 
     def suits(self, problem: Problem, level: str) -> str | None:
         """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24."""
-        if level != "auto":
+        if level != "auto" or isinstance(problem.loss, Indicator):
             return None
         if not problem.nonnegative:
             return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None
@@ -75,6 +76,7 @@ class FactoredSolver(Solver):
         Raises:
             SizeError: K > 2000.
             ProblemError: another option is given.
+            HypothesisError: the loss is an indicator, on which nothing descends.
         """
         starts, seed = _options(problem, options)
         columns = Columns.of_classes(problem)
@@ -104,6 +106,12 @@ def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
             fix="leave the others out.",
         )
     K = problem.num_classes
+    if isinstance(problem.loss, Indicator):
+        raise HypothesisError(
+            f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it.",
+            expected="a loss that is finite everywhere",
+            fix="use a conic solver, or with non-negative features the solver 'frame'.",
+        )
     if K > _LARGEST:
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",

@@ -30,7 +30,7 @@ from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Loss
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import Indicator, MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -232,8 +232,12 @@ def _dense_run(problem: Problem) -> SolverRun:
     labels, price = columns.labels, problem.sigma / problem.loss_weights
     bias = _best_bias(columns) if columns.bias.size else None
     loss = problem.loss if bias is None else _Offset(problem.loss, bias)
-    logits, iterations, solved = separable_optimum(loss, price)
-    residuals = loss.residuals(logits, labels)
+    if isinstance(problem.loss, Indicator):
+        logits, iterations, solved = problem.loss.shortest(labels, problem.num_classes), None, True
+        residuals = -logits * (price / np.linalg.norm(logits, axis=0))
+    else:
+        logits, iterations, solved = separable_optimum(loss, price)
+        residuals = loss.residuals(logits, labels)
     scaled = residuals / price
     cosines = scaled.T @ scaled
     off_diagonal = cosines - np.diag(np.diag(cosines))

@@ -262,6 +262,7 @@ def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
 
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:
@@ -275,7 +276,6 @@ def _candidate(problem: Problem, candidate: Judged) -> Candidate:
 
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
-    problem.require_plain("a candidate, which has no bias")
     candidate = _candidate(problem, candidate)
     require_counts(candidate, problem.class_counts)
     try:

@@ -18,6 +18,7 @@ from ufm_convex.errors import HypothesisError
 from ufm_convex.losses.base import MarginLoss
 
 if TYPE_CHECKING:
+    from ufm_convex.points import DualPoint, GramPoint
     from ufm_convex.problem import Problem
 
 
@@ -65,6 +66,14 @@ class Optimum:
     citation: str
 
 
+class SolvedOptimum(Optimum, ABC):
+    """An optimum that comes with its points, so that the solver "theory" can hand them to the proof."""
+
+    @abstractmethod
+    def points(self, problem: Problem) -> tuple[GramPoint, DualPoint]:
+        """A primal and a dual point that attain the value; O(K³), raises ``SizeError`` for K > 20,000."""
+
+
 class Theorem(ABC):
     """One closed form, with the conditions under which it holds."""
 
@@ -77,6 +86,10 @@ class Theorem(ABC):
     relation: ClassVar[Relation]
     """The relation when every hypothesis holds."""
 
+    def setting(self, problem: Problem) -> tuple[Hypothesis, ...]:
+        """What must hold before the theorem's own hypotheses can be stated: here logits W h and two penalties."""
+        return plain_setting(problem)
+
     @abstractmethod
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Every condition of the theorem, tested on the problem."""
@@ -85,14 +98,12 @@ class Theorem(ABC):
     def evaluate(self, problem: Problem, relation: Relation) -> Optimum:
         """The closed form, stamped with the relation; called only when the hypotheses allow that relation."""
 
-    def granted(self, problem: Problem) -> tuple[Hypothesis, ...]:
-        """What every theorem takes for granted; one about a bias or about norm bounds states its own."""
-        return _plain(problem)
-
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""
-        stated = (*self.granted(problem), *self.hypotheses(problem))
-        return tuple(hypothesis for hypothesis in stated if not hypothesis.holds)
+        strange = tuple(hypothesis for hypothesis in self.setting(problem) if not hypothesis.holds)
+        if any(hypothesis.otherwise is None for hypothesis in strange):
+            return strange
+        return (*strange, *(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds))
 
     def optimum(self, problem: Problem) -> Optimum:
         """The optimum of the problem.
@@ -118,8 +129,8 @@ class Theorem(ABC):
         return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
 
 
-def _plain(problem: Problem) -> tuple[Hypothesis, ...]:
-    """What a theorem takes for granted unless it says otherwise: logits W h, and penalties on W and H."""
+def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
+    """What most theorems here take for granted: logits W h, or a bias that is idle, and penalties on W and H."""
     constraint = problem.constraint
     kept = constraint is None or not constraint.replaces_decays
     return (

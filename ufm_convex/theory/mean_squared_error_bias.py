@@ -64,9 +64,9 @@ class MeanSquaredErrorBias(Theorem):
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 
-    def granted(self, problem: Problem) -> tuple[Hypothesis, ...]:
+    def setting(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Penalties; the bias is a hypothesis of its own."""
-        return super().granted(problem)[1:]
+        return super().setting(problem)[1:]
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Loss, free bias, free features, size."""
