@@ -26,7 +26,7 @@ LAYERS = [
     {"solution"},
     {"solving"},
     {"certificate", "interchange", "measures", "pigeonhole"},
-    {"crosscheck", "plots"},
+    {"contrastive", "crosscheck", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

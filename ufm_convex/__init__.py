@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
+    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
+    from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
+    from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
     from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
     from ufm_convex.crosscheck import cross_check as cross_check
@@ -57,6 +61,10 @@ _HOME = {
     "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "ContrastiveCandidate": "contrastive",
+    "ContrastiveCertificate": "contrastive",
+    "ContrastiveProblem": "contrastive",
+    "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
@@ -93,6 +101,7 @@ _HOME = {
 _ROOMS = (
     "candidate",
     "class_counts",
+    "contrastive",
     "crosscheck",
     "duality",
     "errors",
