@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.exact import PRECISION, float_above, float_below, lower_end, rational, upper_end
 from ufm_convex.groups import Groups
 
-if TYPE_CHECKING:
-    from flint import arb
+_VANISHED = 2_000
+"""e^{−2000} is below binary64: in an upper bound it stands for all that is smaller, whose exponents have no limit."""
 
 NOTHING = ProvedBound(0.0, "trivial", Fraction(0))
 """No term of the loss and no penalty is negative."""
@@ -61,12 +60,17 @@ def repaired_lengths(problem: ContrastiveProblem, point: ContrastivePoint) -> Fl
 
     Features move to their class mean and class means become orthogonal; neither step raises the objective of a feasible
     point (docs/contrastive.md, section 4). Under a bound all are then stretched by one factor until the longest reaches
-    it, which lowers every loss, and cut off so that η² ≤ τ holds exactly. Classes of one sample get η = 0.
+    it, which lowers every loss, and cut off so that η² ≤ τ holds exactly. Under a penalty a class whose features cost
+    more than they gain gets η = 0, and so does a class of one sample in any case.
     """
-    means = np.where(point.groups.counts > 1, np.nan_to_num(point.means, nan=0.0), 0.0)
-    lengths = np.sqrt(np.clip(means, 0.0, None))
+    groups, paired = point.groups, point.groups.counts > 1
+    squares = np.clip(np.where(paired, np.nan_to_num(point.means, nan=0.0), 0.0), 0.0, None)
+    lengths = np.sqrt(squares)
     if problem.bound is None:
-        return lengths
+        frame, zero = ContrastivePoint(groups, squares, squares), np.zeros(groups.size)
+        nothing = row_logs(problem, ContrastivePoint(groups, zero, zero))[0]
+        spent = row_logs(problem, frame)[0] + problem.scaled_penalty * (squares / problem.temperature)
+        return np.where(spent < nothing, lengths, 0.0)
     largest, root = float(lengths.max()), _largest_root(problem.bound)
     return np.minimum(lengths * (root / largest), root) if largest > 0.0 else lengths
 
@@ -90,7 +94,8 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
         for n, size, s in _rows(groups, dual.outside):
             share = arb(s)
             term = share * (arb(N - n).log() - tau) + (1 - share) * arb(n - 1).log()
-            term += _entropy(share) + _entropy(1 - share)
+            if 0.0 < s < 1.0:  # 0 log 0 = 0; log1p, because s may be smaller than the precision
+                term -= share * share.log() + (1 - share) * (-share).log1p()
             total += size * n * term
         value = float_below(total)
         if not value > 0.0:
@@ -119,7 +124,7 @@ def upper_bound(
         lengths: η of the classes of each group, (G,).
         precision: Bits of the ball arithmetic.
     """
-    from flint import arb, ctx
+    from flint import arb, ctx, fmpq
 
     bound = None if problem.bound is None else Fraction(problem.bound)
     largest = float(np.max(lengths))
@@ -130,10 +135,11 @@ def upper_bound(
         half = rational(problem.lambda_h or 0.0) / 2
         T = rational(problem.temperature)
         for n, size, eta in zip(groups.counts.tolist(), groups.multiplicities.tolist(), lengths.tolist(), strict=True):
-            square = arb(eta) ** 2
-            term = half * square
+            square = rational(eta) ** 2
+            term = arb(half * square)
             if n > 1:
-                term += arb(n - 1).log() + (arb(problem.num_samples - n) / (n - 1) * (-square / T).exp()).log1p()
+                rate = min(square / T, fmpq(_VANISHED))
+                term += arb(n - 1).log() + (arb(problem.num_samples - n) / (n - 1) * (-arb(rate)).exp()).log1p()
             total += size * n * term
         value = float_above(total)
         return ProvedBound(value, "frame", upper_end(total) if math.isfinite(value) else None)
@@ -143,11 +149,6 @@ def _rows(groups: Groups, numbers: FloatArray) -> list[tuple[int, int, float]]:
     """(n, K_g, number) of the groups that have anchors."""
     rows = zip(groups.counts.tolist(), groups.multiplicities.tolist(), numbers.tolist(), strict=True)
     return [row for row in rows if row[0] > 1]
-
-
-def _entropy(p: arb) -> arb:
-    """−p log p, 0 at 0."""
-    return p if p == 0 else -p * p.log()
 
 
 def largest_below(number: Fraction) -> float:

@@ -201,7 +201,7 @@ def _total(
     radius += Fraction(problem.num_samples, 2**1000)
     square = Fraction(math.fsum(squares.tolist()))
     spread = square * Fraction(2 * (dimension + 8)) * Fraction(UNIT)
-    spread += Fraction(problem.num_samples * dimension, 2**1000)
+    spread += Fraction(problem.num_samples * dimension, 2**1073)
     half = Fraction(problem.lambda_h or 0) / 2
     low = max(value - radius, Fraction(0)) + half * max(square - spread, Fraction(0))
     high = value + radius + half * (square + spread)

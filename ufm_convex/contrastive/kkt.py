@@ -15,7 +15,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.enclosure import gains
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, anchors, row_masses
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, anchors, row_logs
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
 from ufm_convex.duality import Condition, KKTReport
 from ufm_convex.duality.kkt import ROUNDING
@@ -79,17 +79,17 @@ def _outside_products(point: ContrastivePoint) -> FloatArray:
 
 def _divergences(problem: ContrastiveProblem, point: ContrastivePoint, s: FloatArray) -> FloatArray:
     """KL(p ‖ softmax) of an anchor of each group, (G,)."""
-    _, inside, outside = row_masses(problem, point)
+    _, inside, outside = row_logs(problem, point)
     paired = anchors(point.groups) > 0.0
     inner = _relative_entropy(1.0 - s, inside)
     outer = _relative_entropy(s[:, None] * _shares(problem, point), outside).sum(axis=1)
     return np.where(paired, np.maximum(inner + outer, 0.0), 0.0)
 
 
-def _relative_entropy(p: FloatArray, q: FloatArray) -> FloatArray:
-    """The summands p log(p/q), 0 where p is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(p > 0.0, p * (np.log(np.where(p > 0.0, p, 1.0)) - np.log(q)), 0.0)
+def _relative_entropy(p: FloatArray, log_q: FloatArray) -> FloatArray:
+    """The summands p log(p/q), 0 where p is 0, of p and of log q."""
+    some = p > 0.0
+    return np.where(some, p * (np.log(np.where(some, p, 1.0)) - np.where(some, log_q, 0.0)), 0.0)
 
 
 def report(problem: ContrastiveProblem, point: ContrastivePoint, dual: ContrastiveDual, epsilon: float) -> KKTReport:
@@ -127,6 +127,7 @@ def report(problem: ContrastiveProblem, point: ContrastivePoint, dual: Contrasti
 
 def _squared_distances(problem: ContrastiveProblem, point: ContrastivePoint, s: FloatArray) -> float:
     """Σ_i ‖p_i − softmax of row i‖₁²."""
-    _, inside, outside = row_masses(problem, point)
-    distance = np.abs(1.0 - s - inside) + np.abs(s[:, None] * _shares(problem, point) - outside).sum(axis=1)
+    _, inside, outside = row_logs(problem, point)
+    spread = s[:, None] * _shares(problem, point) - np.exp(outside)
+    distance = np.abs(1.0 - s - np.exp(inside)) + np.abs(spread).sum(axis=1)
     return float((samples_in(point.groups) * anchors(point.groups)) @ distance**2)

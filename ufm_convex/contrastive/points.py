@@ -99,36 +99,32 @@ def anchors(groups: Groups) -> FloatArray:
     return (groups.counts > 1).astype(np.float64)
 
 
-def row_masses(problem: ContrastiveProblem, point: ContrastivePoint) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The softmax of an anchor of each group, summed over the samples that are alike for it.
+def row_logs(problem: ContrastiveProblem, point: ContrastivePoint) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The softmax of an anchor of each group in logarithms, summed over the samples that are alike for it.
 
     Returns:
-        Logarithm of Σ_{l ≠ i} e^{(G_il − within)/T}, (G,); the probability of its own class, (G,); those of the other
-        classes of each group, (G, G), row per anchor. Where all classes are orthogonal the last is (G, 1).
+        Logarithm of Σ_{l ≠ i} e^{(G_il − within)/T}, (G,); of the probability of its own class, (G,); of those of the
+        other classes of each group, (G, G), row per anchor. Where all classes are orthogonal the last is (G, 1).
     """
     groups, T = point.groups, problem.temperature
     counts = groups.counts.astype(np.float64)
-    own = np.log(np.maximum(counts - 1.0, 1.0))
-    own[counts == 1.0] = -np.inf
+    own = np.where(counts > 1.0, np.log(np.maximum(counts - 1.0, 1.0)), -np.inf)
     if point.between is None:
         others = (np.log(problem.num_samples - counts) - point.within / T)[:, None]
     else:
         numbers = groups.others.T * counts  # samples of group h outside the class of the anchor
         with np.errstate(divide="ignore"):
             others = np.log(numbers) + (point.between - point.within[:, None]) / T
+    # log(e^own + Σ e^others) through log1p where own leads: with two samples a class the loss itself may be tiny
     largest = np.maximum(own, others.max(axis=1))
-    inside, outside = np.exp(own - largest), np.exp(others - largest[:, None])
-    total = inside + outside.sum(axis=1)
-    # the part beyond the larger term through log1p: with two samples a class the loss itself may be tiny
-    lead = own >= others.max(axis=1)
-    spill = np.where(lead, outside.sum(axis=1), 0.0)
-    logs = largest + np.where(lead, np.log1p(spill), np.log(total))
-    return logs, inside / total, outside / total[:, None]
+    outside = np.exp(others - largest[:, None]).sum(axis=1)
+    logs = largest + np.where(own == largest, np.log1p(outside), np.log(np.exp(own - largest) + outside))
+    return logs, own - logs, others - logs[:, None]
 
 
 def objective(problem: ContrastiveProblem, point: ContrastivePoint) -> float:
     """The objective at a point, in floating point."""
-    logs, _, _ = row_masses(problem, point)
+    logs, _, _ = row_logs(problem, point)
     samples, active = samples_in(point.groups), anchors(point.groups)
     loss = samples @ np.where(active > 0.0, logs, 0.0)
     return float(loss + problem.scaled_penalty * (samples @ point.squares) / problem.temperature)
@@ -139,5 +135,5 @@ def softmax_dual(problem: ContrastiveProblem, point: ContrastivePoint) -> Contra
 
     Averaging p_i over the samples outside the class keeps s and does not lower the dual value (entropy is concave).
     """
-    _, _, others = row_masses(problem, point)
-    return ContrastiveDual(point.groups, others.sum(axis=1) * anchors(point.groups))
+    _, _, others = row_logs(problem, point)
+    return ContrastiveDual(point.groups, np.exp(others).sum(axis=1) * anchors(point.groups))

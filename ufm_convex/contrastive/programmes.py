@@ -36,6 +36,12 @@ LEVELS = ("group", "class", "sample")
 _LIMIT = 400
 """Largest order of a positive semidefinite block that is built."""
 
+_VANISHED = 40.0
+"""e^{−40} of the loss is below the accuracy of any solver."""
+
+_PROHIBITIVE = 2.0
+"""A penalty a at which no feature is worth its cost."""
+
 
 @dataclass(frozen=True, eq=False)
 class ContrastiveProgramme:
@@ -83,10 +89,18 @@ def build(problem: ContrastiveProblem, level: str) -> ContrastiveProgramme:
 
 
 def _unit(problem: ContrastiveProblem) -> float:
-    """The size of ‖h‖²/T to expect: the bound or, under a penalty, what the loss can gain divided by its cost."""
+    """The size of ‖h‖²/T to expect: the bound or, under a penalty, where the loss has become as small as its cost.
+
+    A bound so large that the loss has vanished before is lowered: the points stay feasible, the numbers tractable.
+    """
     if problem.bound is not None:
-        return problem.scaled_bound
-    return max(1.0, math.log(problem.num_samples) - math.log(min(1.0, problem.scaled_penalty)))
+        return min(problem.scaled_bound, _VANISHED + math.log(problem.num_samples))
+    return max(1.0, math.log(problem.num_samples) - math.log(_cost(problem)))
+
+
+def _cost(problem: ContrastiveProblem) -> float:
+    """The penalty a: from a = 1 on H = 0 is optimal whatever it is, and a larger one would only spoil the numbers."""
+    return min(problem.scaled_penalty, _PROHIBITIVE)
 
 
 def _num_anchors(problem: ContrastiveProblem) -> float:
@@ -112,10 +126,10 @@ def _samples(problem: ContrastiveProblem) -> ContrastiveProgramme:
         table = cp.reshape(rows, (anchored.size, N - 1), order="C")
         positives = ((labels[anchored][:, None] == labels[others]) / (counts[anchored] - 1.0)[:, None]).ravel()
         loss = cp.sum(cp.log_sum_exp(table, axis=1)) - positives @ rows
-    penalty = problem.scaled_penalty * unit * cp.trace(gram)
+    penalty = _cost(problem) * unit * cp.trace(gram)
     constraints = [gram >> 0, gram >= 0]
     if problem.bound is not None:
-        constraints.append(cp.diag(gram) <= problem.scaled_bound / unit)
+        constraints.append(cp.diag(gram) <= 1.0)
 
     def read() -> ContrastivePoint | None:
         if gram.value is None or not np.isfinite(gram.value).all():
@@ -160,7 +174,7 @@ def _groups(problem: ContrastiveProblem, groups: Groups) -> ContrastiveProgramme
     within = own - cp.multiply(v, paired / np.maximum(counts - 1.0, 1.0))
     samples = sizes * counts
     loss = _losses(problem, groups, unit, within, cross)
-    penalty = problem.scaled_penalty * unit * (samples @ squares)
+    penalty = _cost(problem) * unit * (samples @ squares)
     constraints = [X >> 0, w >= 0, v >= 0, cp.multiply(w, 1.0 * ~several) == 0, cp.multiply(v, 1.0 * ~paired) == 0]
     constraints.append(within >= 0)
     if G > 1:
@@ -168,7 +182,7 @@ def _groups(problem: ContrastiveProblem, groups: Groups) -> ContrastiveProgramme
     if several.any():
         constraints.append(cp.diag(cross)[np.flatnonzero(several)] >= 0)
     if problem.bound is not None:
-        constraints.append(squares <= problem.scaled_bound / unit)
+        constraints.append(squares <= 1.0)
 
     def read() -> ContrastivePoint | None:
         values = X.value, w.value, v.value

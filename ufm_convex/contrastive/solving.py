@@ -186,10 +186,12 @@ def judge(problem: ContrastiveProblem, run: ContrastiveRun, tolerance: float) ->
     groups = problem.groups
     point = ContrastivePoint.frame(groups, np.zeros(groups.size)) if run.point is None else run.point
     with np.errstate(all="ignore"):  # a solver's point may be anything; what comes of it is judged exactly
-        dual = repair(problem, softmax_dual(problem, point))
         lengths = repaired_lengths(problem, point)
+        frame = ContrastivePoint.frame(point.groups, lengths)
+        # where the loss is flat the solver's softmax is a poor dual point, and that of the frame a good one
+        duals = [repair(problem, softmax_dual(problem, one)) for one in (point, frame)]
         estimate = objective(problem, point)
-    lower = lower_bound(problem, dual)
+    lower, dual = max(((lower_bound(problem, one), one) for one in duals), key=lambda pair: pair[0].value)
     upper = upper_bound(problem, point.groups, lengths)
     if not math.isfinite(upper.value):  # a point that is no number, or beyond the range: H = 0 is always admissible
         lengths = np.zeros(point.groups.size)
