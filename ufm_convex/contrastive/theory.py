@@ -127,7 +127,7 @@ def optimum(problem: ContrastiveProblem) -> ContrastiveOptimum:
     Example:
         >>> found = optimum(ContrastiveProblem([50, 10, 2], bound=1.0))
         >>> print(f"{found.value:.6f}", found.relation)
-        232.880103 tight
+        238.549739 tight
     """
     return ContrastiveFrame().evaluate(problem, Relation.TIGHT)
 
