@@ -18,6 +18,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
 from ufm_convex.groups import Groups, Invariant
+from ufm_convex.points import require_dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +53,6 @@ class ContrastivePoint:
         """Σ_i ‖h_i − h̄_{y_i}‖²: 0 when features of a class coincide."""
         return float(samples_in(self.groups) @ (self.squares - self.means))
 
-    def cross(self) -> FloatArray:
-        """``between``, with its zeros written out; (G, G)."""
-        return np.zeros((self.groups.size, self.groups.size)) if self.between is None else self.between
-
     def least_eigenvalue(self) -> float:
         """The smallest eigenvalue of G, from its blocks."""
         counts = self.groups.counts.astype(np.float64)
@@ -75,7 +72,9 @@ class ContrastivePoint:
 
     def class_means(self) -> FloatArray:
         """Gram matrix of the class means, (K, K); raises ``SizeError`` for K > 20,000."""
-        return Invariant(self.groups, self.means, self.cross()).dense()
+        require_dense(self.groups.num_classes, "the matrix", "feature_norms")
+        between = np.zeros((self.groups.size, self.groups.size)) if self.between is None else self.between
+        return Invariant(self.groups, self.means, between).dense()
 
 
 @dataclass(frozen=True, eq=False)
