@@ -446,7 +446,8 @@ def test_no_admissible_features_beat_the_lower_bound(problem, seed, d):
     assert value >= solution.lower_bound * (1 - 1e-13)
     own = solution.factors(feature_dim=problem.num_classes)
     assert raw(problem, own, problem.labels) == pytest.approx(solution.value, rel=1e-11, abs=1e-12)
-    assert raw(problem, 0.999 * own + 0.001 * H[:, :1], problem.labels) >= solution.lower_bound * (1 - 1e-13)
+    near = 0.999 * own + 0.001 * feasible(problem, rng, problem.num_classes)  # a mean of admissible features
+    assert raw(problem, near, problem.labels) >= solution.lower_bound * (1 - 1e-13)
 
 
 @given(problem=problems, seed=st.integers(0, 2**32 - 1))
@@ -710,3 +711,15 @@ def test_only_the_room_names_its_kind():
     for path in [package / "solving.py", *(package / "certificate").glob("*.py"), *(package / "theory").glob("*.py")]:
         code = [line for line in path.read_text(encoding="utf-8").splitlines() if "``" not in line]
         assert "ontrastive" not in "\n".join(code)
+
+
+@pytest.mark.parametrize("exponent", [-150, -3, 0, 7, 150])
+def test_powers_of_two_in_features_and_temperature_change_nothing(exponent):
+    """G/T and τ/T stay what they are, exactly; so do the enclosures."""
+    rng = np.random.default_rng(4)
+    H = np.abs(rng.normal(size=(10, 3)))
+    scaled = ufm.ContrastiveProblem([4, 3, 2, 1], bound=2.0 * 4.0**exponent, temperature=0.5 * 4.0**exponent)
+    there = ufm.ContrastiveCandidate(features=H * 2.0**exponent, labels=BOUND.labels)
+    here = ufm.ContrastiveCandidate(features=H, labels=BOUND.labels)
+    assert enclose_objective(scaled, there) == enclose_objective(BOUND, here)
+    assert ufm.solve(scaled).value == ufm.solve(BOUND).value

@@ -10,10 +10,9 @@ from typing import NoReturn
 from ufm_convex.certificate import Judgement
 from ufm_convex.certificate.certifying import Progress
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
-from ufm_convex.contrastive.judging import Violation, enclose_objective, violation
+from ufm_convex.contrastive.judging import Violation, enclose_objective, outward, require_match, violation
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveSolution
-from ufm_convex.enclosure.exact import float_above, float_below, rational
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.solving import AUTO, solve
 
@@ -67,7 +66,7 @@ class ContrastiveCertificate:
         if self.candidate_objective is None:
             return None
         low, high = (Fraction(end) for end in self.candidate_objective)
-        return _outward(max(low - Fraction(self.optimum_upper), Fraction(0)), high - Fraction(self.lower))
+        return outward(max(low - Fraction(self.optimum_upper), Fraction(0)), high - Fraction(self.lower))
 
     @property
     def verdict(self) -> Judgement:
@@ -127,10 +126,11 @@ def certify_contrastive(
     objective, broken = None, None
     if chosen is not None:
         rows = None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
-        objective = enclose_objective(problem, chosen, progress=rows)
+        require_match(problem, chosen)
         broken = violation(problem, chosen)
+        objective = None if broken else enclose_objective(problem, chosen, progress=rows)
     found = _solution(problem, solution, tolerance, progress)
-    return ContrastiveCertificate(found, tolerance, chosen, None if broken else objective, broken)
+    return ContrastiveCertificate(found, tolerance, chosen, objective, broken)
 
 
 def _candidate(candidate: object) -> ContrastiveCandidate | None:
@@ -155,10 +155,3 @@ def _solution(
             fix="pass solve(problem), or leave it out.",
         )
     return solution
-
-
-def _outward(low: Fraction, high: Fraction) -> tuple[float, float]:
-    from flint import arb, ctx
-
-    with ctx.workprec(256):
-        return float_below(arb(rational(low))), float_above(arb(rational(high)))

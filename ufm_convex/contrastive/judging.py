@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
@@ -33,7 +35,7 @@ from ufm_convex.enclosure.exact import ExactVector, float_above, float_below, ra
 from ufm_convex.errors import CandidateError, CountsError
 
 _INFLATE = 1.0 + 2.0**-20  # pays for all roundings in sums and products of error bounds
-_TINY = 2.0**-1000  # exceeds every error by underflow
+_TINY = 2.0**-900  # exceeds every error by underflow
 _BEYOND_CUT = 2.0**18  # scaled; its power is 0
 _LARGEST = 2.0**200  # of ‖h_i‖²/T: no overflow anywhere
 _BLOCK = 1 << 20  # products a block
@@ -47,7 +49,7 @@ class Violation:
         kind: "negative" for an entry < 0, "norm" for ‖h_i‖² > τ.
         row: Sample.
         column: Coordinate; None for a norm.
-        value: The entry, or ‖h_i‖² rounded to binary64.
+        value: The entry, or ‖h_i‖² rounded up.
         count: How many entries, or rows, are not admissible.
     """
 
@@ -77,13 +79,14 @@ def _norm_violation(bound: float, F: FloatArray) -> Violation | None:
     if not beyond:
         return None
     worst = max(beyond, key=lambda row: beyond[row])
-    return Violation("norm", worst, None, float(beyond[worst]), len(beyond))
+    return Violation("norm", worst, None, outward(beyond[worst], beyond[worst])[1], len(beyond))
 
 
 def _squares(rows: FloatArray) -> FloatArray:
     """‖row‖² in binary64, relative error at most (d + 1) UNIT but for underflow."""
     wide = rows.astype(np.float64)
-    squares: FloatArray = np.einsum("ij,ij->i", wide, wide)
+    with np.errstate(over="ignore"):
+        squares: FloatArray = np.einsum("ij,ij->i", wide, wide)
     return squares
 
 
@@ -109,47 +112,63 @@ def enclose_objective(
         CountsError: the candidate's class counts are not the problem's.
         CandidateError: some ‖h_i‖²/T is beyond 2²⁰⁰.
     """
+    require_match(problem, candidate)
+    order = np.argsort(candidate.labels, kind="stable")
+    F, T = _normalised(candidate.features[order], problem.temperature)
+    squares = _squares(F)
+    losses, errors = _losses(problem, F, squares, T, progress)
+    loss = _sum(losses, errors, problem.num_samples)
+    unit = Fraction(problem.temperature) / Fraction(T)  # of squares; a power of 4
+    penalty = [Fraction(problem.lambda_h or 0) / 2 * unit * end for end in _sum_of_squares(squares, F.shape[1])]
+    return outward(loss[0] + penalty[0], loss[1] + penalty[1])
+
+
+def require_match(problem: ContrastiveProblem, candidate: ContrastiveCandidate) -> None:
+    """Raise ``CountsError`` or ``CandidateError`` as ``enclose_objective`` does, before any work."""
     if not np.array_equal(candidate.class_counts, problem.class_counts):
         raise CountsError(
             f"the candidate has the class counts {candidate.class_counts.tolist()[:8]}.",
             expected=f"those of the problem, {problem.class_counts.tolist()[:8]}",
             fix="make the problem of candidate.class_counts, or number the classes alike.",
         )
-    order = np.argsort(candidate.labels, kind="stable")
-    F = candidate.features[order].astype(np.float64)
-    with np.errstate(over="ignore"):
-        squares = _squares(F)
-        top = float(squares.max()) / problem.temperature
-    if not top <= _LARGEST:
-        row = int(order[np.argmax(squares)])
+    F, T = _normalised(candidate.features, problem.temperature)
+    top = _squares(F) / T
+    if not top.max() <= _LARGEST:
+        row = int(np.argmax(top))
         raise CandidateError(
-            f"features[{row}] has the squared norm {squares.max():.3g}, {top:.3g} in units of the temperature.",
+            f"features[{row}] has the squared norm {top[row]:.3g} in units of the temperature.",
             expected="at most 2**200",
             fix="training diverged, or the file is damaged; there is nothing to judge.",
         )
-    losses, errors = _losses(problem, F, squares, progress)
-    return _total(problem, losses, errors, squares, F.shape[1])
+
+
+def _normalised(features: npt.NDArray[Any], temperature: float) -> tuple[FloatArray, float]:
+    """Features times 2^e and temperature times 4^e, e such that the latter is in [1/4, 2): exact but for underflow."""
+    shift = -(math.frexp(temperature)[1] // 2)
+    with np.errstate(over="ignore"):
+        return np.ldexp(features.astype(np.float64), shift), math.ldexp(math.ldexp(temperature, shift), shift)
 
 
 def _losses(
-    problem: ContrastiveProblem, F: FloatArray, squares: FloatArray, progress: Callable[[int, int], object] | None
+    problem: ContrastiveProblem,
+    F: FloatArray,
+    squares: FloatArray,
+    temperature: float,
+    progress: Callable[[int, int], object] | None,
 ) -> tuple[FloatArray, FloatArray]:
     """The loss of each anchor and a bound of its error, samples sorted by class; 0 for samples without positives."""
-    N = problem.num_samples
+    N, labels = problem.num_samples, problem.labels
     ends = np.cumsum(problem.class_counts)
-    labels = problem.labels
     losses, errors = np.zeros(N), np.zeros(N)
     lengths = np.sqrt(squares + _TINY) * _INFLATE
-    sizes = lengths * (lengths.max() / problem.temperature) * _INFLATE  # ≥ |G_il|/T for every l
+    sizes = lengths * (lengths.max() / temperature) * _INFLATE  # ≥ |G_il|/T for every l
     anchored = np.flatnonzero(problem.class_counts[labels] > 1)
     step = max(1, _BLOCK // N)
     for first in range(0, anchored.size, step):
         rows = anchored[first : first + step]
-        products = (F[rows] @ F.T) * (STEPS / problem.temperature)
-        values, logs = _anchor_losses(products, rows, labels, ends - problem.class_counts, ends)
-        counts = problem.class_counts[labels[rows]]
-        losses[rows] = values
-        errors[rows] = _errors(sizes[rows], counts, logs, F.shape[1], N)
+        products = (F[rows] @ F.T) * (STEPS / temperature)
+        losses[rows], logs = _anchor_losses(products, rows, labels, ends - problem.class_counts, ends)
+        errors[rows] = _errors(sizes[rows], problem.class_counts[labels[rows]], logs, F.shape[1], N)
         if progress is not None:
             progress(int(rows[-1]) + 1, N)
     return losses, errors
@@ -190,20 +209,26 @@ def _errors(sizes: FloatArray, counts: IntArray, logs: FloatArray, dimension: in
     return (4.0 * product + mean + logarithm + 8.0 * UNIT * (2.0 * sizes)) * _INFLATE + _TINY
 
 
-def _total(
-    problem: ContrastiveProblem, losses: FloatArray, errors: FloatArray, squares: FloatArray, dimension: int
-) -> tuple[float, float]:
-    """The sum with its penalty, rounded outwards."""
-    from flint import arb, ctx
-
+def _sum(losses: FloatArray, errors: FloatArray, N: int) -> tuple[Fraction, Fraction]:
+    """Enclosure of the sum of losses, each of which is ≥ 0."""
     value = Fraction(math.fsum(losses.tolist()))
     radius = Fraction(math.fsum(errors.tolist())) * Fraction(_INFLATE) + abs(value) * Fraction(4 * UNIT)
-    radius += Fraction(problem.num_samples, 2**1000)
-    square = Fraction(math.fsum(squares.tolist()))
-    spread = square * Fraction(2 * (dimension + 8)) * Fraction(UNIT)
-    spread += Fraction(problem.num_samples * dimension, 2**1073)
-    half = Fraction(problem.lambda_h or 0) / 2
-    low = max(value - radius, Fraction(0)) + half * max(square - spread, Fraction(0))
-    high = value + radius + half * (square + spread)
+    radius += Fraction(N, 2**900)
+    return max(value - radius, Fraction(0)), value + radius
+
+
+def _sum_of_squares(squares: FloatArray, dimension: int) -> tuple[Fraction, Fraction]:
+    """Enclosure of Σ ‖h_i‖² from the rounded ‖h_i‖²."""
+    value = Fraction(math.fsum(squares.tolist()))
+    radius = value * Fraction(2 * (dimension + 8)) * Fraction(UNIT)
+    # underflow, of entries when they were scaled and of their squares
+    radius += Fraction(squares.size * dimension) * (1 + Fraction(math.sqrt(float(squares.max())))) / 2**1072
+    return max(value - radius, Fraction(0)), value + radius
+
+
+def outward(low: Fraction, high: Fraction) -> tuple[float, float]:
+    """The interval in binary64, rounded outwards."""
+    from flint import arb, ctx
+
     with ctx.workprec(256):
         return float_below(arb(rational(low))), float_above(arb(rational(high)))
