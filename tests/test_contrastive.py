@@ -442,12 +442,13 @@ problems = st.builds(
 def test_no_admissible_features_beat_the_lower_bound(problem, seed, d):
     rng = np.random.default_rng(seed)
     solution, H = ufm.solve(problem), feasible(problem, rng, d)
+    rounding = 1e-11  # of the test's own sum: 16 samples, logits up to 200, differences of them
     value = raw(problem, H, problem.labels)
-    assert value >= solution.lower_bound * (1 - 1e-13)
+    assert value >= solution.lower_bound - rounding
     own = solution.factors(feature_dim=problem.num_classes)
     assert raw(problem, own, problem.labels) == pytest.approx(solution.value, rel=1e-11, abs=1e-12)
     near = 0.999 * own + 0.001 * feasible(problem, rng, problem.num_classes)  # a mean of admissible features
-    assert raw(problem, near, problem.labels) >= solution.lower_bound * (1 - 1e-13)
+    assert raw(problem, near, problem.labels) >= solution.lower_bound - rounding
 
 
 @given(problem=problems, seed=st.integers(0, 2**32 - 1))
@@ -462,7 +463,7 @@ def test_any_dual_and_any_point_enclose_the_optimum(problem, seed):
     frame = upper_bound(problem, problem.classes, lengths).value
     assert frame >= expected * (1 - 1e-13)
     assert frame <= objective(problem, point) * (1 + 1e-12) + 1e-12  # the repair never raises the objective
-    assert softmax_dual(problem, point).outside.max() <= 1.0 + 1e-15
+    assert softmax_dual(problem, point).outside.max() <= 1.0 + 1e-12  # logits up to 1e3 round by 1e-13
 
 
 @given(problem=problems, seed=st.integers(0, 2**32 - 1), single=st.booleans())
