@@ -28,7 +28,7 @@ LAYERS = [
     {"reductions"},
     {"solving"},
     {"certificate", "interchange", "measures", "pigeonhole"},
-    {"crosscheck", "plots"},
+    {"contrastive", "crosscheck", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

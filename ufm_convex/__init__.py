@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import read_labels as read_labels
     from ufm_convex.constraints import HardMargin as HardMargin
     from ufm_convex.constraints import LayerPeeled as LayerPeeled
+    from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
+    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
+    from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
+    from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
     from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
     from ufm_convex.crosscheck import cross_check as cross_check
@@ -59,6 +63,10 @@ _HOME = {
     "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "ContrastiveCandidate": "contrastive",
+    "ContrastiveCertificate": "contrastive",
+    "ContrastiveProblem": "contrastive",
+    "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
@@ -98,6 +106,7 @@ _ROOMS = (
     "candidate",
     "class_counts",
     "constraints",
+    "contrastive",
     "crosscheck",
     "duality",
     "errors",
