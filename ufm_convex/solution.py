@@ -8,6 +8,7 @@ Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -16,9 +17,11 @@ import numpy as np
 
 from ufm_convex import duality, identity, theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.groups import GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -169,6 +172,26 @@ class Solution:
         by one, and for a loss without a form by groups (hinge, soft targets, logit adjustment).
         """
         return self.evidence.merged()
+
+    @cached_property
+    def gram_positivity(self) -> CompletePositivity:
+        """Whether B of ``point`` is completely positive, up to the square root of the tolerance.
+
+        For K >= 5 the relaxation's B need not be; then the two bounds stay apart: see ``close_gap``. A Gram matrix is
+        determined to the square root of the value's accuracy, hence the tolerance.
+
+        Raises:
+            HypothesisError: features are free, and B need not be non-negative.
+            SizeError: K > 400.
+        """
+        if not self.problem.nonnegative:
+            raise HypothesisError(
+                'features are "free".',
+                expected="non-negative features",
+                fix="complete positivity is a question about non-negative ones only.",
+            )
+        H = np.maximum(self.evidence.factors(None)[1], 0.0)
+        return feature_positivity(Columns.of_classes(self.problem), self.feature_gram, H, math.sqrt(self.tolerance))
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and class-mean features H (K, d), whose objective is at most ``upper_bound``.

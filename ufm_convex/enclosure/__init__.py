@@ -13,6 +13,7 @@ from ufm_convex.enclosure.bounds import (
     lower_bound,
     upper_bound,
 )
+from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
 from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
 from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.slack import BlockProof
@@ -30,6 +31,8 @@ __all__ = [
     "Groups",
     "Proof",
     "ProvedBound",
+    "copositive_lower_bound",
     "lower_bound",
+    "relaxation_upper_bound",
     "upper_bound",
 ]
