@@ -38,6 +38,7 @@ _ITERATIONS, _GRADIENT = 5_000, 1e-11
 _SHORT = 1e-7
 """Coordinates in which all features are shorter than this share of the longest are given up before one is opened."""
 _HALVINGS = 40
+_ROUNDING = 1e-14
 _RIDGES = (1e-3, 1e-5, 1e-7, 1e-9)
 """Shares of the largest entry by which B is moved inside the cone of doubly non-negative matrices, to be proved."""
 
@@ -97,8 +98,8 @@ class GapClosure:
 
     @property
     def verdict(self) -> Positivity:
-        """What was shown about the relaxation's Gram matrix."""
-        return self.gram.verdict
+        """That no optimum of the relaxation is completely positive, where that is proved; else ``gram.verdict``."""
+        return Positivity.NOT_COMPLETELY_POSITIVE if self.relaxation_is_strict else self.gram.verdict
 
     @property
     def relaxation_is_strict(self) -> bool:
@@ -155,7 +156,9 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
         residuals = columns.loss.residuals(W @ H.T, columns.labels)
     point = relaxed.run.point if isinstance(relaxed.run.point, GramPoint) else relaxed.evidence.dense_point()
     above = min(_relaxation_upper(problem, columns, point), upper.value)
-    gram = feature_positivity(columns, point.feature_gram, np.maximum(H, 0.0), math.sqrt(tolerance))
+    # a Gram matrix is determined to the square root of its value's accuracy
+    accuracy = math.sqrt(min(max(relative_gap(relaxed.lower_bound, above), _ROUNDING), tolerance))
+    gram = feature_positivity(columns, point.feature_gram, H, accuracy)
     seconds = time.perf_counter() - started
     return GapClosure(problem, relaxed, above, lower, upper, W, H, residuals, gram, seconds)
 
@@ -221,8 +224,8 @@ def _opened(
     here = scaled.value_and_gradient(point)[0]
     w, h = scaled.split(point)
     lengths = np.linalg.norm(h, axis=0)
-    kept = lengths > _SHORT * lengths.max(initial=0.0)
-    wider = Scaled(scaled.columns, int(kept.sum()) + 1)
+    kept = np.flatnonzero(lengths > _SHORT * lengths.max(initial=0.0))
+    wider = Scaled(scaled.columns, kept.size + 1)
     lowest, best, t = here, None, 1.0
     for _ in range(_HALVINGS):
         pair = np.column_stack([w[:, kept], t * weight]), np.column_stack([h[:, kept], t * feature])
@@ -236,7 +239,7 @@ def _opened(
 
 def _fitted(problem: Problem, columns: Columns, W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
     """W and H without empty coordinates, in no more than ``feature_dim``."""
-    used = H.any(axis=0)
+    used = np.any(H != 0.0, axis=0)
     used[0] |= not used.any()
     W, H = W[:, used], H[:, used]
     if problem.feature_dim is None or H.shape[1] <= problem.feature_dim:
@@ -260,7 +263,7 @@ def _relaxation_upper(problem: Problem, columns: Columns, point: GramPoint) -> f
             M = np.linalg.cholesky(B + ridge * size * (np.eye(K) + np.ones((K, K)) / K))
         except np.linalg.LinAlgError:
             break
-        W = np.linalg.solve(M, (point.logits * scale).T).T
+        W = np.linalg.solve(M, (point.logits * scale).T).T.astype(np.float64)
         bound = enclosure.relaxation_upper_bound(problem, W, M / scale[:, None])
         lowest = min(lowest, bound.value)
     return lowest

@@ -22,13 +22,14 @@ _SHORT = 1e-12
 """Entries of F below this share of the largest are put to zero."""
 
 
-def nearest(gram: FloatArray, enough: float, start: FloatArray | None = None) -> FloatArray:
+def nearest(gram: FloatArray, enough: float, start: FloatArray | None = None, rounds: int = _ROUNDS) -> FloatArray:
     """F ≥ 0, (K, r), with F Fᵀ near ``gram``; the global minimum up to rounding for K ≤ 12.
 
     Args:
         gram: B, (K, K) symmetric.
         enough: Relative distance at which to stop.
         start: A factor to begin with.
+        rounds: How often a column is added, at most.
     """
     K, norm = gram.shape[0], float(np.linalg.norm(gram))
     if norm == 0.0:
@@ -40,7 +41,7 @@ def nearest(gram: FloatArray, enough: float, start: FloatArray | None = None) ->
             return start
     best = _descend(B, _spectral(B))
     generator = np.random.default_rng(0)
-    for _ in range(_ROUNDS if K <= LARGEST else _STARTS):
+    for _ in range(rounds if K <= LARGEST else _STARTS):
         if np.linalg.norm(best @ best.T - B) <= enough:
             break
         if K <= LARGEST:
@@ -75,7 +76,8 @@ def _descend(B: FloatArray, start: FloatArray) -> FloatArray:
     bounds = [(0.0, None)] * start.size
     found = minimize(value_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     F: FloatArray = np.maximum(found.x, 0.0).reshape(start.shape)
-    F[F <= _SHORT * F.max(initial=0.0)] = 0.0
+    shortest = _SHORT * F.max(initial=0.0)
+    F = np.where(shortest < F, F, 0.0)
     kept = F.any(axis=0)
     return F[:, kept] if kept.any() else F[:, :1]
 

@@ -24,6 +24,8 @@ _SMALLEST = 1e-100
 _MARGINS = (1e-3, 1e-5, 1e-7)
 """Shares of the diagonal that are kept back for the remainder B − F Fᵀ."""
 _INTERIOR = 64
+_FEW = 2
+"""Columns added in looking for such a factor: inside the cone the first descent finds one, as a rule."""
 _ROUNDING, _ENOUGH = 1e-15, 1e-9
 """Relative distances at which descent stops: no tolerance asks for less, and no factor is right to the bit anyway."""
 
@@ -54,7 +56,7 @@ def complete_positivity(gram: Any, *, tolerance: float = 1e-6, factor: FloatArra
     if factor is not None:
         start = _factor(factor, B.shape[0])
     B_rows = _rows(B)
-    F = factorisation.nearest(B, max(0.01 * tolerance, _ROUNDING) if tolerance else _ENOUGH, start)
+    F = factorisation.nearest(B, max(0.5 * tolerance, _ROUNDING) if tolerance else _ENOUGH, start)
     residual = distance(B, F)
     theorem = theorems.completely_positive(B_rows)
     if theorem is None and residual <= max(tolerance, 1e-6):
@@ -95,13 +97,14 @@ def _interior(gram: FloatArray, F: FloatArray) -> str | None:
     The factor is that of B less a share of the diagonal and half as much, spread, of the positive entries; the
     remainder is then diagonally dominant as long as the factor's error is smaller than the share.
     """
-    K = gram.shape[0]
-    if K > _INTERIOR:
+    K, shortest = gram.shape[0], float(np.diag(gram).min())
+    if K > _INTERIOR or shortest <= 0.0:
         return None
     positive = (gram > 0.0) & ~np.eye(K, dtype=bool)
-    for share in _MARGINS:
-        kept = share * float(np.diag(gram).min()) * (np.eye(K) + positive / (2.0 * K))
-        tried = factorisation.nearest(gram - kept, 1e-3 * share / K)
+    room = float(np.linalg.eigvalsh(gram)[0]) / shortest  # a factor of B less the share needs as much
+    for share in (one for one in _MARGINS if one < room):
+        kept = share * shortest * (np.eye(K) + positive / (2.0 * K))
+        tried = factorisation.nearest(gram - kept, 1e-3 * share / K, rounds=_FEW)
         remainder = [
             b - p for b, p in zip(_fractions(ExactVector.of_floats(gram.ravel())), _product(tried), strict=True)
         ]
