@@ -110,9 +110,9 @@ class GapClosure:
         strict = " (proved strict)" if self.relaxation_is_strict else ""
         return "\n".join(
             [
-                f"relaxation, lower bound   {self.relaxation_lower:.9f}{strict}",
-                f"problem, lower bound      {self.lower_bound:.9f} ({self.lower.proof})",
-                f"W and H, upper bound      {self.upper_bound:.9f}",
+                f"relaxation, lower bound   {self.relaxation_lower:.7f}{strict}",
+                f"problem, lower bound      {self.lower_bound:.7f} ({self.lower.proof})",
+                f"W and H, upper bound      {self.upper_bound:.7f}",
                 f"relaxation's Gram matrix  {self.verdict}",
             ]
         )

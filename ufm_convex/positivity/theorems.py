@@ -4,7 +4,7 @@ Let B ≥ 0 entrywise be positive semidefinite. It is completely positive
 - for K ≤ 4 (Maxfield, Minc, Proc. Edinburgh Math. Soc. 13, 1962);
 - if its rank is at most 2 (Gray, Wilson, Linear Algebra Appl. 31, 1980);
 - if its comparison matrix M(B) is positive semidefinite, M_kk = B_kk and M_kl = −B_kl (Drew, Johnson, Loewy, Linear
-  Multilinear Algebra 37, 1994); this includes diagonal dominance (Kaykobad, Linear Algebra Appl. 84, 1987).
+  Multilinear Algebra 37, 1994); this includes diagonal dominance (Kaykobad, Linear Algebra Appl. 96, 1987).
 """
 
 from __future__ import annotations

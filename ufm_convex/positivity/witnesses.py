@@ -115,7 +115,8 @@ def _triangle_free(weights: FloatArray) -> FloatArray:
 
 def _differences(gram: FloatArray, factor: FloatArray) -> Iterator[FloatArray]:
     """F Fᵀ − B with a diagonal that covers what is missing to copositivity, and then four times that, and so on."""
-    difference = factor @ factor.T - gram
+    product = factor @ factor.T
+    difference = 0.5 * (product + product.T) - gram
     size = float(np.abs(difference).max(initial=0.0))
     if size == 0.0:
         return
