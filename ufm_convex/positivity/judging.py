@@ -26,7 +26,7 @@ _MARGINS = (1e-3, 1e-5, 1e-7)
 _INTERIOR = 64
 _FEW = 2
 """Columns added in looking for such a factor: inside the cone the first descent finds one, as a rule."""
-_ROUNDING, _ENOUGH = 1e-15, 1e-9
+_ROUNDING, _ENOUGH = 1e-15, 1e-6
 """Relative distances at which descent stops: no tolerance asks for less, and no factor is right to the bit anyway."""
 
 

@@ -1,7 +1,8 @@
 """Copositive matrices C with <C, B> < 0: what proves that B is not completely positive.
 
-Three families, each proved by ``copositivity_proof`` on integers, whatever suggested it:
+Four families, each proved by ``copositivity_proof`` on integers, whatever suggested it:
 - v vᵀ for the least eigenvalue of B, if that is negative;
+- the negative entries of B, if there are any, with the other sign;
 - C_kl = s_kl x_k x_l with x ≥ 0 and signs s of which the negative ones form no triangle (the Horn matrix and its
   scalings, permutations and relatives for more than five classes), with x and s chosen for B; any K;
 - F Fᵀ − B at the nearest completely positive matrix, which is copositive there; K ≤ 12.
@@ -56,7 +57,7 @@ def separate(gram: FloatArray, factor: FloatArray) -> Witness | None:
         gram: B, (K, K) symmetric, finite.
         factor: F ≥ 0 with F Fᵀ near B.
     """
-    candidates = [_spectral(gram), _signed(gram)]
+    candidates = [_spectral(gram), _negative_entries(gram), _signed(gram)]
     found = [witness for C in candidates if (witness := prove(C, gram)) is not None]
     if gram.shape[0] <= LARGEST:
         shifted = (prove(C, gram) for C in _differences(gram, factor))
@@ -83,6 +84,13 @@ def _spectral(gram: FloatArray) -> FloatArray:
     """V vᵀ for the least eigenvalue; the signs of its entries form a bipartite graph, so no triangle."""
     v = _rounded(np.linalg.eigh(gram)[1][:, 0])
     return np.outer(v, v)
+
+
+def _negative_entries(gram: FloatArray) -> FloatArray:
+    """What is negative off the diagonal, with the other sign: a non-negative matrix, all of whose signs are +1."""
+    negative: FloatArray = np.maximum(-gram, 0.0)
+    np.fill_diagonal(negative, 0.0)
+    return negative
 
 
 def _signed(gram: FloatArray) -> FloatArray:
