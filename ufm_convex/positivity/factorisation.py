@@ -9,6 +9,8 @@ B from the cone (Moreau). Groetzner, Dür, Linear Algebra Appl. 591, 2020, facto
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
@@ -17,7 +19,11 @@ from ufm_convex.copositivity import LARGEST, lowest_direction
 _ROUNDS = 40
 _STARTS = 4
 _FLAT = 1e-10
-"""A least form above minus this, relative to ‖B‖, counts as copositive."""
+_DEPTH = 1e-4
+"""A least form of C above minus the first, or one that costs the witness no more than the second share of its depth,
+counts as copositive; in units of ‖B‖."""
+_STALLED = 1e-6
+"""A column that lowers the distance by no more than this share was the last."""
 _SHORT = 1e-12
 """Entries of F below this share of the largest are put to zero."""
 
@@ -37,22 +43,28 @@ def nearest(gram: FloatArray, enough: float, start: FloatArray | None = None, ro
     B = gram / norm
     if start is not None:
         F = start / np.sqrt(norm)
-        if np.linalg.norm(F @ F.T - B) <= enough:
+        if _distance(B, F) <= enough:
             return start
     best = _descend(B, _spectral(B))
     generator = np.random.default_rng(0)
     for _ in range(rounds if K <= LARGEST else _STARTS):
-        if np.linalg.norm(best @ best.T - B) <= enough:
+        if _distance(B, best) <= enough:
             break
         if K <= LARGEST:
-            lower = _extended(B, best)
-            if lower is None:
+            wider, before = _extended(B, best), _distance(B, best)
+            if wider is None:
                 break
-            best = _descend(B, lower)
+            best = _descend(B, wider)
+            if _distance(B, best) > before * (1.0 - _STALLED):
+                break
         else:
             drawn = _descend(B, generator.random((K, 2 * K)) / K)
-            best = min(best, drawn, key=lambda F: float(np.linalg.norm(F @ F.T - B)))
+            best = min(best, drawn, key=partial(_distance, B))
     return best * np.sqrt(norm)
+
+
+def _distance(B: FloatArray, F: FloatArray) -> float:
+    return float(np.linalg.norm(F @ F.T - B))
 
 
 def _spectral(B: FloatArray) -> FloatArray:
@@ -72,7 +84,7 @@ def _descend(B: FloatArray, start: FloatArray) -> FloatArray:
         residual = F @ F.T - B
         return 0.25 * float((residual * residual).sum()), (residual @ F).ravel()
 
-    options = {"maxiter": 5_000, "maxfun": 10_000, "ftol": 1e-30, "gtol": 1e-13, "maxcor": 20}
+    options = {"maxiter": 2_000, "maxfun": 4_000, "ftol": 1e-30, "gtol": 1e-13, "maxcor": 20}
     bounds = [(0.0, None)] * start.size
     found = minimize(value_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     F: FloatArray = np.maximum(found.x, 0.0).reshape(start.shape)
@@ -84,5 +96,8 @@ def _descend(B: FloatArray, start: FloatArray) -> FloatArray:
 
 def _extended(B: FloatArray, F: FloatArray) -> FloatArray | None:
     """F with the column that lowers the distance most along the lowest direction; None where it is the minimum."""
-    least, direction = lowest_direction(F @ F.T - B)
-    return None if least >= -_FLAT else np.column_stack([F, np.sqrt(-least) * direction])
+    C = F @ F.T - B
+    least, direction = lowest_direction(C)
+    # C − least · I is copositive, and <C, B> = −‖C‖² at a stationary point
+    enough = max(_FLAT, _DEPTH * float((C * C).sum()) / float(np.trace(B)))
+    return None if least >= -enough else np.column_stack([F, np.sqrt(-least) * direction])
