@@ -2,11 +2,15 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
+import cvxpy as cp
 import mpmath
 import numpy as np
 import pytest
+from flint import arb, fmpq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -16,6 +20,7 @@ import ufm_convex as ufm
 from ufm_convex import enclosure
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.gap_closure import close_gap
+from ufm_convex.losses import Loss
 from ufm_convex.positivity import Positivity
 
 
@@ -84,6 +89,77 @@ def test_the_natural_example(K, relaxation, optimum, strict):
     assert objective(closed.problem, closed.W, closed.H) == pytest.approx(closed.upper_bound, rel=1e-14)
     assert str(closed).count("\n") == 3
     assert ("strict" in str(closed)) == strict
+
+
+@dataclass(frozen=True)
+class SquaredDistance(Loss):
+    """½ ‖z − y_k‖² for any targets: a loss that the package does not know."""
+
+    name: ClassVar[str] = "squared-distance"
+    shift_invariant: ClassVar[bool] = False
+    targets: tuple[tuple[float, ...], ...]
+
+    def validate(self, num_classes):
+        assert len(self.targets) == num_classes
+
+    def parameters(self):
+        return {"targets": [list(row) for row in self.targets]}
+
+    def _columns(self, labels):
+        return np.array(self.targets).T[:, labels]
+
+    def values(self, logits, labels):
+        return 0.5 * ((logits - self._columns(labels)) ** 2).sum(axis=0)
+
+    def residuals(self, logits, labels):
+        return logits - self._columns(labels)
+
+    def conjugate(self, residuals, labels):
+        return (residuals * (0.5 * residuals + self._columns(labels))).sum(axis=0)
+
+    def into_domain(self, residuals, labels):
+        return np.nan_to_num(residuals)
+
+    def domain_violation(self, residuals, labels):
+        return 0.0
+
+    def domain_limit(self, residuals, labels):
+        return np.full(labels.size, 1e6)
+
+    def expression(self, logits, labels):
+        return 0.5 * cp.sum(cp.square(logits - self._columns(labels)), axis=0)
+
+    def enclose_value(self, logits, label):
+        return sum(((z - arb(y)) ** 2 / 2 for z, y in zip(logits, self.targets[label], strict=True)), arb(0))
+
+    def enclose_conjugate(self, residual, label):
+        pairs = zip(residual, self.targets[label], strict=True)
+        return sum((arb(v * (v / 2 + fmpq(*y.as_integer_ratio()))) for v, y in pairs), arb(0))
+
+
+def constructed():
+    """Squared distance to targets for which 2 B₀, doubly non-negative of rank 3, is the relaxation's optimum.
+
+    R₀ = cos(4π(i − j)/5) has R₀ B₀ = 0, and T₀ = 1 at distance two, where B₀ is 0: so G = λ²(I − .3 R₀ − .3 T₀),
+    U = √G and L = −2 U B₀/λ satisfy all conditions, with targets L − U/pt.
+    """
+    steps, decay = np.arange(5)[:, None] - np.arange(5), 0.05
+    B = 1 - np.cos(2 * np.pi * steps / 5) / np.cos(4 * np.pi / 5)
+    T = np.isin(np.abs(steps), [2, 3]).astype(float)
+    values, vectors = np.linalg.eigh(decay**2 * (np.eye(5) - 0.3 * np.cos(4 * np.pi * steps / 5) - 0.3 * T))
+    U = vectors @ np.diag(np.sqrt(values)) @ vectors.T
+    targets = -2 * U @ B / decay - 5 * U
+    return ufm.Problem([1] * 5, decay, decay, loss=SquaredDistance(tuple(map(tuple, targets.T.tolist()))))
+
+
+def test_a_constructed_example_with_a_loss_of_its_own():
+    """1.13991 for the relaxation, 1.17603 for the best factors known."""
+    closed = close_gap(constructed())
+    assert closed.relaxation_lower == pytest.approx(1.13991, abs=1e-5)
+    assert closed.upper_bound == pytest.approx(1.17603, abs=1e-5)
+    assert closed.relative_gap < 1e-7
+    assert closed.relaxation_is_strict
+    assert closed.gram.verdict is Positivity.NOT_COMPLETELY_POSITIVE
 
 
 def test_no_start_ends_below_the_raised_bound():

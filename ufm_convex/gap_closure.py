@@ -15,18 +15,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex import enclosure, factors
+from ufm_convex import enclosure, factors, identity
 from ufm_convex._arrays import FloatArray, real
 from ufm_convex.copositivity import LARGEST, lowest_direction
 from ufm_convex.descent import Scaled
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.evidence import relative_gap
-from ufm_convex.identity import factored_objective
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.positivity import CompletePositivity, Positivity, feature_positivity
 from ufm_convex.problem import Problem
@@ -56,7 +56,9 @@ class GapClosure:
         W: Classifier, (K, d).
         H: Class-mean features ≥ 0, (K, d).
         residuals: V, (K, K), at which D − G is copositive up to rounding, unless the search was cut short.
-        gram: The verdict on B of the relaxation's solution, in units of the penalty (powers of two).
+        gram: The verdict on B of the relaxation's solution, in units of the penalty; that of its factors where they
+            close the gap.
+        tolerance: Relative gap that was asked for.
         seconds: Wall time.
     """
 
@@ -69,6 +71,7 @@ class GapClosure:
     H: FloatArray
     residuals: FloatArray
     gram: CompletePositivity
+    tolerance: float
     seconds: float
 
     @property
@@ -98,8 +101,15 @@ class GapClosure:
 
     @property
     def verdict(self) -> Positivity:
-        """That no optimum of the relaxation is completely positive, where that is proved; else ``gram.verdict``."""
-        return Positivity.NOT_COMPLETELY_POSITIVE if self.relaxation_is_strict else self.gram.verdict
+        """What was shown about the optima of the relaxation.
+
+        That none is completely positive where ``relaxation_is_strict``; else ``gram.verdict``, if the relaxation is
+        solved within the tolerance.
+        """
+        if self.relaxation_is_strict:
+            return Positivity.NOT_COMPLETELY_POSITIVE
+        solved = relative_gap(self.relaxation_lower, self.relaxation_upper) <= self.tolerance
+        return self.gram.verdict if solved else Positivity.UNDECIDED
 
     @property
     def relaxation_is_strict(self) -> bool:
@@ -138,33 +148,78 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     """
     started = time.perf_counter()
     given, problem = _checked(problem, tolerance)
-    relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
-    W, H = relaxed.factors() if given is None else min(relaxed, given, key=lambda s: s.upper_bound).factors()
-    bounds = [(relaxed.evidence.lower, relaxed.evidence.upper)]
-    bounds += [] if given is None else [(given.evidence.lower, given.evidence.upper)]
-    lower, upper = max((b[0] for b in bounds), key=_value), min((b[1] for b in bounds), key=_value)
     columns = Columns.of_classes(problem)
-    if relative_gap(lower.value, upper.value) > tolerance:
-        end = _descend(columns, W, H, 0.1 * tolerance)
-        residuals = columns.loss.residuals(end[0] @ end[1].T, columns.labels)
-        lower = max(lower, enclosure.copositive_lower_bound(problem, residuals), key=_value)
-        fitted = _fitted(problem, columns, *end)
-        found = enclosure.upper_bound(problem, fitted)
-        if found.value <= upper.value:
-            upper, (W, H) = found, fitted
-    else:
+    relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
+    # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        best = _Best.of(relaxed if given is None else given)
+        for known in _known(problem, given, relaxed, tolerance):
+            best = best.better(_Best.of(known))
+            if best.relative_gap > tolerance:
+                best = best.better(_descended(problem, columns, best, 0.1 * tolerance))
+            if best.relative_gap <= tolerance:
+                break
+        point = relaxed.evidence.dense_point()
+        above = min(_relaxation_upper(problem, columns, point), best.upper.value)
+        # a Gram matrix is determined to the square root of its value's accuracy
+        error = abs(identity.objective(columns, point) - relaxed.lower_bound) / best.upper.value
+        accuracy = math.sqrt(min(max(error, _ROUNDING), tolerance))
+        gram = feature_positivity(columns, point.feature_gram, best.H, best.upper.value, accuracy)
+    return GapClosure(
+        problem=problem,
+        relaxation=relaxed,
+        relaxation_upper=above,
+        lower=best.lower,
+        upper=best.upper,
+        W=best.W,
+        H=best.H,
+        residuals=best.residuals,
+        gram=gram,
+        tolerance=tolerance,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The better of each bound so far; W and H belong to the upper one, the residuals to the lower one."""
+
+    lower: ProvedBound
+    upper: ProvedBound
+    W: FloatArray
+    H: FloatArray
+    residuals: FloatArray
+
+    @classmethod
+    def of(cls, solution: Solution) -> _Best:
+        W, H = solution.factors()
+        columns = Columns.of_classes(solution.problem)
         residuals = columns.loss.residuals(W @ H.T, columns.labels)
-    point = relaxed.run.point if isinstance(relaxed.run.point, GramPoint) else relaxed.evidence.dense_point()
-    above = min(_relaxation_upper(problem, columns, point), upper.value)
-    # a Gram matrix is determined to the square root of its value's accuracy
-    accuracy = math.sqrt(min(max(relative_gap(relaxed.lower_bound, above), _ROUNDING), tolerance))
-    gram = feature_positivity(columns, point.feature_gram, H, accuracy)
-    seconds = time.perf_counter() - started
-    return GapClosure(problem, relaxed, above, lower, upper, W, H, residuals, gram, seconds)
+        return cls(solution.evidence.lower, solution.evidence.upper, W, H, residuals)
+
+    def better(self, other: _Best) -> _Best:
+        below = other if other.lower.value > self.lower.value else self
+        above = other if other.upper.value < self.upper.value else self
+        return _Best(below.lower, above.upper, above.W, above.H, below.residuals)
+
+    @property
+    def relative_gap(self) -> float:
+        return relative_gap(self.lower.value, self.upper.value)
 
 
-def _value(bound: ProvedBound) -> float:
-    return bound.value
+def _known(problem: Problem, given: Solution | None, relaxed: Solution, tolerance: float) -> Iterator[Solution]:
+    """Solutions to begin with, the cheapest first; lazy, since the first is enough as a rule."""
+    yield from (relaxed,) if given is None else (relaxed, given)
+    yield solve(problem, solver="factored", tolerance=tolerance)
+
+
+def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> _Best:
+    """The end of the descent from W and H, with what its residuals prove."""
+    W, H = _descend(columns, best.W, best.H, flat)
+    residuals = columns.loss.residuals(W @ H.T, columns.labels)
+    lower = enclosure.copositive_lower_bound(problem, residuals)
+    W, H = _fitted(problem, columns, W, H)
+    return _Best(lower, enclosure.upper_bound(problem, (W, H)), W, H, residuals)
 
 
 def _checked(given: Problem | Solution, tolerance: float) -> tuple[Solution | None, Problem]:
@@ -244,7 +299,7 @@ def _fitted(problem: Problem, columns: Columns, W: FloatArray, H: FloatArray) ->
     W, H = W[:, used], H[:, used]
     if problem.feature_dim is None or H.shape[1] <= problem.feature_dim:
         return W, H
-    found = factors.Factors(W, H, factored_objective(columns, W, H), 0.0, H.shape[1])
+    found = factors.Factors(W, H, identity.factored_objective(columns, W, H), 0.0, H.shape[1])
     narrowed = factors.fit(columns, found, problem.feature_dim)
     return narrowed.W, narrowed.H
 

@@ -175,10 +175,11 @@ class Solution:
 
     @cached_property
     def gram_positivity(self) -> CompletePositivity:
-        """Whether B of ``point`` is completely positive, up to a tenth of the square root of the tolerance.
+        """Whether B of ``point`` is completely positive, in units of the penalty.
 
-        For K ≥ 5 the relaxation's B need not be; then the two bounds stay apart, and ``close_gap`` closes them. A Gram
-        matrix is determined to the square root of the value's accuracy, which is as a rule far below the tolerance.
+        For K ≥ 5 the relaxation's B need not be; then the two bounds stay apart, and ``close_gap`` closes them. Allowed
+        is a distance of √tolerance / 10 times the objective: a Gram matrix is determined to the square root of its
+        value's accuracy, which is as a rule far below the tolerance.
 
         Raises:
             HypothesisError: features are free, and B need not be non-negative.
@@ -190,10 +191,9 @@ class Solution:
                 expected="non-negative features",
                 fix="complete positivity is a question about non-negative ones only.",
             )
-        H = self.evidence.factors(None)[1]
-        return feature_positivity(
-            Columns.of_classes(self.problem), self.feature_gram, H, 0.1 * math.sqrt(self.tolerance)
-        )
+        H, accuracy = self.evidence.factors(None)[1], 0.1 * math.sqrt(self.tolerance)
+        columns = Columns.of_classes(self.problem)
+        return feature_positivity(columns, self.feature_gram, H, self.upper_bound, accuracy)
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and class-mean features H (K, d), whose objective is at most ``upper_bound``.

@@ -55,27 +55,37 @@ def complete_positivity(gram: Any, *, tolerance: float = 1e-6, factor: FloatArra
         )
     if factor is not None:
         start = _factor(factor, B.shape[0])
-    B_rows = _rows(B)
     F = factorisation.nearest(B, max(0.5 * tolerance, _ROUNDING) if tolerance else _ENOUGH, start)
     residual = distance(B, F)
-    theorem = theorems.completely_positive(B_rows)
-    if theorem is None and residual <= max(tolerance, 1e-6):
-        theorem = _interior(B, F)
-    if theorem is not None:
-        return CompletePositivity(Positivity.COMPLETELY_POSITIVE, True, theorem, B, tolerance, F, residual)
-    if residual <= tolerance:
-        reason = f"a factor F >= 0 has F F^T within {residual:.1e} of its norm"
-        return CompletePositivity(Positivity.COMPLETELY_POSITIVE, False, reason, B, tolerance, F, residual)
-    witness = witnesses.separate(B, F)
+    theorem = theorems.completely_positive(_rows(B))
+    if theorem is None and residual <= max(tolerance, _ENOUGH):
+        theorem = _interior(B)
+    if theorem is None and residual > tolerance:
+        return _separated(B, tolerance, F, residual)
+    reason = theorem or f"a factor F >= 0 has F F^T within {residual:.1e} of its norm"
+    return CompletePositivity(Positivity.COMPLETELY_POSITIVE, theorem is not None, reason, B, tolerance, F, residual)
+
+
+def _separated(gram: FloatArray, tolerance: float, factor: FloatArray, residual: float) -> CompletePositivity:
+    """The verdict on a matrix that has no factor within the tolerance, as far as was found."""
+    witness = witnesses.separate(gram, factor)
     if witness is None:
         reason = f"the best factor found leaves {residual:.1e} of its norm, and no copositive matrix separates it"
-        return CompletePositivity(Positivity.UNDECIDED, False, reason, B, tolerance, F, residual)
-    separation = _separation(witness, B)
+        return CompletePositivity(Positivity.UNDECIDED, False, reason, gram, tolerance, factor, residual)
+    separation = _separation(witness, gram)
     apart = separation > tolerance
-    reason = f"a copositive matrix keeps it {separation:.1e} of its norm away" + ("" if apart else ", no more")
-    verdict = Positivity.NOT_COMPLETELY_POSITIVE if apart else Positivity.UNDECIDED
+    reason = f"a copositive matrix keeps it {separation:.1e} of its norm away"
     return CompletePositivity(
-        verdict, apart, reason, B, tolerance, F, residual, witness.matrix, witness.proof, separation
+        Positivity.NOT_COMPLETELY_POSITIVE if apart else Positivity.UNDECIDED,
+        apart,
+        reason if apart else f"{reason}, and the best factor found leaves {residual:.1e}",
+        gram,
+        tolerance,
+        factor,
+        residual,
+        witness.matrix,
+        witness.proof,
+        separation,
     )
 
 
@@ -91,7 +101,7 @@ def distance(gram: FloatArray, factor: FloatArray) -> float:
         return 0.0 if gap == 0 else float_above((gap / norm).sqrt())
 
 
-def _interior(gram: FloatArray, F: FloatArray) -> str | None:
+def _interior(gram: FloatArray) -> str | None:
     """A factor F with a remainder B − F Fᵀ that is completely positive by a theorem, if B leaves room for one.
 
     The factor is that of B less a share of the diagonal and half as much, spread, of the positive entries; the
