@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
+    from ufm_convex.gap_closure import GapClosure as GapClosure
+    from ufm_convex.gap_closure import close_gap as close_gap
     from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
     from ufm_convex.measures import GeometryReport as GeometryReport
     from ufm_convex.measures import geometry as geometry
+    from ufm_convex.positivity import CompletePositivity as CompletePositivity
+    from ufm_convex.positivity import Positivity as Positivity
+    from ufm_convex.positivity import complete_positivity as complete_positivity
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
@@ -63,6 +68,7 @@ _HOME = {
     "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "CompletePositivity": "positivity",
     "ContrastiveCandidate": "contrastive",
     "ContrastiveCertificate": "contrastive",
     "ContrastiveProblem": "contrastive",
@@ -71,6 +77,7 @@ _HOME = {
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
+    "GapClosure": "gap_closure",
     "GeometryReport": "measures",
     "HardMargin": "constraints",
     "Judgement": "certificate",
@@ -81,6 +88,7 @@ _HOME = {
     "MalformedCertificate": "verifier",
     "MeanSquaredError": "losses",
     "MulticlassHinge": "losses",
+    "Positivity": "positivity",
     "Problem": "problem",
     "SoftTargetCrossEntropy": "losses",
     "Solution": "solution",
@@ -92,6 +100,8 @@ _HOME = {
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
+    "close_gap": "gap_closure",
+    "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
     "geometry": "measures",
