@@ -234,6 +234,7 @@ def _checked(given: Problem | Solution, tolerance: float) -> tuple[Solution | No
         raise ProblemError(
             f"tolerance is {shown(tolerance)}.", expected="a relative gap in (0, 1)", fix="1e-6 is the default."
         )
+    problem.require_plain("a copositive slack")
     if not problem.nonnegative:
         raise HypothesisError(
             'features are "free".',
@@ -260,7 +261,7 @@ def _descend(columns: Columns, W: FloatArray, H: FloatArray, flat: float) -> tup
     point = scaled.pack(W, H)
     for _ in range(_ROUNDS):
         point = scaled.minimise(point, _ITERATIONS, _GRADIENT)[0]
-        pull = scaled.pull(scaled.logits(point))
+        pull = scaled.pull(scaled.outputs(point))
         least, direction = lowest_direction(np.eye(columns.num_classes) - pull.T @ pull)
         opened = None if least >= -flat else _opened(scaled, point, -pull @ direction, direction)
         if opened is None:

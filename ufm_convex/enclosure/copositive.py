@@ -18,7 +18,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.bounds import DenseWitness, ProvedBound, upper_bound
-from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end, rational
+from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
 from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.identity import residual_gram
@@ -41,6 +41,7 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
     """
     from flint import arb, ctx
 
+    problem.require_plain("a bound by a copositive slack")
     nothing = ProvedBound(-math.inf, "copositive")
     if not problem.nonnegative or problem.num_classes > LARGEST or not np.isfinite(residuals).all():
         return nothing
@@ -52,7 +53,7 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
         total = arb(0)
         try:
             for share, (column, place) in zip(groups.shares(problem), proof.columns_of_classes(groups), strict=True):
-                total -= arb(rational(share)) * problem.loss.enclose_conjugate(column, place)
+                total -= arb(share) * problem.loss.enclose_conjugate(column, place)
         except ValueError:  # a column left the conjugate's domain: the exact test refused it
             return nothing
         return ProvedBound(float_below(total), "copositive", lower_end(total) if total.is_finite() else None, proof)
