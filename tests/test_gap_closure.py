@@ -356,9 +356,9 @@ def test_what_is_no_tolerance_is_named(tolerance):
         close_gap(confused(3), tolerance=tolerance)
 
 
-@pytest.mark.parametrize("given", [{"bias": "free"}, {"bias": 0.1}])
-def test_a_bias_has_no_copositive_slack_here(given):
+@pytest.mark.parametrize("options", [{"bias": "free"}, {"bias": 0.1}])
+def test_a_bias_has_no_copositive_slack_here(options):
     """The dual value of a bias has a term of its own, which the bound would leave out."""
-    problem = ufm.Problem([5, 4, 3, 2, 1], 0.01, 0.01, **given)
+    problem = ufm.Problem([5, 4, 3, 2, 1], 0.01, 0.01, **options)
     with pytest.raises(HypothesisError, match="the problem has a bias"):
-        ufm.close_gap(problem)
+        close_gap(problem)

@@ -271,7 +271,7 @@ def test_theorems_name_what_fails():
     with pytest.raises(HypothesisError, match="loss is cross-entropy"):
         theory.optimum(peeled([5, 5], loss=ufm.MeanSquaredError()))
     with pytest.raises(HypothesisError, match="norm bounds, not penalties"):
-        theory.optimum(ufm.Problem([5, 4, 3], 0.1, 0.1, loss=ufm.MeanSquaredError(), features="free", bias="free"))
+        theory.optimum(ufm.Problem([5, 4, 3], 0.1, 0.1, loss=ufm.BinaryCrossEntropy(), features="free", bias="free"))
 
 
 # -- what is proved -------------------------------------------------------------------------------------------------

@@ -59,6 +59,10 @@ class ContrastiveFrame(Theorem):
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 
+    def setting(self, problem: Any) -> tuple[Hypothesis, ...]:
+        """Nothing: there is no classifier, hence no bias and no decay of it."""
+        return ()
+
     def hypotheses(self, problem: Any) -> tuple[Hypothesis, ...]:
         """None: H ≥ 0 and K ≥ 2 are part of every ``ContrastiveProblem``, and so is a dimension that does not bind."""
         return ()
