@@ -102,6 +102,7 @@ _ROOMS = (
     "interchange",
     "losses",
     "plots",
+    "reductions",
     "relaxation",
     "solvers",
     "sweep",

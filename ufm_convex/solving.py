@@ -23,7 +23,7 @@ from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
-from ufm_convex.solution import Solution, Status
+from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, SolverRun
 
 AUTO = "auto"
@@ -43,7 +43,7 @@ def solve(
     """The global optimum of a problem, with proved bounds.
 
     Args:
-        problem: The problem.
+        problem: The problem; one with a constraint is solved through others (``ufm_convex.reductions``).
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
@@ -59,11 +59,13 @@ def solve(
         UnknownNameError: no such solver or level, or the solver does not solve at that level.
         SolverNotInstalledError: the solver's package cannot be imported.
         SizeError: the problem is too large for the level.
-        HypothesisError: ``solver="theory"`` and no theorem holds.
+        HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
+            nothing here solves.
     """
     _check_arguments(problem, solver, level, tolerance, options)
     tell = progress or (lambda _: None)
     if (reduction := reductions.find(problem)) is not None:
+        reduction.check_level(level)
         inner = partial(solve, solver=solver, level=level, options=options)
         return reduction.solve(problem, inner, tolerance, tell)
     problem.require_plain("solve")
@@ -88,7 +90,7 @@ def solve(
     except KeyboardInterrupt:
         if best is None:
             raise
-        route.append("interrupted: the best bounds so far are kept")
+        route.append(INTERRUPTED)
     if best is None:
         raise SolverError(
             "no solver made a run.",
