@@ -123,6 +123,7 @@ _ROOMS = (
     "interchange",
     "losses",
     "plots",
+    "reductions",
     "relaxation",
     "solvers",
     "sweep",

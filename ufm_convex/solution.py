@@ -23,6 +23,9 @@ from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
+INTERRUPTED = "interrupted: the best bounds so far are kept"
+"""The last line of the route after Ctrl-C."""
+
 
 class Status(StrEnum):
     """What is known at the end."""
@@ -75,6 +78,11 @@ class Solution:
     def level(self) -> str:
         """Level of the variables it used."""
         return self.run.level
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it before its tolerance did."""
+        return self.route[-1:] == (INTERRUPTED,)
 
     @property
     def lower_bound(self) -> float:

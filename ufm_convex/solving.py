@@ -26,7 +26,7 @@ from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
-from ufm_convex.solution import Solution, Status
+from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, SolverRun
 
 AUTO = "auto"
@@ -66,7 +66,8 @@ def solve(
     """The global optimum of a problem, with proved bounds.
 
     Args:
-        problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
+        problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``); norm bounds are solved through problems
+            with penalties (``ufm_convex.reductions``).
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
@@ -83,7 +84,8 @@ def solve(
         UnknownNameError: no such solver or level, or the solver does not solve at that level.
         SolverNotInstalledError: the solver's package cannot be imported.
         SizeError: the problem is too large for the level.
-        HypothesisError: ``solver="theory"`` and no theorem holds.
+        HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
+            nothing here solves.
     """
     check_settings(solver, tolerance, options)
     return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
@@ -116,6 +118,7 @@ def _solve_problem(
     _check_level(problem, solver, level)
     tell = progress or (lambda _: None)
     if (reduction := reductions.find(problem)) is not None:
+        reduction.check_level(level)
         inner = partial(solve, solver=solver, level=level, options=options)
         return reduction.solve(problem, inner, tolerance, tell)
     problem.require_decays("solve")
@@ -140,7 +143,7 @@ def _solve_problem(
     except KeyboardInterrupt:
         if best is None:
             raise
-        route.append("interrupted: the best bounds so far are kept")
+        route.append(INTERRUPTED)
     if best is None:
         raise SolverError(
             "no solver made a run.",
