@@ -299,6 +299,18 @@ def test_fewer_dimensions_leave_the_lower_bound_of_all():
     assert objective(closed.problem, closed.W, closed.H) == pytest.approx(closed.upper_bound, rel=1e-14)
 
 
+@pytest.mark.parametrize("decay", [1e-150, 1e-12, 1e6])
+def test_absurd_decays_give_bounds_and_no_claim_about_noise(decay):
+    """All classes collapse, or the solver breaks down: what is left of B is noise, and not judged."""
+    problem = ufm.Problem([20] * 5, decay, decay, loss=confused(5).loss)
+    closed = close_gap(problem)
+    assert closed.lower_bound <= closed.upper_bound
+    assert closed.verdict is not Positivity.NOT_COMPLETELY_POSITIVE
+    if decay == 1e6:
+        assert closed.relative_gap < 1e-12
+        assert not closed.gram.gram.any()
+
+
 # -- planted faults -------------------------------------------------------------------------------------------------
 
 
