@@ -351,6 +351,25 @@ def test_one_place_beyond_the_penalty_proves_nothing():
     assert lower_bound(problem, beyond).value == 0.0
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"counts": np.array([3, 3, 2, 1])},
+        {"multiplicities": np.array([1, 2, 1, 1])},
+        {"members": np.array([0, 1, 2])},
+        {"members": np.array([0, 1, 2, 7])},
+    ],
+)
+def test_groups_of_another_problem_prove_nothing(fault):
+    """Planted: a point that speaks of other counts than the problem's would prove another problem's bounds."""
+    groups = replace(BOUND.classes, **fault)
+    assert lower_bound(BOUND, ContrastiveDual(groups, np.full(4, 0.01))).value == 0.0
+    assert upper_bound(BOUND, groups, np.ones(4)).value == math.inf
+    assert upper_bound(BOUND, BOUND.classes, np.ones(3)).value == math.inf
+    assert lower_bound(BOUND, ContrastiveDual(BOUND.classes, np.full(3, 0.01))).value == 0.0
+    assert lower_bound(BOUND, ContrastiveDual(BOUND.classes, np.full(4, 0.01))).value > 0.0
+
+
 @pytest.mark.parametrize("lengths", [[1.5, 1.0, 1.0, 0.0], [-0.1, 1.0, 1.0, 0.0], [math.nan, 1.0, 1.0, 0.0]])
 def test_inadmissible_lengths_prove_nothing(lengths):
     assert upper_bound(BOUND, BOUND.classes, np.array(lengths)).value == math.inf

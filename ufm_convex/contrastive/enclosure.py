@@ -104,7 +104,9 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
 
 
 def _admissible(problem: ContrastiveProblem, dual: ContrastiveDual) -> bool:
-    """Whether s is in the domain, exactly."""
+    """Whether s is one number a group of the problem's classes, in the domain, exactly."""
+    if not _describes(dual.groups, problem) or dual.outside.shape != dual.groups.counts.shape:
+        return False
     s = dual.outside[dual.groups.counts > 1]
     if s.shape == (0,):
         return True
@@ -126,6 +128,8 @@ def upper_bound(
     """
     from flint import arb, ctx, fmpq
 
+    if not _describes(groups, problem) or lengths.shape != groups.counts.shape:
+        return ProvedBound(math.inf, "none")
     bound = None if problem.bound is None else Fraction(problem.bound)
     largest = float(np.max(lengths))
     if not (np.min(lengths) >= 0.0 and largest < math.inf) or (bound is not None and Fraction(largest) ** 2 > bound):
@@ -143,6 +147,16 @@ def upper_bound(
             total += size * n * term
         value = float_above(total)
         return ProvedBound(value, "frame", upper_end(total) if math.isfinite(value) else None)
+
+
+def _describes(groups: Groups, problem: ContrastiveProblem) -> bool:
+    """Whether the groups are a partition of the problem's classes into classes of equal counts."""
+    members = groups.members
+    if members.shape != problem.class_counts.shape or not 0 <= members.min() <= members.max() < groups.size:
+        return False
+    numbers = np.bincount(members, minlength=groups.size)
+    alike = np.array_equal(groups.counts[members], problem.class_counts)
+    return alike and np.array_equal(numbers, groups.multiplicities)
 
 
 def _rows(groups: Groups, numbers: FloatArray) -> list[tuple[int, int, float]]:
