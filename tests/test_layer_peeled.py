@@ -446,6 +446,19 @@ def test_smoothing_leaves_large_balls_unused(features):
     assert (H * H).sum() < 300.0
 
 
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_a_kink_of_the_penalised_optimum(kind):
+    """A hinge loss jumps from L = 0 to L = P at one multiplier; in between the optimum is a share s of P.
+
+    With non-negative features the budget is K s √((K−1)/K) = K √(E_W E_H), and the loss falls linearly in s.
+    """
+    K, product = 4, 0.09
+    solution = ufm.solve(peeled([5] * K, 0.3, 0.3, loss=ufm.MulticlassHinge(kind)), tolerance=1e-8)
+    share = math.sqrt(product * K / (K - 1))
+    assert solution.status == "certified"
+    assert solution.value == pytest.approx((1.0 if kind == "crammer-singer" else K - 1.0) * (1.0 - share), rel=1e-8)
+
+
 @pytest.mark.parametrize(
     ("loss", "value"),
     [
