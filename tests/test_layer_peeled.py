@@ -340,6 +340,19 @@ def test_factors_lie_in_the_balls_and_have_the_proved_loss(features):
     np.testing.assert_allclose(H @ H.T, solution.feature_gram, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("features", FEATURES)
+def test_factors_of_other_dimensions_are_as_good(features):
+    problem = peeled([500, 100, 20, 20], 0.5, 0.5, features=features)
+    solution = ufm.solve(problem, tolerance=1e-9)
+    for dimension in (solution.rank, 3, 7):
+        W, H = solution.factors(dimension)
+        assert W.shape == H.shape == (4, dimension)
+        for M in (W, H):
+            assert sum(Fraction(entry) ** 2 for entry in M.ravel().tolist()) <= 2
+        # narrowing descends on the penalised objective; the loss loses no more than the gap left open
+        assert loss_at(problem, W, H) <= solution.upper_bound * (1.0 + 1e-9)
+
+
 def test_square_norms_are_exact():
     witness = DenseWitness(ExactMatrix([[1, 2], [3, 0]], -1), ExactMatrix([[1, 0], [0, 5]], 1))
     assert square_norms(peeled([1, 1]), witness) == (Fraction(14, 4), Fraction(26 * 4))

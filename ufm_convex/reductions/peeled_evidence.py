@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -154,15 +155,15 @@ class PeeledEvidence(Evidence):
         """As in the penalised problem."""
         return self.inner.merged()
 
-    def silent(self) -> tuple[int, ...]:
+    def silent(self, classes: Iterable[int]) -> tuple[int, ...]:
         """As in the penalised problem."""
-        return self.inner.silent()
+        return self.inner.silent(classes)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``; both lie in their balls."""
         W, H = self.inner.factors(feature_dim)
-        radii = PenalisedFamily.of(self.problem).radii
-        return _shortened(W, radii[0]), _shortened(H, radii[1])
+        weights, features = self.inner.square_norms() or (Fraction(0), Fraction(0))
+        return _of_length(W, float(weights)), _of_length(H, float(features))
 
     @property
     def factor_residual(self) -> float:
@@ -175,10 +176,12 @@ class PeeledEvidence(Evidence):
         return self.inner.rank
 
 
-def _shortened(matrix: FloatArray, radius: Fraction) -> FloatArray:
-    """The matrix, or a little less of it where narrowing to fewer dimensions or rounding left it too long."""
-    square = math.fsum((matrix * matrix).ravel())
-    return matrix if square <= float(radius) else matrix * (math.sqrt(float(radius) / square) * (1.0 - INWARDS))
+def _of_length(matrix: FloatArray, square: float) -> FloatArray:
+    """The matrix at a length that is proved to be admissible, which narrowing to fewer dimensions may have changed."""
+    found = math.fsum((matrix * matrix).ravel())
+    if abs(found - square) <= INWARDS * square or found == 0.0:
+        return matrix
+    return matrix * (math.sqrt(square / found) * (1.0 - INWARDS))
 
 
 def _nothing(dual: DualPoint | FrameDual | GroupDual) -> DualPoint | FrameDual | GroupDual:
