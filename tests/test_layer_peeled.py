@@ -302,6 +302,21 @@ def test_any_multiplier_proves_a_lower_bound(counts, radii, shift, weighted):
         assert mp.mpf(evidence.upper.value) >= exact * (1 - slack)
 
 
+def test_class_weights_that_are_no_binary64_numbers_are_rounded_down():
+    weights, counts = [0.1, 0.7, 1.3], [3, 7, 11]
+    family = PenalisedFamily.of(peeled(counts, loss=ufm.CrossEntropy(class_weights=weights)))
+    exact = [Fraction(w) * n / 21 for w, n in zip(weights, counts, strict=True)]
+    rounded = [family.scale * Fraction(w) / 3 for w in family.loss.weights(3).tolist()]
+    assert all(r <= e for r, e in zip(rounded, exact, strict=True))
+    assert any(r < e for r, e in zip(rounded, exact, strict=True))
+    assert all(e <= family.excess * r for r, e in zip(rounded, exact, strict=True))
+    assert 1 < family.excess < 1 + Fraction(1, 2**51)
+    integers = PenalisedFamily.of(peeled([500, 100, 20]))
+    assert integers.excess == 1
+    shares = [integers.scale * Fraction(w) / 3 for w in integers.loss.weights(3).tolist()]
+    assert shares == [Fraction(n, 620) for n in (500, 100, 20)]
+
+
 def test_the_bound_needs_its_price():
     """Planted: without the price of the balls the penalised optimum is no lower bound."""
     problem = peeled([50, 20, 5])

@@ -51,24 +51,16 @@ class PeeledEvidence(Evidence):
             if upper.exact is None or loss < upper.exact:
                 fitted = one
                 upper = ProvedBound(enclosure.fraction_above(loss), found.upper.proof, loss, one.upper.evidence)
-        lower = cls._lower(family, found)
-        scale = float(family.scale)
-        dual = _scaled_dual(found.dual, scale)
-        idle = lower.proof == "trivial"
-        if idle:
-            fitted = replace(fitted, dual=_nothing(found.dual))
-            dual = fitted.dual
-        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
-
-    @staticmethod
-    def _lower(family: PenalisedFamily, found: Representation) -> ProvedBound:
-        """From the penalised problem, or the least value of the loss alone, which is the bound of μ = 0."""
-        trivial = enclosure.trivial_bound(found.problem)
-        bounds = [] if trivial.exact is None else [replace(trivial, exact=family.scale * trivial.exact)]
+        lower, idle = family.least, True
         if found.lower.exact is not None:
-            bounds.append(replace(found.lower, exact=family.lower(found.problem, found.lower.exact)))
-        best = max(bounds, key=lambda bound: bound.exact or 0, default=ProvedBound(-math.inf, "trivial"))
-        return best if best.exact is None else replace(best, value=enclosure.fraction_below(best.exact))
+            exact = family.lower(found.problem, found.lower.exact)
+            if lower.exact is None or exact > lower.exact:
+                lower = replace(found.lower, value=enclosure.fraction_below(exact), exact=exact)
+                idle = False
+        scale = float(family.scale)
+        fitted = replace(fitted, dual=_nothing(found.dual)) if idle else fitted
+        dual = _scaled_dual(fitted.dual, scale)
+        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
 
     @property
     def relative_gap(self) -> float:
