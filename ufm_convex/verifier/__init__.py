@@ -157,7 +157,7 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
     dual, witness = certificate.dual, certificate.witness
-    quick = many.Integral(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
+    quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
     if quick is None:
         yield "slack", dual.check_slack
         yield "lower bound", lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers)
@@ -168,7 +168,9 @@ def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | No
             lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, quick.dual_value),
         )
     yield "witness", witness.check_admissible
-    objective = partial(many.frame_objective, witness) if isinstance(witness, Frame) else None
+    objective = None
+    if isinstance(witness, Frame) and witness.numbers >= many.FEW:
+        objective = partial(many.frame_objective, witness)
     if objective is None and fast is not None:
         objective = partial(fast.witness_objective, witness)
     yield (
