@@ -108,6 +108,16 @@ class Bias(ABC):
         """The b of the same logits, up to what the loss does not see, of least norm."""
         return b
 
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray) -> FloatArray:
+        """The residuals V nearest to the given ones whose sums g* can pay, whatever domain they leave.
+
+        Args:
+            residuals: V, (K, m).
+            weights: Weights of the columns, (m,): U = V Diag(weights).
+            squares: σ², (m,): distances are ‖(U − U′) D^{-1/2}‖.
+        """
+        return residuals
+
     def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
         """Residuals V near the given ones whose sums g* can pay; V itself where that is all."""
         return residuals
@@ -312,6 +322,11 @@ class FreeBias(Bias):
             return b
         unseen = 1.0 / self.closing
         return b - (b @ unseen) / (unseen @ unseen) * unseen
+
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray) -> FloatArray:
+        """Spread over the columns in proportion to σ²: then U D^{-1/2} σ = 0, and changes of its spectrum keep that."""
+        sums = residuals @ weights
+        return residuals - np.outer(sums, squares / (squares.sum() * weights))
 
     def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
         """V with U1 = 0: what is missing is added, and nothing taken away.

@@ -68,7 +68,9 @@ def _same(first: DualPoint, second: DualPoint) -> bool:
 
 def _repaired(columns: Columns, candidate: DualPoint, features: FloatArray | None) -> Iterator[DualPoint]:
     """Feasible points near one candidate: with and without the active constraints restored, for each multiplier."""
-    inside = columns.loss.into_domain(np.nan_to_num(candidate.residuals), columns.labels)
+    given = columns.loss.into_domain(np.nan_to_num(candidate.residuals), columns.labels)
+    projected = columns.bias.project(given, columns.loss_weights, columns.sigma**2)
+    inside = given if projected is given else columns.loss.into_domain(projected, columns.labels)
     residual_choices = [inside]
     if columns.nonnegative:
         residual_choices.append(_rescale_columns(columns, inside))
