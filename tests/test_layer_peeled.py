@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import mpmath as mp
@@ -16,10 +17,11 @@ import ufm_convex as ufm
 from ufm_convex import reductions, solving, theory
 from ufm_convex.cli import application
 from ufm_convex.enclosure import DenseWitness, ExactMatrix, square_norms
-from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError
 from ufm_convex.measures import classifier_cosine
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
 from ufm_convex.reductions.penalised import PenalisedFamily
+from ufm_convex.solution import INTERRUPTED
 
 FEATURES = ("nonnegative", "free")
 
@@ -271,7 +273,7 @@ def test_theorems_name_what_fails():
     with pytest.raises(HypothesisError, match="loss is cross-entropy"):
         theory.optimum(peeled([5, 5], loss=ufm.MeanSquaredError()))
     with pytest.raises(HypothesisError, match="norm bounds, not penalties"):
-        theory.optimum(ufm.Problem([5, 4, 3], 0.1, 0.1, loss=ufm.MeanSquaredError(), features="free", bias="free"))
+        theory.optimum(ufm.Problem([5, 4, 3], 0.1, 0.1, loss=ufm.BinaryCrossEntropy(), features="free", bias="free"))
 
 
 # -- what is proved -------------------------------------------------------------------------------------------------
@@ -486,6 +488,8 @@ def test_bad_input_is_named_before_any_work():
         ufm.solve(peeled([5, 4, 3], bias="free"))
     with pytest.raises(ProblemError, match="tolerance"):
         ufm.solve(peeled([5, 4, 3]), tolerance=0.0)
+    with pytest.raises(UnknownNameError, match="level 'sample'"):
+        ufm.solve(peeled([5, 4, 3]), solver="clarabel", level="sample")
 
 
 def test_what_has_no_form_for_norm_bounds_refuses_by_name(tmp_path):
@@ -533,6 +537,7 @@ def test_solve_asks_reductions_first(monkeypatch):
 
     class Halved(reductions.Reduction):
         name = "halved"
+        levels = ("auto",)
 
         @classmethod
         def accepts(cls, problem):
@@ -563,9 +568,18 @@ def test_an_interrupted_search_keeps_its_best():
 
     solution = reduction.solve(peeled([50, 20, 5]), inner, 1e-9, lambda _: None)
     assert solution.status == "bounded"
-    assert solution.route[-1].startswith("interrupted")
+    assert solution.interrupted
     exact = theory.optimum(solution.problem).value
     assert solution.lower_bound <= exact <= solution.upper_bound
+    calls.clear()
+
+    def swallowing(problem, *, tolerance):
+        """Ctrl-C that the inner solve itself took, keeping what it had."""
+        return replace(inner(problem, tolerance=tolerance), route=(INTERRUPTED,))
+
+    once = reduction.solve(peeled([50, 20, 5]), swallowing, 1e-9, lambda _: None)
+    assert once.interrupted
+    assert len(calls) == 1
     calls[:] = [None, None]
     with pytest.raises(KeyboardInterrupt):
         reduction.solve(peeled([50, 20, 5]), inner, 1e-9, lambda _: None)

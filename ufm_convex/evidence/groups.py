@@ -90,10 +90,10 @@ class GroupEvidence(Representation):
         pair = self.recovered.W, self.recovered.H
         return duality.group_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
 
-    def square_norms(self) -> tuple[Fraction, Fraction]:
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
         if self.upper.exact is None:
-            raise ValueError("the factors are not admissible")
+            return None
         W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
         return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
 
