@@ -19,7 +19,19 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import cli, crosscheck, duality, enclosure, identity, interchange, measures, pigeonhole, proof, theory
+from ufm_convex import (
+    cli,
+    crosscheck,
+    duality,
+    enclosure,
+    gap_closure,
+    identity,
+    interchange,
+    measures,
+    pigeonhole,
+    proof,
+    theory,
+)
 from ufm_convex.bias import BiasModel, FreeBias, NoBias, PenalisedBias, bias_of
 from ufm_convex.candidate import Candidate
 from ufm_convex.descent import Scaled
@@ -389,6 +401,25 @@ def test_the_proved_dual_point_is_feasible_exactly(counts):
     assert found.relative_gap < 1e-6
 
 
+def test_the_proved_value_of_a_penalised_bias():
+    """From the integers of a group proof, with its two alike classes written out: entropy less ‖U1‖²/(2 λ_b)."""
+    problem = majority(1e-3)
+    lower = solve(problem).evidence.lower
+    assert lower.proof == "group"
+    exact, members, counts = lower.evidence, [0, 0, 1], [10, 10, 100]  # groups come by size
+    p = [[Fraction(2) ** exact.exponents[g] * exact.columns[g][h] for h in members] for g in members]
+    for k, column in enumerate(p):
+        column[k] = 1 - sum(q for j, q in enumerate(column) if j != k)
+    sums = [sum(Fraction(n, 120) * (p[k][j] - (j == k)) for k, n in enumerate(counts)) for j in range(3)]
+    square = sum(s * s for s in sums) / (2 * Fraction(problem.bias))
+    with mpmath.workdps(40):
+        value = -mpmath.mpf(square.numerator) / square.denominator
+        for count, column in zip(counts, p, strict=True):
+            masses = [mpmath.mpf(q.numerator) / q.denominator for q in column]
+            value -= mpmath.mpf(count) / 120 * sum(q * mpmath.log(q) for q in masses)
+        assert abs(value - mpmath.mpf(lower.exact.numerator) / lower.exact.denominator) < mpmath.mpf(10) ** -30
+
+
 @given(
     size=st.integers(2, 6),
     closed=st.booleans(),
@@ -595,6 +626,7 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
         lambda problem: interchange.export_cbf(problem),
         lambda problem: crosscheck.cross_check(problem),
         lambda problem: pigeonhole.pigeonhole_bound(problem),
+        lambda problem: gap_closure.close_gap(problem),
         lambda problem: phases(problem),
         lambda problem: ufm.testing.assert_optimal(problem, CANDIDATE),
         lambda problem: ufm.testing.assert_kkt(problem, CANDIDATE),
