@@ -17,7 +17,7 @@ from ufm_convex.cli.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow, SolutionFile
+    from ufm_convex.crosscheck import ConformanceCase, CrossCheck, CrossCheckRow, SolutionFile
 
 _COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
 
@@ -32,6 +32,9 @@ def crosscheck(
         Path | None,
         typer.Option(metavar="FILE.JSON", help="Judge this solution of an exported programme instead of solvers."),
     ] = None,
+    level: Annotated[
+        str, typer.Option(metavar="NAME", help="class, group or sample: the programme that solvers are given.")
+    ] = "class",
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
     time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
     conformance: Annotated[
@@ -58,7 +61,7 @@ def crosscheck(
     }
     with progress(verbose) as tell:
         entrants: list[Any] | None = [*(names or []), *_file(solution, conformance)] or None
-        checks = _conformance(names, limits, tell) if conformance else _one(problem, entrants, limits, tell)
+        checks = _conformance(names, limits, tell) if conformance else _one(problem, entrants, level, limits, tell)
     if as_json:
         typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
     else:
@@ -89,13 +92,13 @@ def _file(path: Path | None, conformance: bool) -> list[SolutionFile]:
 
 
 def _one(
-    problem: ProblemOptions, names: list[Any] | None, limits: dict[str, float], tell: Callable[[str], None]
+    problem: ProblemOptions, names: list[Any] | None, level: str, limits: dict[str, float], tell: Callable[[str], None]
 ) -> dict[str, CrossCheck]:
     instance = problem.problem()
     tell("loading the solvers")
     from ufm_convex.crosscheck import cross_check
 
-    return {"": cross_check(instance, names, **limits, progress=tell)}
+    return {"": cross_check(instance, names, level=level, **limits, progress=tell)}
 
 
 def _conformance(
@@ -104,7 +107,11 @@ def _conformance(
     tell("loading the solvers")
     from ufm_convex.crosscheck import conformance_cases, cross_check
 
-    return {f"{case.name}: ": cross_check(case.problem, names, **limits, progress=tell) for case in conformance_cases()}
+    def checked(case: ConformanceCase) -> CrossCheck:
+        tell(f"case {case.name}")
+        return cross_check(case.problem, names, level=case.level, **limits, progress=tell)
+
+    return {f"{case.name}: ": checked(case) for case in conformance_cases()}
 
 
 def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
