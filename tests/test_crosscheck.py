@@ -184,6 +184,65 @@ def test_what_a_solver_prints_is_not_seen(capfd):
     assert capfd.readouterr().out == ""
 
 
+def noisy(problem):
+    import subprocess
+    import sys
+
+    sys.stdout.write("a" * 2**18)  # more than a pipe holds
+    print("b" * 2**18, file=sys.stderr)
+    sys.__stdout__.write("c")  # left in a buffer until the process ends
+    os.write(1, b"d" * 2**18)
+    os.write(2, b"e")
+    subprocess.run([sys.executable, "-c", "print('f' * 2**18)"], check=True)
+    return perfect(problem)
+
+
+def test_noise_on_every_channel_is_neither_seen_nor_in_the_way(capfd):
+    (row,) = ufm.cross_check(PROBLEM, [noisy], time_limit=30.0).rows
+    assert row.verdict == "right", row.reason
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def spawning(monkeypatch):
+    """Processes start as on a system without fork; what it holds are the start methods asked for."""
+    from ufm_convex.crosscheck import process
+
+    used = []
+    context = process.multiprocessing.get_context
+    monkeypatch.setattr(process.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.setattr(process.multiprocessing, "get_context", lambda method: used.append(method) or context(method))
+    return used
+
+
+def test_where_processes_cannot_be_forked_they_are_spawned(spawning, capfd):
+    def local(problem):  # cannot be pickled
+        return perfect(problem)
+
+    right, failed = ufm.cross_check(PROBLEM, [noisy, local], time_limit=60.0).rows
+    assert spawning == ["spawn", "spawn"]
+    assert (right.verdict, failed.verdict) == ("right", "failed"), right.reason
+    assert "cannot be sent to a process" in failed.reason
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_spawned_processes_are_judged_and_ended_like_forked_ones(spawning):
+    rows = ufm.cross_check(PROBLEM, ["lbfgsb", rows_permuted, abort, hang], time_limit=20.0).rows
+    assert rows[0].primal_gap is not None, rows[0].reason
+    assert [str(row.verdict) for row in rows[1:]] == ["wrong", "failed", "failed"]
+    assert "20 s" in rows[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("liar", "words"), [(huge, "its numbers overflow when they are"), (nan, "W has no entries, or")]
+)
+def test_numbers_beyond_the_range_are_named(liar, words):
+    row = ufm.cross_check(PROBLEM, [liar]).rows[0]
+    assert row.verdict == "failed"
+    assert row.reason.startswith(words)
+
+
 def test_conic_solvers_are_right_and_a_truncated_claim_is_inaccurate():
     def modest(problem):
         return Answer(Claim.STOPPED, factors=truncated(problem))
@@ -199,6 +258,22 @@ def test_the_measures_are_zero_at_the_exact_optimum_and_see_a_fault():
     assert max(abs(error) for error in vars(good.dimacs).values()) < 1e-12  # rounding
     assert bad.dimacs.err4 > 0.1
     assert bad.dual_violation > 0.1
+
+
+def test_the_proof_of_the_bounds_is_shown_and_timed():
+    """It has no time limit, so that whoever waits for it must see what it does."""
+    lines = []
+    checked = ufm.cross_check(
+        Problem([3, 2], 0.1, 0.1, loss=ufm.MeanSquaredError()), [perfect_zero], progress=lines.append
+    )
+    shown = [line for line in lines if line.startswith("reference: ")]
+    assert shown
+    assert lines.index(shown[-1]) < lines.index("perfect_zero: running, at most 60 s")
+    assert 0.0 < checked.reference_seconds < 60.0
+
+
+def perfect_zero(problem):
+    return np.zeros((2, 2)), np.zeros((2, 2))
 
 
 def test_contestants_are_found_by_presence():

@@ -22,7 +22,7 @@ class CvxpyDefault(TextbookContestant):
         return True
 
     def solve(self, programme: cp.Problem) -> None:
-        """Commercial solvers, which cvxpy prefers wherever they are installed, with or without a licence, are left out."""
+        """Leave out commercial solvers, which cvxpy prefers where they are installed, with or without a licence."""
         import cvxpy as cp
 
         cp.settings.DEFAULT_TO_COMMERCIAL_SOLVERS = False  # this process is the contestant's own
