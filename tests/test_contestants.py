@@ -5,6 +5,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from benchmarks import textbook
 
 import ufm_convex as ufm
 from ufm_convex import theory
@@ -137,10 +138,10 @@ def test_torch_stops_at_its_deadline(monkeypatch):
 def test_the_textbook_programme_has_the_certified_optimum_and_dual():
     import cvxpy as cp
 
-    textbook = Textbook.of(PROBLEM)
-    textbook.programme.solve(solver=cp.CLARABEL)
-    assert textbook.programme.value == pytest.approx(VALUE, rel=1e-7)  # interior point at 1e-8
-    row = row_of(lambda _: Answer(Claim.OPTIMAL, point=textbook.point(), dual=textbook.dual()))
+    stated = Textbook.of(PROBLEM)
+    stated.programme.solve(solver=cp.CLARABEL)
+    assert stated.programme.value == pytest.approx(VALUE, rel=1e-7)  # interior point at 1e-8
+    row = row_of(lambda _: Answer(Claim.OPTIMAL, point=stated.point(), dual=stated.dual()))
     assert row.verdict == "right", row.reason
     assert row.dual_violation < 1e-6
 
@@ -238,3 +239,28 @@ def test_a_sample_level_that_forgets_a_sample_is_caught(monkeypatch):
 
     monkeypatch.setattr(ColumnLevel, "programme", forgetful)
     assert row_of("clarabel", Problem([3, 2], 0.02, 0.02), level="sample").verdict in ("wrong", "overclaims")
+
+
+# -- norm balls instead of decays ----------------------------------------------------------------------------------
+
+COUNTS = [50, 20, 5, 2]
+
+
+@pytest.mark.parametrize("radii", [(1.0, 1.0), (1.0, 5.0), (3.0, 3.0)])
+def test_the_closed_form_of_the_layer_peeled_programme_is_its_optimum(radii):
+    import cvxpy as cp
+
+    programme = textbook.layer_peeled_programme(COUNTS, *radii)
+    programme.solve(solver=cp.CLARABEL)
+    # interior point at 1e-8, absolute where the value is below 1
+    assert programme.value == pytest.approx(textbook.layer_peeled_optimum(COUNTS, *radii), abs=1e-7)
+    assert abs(programme.value - textbook.layer_peeled_optimum(COUNTS, 1.01 * radii[0], radii[1])) > 1e-5  # a fault
+
+
+def test_the_closed_form_of_the_balanced_layer_peeled_programme():
+    """A simplex of equal margins M = √(E_W E_H K/(K−1)), so the loss is log(1 + (K−1) e^{−M})."""
+    K, weight_norm, feature_norm = 7, 2.0, 3.0
+    margin = np.sqrt(weight_norm * feature_norm * K / (K - 1))
+    expected = np.log1p((K - 1) * np.exp(-margin))
+    found = textbook.layer_peeled_optimum([4] * K, weight_norm, feature_norm)
+    assert found == pytest.approx(expected, rel=1e-13)  # a bisection to the last bit, and a dozen roundings
