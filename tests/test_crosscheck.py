@@ -322,6 +322,22 @@ def test_a_solver_is_run_over_cases():
     assert [str(row.verdict) for _, row in rows] == ["right", "right"]
 
 
+def test_the_case_of_samples_is_run_at_sample_level():
+    case = next(case for case in CASES if case.level == "sample")
+    ((_, right),) = run_conformance("clarabel", cases=[case])
+    assert right.verdict == "right", right.reason
+    ((_, failed),) = run_conformance("cvxpy-default", cases=[case])
+    assert (failed.verdict, failed.reason) == ("failed", "has no level 'sample', only class")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fifty-classes", "fifty-long-tail"])
+def test_a_real_solver_passes_the_large_cases(name):
+    ((_, row),) = run_conformance("scs", cases=[case for case in CASES if case.name == name], time_limit=300.0)
+    assert row.verdict == "right", row.reason
+    assert max(abs(error) for error in vars(row.dimacs).values()) < 1e-4
+
+
 ARGUMENTS = ["crosscheck", "--class-counts", "40,20,8,2", "--lambda-w", "0.02", "--lambda-h", "0.01"]
 
 
@@ -345,7 +361,16 @@ def test_the_command_leaves_with_1_when_a_solver_is_wrong(monkeypatch):
     assert "wrong" in result.stdout
 
 
-@pytest.mark.parametrize("extra", [["--solvers", "nonsense"], ["--time-limit", "x"], ["--tolerance", "0"]])
+def test_the_command_takes_a_level():
+    arguments = ["crosscheck", "--class-counts", "3,2", "--lambda-w", "0.1", "--lambda-h", "0.02", "--level", "sample"]
+    result = CliRunner().invoke(application(), [*arguments, "--solvers", "clarabel,cvxpy-default", "--json"])
+    assert result.exit_code == 0, result.output
+    assert [row["verdict"] for row in json.loads(result.stdout)["rows"]] == ["right", "failed"]
+
+
+@pytest.mark.parametrize(
+    "extra", [["--solvers", "nonsense"], ["--time-limit", "x"], ["--tolerance", "0"], ["--level", "nonsense"]]
+)
 def test_the_command_leaves_with_2_on_bad_input(extra):
     result = CliRunner().invoke(application(), [*ARGUMENTS, *extra])
     assert result.exit_code == 2
