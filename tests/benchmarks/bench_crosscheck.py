@@ -86,22 +86,24 @@ class LooseSCS(TextbookContestant):
         programme.solve(solver=cp.SCS, eps_abs=self.accuracy, eps_rel=self.accuracy, max_iters=10**5)
 
 
-def imbalanced():
-    """Name → problem: moderate sizes and decays, all of them within what papers use."""
+def imbalanced(sizes):
+    """Name → problem: moderate sizes and imbalances, decays that papers use."""
     cases = {}
-    for K in (20, 50, 100):
-        for ratio in (10, 100):
-            for decay in (1e-3, 3e-4, 1e-4):
-                counts = class_counts.exponential(K, 500, ratio)
-                cases[f"K = {K}, 500 to {500 // ratio}, λ = {decay:g}"] = Problem(counts, decay, decay)
+    for K in sizes:
+        profiles = {
+            "500 to 5": class_counts.exponential(K, 500, 100),
+            "half 500, half 50": [500] * (K // 2) + [50] * (K - K // 2),
+            "a fifth 500, the others 20": [500] * (K // 5) + [20] * (K - K // 5),
+        }
+        for name, counts in profiles.items():
+            for decay in (1e-3, 3e-4, 1e-4, 3e-5):
+                cases[f"K = {K}, {name}, λ = {decay:g}"] = Problem(counts, decay, decay)
     return cases
 
 
 def overstatement(options):
     def rows():
-        for name, problem in imbalanced().items():
-            if problem.num_classes > options.largest:
-                continue
+        for name, problem in imbalanced(options.sizes).items():
             solver = LooseSCS(options.accuracy)
 
             def loose(problem, solver=solver):
@@ -172,12 +174,12 @@ def main():
     second = commands.add_parser("overstatement")
     second.set_defaults(run=overstatement)
     second.add_argument("--accuracy", type=float, default=1e-4)
-    second.add_argument("--largest", type=int, default=100, help="number of classes")
     for one in (first, second):
         one.add_argument("--limit", type=float, default=60.0, help="seconds for one run")
     third = commands.add_parser("layer-peeled")
     third.set_defaults(run=layer_peeled)
-    third.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100])
+    for one in (second, third):
+        one.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100], help="numbers of classes")
     third.add_argument("--least", type=float, default=1e-4, help="relative error from which a row is shown")
     options = parser.parse_args()
     print(versions() + "\n")

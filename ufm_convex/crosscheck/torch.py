@@ -84,7 +84,7 @@ def _polished(objective: Any, x: Any, floor: Any, deadline: float) -> FloatArray
     start = x.detach().clone()
     y = start[free].clone().requires_grad_(True)
     lbfgs = torch.optim.LBFGS(
-        [y], max_iter=_ITERATIONS, tolerance_grad=1e-10, tolerance_change=0.0, line_search_fn="strong_wolfe"
+        [y], max_iter=_ITERATIONS, tolerance_grad=1e-9, tolerance_change=0.0, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Any:
