@@ -3,10 +3,11 @@
     python -m tests.benchmarks.bench_crosscheck conformance --limit 60
     python -m tests.benchmarks.bench_crosscheck overstatement --accuracy 1e-4
     python -m tests.benchmarks.bench_crosscheck layer-peeled --sizes 20 50 100
+    python -m tests.benchmarks.bench_crosscheck copt
 
 "conformance" runs every installed solver over every conformance case. "overstatement" asks SCS for a loose accuracy on
 the textbook programme, and compares its own dual objective with the proved optimum. "layer-peeled" compares what cvxpy
-makes of the programme with norm balls with its closed form.
+makes of the programme with norm balls with its closed form. "copt" asks COPT through cvxpy for 24 small problems.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ def layer_peeled(options):
     def rows():
         for K in options.sizes:
             for name, counts in profiles(K).items():
+                if options.profile not in (None, name):
+                    continue
                 for radii in ((1.0, 1.0), (1.0, 5.0), (5.0, 5.0), (10.0, 10.0)):
                     truth = textbook.layer_peeled_optimum(counts, *radii)
                     programme = textbook.layer_peeled_programme(counts, *radii)
@@ -161,6 +164,21 @@ def layer_peeled(options):
                         yield [f"{K}", name, f"{radii[0]:g}, {radii[1]:g}", claim, *shown]
 
     table(["K", "counts", "E_W, E_H", "cvxpy's default", "its value", "optimum", "off by", "time"], rows())
+
+
+# -- COPT through cvxpy --------------------------------------------------------------------------------------------
+
+
+def copt(options):
+    def rows():
+        for counts in ([7, 3], [5, 4, 3], [40, 20, 8]):
+            for decays in ((0.1, 0.1), (0.02, 0.02), (1e-3, 1e-3), (0.3, 0.05)):
+                for features in ("nonnegative", "free"):
+                    problem = Problem(counts, *decays, features=features)
+                    (row,) = ufm.cross_check(problem, ["copt"]).rows
+                    yield [counts, decays, features, row.status_claimed, row.verdict, row.reason]
+
+    table(["counts", "decays", "features", "claims", "verdict", "reason"], rows())
 
 
 def main():
@@ -181,6 +199,8 @@ def main():
     for one in (second, third):
         one.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100], help="numbers of classes")
     third.add_argument("--least", type=float, default=1e-4, help="relative error from which a row is shown")
+    third.add_argument("--profile", help="only these counts, as the column names them")
+    commands.add_parser("copt").set_defaults(run=copt)
     options = parser.parse_args()
     print(versions() + "\n")
     options.run(options)
