@@ -122,7 +122,8 @@ def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
         for name, checked in checks.items()
         for row in checked.rows
     ]
-    bounds = {} if conformance else {"lower_bound": first.lower, "upper_bound": first.upper}
+    proof = {"lower_bound": first.lower, "upper_bound": first.upper, "reference_seconds": first.reference_seconds}
+    bounds = {} if conformance else proof
     return {**bounds, "tolerance": first.tolerance, "rows": rows}
 
 

@@ -55,14 +55,14 @@ class QICS(Contestant):
 
         data = ScaledClasses.of(problem)
         K, pairs = data.num_classes, _pairs(problem)
-        G, h, A = _matrices(data, pairs)
+        G, h = _cone_rows(data, pairs)
         cones = [qics.cones.NonNegOrthant(pairs[0].size)] if pairs[0].size else []
         cones += [qics.cones.ClassEntr(K) for _ in range(K)]
         cones += [qics.cones.PosSemidefinite(2 * K)]
         c = np.zeros((G.shape[1], 1))
         c[:K, 0] = data.loss_weights
         accuracy = accuracy_for(tolerance)
-        model = qics.Model(c=c, A=A, b=np.ones((K, 1)), G=G, h=h, cones=cones)
+        model = qics.Model(c=c, A=_simplex_rows(K, pairs[0].size), b=np.ones((K, 1)), G=G, h=h, cones=cones)
         found = qics.Solver(
             model, verbose=0, max_time=0.9 * time_limit, max_iter=200, tol_gap=accuracy, tol_feas=accuracy
         ).solve()
@@ -86,34 +86,53 @@ def _pairs(problem: Problem) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return (k, j) if problem.nonnegative else (k[:0], j[:0])
 
 
-def _matrices(data: ScaledClasses, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> tuple[Any, FloatArray, Any]:
-    """G and h of h − G x ∈ cones for x = (τ; P column by column; θ), and the A of 1ᵀp_k = 1."""
+def _cone_rows(data: ScaledClasses, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> tuple[Any, FloatArray]:
+    """G and h of h − G x ∈ cones, for x = (τ; P column by column; θ)."""
     from scipy import sparse
 
     K, size = data.num_classes, pairs[0].size
-    n, entropy_rows = K + K * K + size, K * (K + 2)
-    psd = size + entropy_rows
-    h = np.zeros((psd + 4 * K * K, 1))
-    rows, cols, entries = [np.arange(size)], [K + K * K + np.arange(size)], [-np.ones(size)]
-    for column in range(K):  # (τ_k, 1, p_k)
-        start = size + column * (K + 2)
-        h[start + 1] = 1.0
-        rows += [np.array([start]), start + 2 + np.arange(K)]
-        cols += [np.array([column]), K + column * K + np.arange(K)]
-        entries += [np.array([-1.0]), -np.ones(K)]
-    # the block (W, H) of S″: E_W (P − Y) Diag(pt) E_H / 2κ, in both triangles
+    free = sparse.csr_matrix((size, K + K * K))
+    parts = [(sparse.hstack([free, -sparse.eye(size)]), np.zeros(size)), _entropies(K, size), _slack(data, pairs)]
+    G = sparse.vstack([rows for rows, _ in parts]).tocsr()
+    return G, np.concatenate([constants for _, constants in parts])[:, None]
+
+
+def _entropies(K: int, size: int) -> tuple[Any, FloatArray]:
+    """The rows (τ_k, 1, p_k) of each class."""
+    from scipy import sparse
+
+    starts = np.arange(K) * (K + 2)
+    rows = np.concatenate([starts, (starts[:, None] + 2 + np.arange(K)).ravel()])
+    constants = np.zeros(K * (K + 2))
+    constants[starts + 1] = 1.0
+    shape = (constants.size, K + K * K + size)
+    return sparse.csr_matrix((-np.ones(rows.size), (rows, np.arange(rows.size))), shape=shape), constants
+
+
+def _slack(data: ScaledClasses, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> tuple[Any, FloatArray]:
+    """The rows of S″, all 4K² entries of it."""
+    from scipy import sparse
+
+    K, size = data.num_classes, pairs[0].size
+    order = 2 * K
     factor = 0.5 * np.outer(data.scale[:K], data.scale[K:] * data.columns.loss_weights) / data.kappa
+    constant = np.diag(data.diagonal)
+    constant[:K, K:] = -factor * data.targets
+    constant[K:, :K] = constant[:K, K:].T
     j, k = (index.ravel() for index in np.indices((K, K)))
-    for above in (j * 2 * K + K + k, (K + k) * 2 * K + j):
-        rows, cols, entries = [*rows, psd + above], [*cols, K + k * K + j], [*entries, -factor[j, k]]
-        h[psd + above, 0] = -(factor * data.targets)[j, k]
-    diagonal = np.arange(2 * K)
-    h[psd + diagonal * (2 * K + 1), 0] = data.diagonal
-    for first, second in (pairs, pairs[::-1]):  # θ stands for two entries of Θ, half for each
-        rows.append(psd + (K + first) * 2 * K + K + second)
-        cols.append(K + K * K + np.arange(size))
-        entries.append(0.5 * np.ones(size))
-    shape = (psd + 4 * K * K, n)
-    G = sparse.csr_matrix((np.concatenate(entries), (np.concatenate(rows), np.concatenate(cols))), shape=shape)
-    A = sparse.csr_matrix((np.ones(K * K), (np.repeat(np.arange(K), K), K + np.arange(K * K))), shape=(K, n))
-    return G, h, A
+    first, second = (K + index for index in pairs)
+    theta = K + K * K + np.arange(size)
+    rows = np.concatenate([j * order + K + k, (K + k) * order + j, first * order + second, second * order + first])
+    cols = np.concatenate([K + k * K + j, K + k * K + j, theta, theta])
+    # θ stands for two entries of Θ, half for each
+    entries = np.concatenate([-factor[j, k], -factor[j, k], np.full(2 * size, 0.5)])
+    shape = (order * order, K + K * K + size)
+    return sparse.csr_matrix((entries, (rows, cols)), shape=shape), constant.ravel()
+
+
+def _simplex_rows(K: int, size: int) -> Any:
+    """A of 1ᵀp_k = 1."""
+    from scipy import sparse
+
+    entries = (np.ones(K * K), (np.repeat(np.arange(K), K), K + np.arange(K * K)))
+    return sparse.csr_matrix(entries, shape=(K, K + K * K + size))
