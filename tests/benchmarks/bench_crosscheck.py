@@ -50,6 +50,18 @@ def table(header, rows):
 # -- every solver on every case ------------------------------------------------------------------------------------
 
 
+def cell(row):
+    """Verdict, certified gap and overstatement; why, when there is no answer."""
+    if row.verdict == "failed":
+        known = {"no answer within": "time limit", "has no level": "no such level"}
+        return next((short for words, short in known.items() if words in row.reason), "solver error")
+    verdict = f"**{row.verdict}**" if row.verdict in ("wrong", "overclaims") else str(row.verdict)
+    if row.certified_gap is None:
+        return f"{verdict}: “{row.status_claimed}”"
+    over = f", dual +{row.overstatement:.0e}" if (row.overstatement or 0.0) > 1e-6 else ""
+    return f"{verdict} {row.certified_gap:.0e}{over}"
+
+
 def conformance(options):
     names = options.solvers or [name for name, kind in available().items() if kind.installed()]
     cases = [case for case in conformance_cases() if not options.cases or case.name in options.cases]
@@ -59,9 +71,7 @@ def conformance(options):
             cells = []
             for name in names:
                 ((_, row),) = run_conformance(name, cases=[case], time_limit=options.limit)
-                gap = "" if row.certified_gap is None else f" {row.certified_gap:.0e}"
-                over = f", dual +{row.overstatement:.0e}" if (row.overstatement or 0.0) > 1e-6 else ""
-                cells.append(f"{row.verdict}{gap}{over}")
+                cells.append(cell(row))
                 if options.reasons:
                     print(f"    {case.name}, {name}: {row.reason} ({row.seconds:.1f} s)")
             yield [case.name, *cells]
