@@ -128,7 +128,7 @@ def test_torch_stops_at_its_deadline(monkeypatch):
     from ufm_convex.crosscheck import torch
 
     monkeypatch.setattr(torch, "_STEPS", 10**9)
-    row = row_of("torch", time_limit=5.0)
+    row = row_of("torch", time_limit=40.0)  # half of it, of which the import may take some
     assert row.primal_gap is not None, row.reason  # it left its last point before it was ended
 
 
