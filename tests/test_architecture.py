@@ -11,9 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
-    {"errors", "_version", "_arrays", "_registry"},
-    {"_files"},
+    {"errors", "_version", "_arrays"},
+    {"_files", "_registry"},
     {"losses", "class_counts"},
+    {"bias", "constraints"},
     {"problem"},
     {"points", "candidate"},
     {"groups"},
@@ -24,6 +25,7 @@ LAYERS = [
     {"duality", "enclosure", "factors", "attribution", "proof"},
     {"evidence"},
     {"solution"},
+    {"reductions"},
     {"solving"},
     {"certificate", "interchange", "measures", "pigeonhole"},
     {"crosscheck", "plots"},

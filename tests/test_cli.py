@@ -702,3 +702,18 @@ def test_a_stream_without_greek_letters_shows_question_marks():
     done = process("solve", *SMALL, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "?_W = 0.04" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        ("layer-peeled", "lacks the parameter 'weight_radius'"),
+        ("layer-peeled:weight_radius=one,feature_radius=1", "--constraint is"),
+        ("layer-peeled:weight_radius=1,feature_radius=-1", "feature_radius is -1"),
+        ("peeled:weight_radius=1", "constraint 'peeled' is not known"),
+    ],
+)
+def test_a_constraint_that_is_none_is_bad_input(constraint, message):
+    result = solve("--class-counts", "5,4,3", "--constraint", constraint)
+    assert result.exit_code == 2
+    assert message in result.stderr

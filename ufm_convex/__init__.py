@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.constraints import HardMargin as HardMargin
+    from ufm_convex.constraints import LayerPeeled as LayerPeeled
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
     from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
     from ufm_convex.crosscheck import cross_check as cross_check
@@ -62,8 +64,10 @@ _HOME = {
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
     "GeometryReport": "measures",
+    "HardMargin": "constraints",
     "Judgement": "certificate",
     "KKTReport": "duality",
+    "LayerPeeled": "constraints",
     "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
@@ -93,6 +97,7 @@ _HOME = {
 _ROOMS = (
     "candidate",
     "class_counts",
+    "constraints",
     "crosscheck",
     "duality",
     "errors",

@@ -14,11 +14,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ufm_convex import evidence, relaxation, solvers
+from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
@@ -61,8 +62,12 @@ def solve(
         HypothesisError: ``solver="theory"`` and no theorem holds.
     """
     _check_arguments(problem, solver, level, tolerance, options)
-    started = time.perf_counter()
     tell = progress or (lambda _: None)
+    if (reduction := reductions.find(problem)) is not None:
+        inner = partial(solve, solver=solver, level=level, options=options)
+        return reduction.solve(problem, inner, tolerance, tell)
+    problem.require_decays("solve")
+    started = time.perf_counter()
     best: Solution | None = None
     route: list[str] = []
     settled: set[str] = set()
@@ -179,14 +184,17 @@ def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
             expected="a lower bound that is at most the upper bound",
             fix="this is a fault of ufm-convex: please report the problem and the solver.",
         )
-    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
+    nothing = found.left_nothing or not math.isfinite(found.upper.value)
+    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if nothing else Status.BOUNDED
     return Solution(value=_value(found), status=status, tolerance=tolerance, evidence=found)
 
 
 def _value(found: Evidence) -> float:
     """The relaxation's value at the solver's point, moved into the proved interval that contains the optimum."""
-    estimate, lower, upper = found.estimate, found.lower.value, found.upper.value
-    return min(max(estimate, lower), upper) if estimate is not None and math.isfinite(estimate) else upper
+    lower, upper = found.lower.value, found.upper.value
+    # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
+    estimates = (one for one in (found.estimate, found.run.value) if one is not None and math.isfinite(one))
+    return min(max(next(estimates, upper), lower), upper)
 
 
 def _better(first: Solution, second: Solution) -> Solution:

@@ -81,6 +81,7 @@ def certify(
         UFMError: as ``solve``.
     """
     _check_arguments(candidate, tolerance, digits, proof)
+    problem.require_plain("a certificate")
     require_encodable(problem)
     judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
     if digits is not None:

@@ -79,7 +79,8 @@ _ENCODABLE = ("cross-entropy",)
 
 
 def require_encodable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the format can carry the problem's loss."""
+    """Raise ``HypothesisError`` unless the format can carry the problem: its loss, and that it is a plain one."""
+    problem.require_plain("a certificate")
     if problem.loss.name not in _ENCODABLE:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",

@@ -76,6 +76,7 @@ def cross_check(
         raise ProblemError(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
+    problem.require_plain("a cross-check")
     entrants = _entrants(solvers, level)
     tell = progress or (lambda _: None)
     started = time.perf_counter()

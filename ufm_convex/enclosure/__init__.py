@@ -11,10 +11,13 @@ from ufm_convex.enclosure.bounds import (
     Proof,
     ProvedBound,
     lower_bound,
+    trivial_bound,
     upper_bound,
 )
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
+from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.norms import square_norms
+from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.slack import BlockProof
 
 __all__ = [
@@ -30,6 +33,11 @@ __all__ = [
     "Groups",
     "Proof",
     "ProvedBound",
+    "fraction_above",
+    "fraction_below",
     "lower_bound",
+    "rank_bound",
+    "square_norms",
+    "trivial_bound",
     "upper_bound",
 ]

@@ -11,8 +11,10 @@ Not differentiable; ``residuals`` is a subgradient, shared evenly among ties. So
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -152,8 +154,12 @@ class MulticlassHinge(MarginLoss):
         return value
 
     def margin_strengths(self, margins: FloatArray, num_classes: int) -> FloatArray:
-        """K/(K−1) or K below margin 1, else 0."""
-        return np.where(margins < 1.0, self._copies(num_classes) * num_classes / (num_classes - 1), 0.0)
+        """K/(K−1) or K below margin 1, else 0; rounded down, so that it lies in the domain exactly."""
+        numerator = self._copies(num_classes) * num_classes
+        strength = numerator / (num_classes - 1)
+        if Fraction(strength) * (num_classes - 1) > numerator:
+            strength = math.nextafter(strength, 0.0)
+        return np.where(margins < 1.0, strength, 0.0)
 
     def margin_conjugates(self, strengths: FloatArray, num_classes: int) -> FloatArray:
         """−q (K−1)/K."""

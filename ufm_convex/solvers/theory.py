@@ -20,6 +20,9 @@ from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
+_LARGEST = 1_000
+"""Largest K at which "auto" takes points that are K × K arrays."""
+
 
 class TheorySolver(Solver):
     """Theorem 1 of docs/theorem.md (Dang, Tran, Nguyen, Ho, ICML 2024) and its extensions, as a solver."""
@@ -36,6 +39,9 @@ class TheorySolver(Solver):
     def suits(self, problem: Problem, level: str) -> str | None:
         """A theorem that gives the optimum or a lower bound, unless a level was asked for."""
         found = theory.bound(problem) if level == "auto" else None
+        if isinstance(found, theory.SolvedOptimum):
+            fits = problem.num_classes <= _LARGEST and found.relation is theory.Relation.TIGHT
+            return "a theorem gives both points" if fits else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             return None
         return f"a theorem holds, {found.relation}"
@@ -55,6 +61,9 @@ class TheorySolver(Solver):
             )
         started = time.perf_counter()
         found = theory.bound(problem)
+        if isinstance(found, theory.SolvedOptimum):
+            yield _solved(problem, found, started)
+            return
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             found = theory.optimum(problem)  # raises, naming the hypothesis that fails
         if not isinstance(found, theory.FrameOptimum):
@@ -75,6 +84,21 @@ class TheorySolver(Solver):
             dual_value=found.dual_value,
             seconds=time.perf_counter() - started,
         )
+
+
+def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> SolverRun:
+    """The run of an optimum that comes with its points."""
+    point, dual = found.points(problem)
+    return SolverRun(
+        solver="theory",
+        level="class",
+        claim=Claim.OPTIMAL if found.relation is theory.Relation.TIGHT else Claim.STOPPED,
+        message=found.citation,
+        point=point,
+        dual=dual,
+        value=found.value,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _kept(problem: Problem, found: theory.FrameOptimum) -> BoolArray:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ufm_convex._registry import discover
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, refusal
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import exact_threshold
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
@@ -28,10 +28,12 @@ __all__ = [
     "Optimum",
     "OrthogonalFrame",
     "Relation",
+    "SolvedOptimum",
     "Theorem",
     "bound",
     "exact_threshold",
     "find",
+    "has_idle_bias",
     "optimum",
     "theorems",
 ]

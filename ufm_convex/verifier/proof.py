@@ -16,7 +16,9 @@ from flint import arb, fmpq, fmpz_mat
 
 from .reading import (
     MAX_LENGTH,
+    MAX_VECTOR_BITS,
     MalformedCertificate,
+    Vector,
     dyadic,
     exponent_of,
     fields_of,
@@ -24,7 +26,6 @@ from .reading import (
     integers,
     kind_of,
     length_of,
-    limit_product,
     rows_of,
     scaled,
     sha256_of,
@@ -34,6 +35,8 @@ from .reading import (
 MAX_CLASSES = 10**8
 MAX_BLOCKS = 2048
 MAX_LOGITS = 1 << 23
+MAX_PRODUCT_WORK, WORD = 1 << 32, 64
+"""Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
 _ROWS = 64
 
 
@@ -43,6 +46,19 @@ class Refuted(Exception):  # noqa: N818
 
 class Undecided(Exception):  # noqa: N818
     """A step could not be decided."""
+
+
+def _require_short(rows: int, *factors: list[list[int]]) -> None:
+    """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
+    bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
+    if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
+        raise Undecided("the exact product of two matrices takes too long")
+
+
+def _product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
+    """The first times the second's transpose, in integers."""
+    _require_short(len(first), first, second)
+    return fmpz_mat(first) * fmpz_mat(second).transpose()
 
 
 # -- the losses (section 5): domain of the conjugate, conjugate, value --------------------------------------------
@@ -105,23 +121,26 @@ class Group(NamedTuple):
 
 
 class Problem:
-    """Section 3.1. ``runs`` are in class order; ``distinct`` are sorted by count, then weight."""
+    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
 
     def __init__(self, value: Any) -> None:
         names = "class_counts multiplicities class_weights lambda_w lambda_h features feature_dim loss sha256"
         fields = fields_of(value, names)
         length = length_of(fields["class_counts"])
         numbers, repeats = (integers(fields[name], length) for name in ("class_counts", "multiplicities"))
-        weights = [fmpq(1)] * length if fields["class_weights"] is None else vector(fields["class_weights"], length)
-        if min(numbers) < 1 or min(repeats) < 1 or min(weights) <= 0:
+        given = fields["class_weights"]
+        weights = Vector([1] * length, 0) if given is None else vector(given, length)
+        if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
             raise MalformedCertificate("counts, multiplicities and weights are positive")
-        self.runs = list(map(Group, numbers, weights, repeats))
-        merged: Counter[tuple[int, fmpq]] = Counter()
-        for run in self.runs:
-            merged[run.samples, run.weight] += run.multiplicity
-        self.distinct = [Group(count, weight, merged[count, weight]) for count, weight in sorted(merged)]
+        self.runs = numbers, weights, repeats
+        merged: Counter[tuple[int, int]] = Counter()
+        for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
+            merged[number, weight] += repeat
+        alike = sorted(merged)
+        self.weights = Vector([weight for _, weight in alike], weights.exponent)
+        self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
         self.K = sum(repeats)
-        self.N = sum(run.samples * run.multiplicity for run in self.runs)
+        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
         if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
             raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
         self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
@@ -144,7 +163,7 @@ class Problem:
         """One group a class, in class order."""
         if self.K > MAX_LENGTH:
             raise MalformedCertificate(f"more than {MAX_LENGTH} classes, written one by one")
-        return [Group(run.samples, run.weight, 1) for run in self.runs for _ in range(run.multiplicity)]
+        return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
 
 
 # -- dual points and their slack (sections 4.1 to 4.3) ------------------------------------------------------------
@@ -195,7 +214,11 @@ class Blocks:
         self.columns_ = rows_of(fields["columns"], [size] * size)
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
-        limit_product(size, size, size, self.columns_, self.factor or [])
+        bits = sum(
+            max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
+        )
+        if size * bits > MAX_VECTOR_BITS:
+            raise MalformedCertificate(f"the columns need more than {MAX_VECTOR_BITS} bits")
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -227,11 +250,10 @@ class Blocks:
             row[g] = self.own[g] + (m - 1) * column[g]
             rows.append(row)
             weighted.append([h.multiplicity * z for h, z in zip(self.groups, row, strict=True)])
-        gram = fmpz_mat(weighted) * fmpz_mat(rows).transpose()
+        gram = _product(weighted, rows)
         if self.factor is not None:
-            size = len(rows)
-            factor = fmpz_mat([[*row, *[0] * (size - len(row))] for row in self.factor])
-            gram += factor * factor.transpose()
+            factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
+            gram += _product(factor, factor)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
 
@@ -279,21 +301,21 @@ class Frame:
             used[place] += repeat
         if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in problem.distinct)):
             raise MalformedCertificate("the witness does not have each class once")
-        eta, omega = vector(fields["eta"], size), vector(fields["omega"], size)
-        groups = [problem.distinct[place] for place in places]
-        self.problem, self.numbers = problem, size
-        self.entries = list(zip(groups, repeats, eta, omega, strict=True))
+        self.eta, self.omega = vector(fields["eta"], size), vector(fields["omega"], size)
+        self.problem, self.numbers, self.places, self.repeats = problem, size, places, repeats
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
-        if any(eta < 0 or omega < 0 for _, _, eta, omega in self.entries):
+        entries = zip(self.repeats, self.eta.integers, self.omega.integers, strict=True)
+        if min(min(self.eta.integers), min(self.omega.integers)) < 0:
             raise Refuted("eta or omega is negative")
-        check_dimension(self.problem, sum(repeat for _, repeat, eta, omega in self.entries if eta > 0 or omega > 0))
+        check_dimension(self.problem, sum(repeat for repeat, eta, omega in entries if eta or omega))
 
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, K, total = self.problem, self.problem.K, arb(0)
-        for group, repeat, eta, omega in self.entries:
+        for place, repeat, eta, omega in zip(self.places, self.repeats, self.eta, self.omega, strict=True):
+            group = problem.distinct[place]
             penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
             loss = problem.loss.value(K, [(-arb(eta * omega), K - 1)])
             total += repeat * (arb(problem.share(group)) * loss + arb(penalty) / 2)
@@ -312,7 +334,6 @@ class Alike:
         matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
         self.own = [integers(matrix["own"], size) for matrix in matrices]
         self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
-        limit_product(size, size, size, *self.rows)
         self.unit_w, self.unit_h = (scaled(1, exponent_of(matrix["exponent"])) for matrix in matrices)
         if any(m == 1 and rows[g][g] for rows in self.rows for g, m in enumerate(self.sizes)):
             raise MalformedCertificate("a single class has no entry for another class of its group")
@@ -330,8 +351,7 @@ class Alike:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, (own_w, own_h), (w, h) = self.problem, self.own, self.rows
-        weighted = fmpz_mat([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w])
-        sums = (weighted * fmpz_mat(h).transpose()).tolist()
+        sums = _product([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w], h).tolist()
         unit, total = arb(self.unit_w * self.unit_h), arb(0)
         for g, group in enumerate(problem.distinct):
             own = sums[g][g] - w[g][g] * h[g][g] + own_w[g] * own_h[g]
@@ -368,7 +388,6 @@ class Factors:
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
-        limit_product(problem.K, d, len(self.labels), self.W, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
@@ -381,8 +400,9 @@ class Factors:
         """Show that the point is one of the problem."""
         if self.problem.nonnegative and any(min(row) < 0 for row in self.H):
             raise Refuted("a feature is negative")
-        columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
-        check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
+        if self.problem.feature_dim is not None:
+            columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
+            check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
 
     def entry(self, row: int, column: int) -> fmpq:
         """One feature."""
@@ -393,8 +413,8 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        transposed = fmpz_mat(self.W).transpose()
-        blocks = (fmpz_mat(self.H[start : start + _ROWS]) * transposed for start in range(0, len(self.H), _ROWS))
+        _require_short(len(self.H), self.H, self.W)
+        blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
         logits = (row for block in blocks for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):

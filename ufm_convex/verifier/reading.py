@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ MAX_LENGTH = 1 << 21
 MAX_BITS = 4096
 MAX_EXPONENT = 1 << 14
 MAX_VECTOR_BITS = 1 << 30
-MAX_PRODUCT_WORK = 1 << 39
 
 _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
@@ -159,14 +159,27 @@ def scaled(number: int, exponent: int) -> fmpq:
     return fmpq(number << exponent) if exponent >= 0 else fmpq(number, 1 << -exponent)
 
 
-def vector(value: Any, length: int) -> list[fmpq]:
+class Vector:
+    """Numbers with one exponent, made rational one by one when they are asked for."""
+
+    def __init__(self, numbers: list[int], exponent: int) -> None:
+        self.integers, self.exponent = numbers, exponent
+
+    def __len__(self) -> int:
+        return len(self.integers)
+
+    def __iter__(self) -> Iterator[fmpq]:
+        return (scaled(number, self.exponent) for number in self.integers)
+
+
+def vector(value: Any, length: int) -> Vector:
     """Numbers with one exponent."""
     fields = fields_of(value, "exponent integers")
     exponent = exponent_of(fields["exponent"])
     numbers = integers(fields["integers"], length)
     if length * (_bits(numbers) + abs(exponent)) > MAX_VECTOR_BITS:
         raise MalformedCertificate(f"a vector needs more than {MAX_VECTOR_BITS} bits")
-    return [scaled(number, exponent) for number in numbers]
+    return Vector(numbers, exponent)
 
 
 def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
@@ -174,10 +187,3 @@ def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
     if not isinstance(value, list) or len(value) != len(lengths):
         raise MalformedCertificate(f"expected {len(lengths)} rows")
     return [integers(row, length) for row, length in zip(value, lengths, strict=True)]
-
-
-def limit_product(rows: int, inner: int, columns: int, *factors: list[list[int]]) -> None:
-    """Refuse matrices whose product takes too long; if they are square, it then has at most 2^30 times 2 bits, too."""
-    bits = max((_bits(row) for factor in factors for row in factor), default=0)
-    if rows * inner * columns * bits > MAX_PRODUCT_WORK:
-        raise MalformedCertificate("the integers of a matrix are too long for a matrix of its size")
