@@ -9,6 +9,7 @@ from benchmarks import textbook
 
 import ufm_convex as ufm
 from ufm_convex import theory
+from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.crosscheck import Answer
 from ufm_convex.crosscheck.registry import available, contestant
 from ufm_convex.crosscheck.textbook import Textbook, TextbookContestant
@@ -112,6 +113,7 @@ def test_torch_is_right_where_there_are_no_spurious_minima():
     assert row_of("torch", free).verdict == "right"
 
 
+@pytest.mark.slow  # importing PyTorch alone takes seconds
 def test_torch_is_caught_in_a_spurious_minimum(monkeypatch):
     needs("torch")
     from ufm_convex.crosscheck import torch
@@ -186,6 +188,22 @@ def test_copt_is_right_only_where_it_is():
         assert row.verdict in ("right", "inaccurate", "wrong", "overclaims", "failed")
 
 
+@pytest.mark.parametrize(
+    "without", [{"constraint": HardMargin()}, {"loss": ufm.MulticlassHinge()}], ids=["hard margin", "hinge"]
+)
+def test_copt_is_right_without_exponential_cones(without):
+    needs("copt")
+    row = row_of("copt", Problem([5, 3, 2], 0.1, 0.1, **without))
+    assert row.verdict == "right", row.reason
+
+
+def test_descents_and_native_solvers_refuse_an_indicator():
+    for name in ("lbfgsb", *NATIVE):
+        if name in OPTIONAL:
+            needs(name)
+        assert row_of(name, Problem([5, 3, 2], 0.1, 0.1, constraint=HardMargin())).verdict == "failed"
+
+
 def test_a_claim_that_there_is_no_optimum_is_wrong():
     for claim in (Claim.UNBOUNDED, Claim.INFEASIBLE):
         row = row_of(lambda _, claim=claim: Answer(claim))
@@ -255,6 +273,9 @@ def test_the_closed_form_of_the_layer_peeled_programme_is_its_optimum(radii):
     # interior point at 1e-8, absolute where the value is below 1
     assert programme.value == pytest.approx(textbook.layer_peeled_optimum(COUNTS, *radii), abs=1e-7)
     assert abs(programme.value - textbook.layer_peeled_optimum(COUNTS, 1.01 * radii[0], radii[1])) > 1e-5  # a fault
+    certified = ufm.solve(Problem(COUNTS, constraint=LayerPeeled(*radii)), tolerance=1e-9)
+    found = textbook.layer_peeled_optimum(COUNTS, *radii)
+    assert certified.lower_bound * (1 - 1e-12) <= found <= certified.upper_bound * (1 + 1e-12)  # few roundings
 
 
 def test_the_closed_form_of_the_balanced_layer_peeled_programme():
