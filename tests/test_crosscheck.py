@@ -369,7 +369,14 @@ def test_the_command_takes_a_level():
 
 
 @pytest.mark.parametrize(
-    "extra", [["--solvers", "nonsense"], ["--time-limit", "x"], ["--tolerance", "0"], ["--level", "nonsense"]]
+    "extra",
+    [
+        ["--solvers", "nonsense"],
+        ["--time-limit", "x"],
+        ["--tolerance", "0"],
+        ["--level", "auto"],
+        ["--level", "class", "--conformance"],
+    ],
 )
 def test_the_command_leaves_with_2_on_bad_input(extra):
     result = CliRunner().invoke(application(), [*ARGUMENTS, *extra])

@@ -33,8 +33,8 @@ def crosscheck(
         typer.Option(metavar="FILE.JSON", help="Judge this solution of an exported programme instead of solvers."),
     ] = None,
     level: Annotated[
-        str, typer.Option(metavar="NAME", help="class, group or sample: the programme that solvers are given.")
-    ] = "class",
+        str | None, typer.Option(metavar="NAME", help="class (if not given), group or sample: what solvers are given.")
+    ] = None,
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
     time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
     conformance: Annotated[
@@ -59,9 +59,15 @@ def crosscheck(
         "tolerance": required_number("--tolerance", tolerance),
         "time_limit": required_number("--time-limit", time_limit),
     }
+    if conformance:
+        _check_alone({"--solution": solution, "--level": level})
     with progress(verbose) as tell:
-        entrants: list[Any] | None = [*(names or []), *_file(solution, conformance)] or None
-        checks = _conformance(names, limits, tell) if conformance else _one(problem, entrants, level, limits, tell)
+        entrants: list[Any] | None = [*(names or []), *_file(solution)] or None
+        checks = (
+            _conformance(names, limits, tell)
+            if conformance
+            else _one(problem, entrants, level or "class", limits, tell)
+        )
     if as_json:
         typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
     else:
@@ -71,19 +77,26 @@ def crosscheck(
     return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
 
 
-def _file(path: Path | None, conformance: bool) -> list[SolutionFile]:
-    """The solution file as a contestant; ``ProblemError`` beside --conformance: a file answers one problem."""
+def _check_alone(options: dict[str, Any]) -> None:
+    """Raise ``ProblemError`` for an option that says what each conformance case says for itself."""
+    from ufm_convex.errors import ProblemError
+
+    for name, value in options.items():
+        if value is not None:
+            raise ProblemError(
+                f"{name} is given with --conformance.",
+                expected="the problems and levels of the cases, and solvers that answer each of them",
+                fix="leave one of them out.",
+            )
+
+
+def _file(path: Path | None) -> list[SolutionFile]:
+    """The solution file as a contestant."""
     if path is None:
         return []
     from ufm_convex.crosscheck import SolutionFile
-    from ufm_convex.errors import FileFormatError, ProblemError
+    from ufm_convex.errors import FileFormatError
 
-    if conformance:
-        raise ProblemError(
-            "--solution is given with --conformance.",
-            expected="one problem for one solution file",
-            fix="leave one of them out.",
-        )
     if not path.is_file():
         raise FileFormatError(
             f"{path} is no file.", expected="a solution in JSON (docs/interchange.md)", fix="check the path."

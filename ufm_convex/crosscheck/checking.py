@@ -104,7 +104,12 @@ def _reference(problem: Problem, tolerance: float, tell: Callable[[str], None]) 
 
 
 def _entrants(solvers: Sequence[str | Solution] | None, level: str) -> list[Entrant]:
-    relaxation.level(level)
+    if not isinstance(level, str) or level not in relaxation.available():
+        raise UnknownNameError(
+            f"level {shown(level)} is not known.",
+            expected="one of " + ", ".join(sorted(relaxation.available())),
+            fix="use 'class': its programme has one column a class.",
+        )
     if solvers is None:
         return [contestant(name, level) for name in installed()]
     if isinstance(solvers, str) or not isinstance(solvers, Sequence) or not solvers:

@@ -1,4 +1,4 @@
-"""COPT through cvxpy, on the textbook programme; free of charge up to a size, about K = 20.
+"""COPT through cvxpy, on the textbook programme; small problems need no licence.
 
 Semidefinite and exponential cones together come out scrambled in cvxpy 1.9 (cvxpy#3391). Read from a file in Conic
 Benchmark Format (docs/interchange.md), COPT solves the same programmes.

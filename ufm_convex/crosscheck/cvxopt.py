@@ -3,7 +3,7 @@
     min  Σ_k (pt_k/κ) (log Σ_j exp(z_jk) − <y_k, z_k>) + <C, X>      s.t.  X ⪰ 0,  B″_kl ≥ 0 (k > l)
 
 in the lower triangle of X (docs/duality.md, equation 3, scaled as in ``scaled``); no exponential cones and no
-modelling layer. Its normal equations are dense in all entries of X, so K = 20 takes minutes.
+modelling layer. Its normal equations are dense in the 2K² + K entries of X, so the time grows as the sixth power of K.
 
 Source: M. Andersen, J. Dahl, L. Vandenberghe, "CVXOPT: Python software for convex optimization", cvxopt.org.
 """
