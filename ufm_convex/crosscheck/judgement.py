@@ -109,10 +109,9 @@ def judge(
         seconds: Wall time.
     """
     claim = answer.claim if isinstance(answer.claim, Claim) else Claim.FAILED
-    verdict = CrossVerdict.FAILED
     if claim in (Claim.INFEASIBLE, Claim.UNBOUNDED):
-        verdict, reason = CrossVerdict.WRONG, f"claims {claim}, but the problem has an optimum"
-        return CrossCheckRow(name, verdict, reason, str(claim), _plain(answer.value), seconds=seconds)
+        reason = f"claims {claim}, but the problem has an optimum"
+        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), _plain(answer.value), seconds=seconds)
     try:
         with np.errstate(all="ignore"):  # absurd numbers overflow; they are judged by what comes of them
             return _judge(problem, name, _checked(problem, answer), reference, tolerance, seconds)
@@ -120,7 +119,7 @@ def judge(
         reason = str(error)
     except np.linalg.LinAlgError as error:
         reason = f"its numbers overflow when they are multiplied or decomposed ({error})"
-    return CrossCheckRow(name, verdict, reason, str(claim), _plain(answer.value), seconds=seconds)
+    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), _plain(answer.value), seconds=seconds)
 
 
 # -- what may be judged -------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class _Confession(AbstractContextManager[None]):
     ) -> bool:
         if error is not None:
             said = error.got if isinstance(error, UFMError) else f"{type(error).__name__}: {error}"
-            fate = "does not take the problem" if isinstance(error, UFMError) else "crashed"
+            fate = "refused" if isinstance(error, UFMError) else "crashed"
             self.pipe.send(Answer(Claim.FAILED, message=f"{fate}: {' '.join(said.split())[:200]}"))
         return True
 
