@@ -252,9 +252,7 @@ def test_the_check_of_refusals_rejects_a_traceback_and_a_loose_message():
         refused(solve(*SMALL), "")
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--bias", "free", *SMALL), ("--constraint", "x", *SMALL), ("a.toml", "b.toml"), ("--labels",)]
-)
+@pytest.mark.parametrize("arguments", [("--constraint", "x", *SMALL), ("a.toml", "b.toml"), ("--labels",)])
 def test_usage_errors_are_two(arguments):
     result = solve(*arguments)
     assert result.exit_code == 2

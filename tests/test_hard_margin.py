@@ -105,6 +105,10 @@ def test_the_group_level_solves_the_same_problem(solver, features):
 
 def test_many_classes_take_no_time_at_group_level():
     problem = problem_of([500] * 500 + [5] * 500, features="free")
+    proved = ufm.solve(problem)
+    assert (proved.solver, proved.level, proved.status) == ("theory", "group", ufm.Status.CERTIFIED)
+    # both bounds are proved of the closed form's points, up to rounding of singular values
+    assert proved.relative_gap < 1e-10
     solution = ufm.solve(problem, solver="clarabel", level="group")
     assert solution.status is ufm.Status.CERTIFIED
     assert theory.optimum(problem).value == pytest.approx(solution.value, rel=1e-6)
@@ -323,6 +327,47 @@ def test_hinge_losses_end_at_the_hard_margin(kind, features):
     assert ufm.solve(strong, solver="clarabel").upper_bound < 0.9 * 300 * hard
 
 
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_the_nearest_subgradient_of_a_hinge(kind):
+    """At kinks the given point, if it is a subgradient; off them the gradient; a subgradient in any case."""
+    loss, labels, generator = ufm.MulticlassHinge(kind), np.zeros(1, dtype=int), np.random.default_rng(0)
+    kink = np.array([[1.0], [0.0], [0.0]])
+    inside = np.array([[-0.8], [0.5], [0.3]])
+    assert loss.nearest_residuals(inside, kink, labels).ravel() == pytest.approx([-0.8, 0.5, 0.3], rel=1e-15)
+    assert loss.nearest_margin_strengths(np.array([0.7]), np.array([1.0]), 3).tolist() == [0.7]
+    for z in (kink + 0.1 * np.eye(3)[:, [0]], kink - 0.1 * np.eye(3)[:, [0]], kink + 0.1 * np.eye(3)[:, [1]]):
+        for start in (inside, 9 * inside, -inside, 0 * inside):
+            found = loss.nearest_residuals(start, z, labels)
+            # the subgradient inequality, at points all around
+            for other in z + generator.standard_normal((20, 3, 1)):
+                rise = loss.values(other, labels) - loss.values(z, labels)
+                assert rise >= (found * (other - z)).sum() - 1e-12
+    assert loss.nearest_residuals(inside, kink + np.eye(3)[:, [0]], labels).ravel().tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("decay", [1e-3, 0.1, 0.3])
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+@pytest.mark.parametrize("features", ["free", "nonnegative"])
+def test_kkt_conditions_hold_at_the_kinks_of_a_hinge(features, kind, decay):
+    problem = ufm.Problem([40, 20, 10], decay, decay, loss=ufm.MulticlassHinge(kind), features=features)
+    for solver in ("auto", "clarabel"):
+        assert ufm.solve(problem, solver=solver).kkt().passed
+
+
+def test_kkt_conditions_fail_beside_the_kinks_of_a_hinge():
+    """The planted fault: logits that are a tenth longer have no multiplier left."""
+    from ufm_convex.duality import dense_report
+    from ufm_convex.points import GramPoint
+
+    problem = ufm.Problem([40, 20, 10], 1e-3, 1e-3, loss=ufm.MulticlassHinge(), features="free")
+    solution = ufm.solve(problem, solver="clarabel")
+    W, H = solution.factors()
+    longer = dense_report(
+        Columns.of_classes(problem), GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6
+    )
+    assert not longer["stationarity_logits"].passed
+
+
 @pytest.mark.parametrize(("kind", "scaled"), [("crammer-singer", 4 / 5), ("weston-watkins", 1 / 20)])
 def test_hinge_thresholds_on_both_sides_by_a_conic_solver(kind, scaled):
     """K = 5: n_k > N² λ_W λ_H (K−1)/K for Crammer–Singer, > N² λ_W λ_H / (K (K−1)) for Weston–Watkins."""
@@ -487,6 +532,25 @@ def test_free_features_need_one_dimension_less_than_classes():
     solution = ufm.solve(problem_of([9, 5, 2], features="free", feature_dim=2), solver="clarabel")
     assert solution.status is ufm.Status.CERTIFIED
     assert solution.factors()[1].shape == (3, 2)
+
+
+def test_factors_of_groups_are_admissible_in_fewer_dimensions():
+    """Forty columns rotated into thirty-nine: rounding of the rotation must not cost a margin."""
+    problem = problem_of([100] * 20 + [10] * 20, features="free", feature_dim=39)
+    solution = ufm.solve(problem, solver="clarabel", level="group")
+    assert solution.status is ufm.Status.CERTIFIED
+    W, H = solution.factors()
+    assert H.shape == (40, 39)
+    assert least_exact_margin(W, H) >= 0
+
+
+def test_a_penalty_is_measured_in_units_of_the_margins():
+    """The upper bound of two dimensions is homogeneous, as the problem is; the path to it need not be to the bit."""
+    small, large = (
+        ufm.solve(problem_of([9, 5, 2], feature_dim=2, margins=size), solver="clarabel").upper_bound / size
+        for size in (2.0**-60, 2.0**60)
+    )
+    assert small == pytest.approx(large, rel=0.05)
 
 
 def test_too_few_dimensions_leave_two_bounds():

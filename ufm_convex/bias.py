@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import Loss
+from ufm_convex.losses.base import Indicator
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -372,9 +374,18 @@ def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int)
         value: None, "free", or λ_b > 0.
         loss: The loss of the problem.
         num_classes: K.
+
+    Raises:
+        HypothesisError: there is a bias, and the loss is an indicator, whose points are stretched, not shifted.
     """
     if value is None:
         return NoBias()
+    if isinstance(loss, Indicator):
+        raise HypothesisError(
+            f"the problem has a bias, and its loss is the indicator {loss.name!r}.",
+            expected="a problem without bias for prescribed margins",
+            fix="leave the bias out, or use the loss MulticlassHinge with small decays.",
+        )
     if isinstance(value, str):
         return FreeBias(num_classes, loss.closing_weights(num_classes))
     return PenalisedBias(num_classes, value)

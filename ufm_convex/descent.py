@@ -145,18 +145,20 @@ class Penalised(Scaled):
 
     Attributes:
         loss: The indicator.
-        weight: ρ, in units of κ.
+        weight: ρ.
+        unit: The size c of its logits; the variables are those of ``Scaled`` over √c.
     """
 
     loss: Indicator
     weight: float
+    unit: float
 
     def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
-        """ρ Σ_i ½ (what l_i lacks)² + ½ ‖w‖² + ½ ‖h‖² and its gradient."""
+        """ρ Σ_i ½ (what l_i lacks)² / c² + ½ ‖w‖² + ½ ‖h‖² and its gradient."""
         w, h = self.split(flat)
-        squares, slopes = self.loss.shortfall(self.outputs(flat), self.columns.labels)
-        P = slopes * (self.weight * self.kappa / self.columns.sigma)
-        value = self.weight * squares.sum() + 0.5 * (flat @ flat)
+        squares, slopes = self.loss.shortfall(self.unit * self.outputs(flat), self.columns.labels)
+        P = slopes / self.unit * (self.weight * self.kappa / self.columns.sigma)
+        value = self.weight * (squares / self.unit**2).sum() + 0.5 * (flat @ flat)
         return float(value), np.concatenate([(P @ h + w).ravel(), (P.T @ w + h).ravel()])
 
 
@@ -218,17 +220,17 @@ def _approached(columns: Columns, loss: Indicator, W: FloatArray, H: FloatArray)
     With too few dimensions features must share them, and features at zero have no direction to begin with: starts are
     moved at random, always the same way.
     """
-    generator = np.random.default_rng(0)
-    best, lowest = (W, H), np.inf
+    generator, unit = np.random.default_rng(0), loss.unit(columns.num_classes)
+    scaled = Penalised(columns, W.shape[1], loss, _WEIGHTS[0], unit)
+    best, lowest, root = (W, H), np.inf, math.sqrt(unit)
     for _ in range(_STARTS):
-        scaled = Penalised(columns, W.shape[1], loss, _WEIGHTS[0])
-        flat = scaled.pack(W, H)
+        flat = scaled.pack(W / root, H / root)
         moves = _SPREAD * np.sqrt(np.mean(flat**2) + 1.0) * generator.standard_normal(flat.size)
         moves[W.size :] = np.abs(moves[W.size :]) if columns.nonnegative else moves[W.size :]
         flat = flat + moves
         for weight in _WEIGHTS:
             flat, _ = replace(scaled, weight=weight).minimise(flat, _STEPS, gradient=1e-9)
-        end = admitted(columns, *scaled.unpack(flat))
+        end = admitted(columns, *(root * factor for factor in scaled.unpack(flat)))
         value = factored_objective(columns, *end)
         if value < lowest:
             best, lowest = end, value

@@ -8,17 +8,23 @@ Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.groups import GroupDual, GroupPoint
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
+
+INTERRUPTED = "interrupted: the best bounds so far are kept"
+"""The last line of the route after Ctrl-C."""
 
 
 class Status(StrEnum):
@@ -72,6 +78,11 @@ class Solution:
     def level(self) -> str:
         """Level of the variables it used."""
         return self.run.level
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it before its tolerance did."""
+        return self.route[-1:] == (INTERRUPTED,)
 
     @property
     def lower_bound(self) -> float:
@@ -176,6 +187,28 @@ class Solution:
         by one, and for a loss without a form by groups (hinge, soft targets, logit adjustment).
         """
         return self.evidence.merged()
+
+    @cached_property
+    def gram_positivity(self) -> CompletePositivity:
+        """Whether B of ``point`` is completely positive, in units of the penalty.
+
+        For K ≥ 5 the relaxation's B need not be; then the two bounds stay apart, and ``close_gap`` closes them. Allowed
+        is a distance of √tolerance / 10 times the objective: a Gram matrix is determined to the square root of its
+        value's accuracy, which is as a rule far below the tolerance.
+
+        Raises:
+            HypothesisError: features are free, and B need not be non-negative.
+            SizeError: K > 400.
+        """
+        if not self.problem.nonnegative:
+            raise HypothesisError(
+                'features are "free".',
+                expected="non-negative features",
+                fix="complete positivity is a question about non-negative ones only.",
+            )
+        H, accuracy = self.evidence.factors(None)[1], 0.1 * math.sqrt(self.tolerance)
+        columns = Columns.of_classes(self.problem)
+        return feature_positivity(columns, self.feature_gram, H, self.upper_bound, accuracy)
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and class-mean features H (K, d), whose objective, with ``bias``, is at most ``upper_bound``.

@@ -1,4 +1,8 @@
-"""From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down."""
+"""From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down.
+
+``certify`` takes every kind of problem that has registered with ``certify_kind``; what is written here is that of
+``Problem``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, get_args
+from functools import singledispatch
+from typing import Any, get_args, overload
 
 from ufm_convex import enclosure
 from ufm_convex._version import __version__
@@ -24,6 +29,7 @@ from ufm_convex.certificate.encoding import (
     require_encodable,
     rounded,
 )
+from ufm_convex.certificate.limits import require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
@@ -41,25 +47,48 @@ _FAST_ROOM = Fraction(1, 2**36)
 """Relative room left in the bounds of a large dense proof: the verifier's fast path encloses to about 40 bits."""
 _FAST_FROM = 64
 _WIDENING = Fraction(1, 2**32)
-"""Relative widening of the objective of a candidate in a file of its own: the verifier's error bounds are coarser."""
+"""Relative widening of the objective of a large candidate: the verifier's error bounds are coarser."""
+_FAST_LOGITS = 1 << 16
 
 Progress = Callable[[str], None]
 
 
+@overload
 def certify(
     problem: Problem,
-    candidate: Candidate | None = None,
+    candidate: Candidate | None = ...,
     *,
-    solution: Solution | None = None,
+    solution: Solution | None = ...,
+    tolerance: float = ...,
+    digits: int | None = ...,
+    proof: enclosure.Proof = ...,
+    progress: Progress | None = ...,
+) -> Certificate: ...
+@overload
+def certify(
+    problem: object,
+    candidate: object = ...,
+    *,
+    solution: object = ...,
+    tolerance: float = ...,
+    digits: int | None = ...,
+    proof: enclosure.Proof = ...,
+    progress: Progress | None = ...,
+) -> Any: ...
+def certify(
+    problem: object,
+    candidate: object = None,
+    *,
+    solution: object = None,
     tolerance: float = 1e-6,
     digits: int | None = None,
     proof: enclosure.Proof = "auto",
     progress: Progress | None = None,
-) -> Certificate:
+) -> Any:
     """A certificate of the optimum or, with a candidate, of how far the candidate is from it.
 
     Args:
-        problem: The problem.
+        problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
         candidate: Somebody's W and features; its class counts are the problem's.
         solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
@@ -78,12 +107,49 @@ def certify(
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         HypothesisError: digits were asked for, and no theorem holds.
+        SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
     """
-    _check_arguments(candidate, tolerance, digits, proof)
-    problem.require_plain("a certificate")
+    _check_settings(tolerance, digits, proof)
+    return certify_kind(
+        problem,
+        candidate=candidate,
+        solution=solution,
+        tolerance=tolerance,
+        digits=digits,
+        proof=proof,
+        progress=progress,
+    )
+
+
+@singledispatch
+def certify_kind(problem: object, **settings: Any) -> Any:
+    """``certify`` for one kind of problem, its settings checked; a room with a kind of its own registers how here.
+
+    Raises:
+        ProblemError: it is no problem.
+    """
+    raise ProblemError(
+        f"problem is a {type(problem).__name__}.",
+        expected="an ufm_convex.Problem",
+        fix="make one with Problem(class_counts, …).",
+    )
+
+
+@certify_kind.register
+def _certify_problem(
+    problem: Problem,
+    *,
+    candidate: object,
+    solution: object,
+    tolerance: float,
+    digits: int | None,
+    proof: enclosure.Proof,
+    progress: Progress | None,
+) -> Certificate:
+    chosen = _checked(candidate)
     require_encodable(problem)
-    judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
+    judged = None if chosen is None else enclose_objective(problem, chosen, progress=_rows(progress))
     if digits is not None:
         _refuse_solution(solution)
         lower, upper = bounds_to_digits(problem, digits)
@@ -93,7 +159,7 @@ def certify(
         lower, upper = _lower(found, proof), _upper(found)
         origin = _origin(found, lower, upper)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
-    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=candidate, judged=judged)
+    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=chosen, judged=judged)
 
 
 def assemble(
@@ -111,6 +177,7 @@ def assemble(
 
     Raises:
         SolverError: a bound is infinite.
+        SizeError: no verifier would read the certificate.
     """
     dual = encode_dual(lower.evidence)
     content = {
@@ -128,19 +195,24 @@ def assemble(
     if candidate is not None and judged is not None:
         claims["candidate"] = _candidate_claims(problem, candidate, judged, below, above)
     claims["verdict"] = judge(claims).value
+    require_checkable(content)
     return Certificate({**content, "claims": claims}, {"generator": f"ufm-convex {__version__}", **provenance})
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------
 
 
-def _check_arguments(candidate: object, tolerance: float, digits: object, proof: str) -> None:
-    if candidate is not None and not isinstance(candidate, Candidate):
-        raise ProblemError(
-            f"candidate is a {type(candidate).__name__}.",
-            expected="an ufm_convex.Candidate",
-            fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
-        )
+def _checked(candidate: object) -> Candidate | None:
+    if candidate is None or isinstance(candidate, Candidate):
+        return candidate
+    raise ProblemError(
+        f"candidate is a {type(candidate).__name__}.",
+        expected="an ufm_convex.Candidate",
+        fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
+    )
+
+
+def _check_settings(tolerance: float, digits: object, proof: str) -> None:
     if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool)):
         raise ProblemError(f"digits is {digits!r}.", expected="an integer, or None", fix="50 is plenty.")
     if proof not in get_args(enclosure.Proof):
@@ -159,7 +231,7 @@ def _check_tolerance(tolerance: float) -> None:
         )
 
 
-def _refuse_solution(solution: Solution | None) -> None:
+def _refuse_solution(solution: object) -> None:
     if solution is not None:
         raise ProblemError(
             "both a solution and digits are given.",
@@ -168,7 +240,7 @@ def _refuse_solution(solution: Solution | None) -> None:
         )
 
 
-def _solution(problem: Problem, solution: Solution | None, tolerance: float, progress: Progress | None) -> Solution:
+def _solution(problem: Problem, solution: object, tolerance: float, progress: Progress | None) -> Solution:
     if solution is None:
         return solve(problem, tolerance=tolerance, progress=progress)
     if not isinstance(solution, Solution) or solution.problem != problem:
@@ -237,7 +309,8 @@ def _candidate_claims(
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
     low, high = Fraction(judged.lower), Fraction(judged.upper)
-    if not embeddable(candidate):
+    logits = problem.num_classes * len(candidate.features)
+    if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
         high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
     gap = max(low - above, Fraction(0)), high - below

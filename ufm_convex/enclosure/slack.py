@@ -58,7 +58,8 @@ class BlockProof:
     """A feasible dual point, alike on alike classes, with the proof of its slack; all numbers are integers.
 
     Attributes:
-        kind: "group" for groups of all alike classes, "dense" for one group a class.
+        kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
+            that ``copositive`` proves.
         exponents: e_g; the entries of column g are integers · 2^{e_g}.
         columns: columns[g][h]: entry of a class of group g's column at (another) class of group h; 0 at h = g for
             single classes.

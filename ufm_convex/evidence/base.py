@@ -208,8 +208,8 @@ class Representation(Evidence):
         """Repair, recover, prove; at less effort once the gap is within the tolerance."""
 
     @abstractmethod
-    def square_norms(self) -> tuple[Fraction, Fraction]:
-        """‖W‖² and Σ ‖h_k‖² of the factors behind ``upper``, exactly; raises ``ValueError`` where it has none."""
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
+        """‖W‖² and Σ ‖h_k‖² of the factors behind ``upper``, exactly; None where they are not admissible."""
 
     @abstractmethod
     def loss_bound(self) -> ProvedBound:

@@ -76,10 +76,10 @@ class DenseEvidence(Representation):
         pair = self.recovered.W, self.recovered.H
         return duality.dense_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
 
-    def square_norms(self) -> tuple[Fraction, Fraction]:
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
         if not isinstance(self.upper.evidence, DenseWitness):
-            raise ValueError("the factors are not admissible")
+            return None
         return enclosure.square_norms(self.problem, self.upper.evidence)
 
     def loss_bound(self) -> ProvedBound:

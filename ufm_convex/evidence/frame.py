@@ -47,10 +47,10 @@ class FrameEvidence(Representation):
         """See ``Evidence.report``."""
         return duality.frame_report(self.problem, self.point, self.dual, epsilon)
 
-    def square_norms(self) -> tuple[Fraction, Fraction]:
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
         if not isinstance(self.upper.evidence, FrameWitness):
-            raise ValueError("the frame is not admissible")
+            return None
         return enclosure.square_norms(self.problem, self.upper.evidence)
 
     def loss_bound(self) -> ProvedBound:

@@ -12,13 +12,14 @@ import numpy as np
 from ufm_convex import duality, enclosure, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
+from ufm_convex.descent import admitted
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
 from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
-from ufm_convex.points import GramPoint
+from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -89,10 +90,10 @@ class GroupEvidence(Representation):
         pair = self.recovered.W, self.recovered.H
         return duality.group_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
 
-    def square_norms(self) -> tuple[Fraction, Fraction]:
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
         if self.upper.exact is None:
-            raise ValueError("the factors are not admissible")
+            return None
         W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
         return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
 
@@ -140,7 +141,8 @@ class GroupEvidence(Representation):
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
         dense_factors.require_dimension(self.rank, feature_dim)
-        return self.recovered.dense(feature_dim, self.problem.nonnegative)
+        W, H = self.recovered.dense(feature_dim, self.problem.nonnegative)
+        return admitted(Columns.of_classes(self.problem), W, H)
 
     @property
     def factor_residual(self) -> float:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
+from ufm_convex.errors import UnknownNameError
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 
@@ -23,6 +24,17 @@ class Reduction(ABC):
     """One way to solve a kind of problem through others."""
 
     name: ClassVar[str]
+    levels: ClassVar[tuple[str, ...]]
+    """Levels that mean for this kind of problem what they mean for others; "auto" among them."""
+
+    def check_level(self, level: str) -> None:
+        """Raise ``UnknownNameError`` for a level that is not among ``levels``."""
+        if level not in self.levels:
+            raise UnknownNameError(
+                f"a {self.name} problem is not solved at level {level!r}.",
+                expected="one of " + ", ".join(self.levels),
+                fix="choose one of these.",
+            )
 
     @classmethod
     @abstractmethod

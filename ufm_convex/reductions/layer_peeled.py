@@ -26,7 +26,7 @@ from ufm_convex.problem import Problem
 from ufm_convex.reductions.base import InnerSolve, Progress, Reduction
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
 from ufm_convex.reductions.penalised import PenalisedFamily, root
-from ufm_convex.solution import Solution, Status
+from ufm_convex.solution import INTERRUPTED, Solution, Status
 
 _SHARE = 0.75
 """Share of the tolerance that a penalised problem may leave open; the rest is for the error of μ, soon its square."""
@@ -36,6 +36,8 @@ _FIRST_STEP = 0.5
 """First step of log μ in the search for a bracket; it doubles."""
 _SMALLEST = 1e-200
 """Multipliers below this share of the first one are not tried: the loss is then as good as nothing."""
+_ENOUGH = 1e-3
+"""Error of log μ, over the root of the tolerance, that is not reduced further: the gap that it leaves is its square."""
 _ROUNDS = 100
 
 
@@ -43,6 +45,7 @@ class LayerPeeledReduction(Reduction):
     """Norm balls by a search for their multiplier."""
 
     name: ClassVar[str] = "layer-peeled"
+    levels: ClassVar[tuple[str, ...]] = ("auto", "class", "group")  # penalised problems have one sample a class
 
     @classmethod
     def accepts(cls, problem: Problem) -> bool:
@@ -63,7 +66,7 @@ class LayerPeeledReduction(Reduction):
         except KeyboardInterrupt:
             if search.best is None:
                 raise
-            search.route.append("interrupted: the best bounds so far are kept")
+            search.route.append(INTERRUPTED)
         if search.best is None:
             raise SolverError(
                 "no penalised problem has a multiplier within the range of binary64.",
@@ -85,8 +88,11 @@ class _Search:
     """The root of ‖W‖ ‖H‖ = K √(E_W E_H) in log μ, left as soon as a gap is within the tolerance.
 
     Attributes:
+        family: The penalised problems.
+        inner: Solves one.
+        tolerance: Relative gap that is wanted.
+        tell: Receives one line a multiplier.
         best: The solution with the smallest gap so far.
-        route: One line a multiplier.
     """
 
     family: PenalisedFamily
@@ -94,21 +100,28 @@ class _Search:
     tolerance: float
     tell: Progress
     best: Solution | None = None
+    nearest: Problem | None = None
+    """The penalised problem behind ``best``."""
     route: list[str] = field(default_factory=list)
+    """What was told."""
     share: float = _SHARE
     """Relative gap to ask of the next penalised problem, over the tolerance."""
     reachable: float = _FINEST
     """A relative gap that is not asked to be smaller, since it could not be."""
     known: dict[float, float] = field(default_factory=dict)
+    """What ``_excess`` found."""
 
     def run(self) -> None:
         """Bracket the root, then Brent's method."""
         from scipy.optimize import brentq
 
+        accuracy = max(_ENOUGH * math.sqrt(self.tolerance), 1e-12)
         try:
             bracket = self._bracket()
             if bracket is not None:
-                brentq(self._excess, *bracket, xtol=1e-15, rtol=1e-14, maxiter=_ROUNDS, disp=False)
+                brentq(self._excess, *bracket, xtol=accuracy, rtol=1e-14, maxiter=_ROUNDS, disp=False)
+            if self.nearest is not None and self.reachable > _FINEST:  # less was asked of it than is wanted
+                self._try(self.nearest, max(self.share * self.tolerance, _FINEST))
         except _Certified:
             pass
 
@@ -130,7 +143,14 @@ class _Search:
             return self.known[log_multiplier]
         penalised = self.family.penalised(math.exp(log_multiplier))
         wanted = max(self.share * self.tolerance, self.reachable)
-        solution = self.inner(penalised, tolerance=min(wanted, 0.5))
+        squares = self._try(penalised, min(wanted, 0.5)).square_norms()
+        filled = 0.0 if squares is None else root(squares[0]) * root(squares[1]) / self.family.budget
+        self.known[log_multiplier] = filled - 1.0
+        return self.known[log_multiplier]
+
+    def _try(self, penalised: Problem, wanted: float) -> Representation:
+        """The evidence of a penalised problem, once it is judged."""
+        solution = self.inner(penalised, tolerance=wanted)
         if solution.relative_gap > wanted:  # every solver was tried; the next multiplier is not to cost as much
             self.reachable = 2.0 * solution.relative_gap
         found = solution.evidence
@@ -141,9 +161,9 @@ class _Search:
                 fix="this is a fault of ufm-convex: please report the problem and the solver.",
             )
         self._judge(solution, found)
-        squares = found.square_norms()
-        self.known[log_multiplier] = root(squares[0]) * root(squares[1]) / self.family.budget - 1.0
-        return self.known[log_multiplier]
+        if solution.interrupted:
+            raise KeyboardInterrupt
+        return found
 
     def _judge(self, solution: Solution, found: Representation) -> None:
         """Both bounds of the problem from one penalised problem; kept if they are the closest so far."""
@@ -167,6 +187,6 @@ class _Search:
         if self.best is None or (gap, evidence.upper.value) < (self.best.relative_gap, self.best.upper_bound):
             estimate = float(family.scale) * solution.value - multiplier * family.budget
             value = min(max(estimate, evidence.lower.value), evidence.upper.value)
-            self.best = Solution(value, status, self.tolerance, evidence)
+            self.best, self.nearest = Solution(value, status, self.tolerance, evidence), found.problem
         if status is Status.CERTIFIED:
             raise _Certified

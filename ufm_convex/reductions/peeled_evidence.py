@@ -71,8 +71,9 @@ class PeeledEvidence(Evidence):
 
     @property
     def relative_gap(self) -> float:
-        """(upper − lower) / upper."""
-        return relative_gap(self.lower.value, self.upper.value)
+        """(upper − lower) / upper; infinite without an upper bound."""
+        upper = self.upper.value
+        return relative_gap(self.lower.value, upper) if math.isfinite(upper) else upper
 
     @property
     def multiplier(self) -> float:
@@ -88,7 +89,7 @@ class PeeledEvidence(Evidence):
         Where the balls do not bind, μ = 0 and S = T = 0, and conditions on these hold as they stand.
         """
         family = PenalisedFamily.of(self.problem)
-        squares, penalised = self.inner.square_norms(), self.inner.problem
+        squares, penalised = self.inner.square_norms() or (Fraction(0), Fraction(0)), self.inner.problem
         shares = [float(square / radius) for square, radius in zip(squares, family.radii, strict=True)]
         # residuals are relative to loss and penalty together, the gap to the loss alone
         whole = max(self.inner.upper.value, np.finfo(float).tiny)
@@ -105,6 +106,10 @@ class PeeledEvidence(Evidence):
             inner = KKTReport(tuple(replace(one, residual=residuals.get(one.name, one.residual)) for one in inner))
         radius = Condition("primal_radius", max(0.0, *(one - 1.0 for one in shares)), float(np.finfo(float).eps))
         return KKTReport((*inner.conditions, radius, Condition("complementarity_radius", unpaid, limit)))
+
+    def solver_report(self, epsilon: float) -> KKTReport | None:
+        """That of the penalised problem."""
+        return self.inner.solver_report(epsilon)
 
     @property
     def estimate(self) -> float | None:

@@ -116,7 +116,8 @@ class PenalisedFamily:
 
     def upper(self, found: Representation) -> Fraction | None:
         """The loss at the factors behind ``found.upper``, from above; None unless they lie in the balls, exactly."""
-        if any(square > radius for square, radius in zip(found.square_norms(), self.radii, strict=True)):
+        squares = found.square_norms()
+        if squares is None or any(square > radius for square, radius in zip(squares, self.radii, strict=True)):
             return None
         loss = found.loss_bound().exact
         return None if loss is None else self.scale * self.excess * loss
@@ -132,7 +133,7 @@ class PenalisedFamily:
         squares = found.square_norms()
         if (loss := self.upper(found)) is not None:
             yield found, loss
-        if min(squares) > 0:
+        if squares is not None and min(squares) > 0:
             ratios = [root(radius / square) for radius, square in zip(self.radii, squares, strict=True)]
             inwards = INWARDS
             while inwards < 1.0:

@@ -231,11 +231,11 @@ def _dense_run(problem: Problem) -> SolverRun:
     columns = Columns.of_classes(problem)
     labels, price = columns.labels, problem.sigma / problem.loss_weights
     bias = _best_bias(columns) if columns.bias.size else None
-    if isinstance(problem.loss, Indicator):
-        logits, iterations, solved = problem.loss.shortest(labels, problem.num_classes), None, True
+    loss = problem.loss if bias is None else _Offset(problem.loss, bias)
+    if isinstance(loss, Indicator):
+        logits, iterations, solved = loss.shortest(labels, problem.num_classes), None, True
         residuals = -logits * (price / np.linalg.norm(logits, axis=0))
     else:
-        loss = problem.loss if bias is None else _Offset(problem.loss, bias)
         logits, iterations, solved = separable_optimum(loss, price)
         residuals = loss.residuals(logits, labels)
     scaled = residuals / price

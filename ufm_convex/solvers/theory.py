@@ -15,13 +15,16 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.groups import GroupDual, GroupPoint, Groups
 from ufm_convex.identity import frame_strengths, margin_loss
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
-_LARGEST = 1_000
-"""Largest K at which "auto" takes points that are K × K arrays."""
+_LARGEST, _LARGEST_DENSE = 1_000, 400
+"""Largest K at which "auto" takes points that are K × K arrays, and largest number of different classes: a dense proof
+grows as their cube, 4 s at 400."""
 
 
 class TheorySolver(Solver):
@@ -40,7 +43,8 @@ class TheorySolver(Solver):
         """A theorem that gives the optimum or a lower bound, unless a level was asked for."""
         found = theory.bound(problem) if level == "auto" else None
         if isinstance(found, theory.SolvedOptimum):
-            fits = problem.num_classes <= _LARGEST and found.relation is theory.Relation.TIGHT
+            fits = problem.num_classes <= _LARGEST and Groups.distinct(problem).size <= _LARGEST_DENSE
+            fits = fits and found.relation is theory.Relation.TIGHT
             return "a theorem gives both points" if fits else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             return None
@@ -87,11 +91,14 @@ class TheorySolver(Solver):
 
 
 def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> SolverRun:
-    """The run of an optimum that comes with its points."""
-    point, dual = found.points(problem)
+    """The run of an optimum that comes with its points; compressed where classes are alike, as they are exactly."""
+    dense, dense_dual = found.points(problem)
+    groups = Groups.distinct(problem)
+    alike = groups.size < problem.num_classes and isinstance(problem.loss, GroupedLoss)
+    point, dual = (GroupPoint.mean(groups, dense), GroupDual.mean(groups, dense_dual)) if alike else (dense, dense_dual)
     return SolverRun(
         solver="theory",
-        level="class",
+        level="group" if alike else "class",
         claim=Claim.OPTIMAL if found.relation is theory.Relation.TIGHT else Claim.STOPPED,
         message=found.citation,
         point=point,

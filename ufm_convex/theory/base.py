@@ -130,7 +130,7 @@ class Theorem(ABC):
 
 
 def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
-    """What most theorems here take for granted: logits W h, and penalties on W and H."""
+    """What most theorems here take for granted: logits W h, or a bias that is idle, and penalties on W and H."""
     constraint = problem.constraint
     kept = constraint is None or not constraint.replaces_decays
     return (

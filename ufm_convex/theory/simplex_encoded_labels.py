@@ -31,8 +31,8 @@ from ufm_convex.theory.hard_margin_frame import of_classes, per_class
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
 
-_KINDS = 4_000
-"""Largest number of different classes for which singular values are computed: a few dozen seconds."""
+_KINDS = 1_000
+"""Largest number of different classes for which singular values are computed: about a second."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from flint import arb, fmpq, fmpz_mat
 
 from .reading import (
     MAX_LENGTH,
-    MAX_VECTOR_BITS,
     MalformedCertificate,
     Vector,
     dyadic,
@@ -34,7 +33,8 @@ from .reading import (
 
 MAX_CLASSES = 10**8
 MAX_BLOCKS = 2048
-MAX_LOGITS = 1 << 23
+MAX_LOGITS, MAX_EXACT_LOGITS = 1 << 23, 1 << 18
+MAX_COLUMN_BITS = 1 << 32
 MAX_PRODUCT_WORK, WORD = 1 << 32, 64
 """Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
 _ROWS = 64
@@ -217,8 +217,8 @@ class Blocks:
         bits = sum(
             max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
         )
-        if size * bits > MAX_VECTOR_BITS:
-            raise MalformedCertificate(f"the columns need more than {MAX_VECTOR_BITS} bits")
+        if size * bits > MAX_COLUMN_BITS:
+            raise MalformedCertificate(f"the columns need more than {MAX_COLUMN_BITS} bits")
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -413,6 +413,8 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
+        if self.numbers > MAX_EXACT_LOGITS:
+            raise Undecided("more logits than are evaluated one by one")
         _require_short(len(self.H), self.H, self.W)
         blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
         logits = (row for block in blocks for row in block.tolist())
