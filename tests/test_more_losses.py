@@ -321,11 +321,6 @@ def test_a_closed_form_names_what_fails():
         theory.optimum(ufm.Problem([3, 2], 0.1, 0.1, loss=ufm.BinaryCrossEntropy()))
 
 
-def test_a_certificate_that_the_format_cannot_carry_is_refused():
-    with pytest.raises(HypothesisError, match="do not carry the loss 'mean-squared-error'"):
-        ufm.certify(ufm.Problem([3, 2], 0.1, 0.1, loss=ufm.MeanSquaredError()))
-
-
 # -- parameters ---------------------------------------------------------------------------------------------------
 
 

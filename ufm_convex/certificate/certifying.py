@@ -26,11 +26,13 @@ from ufm_convex.certificate.encoding import (
 )
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
+from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
+from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.group_factors import GroupFactors, coordinates
 from ufm_convex.groups import GroupDual
+from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import FrameDual
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
@@ -77,12 +79,13 @@ def certify(
             digits are given.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
-        HypothesisError: digits were asked for, and no theorem holds.
+        HypothesisError: digits were asked for, and no theorem holds; or certificates do not carry the loss.
+        UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         UFMError: as ``solve``.
     """
     _check_arguments(candidate, tolerance, digits, proof)
     require_encodable(problem)
-    judged = None if candidate is None else enclose_objective(problem, candidate, progress=_rows(progress))
+    judged = None if candidate is None else _judged(problem, candidate, progress)
     if digits is not None:
         _refuse_solution(solution)
         lower, upper = bounds_to_digits(problem, digits)
@@ -111,7 +114,7 @@ def assemble(
     Raises:
         SolverError: a bound is infinite.
     """
-    dual = encode_dual(lower.evidence)
+    dual = encode_dual(problem, lower.evidence)
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -183,10 +186,18 @@ def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
     return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
 
 
+def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
+    """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is feasible."""
+    if is_streamed(problem.loss) or not embeddable(candidate):
+        return enclose_objective(problem, candidate, progress=_rows(progress))
+    return enclose_exactly(problem, candidate, progress=_rows(progress))
+
+
 def _lower(solution: Solution, proof: enclosure.Proof) -> ProvedBound:
     """The solution's own bound with its exact point, or another proof of its dual point."""
     problem, dual, own = solution.problem, solution.dual, solution.evidence.lower
-    if isinstance(dual, GroupDual) and problem.nonnegative and proof in ("auto", "diagonal"):
+    frames = problem.nonnegative and isinstance(problem.loss, MarginLoss) and proof in ("auto", "diagonal")
+    if isinstance(dual, GroupDual) and frames:
         strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
         return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
     if own.evidence is not None and (proof == "auto" or own.proof == proof):

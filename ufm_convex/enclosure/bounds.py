@@ -283,7 +283,7 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
 
 
 def _trivial_bound(problem: Problem) -> ProvedBound:
-    """The dual value of V = 0; only a loss that sees margins has an exact point for it to write down."""
+    """The dual value of V = 0."""
     from flint import arb, fmpq
 
     groups = Groups.distinct(problem)
@@ -293,7 +293,7 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
     for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
         total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
-    return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
+    return _below(total, "trivial", BlockProof.zero(problem, groups))
 
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:

@@ -265,6 +265,6 @@ def _compare(
 def _dual_value(dual: Diagonal | Blocks) -> arb:
     """−Σ ω_k n_k/N l_k*(v_k)."""
     problem, total = dual.problem, arb(0)
-    for group, others in dual.columns():
-        total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(problem.K, others)
+    for group, column in zip(dual.groups, dual.columns(), strict=True):
+        total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
     return total

@@ -9,20 +9,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from math import gcd, lcm
 from typing import Any, NamedTuple
 
 from flint import arb, fmpq, fmpz_mat
 
+from .losses import Column, CrossEntropy, read_loss
 from .reading import (
+    MAX_BLOCKS,
     MAX_LENGTH,
     MalformedCertificate,
+    Refuted,
+    Undecided,
     dyadic,
     exponent_of,
     fields_of,
     integer,
     integers,
-    kind_of,
     length_of,
     limit_product,
     rows_of,
@@ -31,66 +34,23 @@ from .reading import (
     vector,
 )
 
+__all__ = [
+    "Alike",
+    "Blocks",
+    "Candidate",
+    "CrossEntropy",
+    "Diagonal",
+    "Factors",
+    "Frame",
+    "Problem",
+    "Refuted",
+    "Undecided",
+    "check_dimension",
+]
+
 MAX_CLASSES = 10**8
-MAX_BLOCKS = 2048
 MAX_LOGITS = 1 << 23
 _ROWS = 64
-
-
-class Refuted(Exception):  # noqa: N818
-    """A step was shown to fail."""
-
-
-class Undecided(Exception):  # noqa: N818
-    """A step could not be decided."""
-
-
-# -- the losses (section 5): domain of the conjugate, conjugate, value --------------------------------------------
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
-    """l_k(z) = log Σ_j exp z_j − <y_k, z>, y_k = (1−α) e_k + α/K; l_k*(v) = Σ p log p, p = v + y_k in the simplex."""
-
-    smoothing: fmpq
-
-    @classmethod
-    def read(cls, value: Any) -> CrossEntropy:
-        """The loss with its parameters."""
-        smoothing = dyadic(fields_of(value, "name smoothing")["smoothing"])
-        if not 0 <= smoothing < 1:
-            raise MalformedCertificate("smoothing is a number in [0, 1)")
-        return cls(smoothing)
-
-    def probabilities(self, K: int, others: list[tuple[fmpq, int]]) -> list[tuple[fmpq, int]]:
-        """P with multiplicities, the own entry last; refuted outside the simplex (exact)."""
-        share = self.smoothing / K
-        wrong = [(v + share, multiplicity) for v, multiplicity in others]
-        own = 1 - sum((p * multiplicity for p, multiplicity in wrong), fmpq(0))
-        if own < 0 or any(p < 0 for p, _ in wrong):
-            raise Refuted("a column of the dual point lies outside the simplex")
-        return [*wrong, (own, 1)]
-
-    def conjugate(self, K: int, others: list[tuple[fmpq, int]]) -> arb:
-        """l_k*(v), v given by its entries other than the own one, with multiplicities; columns sum to zero."""
-        total = arb(0)
-        for p, multiplicity in self.probabilities(K, others):
-            if p:
-                # near 1 the logarithm is small: from 1 − p, which is exact, it keeps its relative accuracy
-                logarithm = arb(p - 1).log1p() if 2 * p > 1 else arb(p).log()
-                total += multiplicity * arb(p) * logarithm
-        return total
-
-    def value(self, K: int, differences: list[tuple[arb, int]]) -> arb:
-        """l_k(z), z given by z_j − z_k for j ≠ k, with multiplicities."""
-        rest, mean = arb(0), arb(0)
-        for difference, multiplicity in differences:
-            rest += multiplicity * difference.exp()
-            mean += multiplicity * difference
-        return rest.log1p() - arb(self.smoothing) * mean / K
-
-
-LOSSES = {"cross-entropy": CrossEntropy}
 
 
 # -- the content (section 3) --------------------------------------------------------------------------------------
@@ -132,13 +92,19 @@ class Problem:
         self.nonnegative = fields["features"] == "nonnegative"
         dimension = fields["feature_dim"]
         self.feature_dim = None if dimension is None else integer(dimension, 1, (1 << 63) - 1)
-        self.loss = LOSSES[kind_of(fields["loss"], "name", tuple(LOSSES))].read(fields["loss"])
+        self.loss = read_loss(fields["loss"], self.K)
         if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
             raise MalformedCertificate("the problem's SHA-256 does not match the problem")
 
     def share(self, group: Group) -> fmpq:
         """ω_k n_k / N, the weight of one class's loss."""
         return group.weight * group.samples / self.N
+
+    def groups(self) -> list[Group]:
+        """The distinct groups, in whose terms a proof may speak only if the loss treats all classes alike."""
+        if not self.loss.alike:
+            raise MalformedCertificate("the loss tells classes apart: a proof takes them one by one")
+        return self.distinct
 
     def expanded(self) -> list[Group]:
         """One group a class, in class order."""
@@ -149,33 +115,30 @@ class Problem:
 
 # -- dual points and their slack (sections 4.1 to 4.3) ------------------------------------------------------------
 
-Column = tuple[Group, list[tuple[fmpq, int]]]
-"""A group and the entries of its column other than the own one, with multiplicities."""
-
 
 class Diagonal:
     """v_k = −q_k (e_k − 1/K): all off-diagonals of G are ≤ 0, so the slack is diagonal."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        self.problem = problem
-        self.numbers = len(problem.distinct)
+        self.problem, self.groups = problem, problem.groups()
+        self.numbers = len(self.groups)
         self.strengths = vector(fields_of(value, "kind strengths")["strengths"], self.numbers)
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
         problem, K = self.problem, self.problem.K
         radius = problem.N**2 * problem.lambda_w * problem.lambda_h * K
-        for group, q in zip(problem.distinct, self.strengths, strict=True):
+        for group, q in zip(self.groups, self.strengths, strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
                 raise Refuted("a strength is negative, or positive for free features")
             if (group.weight * q) ** 2 * group.samples * (K - 1) > radius:
                 raise Refuted(f"the slack of the classes with {group.samples} samples is negative")
 
-    def columns(self) -> Iterator[Column]:
-        """The groups with their columns of V."""
+    def columns(self) -> Iterator[Column[fmpq]]:
+        """The columns of V, one a group."""
         K = self.problem.K
-        for group, q in zip(self.problem.distinct, self.strengths, strict=True):
-            yield group, [(q / K, K - 1)]
+        for g, q in enumerate(self.strengths):
+            yield Column(g, -q * (K - 1) / K, [(q / K, K - 1)])
 
 
 class Blocks:
@@ -183,19 +146,20 @@ class Blocks:
 
     def __init__(self, problem: Problem, value: Any) -> None:
         self.problem = problem
-        fields = fields_of(value, "kind exponents columns multiplier factor")
+        names = "kind exponents columns multiplier factor"
+        fields = fields_of(value, names if problem.loss.closed else f"{names} own")
         if fields["kind"] == "dense" and problem.K > MAX_BLOCKS:
             raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a dense proof")
-        self.groups = problem.distinct if fields["kind"] == "group" else problem.expanded()
+        self.groups = problem.groups() if fields["kind"] == "group" else problem.expanded()
         size = len(self.groups)
         self.numbers = size**2
         if size > MAX_BLOCKS:
             raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
-        self.columns_ = rows_of(fields["columns"], [size] * size)
+        self._read_columns(fields)
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
-        limit_product(size, size, size, self.columns_, self.factor or [])
+        limit_product(size, size, size, self.columns_, [self.own], self.factor or [])
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -205,11 +169,22 @@ class Blocks:
         for g, group in enumerate(self.groups):
             if group.multiplicity == 1 and (self.columns_[g][g] or (self.multiplier and self.multiplier[g][g])):
                 raise MalformedCertificate("a single class has no entry for another class of its group")
-        self.own = [
-            -sum(g.multiplicity * x for g, x in zip(self.groups, column, strict=True)) for column in self.columns_
-        ]
-        for g, column in enumerate(self.columns_):
-            self.own[g] += column[g]  # one class of the group is the class itself
+
+    def _read_columns(self, fields: dict[str, Any]) -> None:
+        """The integers of V: ``columns_`` and, where the loss leaves them out of the file, ``own`` entries."""
+        size, scale = len(self.groups), self.problem.loss.scale
+        rows = rows_of(fields["columns"], [size] * size)
+        if not self.problem.loss.closed:
+            self.columns_, self.own = rows, integers(fields["own"], size)
+            return
+        multiplicities = [group.multiplicity for group in self.groups]
+        pairs = enumerate(rows)
+        self.own = [row[g] - sum(m * x for m, x in zip(multiplicities, row, strict=True)) for g, row in pairs]
+        self.columns_ = rows
+        if scale is not None:  # v = a∘w
+            units = _coprime(scale)
+            self.own = [unit * x for unit, x in zip(units, self.own, strict=True)]
+            self.columns_ = [[unit * x for unit, x in zip(units, row, strict=True)] for row in rows]
 
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} λ_W λ_H N² / (ω² n)."""
@@ -252,15 +227,25 @@ class Blocks:
     def _multiplier(self, g: int, h: int) -> int:
         return 0 if self.multiplier is None else self.multiplier[max(g, h)][min(g, h)] << self.shift
 
-    def columns(self) -> Iterator[Column]:
-        """The groups with their columns of V."""
-        for g, (group, column) in enumerate(zip(self.groups, self.columns_, strict=True)):
+    def columns(self) -> Iterator[Column[fmpq]]:
+        """The columns w of V = a∘w, one a group."""
+        inverse = [1 / a for a in self.problem.loss.scale or [fmpq(1)] * len(self.groups)]
+        for g, (column, own) in enumerate(zip(self.columns_, self.own, strict=True)):
+            unit = scaled(1, self.exponents[g])
             others = [
-                (scaled(x, self.exponents[g]), other.multiplicity - (h == g))
+                (unit * x * inverse[h], other.multiplicity - (h == g))
                 for h, (other, x) in enumerate(zip(self.groups, column, strict=True))
                 if other.multiplicity > (h == g)
             ]
-            yield group, others
+            yield Column(g, unit * own * inverse[g], others)
+
+
+def _coprime(scale: list[fmpq]) -> list[int]:
+    """Positive integers without common divisor in the ratios of the numbers."""
+    common = lcm(*(int(a.q) for a in scale))
+    whole = [int(a * common) for a in scale]
+    divisor = gcd(*whole)
+    return [number // divisor for number in whole]
 
 
 # -- witnesses (section 4.4) --------------------------------------------------------------------------------------
@@ -277,12 +262,12 @@ class Frame:
         used: Counter[int] = Counter()
         for place, repeat in zip(places, repeats, strict=True):
             used[place] += repeat
-        if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in problem.distinct)):
+        groups = problem.groups()
+        if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in groups)):
             raise MalformedCertificate("the witness does not have each class once")
         eta, omega = vector(fields["eta"], size), vector(fields["omega"], size)
-        groups = [problem.distinct[place] for place in places]
         self.problem, self.numbers = problem, size
-        self.entries = list(zip(groups, repeats, eta, omega, strict=True))
+        self.entries = list(zip([groups[place] for place in places], repeats, eta, omega, strict=True))
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
@@ -295,7 +280,8 @@ class Frame:
         problem, K, total = self.problem, self.problem.K, arb(0)
         for group, repeat, eta, omega in self.entries:
             penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
-            loss = problem.loss.value(K, [(-arb(eta * omega), K - 1)])
+            logit = arb(eta * omega / K)
+            loss = problem.loss.value(Column(0, (K - 1) * logit, [(-logit, K - 1)]))
             total += repeat * (arb(problem.share(group)) * loss + arb(penalty) / 2)
         return total
 
@@ -304,11 +290,12 @@ class Alike:
     """W and H with one coordinate a class, alike on alike classes: an own entry, and one for each group of others."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        fields, size = fields_of(value, "kind W H"), len(problem.distinct)
+        fields, groups = fields_of(value, "kind W H"), problem.groups()
+        size = len(groups)
         if size > MAX_BLOCKS:
             raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
         self.problem, self.numbers = problem, size**2
-        self.sizes = [group.multiplicity for group in problem.distinct]
+        self.sizes = [group.multiplicity for group in groups]
         matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
         self.own = [integers(matrix["own"], size) for matrix in matrices]
         self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
@@ -339,10 +326,8 @@ class Alike:
                 sums[f][g] + own_w[f] * h[g][f] + w[f][g] * own_h[g] - w[f][f] * h[g][f] - w[f][g] * h[g][g]
                 for f in range(len(sums))
             ]
-            differences = [
-                (arb(z - own) * unit, m - (f == g)) for f, (z, m) in enumerate(zip(logits, self.sizes, strict=True))
-            ]
-            loss = problem.loss.value(problem.K, [pair for pair in differences if pair[1]])
+            others = [(arb(z) * unit, m - (f == g)) for f, (z, m) in enumerate(zip(logits, self.sizes, strict=True))]
+            loss = problem.loss.value(Column(g, arb(own) * unit, [pair for pair in others if pair[1]]))
             penalty = problem.lambda_w * self.unit_w**2 * self._square(0, g)
             penalty += problem.lambda_h * group.samples * self.unit_h**2 * self._square(1, g)
             total += group.multiplicity * (arb(problem.share(group)) * loss + arb(penalty) / 2)
@@ -398,9 +383,9 @@ class Factors:
         logits = (row for block in blocks for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
-            differences = [(arb(entry - z[k]) * unit, 1) for j, entry in enumerate(z) if j != k]
+            others = [(arb(entry) * unit, 1) for j, entry in enumerate(z) if j != k]
             mean = self.classes[k].weight * self.repeats[k] / problem.N
-            total += arb(mean) * problem.loss.value(problem.K, differences)
+            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit, others))
             total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
         return total
 
