@@ -205,7 +205,9 @@ def _lower_attempts(
     if isinstance(dual, FrameDual):
         strengths = Groups.distinct(problem).mean(dual.strengths)
         if problem.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
-            yield partial(_diagonal_bound, problem, _admissible(problem, strengths))
+            # the end of a hinge's domain, K/(K−1), is a rounded number: once more from just inside
+            for share in (1.0, 1.0 - 2.0**-50):
+                yield partial(_diagonal_bound, problem, _admissible(problem, share * strengths))
             return
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
