@@ -217,30 +217,76 @@ def blown_up(extreme):
 
 
 @pytest.mark.parametrize(
-    "extreme", [[-(2**63)], [2**63], [2**63 - 1], [-(2**63), 2**63 - 1], [2**63, -1], [2**64], [-(2**41), 1], [2**41]]
+    "extreme",
+    [[-(2**63)], [2**63], [-(2**63), 2**63 - 1], [2**64], [-(2**2000), 1], [2**4090], [-(2**41) - 1, 1], [2**41 + 1]],
 )
 def test_extreme_integers_are_left_to_the_exact_path(extreme):
-    """In 64 bits −2^63 is its own absolute value, and 2^63 is read as −2^63: both would pass a bound on |x|."""
+    """In 64 bits −2^63 is its own absolute value; beyond 2^1024 there is no binary64 number at all."""
     document = blown_up(extreme)
     assert fast.Fast.of(proof.Blocks(proof.Problem(document["problem"]), document["dual"])) is None
     found = {step.name: step.verdict for step in verify(text(document)).steps}
     assert found["slack"] is Verdict.REFUTED
 
 
-def test_products_that_could_round_are_not_believed(large):
-    """Past the guard of the constructor, the bound on the products themselves refuses; nothing is cast before."""
-    quick = fast.Fast(blocks_of(large))
-    assert quick.slack_dominates()
-    for extreme in (-(2**63), 2**63 - 1, 2**47):
-        quick.factor[np.diag_indices(80)] = extreme
+def exact_room(blocks):
+    """E_gg − Σ δ(E_gh) of (9) for single classes, in integers."""
+    size = len(blocks.own)
+    rows = [[*column[:k], blocks.own[k], *column[k + 1 :]] for k, column in enumerate(blocks.columns_)]
+    if blocks.factor is not None:
+        rows = [[*row, *given, *[0] * (size - len(given))] for row, given in zip(rows, blocks.factor, strict=True)]
+    room = []
+    for g, row in enumerate(rows):
+        products = [sum(x * y for x, y in zip(row, other, strict=True)) + blocks._multiplier(g, h)
+                    for h, other in enumerate(rows)]  # fmt: skip
+        deficits = [max(p, 0) if blocks.problem.nonnegative else abs(p) for h, p in enumerate(products) if h != g]
+        room.append(blocks.radius(g) - products[g] - sum(deficits))
+    return room
+
+
+def blown_factor(blocks, seed, bits):
+    """The same proof with a factor of random integers up to 2^bits, so that every product and every sum rounds."""
+    generator = np.random.default_rng(seed)
+    size = len(blocks.own)
+    blocks.factor = [generator.integers(-(2**bits), 2**bits, k + 1).tolist() for k in range(size)]
+    return blocks
+
+
+@pytest.mark.parametrize(("seed", "bits"), [(0, 41), (1, 41), (2, 30), (3, 20)])
+def test_the_room_in_binary64_is_below_the_exact_one_and_near(large, seed, bits):
+    blocks = blown_factor(blocks_of(large), seed, bits)
+    exact, quick = exact_room(blocks), fast.Fast.of(blocks)
+    sizes = np.abs(np.hstack([quick.rows, quick.factor]))
+    scale = (sizes @ sizes.sum(axis=0)) + 2.0**81
+    for truth, found, size in zip(exact, quick.room().tolist(), scale.tolist(), strict=True):
+        assert Fraction(found) <= truth
+        assert truth - Fraction(found) < Fraction(size) / 2**43  # 384 roundings up, 384 down, of 2^-53 each
+
+
+def test_one_unit_short_of_dominance_is_not_believed(large, monkeypatch):
+    """ρ chosen so that each row has exactly the room 0, then −1: binary64 cannot tell, and does not claim to."""
+    blocks = blown_factor(blocks_of(large), 4, 41)
+    radii = [blocks.radius(g) - room for g, room in enumerate(exact_room(blocks))]
+    for short in (0, 1):
+        monkeypatch.setattr(proof.Blocks, "radius", lambda self, g, short=short: radii[g] - short)
+        assert not fast.Fast.of(blocks).slack_dominates()
+    with pytest.raises(proof.Refuted, match="dominated"):
+        blocks.check_slack()
+    ample = [radius + (radius >> 40) for radius in radii]
+    monkeypatch.setattr(proof.Blocks, "radius", lambda self, g: ample[g])
+    assert fast.Fast.of(blocks).slack_dominates()
+
+
+def test_radii_beyond_binary64_are_left_to_the_exact_path(large, monkeypatch):
+    for radius in (1 << 901, 1 << 1023, 1 << 2000):
+        monkeypatch.setattr(proof.Blocks, "radius", lambda self, g, radius=radius: radius)
         with np.errstate(all="raise"):
-            assert not quick.slack_dominates()
+            assert not fast.Fast.of(blocks_of(large)).slack_dominates()
 
 
 def test_a_fast_path_does_not_refute(large):
     blocks = blocks_of(large)
     blocks.columns_[0][1] = -1
-    assert fast.Fast(blocks).dual_value() is None
+    assert fast.Fast.of(blocks).dual_value() is None
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.1])

@@ -230,38 +230,32 @@ def _frame_strengths(problem: Problem, dual: DualPoint) -> FloatArray:
 def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
     """Each q lowered until ω² n q² (K−1) ≤ N² λ_W λ_H K holds exactly."""
     K, groups = problem.num_classes, Groups.distinct(problem)
-    numerator, bound_exponent = _dyadic_product(problem.lambda_w, problem.lambda_h)
-    bound = numerator * problem.num_samples**2 * K
-    lowered = np.zeros(groups.size)
     shares = groups.weights * groups.counts / problem.num_samples
     radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
-    strengths = np.minimum(strengths, radii)  # right to a few units in the last place, which the loop takes off
-    for g, (count, weight, strength) in enumerate(
-        zip(groups.counts.tolist(), groups.weights.tolist(), strengths.tolist(), strict=True)
-    ):
-        q = max(strength, 0.0)
-        while q > 0.0:
-            mantissa, exponent = _dyadic_product(weight, q)
-            shift = 2 * exponent - bound_exponent
-            left = mantissa**2 * count * (K - 1)
-            if left << max(shift, 0) <= bound << max(-shift, 0):
-                break
-            q = math.nextafter(q, 0.0)
-        lowered[g] = q
+    lowered = np.clip(strengths, 0.0, radii)  # right to a few units in the last place, which the loop takes off
+    weights, counts = ExactVector.of_floats(groups.weights), groups.counts.tolist()
+    bound = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
+    doubtful = list(range(groups.size))
+    while doubtful:
+        exact = ExactVector.of_floats(lowered[doubtful])
+        limit = math.floor(bound / Fraction(4) ** (exact.exponent + weights.exponent))
+        pairs = zip(doubtful, exact.integers, strict=True)
+        doubtful = [g for g, q in pairs if (weights.integers[g] * q) ** 2 * counts[g] > limit]
+        lowered[doubtful] = np.nextafter(lowered[doubtful], 0.0)
     return DiagonalProof(ExactVector.of_floats(lowered))
 
 
 def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
     """The dual value at admissible strengths."""
-    from flint import arb, fmpq
+    from flint import arb
 
     K, groups = problem.num_classes, Groups.distinct(problem)
-    loss = margin_loss(problem)
+    loads, strengths = groups.loads(), proof.strengths
+    conjugates = margin_loss(problem).enclose_margin_conjugates(strengths.integers, strengths.exponent, K)
     total = arb(0)
-    shares = groups.shares(problem)
-    for share, multiplicity, q in zip(shares, groups.multiplicities.tolist(), proof.strengths.rationals(), strict=True):
-        total -= arb(fmpq(share.numerator * multiplicity, share.denominator)) * loss.enclose_margin_conjugate(q, K)
-    return _below(total, "diagonal", proof)
+    for load, multiplicity, conjugate in zip(loads.integers, groups.multiplicities.tolist(), conjugates, strict=True):
+        total -= load * multiplicity * conjugate
+    return _below(total * arb(power(loads.exponent) / problem.num_samples), "diagonal", proof)
 
 
 def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
@@ -280,7 +274,7 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
     for share, multiplicity, (column, place) in zip(
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
-        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate(column, place)
+        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate(column, place)
     return _below(total, kind, exact)
 
 
@@ -293,7 +287,7 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
         return replace(_diagonal_bound(problem, DiagonalProof(ExactVector([0] * groups.size, 0))), proof="trivial")
     K, place, total = problem.num_classes, 0, arb(0)
     for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
-        total -= arb(rational(share)) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
+        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
     return _below(total, "trivial", BlockProof.zero(problem, groups))
 
@@ -326,18 +320,23 @@ def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
 
 
 def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+    """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
     K, loss, groups = problem.num_classes, margin_loss(problem), Groups.distinct(problem)
-    shares, counts = groups.shares(problem), groups.counts.tolist()
-    half_w, half_h = rational(problem.lambda_w) * fmpq(K - 1, 2 * K), rational(problem.lambda_h) / 2
-    total = arb(0)
-    entries = zip(
-        witness.groups, witness.multiplicities, witness.eta.rationals(), witness.omega.rationals(), strict=True
-    )
+    loads, counts = groups.loads(), groups.counts.tolist()
+    unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
+    unit_margin = arb(unit_eta * unit_omega)
+    losses, squares_eta, squares_omega = arb(0), 0, 0
+    entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
     for group, multiplicity, eta, omega in entries:
-        value = arb(rational(shares[group])) * loss.enclose_margin_value(arb(eta * omega), K)
-        total += multiplicity * (value + arb(half_w * omega**2 + half_h * counts[group] * eta**2))
+        margin = arb(eta * omega) * unit_margin
+        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
+        squares_eta += multiplicity * counts[group] * eta * eta
+        squares_omega += multiplicity * omega * omega
+    penalties = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
+    penalties += rational(problem.lambda_h) * unit_eta**2 * squares_eta
+    total = losses * arb(power(loads.exponent) / problem.num_samples) + arb(penalties) / 2
     return _above(total, "frame", witness)
 
 
@@ -361,7 +360,7 @@ def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
     unit = arb(power(witness.W.exponent + witness.H.exponent))
     total = arb(0)
     for k, share in enumerate(groups.shares(problem)):
-        total += arb(rational(share)) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+        total += arb(share) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
     total += arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(
@@ -385,9 +384,3 @@ def _logits(witness: DenseWitness) -> Iterator[Sequence[fmpz | int]]:
 
 def _above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
     return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
-
-
-def _dyadic_product(first: float, second: float) -> tuple[int, int]:
-    """The product of two binary64 numbers as (integer, exponent of two)."""
-    a, b = first.as_integer_ratio(), second.as_integer_ratio()
-    return a[0] * b[0], -((a[1].bit_length() - 1) + (b[1].bit_length() - 1))

@@ -73,7 +73,7 @@ def _points(problem: Problem, loss: CrossEntropy, groups: Groups, bits: int) -> 
     root_c = (arb(fmpq(K, K - 1)) * arb(problem.lambda_h) / arb(problem.lambda_w)).root(4)
     strengths, etas, omegas = [], [], []
     for share, count in zip(groups.shares(problem), groups.counts.tolist(), strict=True):
-        square = product * count / rational(share) ** 2  # of the strength at which ‖u_k‖ = σ_k
+        square = product * count / share**2  # of the strength at which ‖u_k‖ = σ_k
         if square >= (1 - smoothing) ** 2:
             strengths.append(_rounded_down(arb(1 - smoothing), bits))
             etas.append(fmpq(0))

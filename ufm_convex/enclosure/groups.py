@@ -7,23 +7,32 @@ value concave and invariant, so feasibility stays and the bound does not fall (d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.groups import Groups as _Groups
 from ufm_convex.problem import Problem
+
+if TYPE_CHECKING:
+    from flint import fmpq
 
 
 @dataclass(frozen=True, eq=False)
 class Groups(_Groups):
     """A partition of the classes into groups of alike ones, as a proof needs it."""
 
-    def shares(self, problem: Problem) -> list[Fraction]:
+    def loads(self) -> ExactVector:
+        """ω_k n_k of one class of each group, exactly."""
+        weights = ExactVector.of_floats(self.weights)
+        pairs = zip(weights.integers, self.counts.tolist(), strict=True)
+        return ExactVector([weight * count for weight, count in pairs], weights.exponent)
+
+    def shares(self, problem: Problem) -> list[fmpq]:
         """ω_k n_k / N of one class of each group, exactly."""
-        pairs = zip(self.weights.tolist(), self.counts.tolist(), strict=True)
-        return [Fraction(weight) * count / problem.num_samples for weight, count in pairs]
+        return [load / problem.num_samples for load in self.loads().rationals()]
 
     def block_means(self, matrix: FloatArray) -> FloatArray:
         """Means over blocks of a (K, K) matrix without its diagonal, (G, G); 0 on the diagonal for single classes."""

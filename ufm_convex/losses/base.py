@@ -14,7 +14,7 @@ Sign:   the dual objective is −Σ pt_k l_k*(v_k), so for cross-entropy −l_k*
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -154,6 +154,13 @@ class MarginLoss(Loss):
     @abstractmethod
     def enclose_margin_conjugate(self, strength: fmpq, num_classes: int) -> arb:
         """A ball that contains l_k*(−q (e_k − 1/K)); ``ValueError`` when q lies outside the domain (exact test)."""
+
+    def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_classes: int) -> Iterator[arb]:
+        """``enclose_margin_conjugate`` for each q = strength · 2^exponent; a loss may have a shorter way for many."""
+        from flint import fmpq
+
+        up, down = 1 << max(exponent, 0), 1 << max(-exponent, 0)
+        return (self.enclose_margin_conjugate(fmpq(strength * up, down), num_classes) for strength in strengths)
 
 
 class GroupedLoss(Loss):

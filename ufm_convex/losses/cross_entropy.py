@@ -8,7 +8,7 @@ Source: docs/duality.md, equation 2; smoothing and weights as in Szegedy et al. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -228,6 +228,28 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         if wrong < 0 or own < 0:
             raise ValueError("the strength lies outside the simplex")
         return negative_entropy(own) + (num_classes - 1) * negative_entropy(wrong)
+
+    def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_classes: int) -> Iterator[arb]:
+        """The same with every probability an integer over one number, K 2^{−e}: no rational is ever reduced."""
+        from flint import arb
+
+        smoothing, scale = self.smoothing.as_integer_ratio()
+        place = max(-exponent, scale.bit_length() - 1, 0)
+        shift, smoothing = exponent + place, smoothing << (place - (scale.bit_length() - 1))
+        whole = num_classes << place
+        logarithm = arb(whole).log()
+        for strength in strengths:
+            wrong = (strength << shift) + smoothing
+            mass = (num_classes - 1) * wrong
+            own = whole - mass
+            if wrong < 0 or own < 0:
+                raise ValueError("the strength lies outside the simplex")
+            total = mass * (arb(wrong).log() - logarithm) if wrong else arb(0)
+            if 2 * own > whole:
+                total += own * (arb(-mass) / whole).log1p()
+            elif own:
+                total += own * (arb(own).log() - logarithm)
+            yield total / whole
 
     # -- reduced columns ------------------------------------------------------------------------------------
 

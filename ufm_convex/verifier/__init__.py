@@ -23,6 +23,7 @@ from typing import Any
 
 from flint import arb, ctx, fmpq
 
+from . import many
 from .proof import Alike, Blocks, Candidate, Diagonal, Factors, Frame, Problem, Refuted, Undecided
 from .reading import MalformedCertificate, document, dyadic, fields_of, integer, kind_of
 
@@ -156,7 +157,7 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
     dual, witness = certificate.dual, certificate.witness
-    quick = fast.Fast.of(dual) if fast is not None and isinstance(dual, Blocks) else None
+    quick = many.Integral(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
     if quick is None:
         yield "slack", dual.check_slack
         yield "lower bound", lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers)
@@ -167,15 +168,12 @@ def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | No
             lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, quick.dual_value),
         )
     yield "witness", witness.check_admissible
+    objective = partial(many.frame_objective, witness) if isinstance(witness, Frame) else None
+    if objective is None and fast is not None:
+        objective = partial(fast.witness_objective, witness)
     yield (
         "upper bound",
-        lambda: _compare(
-            witness.objective,
-            certificate.upper,
-            -1,
-            witness.numbers,
-            None if fast is None else lambda: fast.witness_objective(witness),
-        ),
+        lambda: _compare(witness.objective, certificate.upper, -1, witness.numbers, objective),
     )
     if certificate.candidate is not None:
         yield from _candidate_steps(certificate, certificate.candidate, given)

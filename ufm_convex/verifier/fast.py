@@ -1,4 +1,4 @@
-"""Optional: exact products and bounded elementary functions in binary64, with NumPy (docs/certificate.md, section 7).
+"""Optional, with NumPy: products and elementary functions in binary64, their errors bounded (docs/certificate.md, 7).
 
 Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decides; this one can only confirm.
 """
@@ -11,83 +11,70 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flint import arb, fmpq
+from flint import arb, ctx, fmpq
 
 from .proof import Blocks, Candidate, CrossEntropy, Factors, Problem, Refuted, Undecided, check_dimension
 from .reading import scaled
 
-_HALF, _SLICE = 1 << 20, 21
-_LARGEST = (1 << 41) - _HALF
-_ROOM = 11
-_EXACT = 1 << 52
-"""No partial sum of a product of two slices exceeds it, so that none was rounded."""
+_LARGEST, _VAST = 1 << 41, 2.0**900
 
 
 class Fast:
-    """A dense proof whose integers are below 2^41 in absolute value; ``None`` from ``of`` for any other."""
+    """A dense proof whose integers are at most 2^41 in absolute value; ``None`` from ``of`` for any other."""
 
-    def __init__(self, blocks: Blocks) -> None:
-        self.blocks = blocks
-        size = len(blocks.groups)
-        self.rows = np.array(blocks.columns_, dtype=np.int64)
-        np.fill_diagonal(self.rows, blocks.own)
-        self.factor, self.multiplier = (np.zeros((size, size), dtype=np.int64) for _ in range(2))
-        triangle = np.tril_indices(size)
-        if blocks.factor is not None:
-            self.factor[triangle] = [x for row in blocks.factor for x in row]
-        if blocks.multiplier is not None:
-            self.multiplier[triangle] = [x for row in blocks.multiplier for x in row]
-            self.multiplier += self.multiplier.T
+    def __init__(self, blocks: Blocks, rows: Any, factor: Any, multiplier: Any) -> None:
+        self.blocks, self.rows, self.factor, self.multiplier = blocks, rows, factor, multiplier
 
     @classmethod
     def of(cls, blocks: Blocks) -> Fast | None:
-        """The fast path of these blocks, if they are of that kind."""
-        plain = len(blocks.groups) >= 64 and all(group.multiplicity == 1 for group in blocks.groups)
-        if not plain or (blocks.multiplier is not None and blocks.shift != 2 * _SLICE):
+        """The fast path of these blocks, if they are of that kind: their integers as binary64 numbers, exactly."""
+        size = len(blocks.groups)
+        if size < 64 or any(group.multiplicity > 1 for group in blocks.groups):
             return None
-        # in integers of any size, before NumPy sees one: -2^63 has no absolute value in 64 bits
-        given = [*blocks.columns_, blocks.own, *(blocks.factor or []), *(blocks.multiplier or [])]
-        largest = max(max(max(row), -min(row)) for row in given)
-        return cls(blocks) if largest <= _LARGEST else None
+        triangle = np.tril_indices(size)
+        given = [_numbers(blocks.columns_), _numbers(blocks.own)]
+        given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
+        # conversion may round, but carries no integer past this one
+        if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
+            return None
+        rows, own, *triangles = given
+        np.fill_diagonal(rows, own)
+        factor, multiplier = np.zeros((size, size)), np.zeros((size, size))
+        factor[triangle], multiplier[triangle] = triangles
+        return cls(blocks, rows, factor, np.ldexp(multiplier + multiplier.T, blocks.shift))
 
     def slack_dominates(self) -> bool:
         """True only if every row of the remainder is dominated by its diagonal."""
+        room = self.room()
+        return room is not None and bool((room >= 0.0).all())
+
+    def room(self) -> Any:
+        """A number not above E_gg − Σ δ(E_gh) for each row g of (9), all roundings allowed for; None beyond 2^900."""
+        radii = _numbers([self.blocks.radius(k) for k in range(len(self.rows))])
+        if radii is None or radii.max() > _VAST:
+            return None
         both = np.hstack([self.rows, self.factor])
-        high = (both + _HALF) >> _SLICE
-        low = both - (high << _SLICE)
-        high, low = high.astype(np.float64), low.astype(np.float64)
-        products = [low @ low.T, high @ low.T, high @ high.T]
-        if not all(part.min() >= -_EXACT and part.max() <= _EXACT for part in products):
-            return False
-        lowest, cross, highest = (part.astype(np.int64) for part in products)
-        units = [-lowest, -cross - cross.T, -highest - self.multiplier]
-        radii = [self.blocks.radius(k) for k in range(len(both))]
-        if max(radii) >= 1 << 84:
-            return False
-        mask = (1 << _SLICE) - 1
-        digits = [[r & mask for r in radii], [(r >> _SLICE) & mask for r in radii], [r >> 2 * _SLICE for r in radii]]
-        for unit, digit in zip(units, digits, strict=True):
-            np.fill_diagonal(unit, unit.diagonal() + np.array(digit))
-        if max(int(units[2].max()), -int(units[2].min())) > 1 << 40:
-            return False
-        remainder = (units[2] << _SLICE) + units[1] + (units[0] >> _SLICE)  # remainder/2^21, rounded down
-        diagonal = remainder.diagonal().copy()
-        np.fill_diagonal(remainder, 0)
-        deficit = np.maximum(-remainder, 0 if self.blocks.problem.nonnegative else remainder + 1)
-        # in units of 2^32, rounded against the proof, so that row sums fit
-        return bool(((diagonal >> _ROOM) >= ((deficit >> _ROOM) + 1).sum(axis=1)).all())
+        negated = both @ both.T
+        room = radii - negated.diagonal()
+        negated += self.multiplier  # minus the remainder, off the diagonal
+        np.fill_diagonal(negated, 0.0)
+        deficits = np.maximum(negated, 0.0) if self.blocks.problem.nonnegative else np.abs(negated)
+        sizes = np.abs(both)
+        terms = sizes @ sizes.sum(axis=0) + self.multiplier.sum(axis=1) + radii  # all that is added in a row
+        return room - deficits.sum(axis=1) - (4 * len(radii) + 64) * 2.0**-53 * terms
 
     def dual_value(self) -> arb | None:
         """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
         problem, size = self.blocks.problem, len(self.rows)
         if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
             return None
-        wrong = self.rows.astype(np.float64)
+        wrong = self.rows.copy()
         np.fill_diagonal(wrong, 0.0)
         sums = np.concatenate([(part * _log(part)).sum(axis=1) for part in np.array_split(wrong, size // 32 + 1)])
         total = arb(0)
@@ -109,8 +96,8 @@ def _log(x: Any) -> Any:
     centre = (place + 0.5) / 256.0
     r = (mantissa - centre) / centre
     series = r * (1 + r * (-1 / 2 + r * (1 / 3 + r * (-1 / 4 + r * (1 / 5 + r * (-1 / 6 + r / 7))))))
-    table = np.array([float(((arb(j) + 0.5) / 256).log()) for j in range(128, 256)])
-    return exponent * float(arb.const_log2()) + table[place - 128] + series
+    logarithms, log_2 = _logarithms()
+    return exponent * log_2 + logarithms[place - 128] + series
 
 
 # -- a candidate in a file of its own (section 7.3) ----------------------------------------------------------------
@@ -183,14 +170,23 @@ def witness_objective(witness: Any) -> arb | None:
         return None
     matrices = []
     for rows, exponent in zip((witness.W, witness.H), witness.exponents, strict=True):
-        # in integers of any size: beyond 2^53 a conversion rounds, and far from 1 a scaling can
-        if abs(exponent) > _FAR or max(max(max(row), -min(row)) for row in rows) > 1 << 53:
+        numbers = _numbers(rows)
+        # integers of 2^53 and more may have been rounded, though never to less; far from 1 a scaling can
+        if abs(exponent) > _FAR or numbers is None or max(numbers.max(), -numbers.min()) >= 1 << 53:
             return None
-        matrices.append(np.ldexp(np.array(rows, dtype=np.float64), exponent))
+        matrices.append(np.ldexp(numbers, exponent))
     repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
     try:
         return enclose(witness.problem, matrices[0], matrices[1], np.array(witness.labels), repeats)
     except Undecided:
+        return None
+
+
+def _numbers(rows: Any) -> Any:
+    """Integers of any size as the nearest binary64 numbers; None when one is beyond them."""
+    try:
+        return np.array(rows, dtype=np.float64)
+    except OverflowError:
         return None
 
 
@@ -269,10 +265,22 @@ def _exp_of_minus(below: Any) -> Any:
     place = np.rint(scaled_)
     r = (place - scaled_) / _STEPS
     series = 1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r / 720)))))
-    table = np.array(
-        [float((-arb(k) / _STEPS).exp()) if k < _CUT * _STEPS else 0.0 for k in range(2 * _CUT * _STEPS + 1)]
-    )
-    return table[place.astype(np.int64)] * series
+    return _powers()[place.astype(np.int64)] * series
+
+
+@cache
+def _logarithms() -> tuple[Any, float]:
+    """Of the centres of the 128 intervals of [1/2, 1), and of 2, to half a unit in the last place, or nearly."""
+    with ctx.workprec(128):
+        return np.array([float(((arb(j) + 0.5) / 256).log()) for j in range(128, 256)]), float(arb.const_log2())
+
+
+@cache
+def _powers() -> Any:
+    """e^{−k/64} to half a unit in the last place, or nearly, up to e^{−64}, then 0."""
+    with ctx.workprec(128):
+        powers = [float((-arb(k) / _STEPS).exp()) for k in range(_CUT * _STEPS)]
+    return np.array([*powers, *[0.0] * (_CUT * _STEPS + 1)])
 
 
 def _digest(W: Any, F: Any, third: Any, name: str) -> str:

@@ -116,8 +116,8 @@ class LogitAdjustedCrossEntropy(Loss):
 
     def __init__(self, value: Any, K: int) -> None:
         fields = fields_of(value, "name scale shift")
-        self.scale = None if fields["scale"] is None else vector(fields["scale"], K)
-        self.shift = None if fields["shift"] is None else vector(fields["shift"], K)
+        self.scale = None if fields["scale"] is None else list(vector(fields["scale"], K))
+        self.shift = None if fields["shift"] is None else list(vector(fields["shift"], K))
         if self.scale is not None and min(self.scale) <= 0:
             raise MalformedCertificate("scales are positive")
         self._plain = CrossEntropy({"name": "cross-entropy", "smoothing": "0p0"}, K)

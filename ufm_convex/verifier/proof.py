@@ -21,6 +21,7 @@ from .reading import (
     MalformedCertificate,
     Refuted,
     Undecided,
+    Vector,
     dyadic,
     exponent_of,
     fields_of,
@@ -65,23 +66,26 @@ class Group(NamedTuple):
 
 
 class Problem:
-    """Section 3.1. ``runs`` are in class order; ``distinct`` are sorted by count, then weight."""
+    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
 
     def __init__(self, value: Any) -> None:
         names = "class_counts multiplicities class_weights lambda_w lambda_h features feature_dim loss sha256"
         fields = fields_of(value, names)
         length = length_of(fields["class_counts"])
         numbers, repeats = (integers(fields[name], length) for name in ("class_counts", "multiplicities"))
-        weights = [fmpq(1)] * length if fields["class_weights"] is None else vector(fields["class_weights"], length)
-        if min(numbers) < 1 or min(repeats) < 1 or min(weights) <= 0:
+        given = fields["class_weights"]
+        weights = Vector([1] * length, 0) if given is None else vector(given, length)
+        if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
             raise MalformedCertificate("counts, multiplicities and weights are positive")
-        self.runs = list(map(Group, numbers, weights, repeats))
-        merged: Counter[tuple[int, fmpq]] = Counter()
-        for run in self.runs:
-            merged[run.samples, run.weight] += run.multiplicity
-        self.distinct = [Group(count, weight, merged[count, weight]) for count, weight in sorted(merged)]
+        self.runs = numbers, weights, repeats
+        merged: Counter[tuple[int, int]] = Counter()
+        for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
+            merged[number, weight] += repeat
+        alike = sorted(merged)
+        self.weights = Vector([weight for _, weight in alike], weights.exponent)
+        self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
         self.K = sum(repeats)
-        self.N = sum(run.samples * run.multiplicity for run in self.runs)
+        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
         if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
             raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
         self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
@@ -110,7 +114,7 @@ class Problem:
         """One group a class, in class order."""
         if self.K > MAX_LENGTH:
             raise MalformedCertificate(f"more than {MAX_LENGTH} classes, written one by one")
-        return [Group(run.samples, run.weight, 1) for run in self.runs for _ in range(run.multiplicity)]
+        return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
 
 
 # -- dual points and their slack (sections 4.1 to 4.3) ------------------------------------------------------------
@@ -265,20 +269,21 @@ class Frame:
         groups = problem.groups()
         if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in groups)):
             raise MalformedCertificate("the witness does not have each class once")
-        eta, omega = vector(fields["eta"], size), vector(fields["omega"], size)
-        self.problem, self.numbers = problem, size
-        self.entries = list(zip([groups[place] for place in places], repeats, eta, omega, strict=True))
+        self.eta, self.omega = vector(fields["eta"], size), vector(fields["omega"], size)
+        self.problem, self.numbers, self.places, self.repeats = problem, size, places, repeats
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
-        if any(eta < 0 or omega < 0 for _, _, eta, omega in self.entries):
+        entries = zip(self.repeats, self.eta.integers, self.omega.integers, strict=True)
+        if min(min(self.eta.integers), min(self.omega.integers)) < 0:
             raise Refuted("eta or omega is negative")
-        check_dimension(self.problem, sum(repeat for _, repeat, eta, omega in self.entries if eta > 0 or omega > 0))
+        check_dimension(self.problem, sum(repeat for repeat, eta, omega in entries if eta or omega))
 
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, K, total = self.problem, self.problem.K, arb(0)
-        for group, repeat, eta, omega in self.entries:
+        for place, repeat, eta, omega in zip(self.places, self.repeats, self.eta, self.omega, strict=True):
+            group = problem.distinct[place]
             penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
             logit = arb(eta * omega / K)
             loss = problem.loss.value(Column(0, (K - 1) * logit, [(-logit, K - 1)]))
@@ -366,8 +371,9 @@ class Factors:
         """Show that the point is one of the problem."""
         if self.problem.nonnegative and any(min(row) < 0 for row in self.H):
             raise Refuted("a feature is negative")
-        columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
-        check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
+        if self.problem.feature_dim is not None:
+            columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
+            check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
 
     def entry(self, row: int, column: int) -> fmpq:
         """One feature."""

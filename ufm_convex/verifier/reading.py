@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,14 +169,27 @@ def scaled(number: int, exponent: int) -> fmpq:
     return fmpq(number << exponent) if exponent >= 0 else fmpq(number, 1 << -exponent)
 
 
-def vector(value: Any, length: int) -> list[fmpq]:
+class Vector:
+    """Numbers with one exponent, made rational one by one when they are asked for."""
+
+    def __init__(self, numbers: list[int], exponent: int) -> None:
+        self.integers, self.exponent = numbers, exponent
+
+    def __len__(self) -> int:
+        return len(self.integers)
+
+    def __iter__(self) -> Iterator[fmpq]:
+        return (scaled(number, self.exponent) for number in self.integers)
+
+
+def vector(value: Any, length: int) -> Vector:
     """Numbers with one exponent."""
     fields = fields_of(value, "exponent integers")
     exponent = exponent_of(fields["exponent"])
     numbers = integers(fields["integers"], length)
     if length * (_bits(numbers) + abs(exponent)) > MAX_VECTOR_BITS:
         raise MalformedCertificate(f"a vector needs more than {MAX_VECTOR_BITS} bits")
-    return [scaled(number, exponent) for number in numbers]
+    return Vector(numbers, exponent)
 
 
 def matrix(value: Any, rows: int, columns: int) -> list[list[fmpq]]:

@@ -1,0 +1,76 @@
+"""Many classes, one number each: the diagonal proof and the frame over integers (docs/certificate.md, section 7.4).
+
+The same conditions and values as in ``proof``, with every vector left in integers of one exponent, so that a million
+classes need no million of reduced rationals. It can only confirm: whatever is not, ``proof`` decides.
+"""
+
+from __future__ import annotations
+
+from flint import arb, fmpq
+
+from .proof import CrossEntropy, Diagonal, Frame
+from .reading import scaled
+
+
+class Integral:
+    """A diagonal proof; strengths are q = x 2^e, and weights w 2^f."""
+
+    def __init__(self, dual: Diagonal) -> None:
+        self.problem, self.strengths = dual.problem, dual.strengths
+
+    def slack_dominates(self) -> bool:
+        """True only if (6) holds for every group; (w x)² n is an integer, so its bound may be rounded down."""
+        problem, strengths, weights = self.problem, self.strengths, self.problem.weights
+        if min(strengths.integers) < 0 or (max(strengths.integers) > 0 and not problem.nonnegative):
+            return False
+        radius = problem.N**2 * problem.lambda_w * problem.lambda_h * fmpq(problem.K, problem.K - 1)
+        radius *= scaled(1, -2 * (strengths.exponent + weights.exponent))
+        bound = int(radius.p // radius.q)
+        triples = zip(problem.distinct, weights.integers, strengths.integers, strict=True)
+        return all((w * x) ** 2 * group.samples <= bound for group, w, x in triples)
+
+    def dual_value(self) -> arb | None:
+        """The dual value for cross-entropy, every probability an integer over K 2^place; None outside the domain."""
+        problem, exponent, K = self.problem, self.strengths.exponent, self.problem.K
+        loss: object = problem.loss
+        if not isinstance(loss, CrossEntropy):
+            return None
+        place = max(-exponent, int(loss.smoothing.q).bit_length() - 1, 0)
+        share, whole = int(loss.smoothing.p * (1 << place) // loss.smoothing.q), K << place
+        logarithm, total = arb(whole).log(), arb(0)
+        triples = zip(problem.distinct, problem.weights.integers, self.strengths.integers, strict=True)
+        for group, weight, x in triples:
+            wrong = (x << exponent + place) + share
+            rest = (K - 1) * wrong
+            own = whole - rest
+            if wrong < 0 or own < 0:
+                return None
+            entropy = rest * (logarithm - arb(wrong).log()) if wrong else arb(0)
+            if 2 * own > whole:  # the logarithm is small, and keeps its relative accuracy
+                entropy -= own * (arb(-rest) / whole).log1p()
+            elif own:
+                entropy += own * (logarithm - arb(own).log())
+            total += group.samples * group.multiplicity * weight * entropy
+        return total * arb(scaled(1, problem.weights.exponent) / (whole * problem.N))
+
+
+def frame_objective(frame: Frame) -> arb | None:
+    """The objective (5) of a frame for cross-entropy: losses in balls, all sums of products in integers."""
+    problem, K, eta, omega = frame.problem, frame.problem.K, frame.eta, frame.omega
+    loss: object = problem.loss
+    if not isinstance(loss, CrossEntropy):
+        return None
+    unit_margin = scaled(1, eta.exponent + omega.exponent)
+    losses, margins, squares_eta, squares_omega, unit = arb(0), 0, 0, 0, arb(unit_margin)
+    for place, repeat, x, y in zip(frame.places, frame.repeats, eta.integers, omega.integers, strict=True):
+        samples = problem.distinct[place].samples * repeat
+        load, margin = problem.weights.integers[place] * samples, x * y
+        losses += load * ((K - 1) * (arb(-margin) * unit).exp()).log1p()
+        margins += load * margin
+        squares_eta += samples * x * x
+        squares_omega += repeat * y * y
+    share = scaled(1, problem.weights.exponent) / problem.N
+    rest = problem.lambda_w * scaled(1, 2 * omega.exponent) * squares_omega * fmpq(K - 1, K)
+    rest += problem.lambda_h * scaled(1, 2 * eta.exponent) * squares_eta
+    smoothing = loss.smoothing * fmpq(K - 1, K) * unit_margin * margins * share
+    return losses * arb(share) + arb(rest / 2 + smoothing)
