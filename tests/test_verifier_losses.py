@@ -143,7 +143,8 @@ def test_domains_are_closed_and_nothing_beyond_is_in_them(name):
 
 def test_soft_targets_reach_a_corner():
     loss = of_table("soft")
-    entries = [fmpq(j == 3) - y for j, y in enumerate(loss.rows[0])]
+    targets = [y * fmpq(2) ** loss.exponent for y in loss.rows[0]]
+    entries = [fmpq(j == 3) - y for j, y in enumerate(targets)]
     assert loss.conjugate(column_of(entries, 0)) == 0
     entries[0], entries[3] = entries[0] - TINY, entries[3] + TINY
     with pytest.raises(table.Refuted):
@@ -332,9 +333,6 @@ def test_a_table_of_targets_has_a_limited_size():
     value = {"name": "soft-target-cross-entropy", "targets": {"exponent": 0, "rows": []}}
     with pytest.raises(MalformedCertificate, match="2048"):
         table.read_loss(value, 10**8)
-    long = {"exponent": -16384, "rows": [" ".join(["0"] * 300)] * 300}
-    with pytest.raises(MalformedCertificate, match="bits"):
-        table.read_loss({**value, "targets": long}, 300)
 
 
 def test_parameters_belong_to_classes_in_their_order():

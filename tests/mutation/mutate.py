@@ -1,6 +1,6 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
-    python tests/mutation/mutate.py                     all mutants of reading.py, proof.py and __init__.py
+    python tests/mutation/mutate.py                     all mutants of reading, losses, proof, __init__
     python tests/mutation/mutate.py --fast              those of fast.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "proof", "__init__"), ("fast",)
+CORE, FAST = ("reading", "losses", "proof", "__init__"), ("fast",)
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -130,7 +130,16 @@ def killers():
     """(bytes, arrays of a candidate or None) that every mutant is asked about, most telling first."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import numpy as np
-    from certificate_cases import alterations, base_certificates, boundaries, feasible_dual, replaced, resealed, text
+    from certificate_cases import (
+        alterations,
+        base_certificates,
+        boundaries,
+        feasible_dual,
+        loss_certificates,
+        replaced,
+        resealed,
+        text,
+    )
 
     from ufm_convex import enclosure
     from ufm_convex.candidate import Candidate
@@ -139,7 +148,11 @@ def killers():
     from ufm_convex.points import FramePoint
     from ufm_convex.problem import Problem
 
-    documents = [json.loads(certificate.to_json()) for certificate in base_certificates().values()]
+    documents = [
+        json.loads(certificate.to_json())
+        for made in (base_certificates(), loss_certificates())
+        for certificate in made.values()
+    ]
     cases = [(text(document), None) for document in documents]
     for K, features in ((80, "free"), (80, "nonnegative")):
         problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)

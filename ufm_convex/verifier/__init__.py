@@ -24,8 +24,8 @@ from typing import Any
 from flint import arb, ctx, fmpq
 
 from . import many
-from .proof import Alike, Blocks, Candidate, Diagonal, Factors, Frame, Problem, Refuted, Undecided
-from .reading import MalformedCertificate, document, dyadic, fields_of, integer, kind_of
+from .proof import Alike, Blocks, Candidate, Diagonal, Factors, Frame, Problem
+from .reading import MalformedCertificate, Refuted, Undecided, document, dyadic, fields_of, integer, kind_of
 
 try:
     from . import fast
@@ -158,23 +158,14 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
     dual, witness = certificate.dual, certificate.witness
     quick = many.Integral(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
-    if quick is None:
-        yield "slack", dual.check_slack
-        yield "lower bound", lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers)
-    else:
-        yield "slack", lambda: None if quick.slack_dominates() else dual.check_slack()
-        yield (
-            "lower bound",
-            lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, quick.dual_value),
-        )
-    yield "witness", witness.check_admissible
+    value = None if quick is None else quick.dual_value
+    yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
+    yield "lower bound", lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, value)
     objective = partial(many.frame_objective, witness) if isinstance(witness, Frame) else None
     if objective is None and fast is not None:
         objective = partial(fast.witness_objective, witness)
-    yield (
-        "upper bound",
-        lambda: _compare(witness.objective, certificate.upper, -1, witness.numbers, objective),
-    )
+    yield "witness", witness.check_admissible
+    yield "upper bound", lambda: _compare(witness.objective, certificate.upper, -1, witness.numbers, objective)
     if certificate.candidate is not None:
         yield from _candidate_steps(certificate, certificate.candidate, given)
     yield "verdict", lambda: _check_verdict(certificate)

@@ -13,7 +13,18 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from flint import arb, fmpq
 
-from .reading import MAX_BLOCKS, MalformedCertificate, Refuted, dyadic, fields_of, kind_of, matrix, vector
+from .reading import (
+    MAX_BLOCKS,
+    MalformedCertificate,
+    Refuted,
+    dyadic,
+    exponent_of,
+    fields_of,
+    kind_of,
+    rows_of,
+    scaled,
+    vector,
+)
 
 Number = TypeVar("Number", arb, fmpq)
 
@@ -100,13 +111,14 @@ class SoftTargetCrossEntropy(Softmax):
     def __init__(self, value: Any, K: int) -> None:
         if K > MAX_BLOCKS:
             raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a table of targets")
-        self.rows = matrix(fields_of(value, "name targets")["targets"], K, K)
-        if any(sum(row, fmpq(0)) != 1 for row in self.rows):
+        table = fields_of(fields_of(value, "name targets")["targets"], "exponent rows")
+        self.rows, self.exponent = rows_of(table["rows"], [K] * K), exponent_of(table["exponent"])
+        if any(scaled(sum(row), self.exponent) != 1 for row in self.rows):
             raise MalformedCertificate("targets sum to 1, exactly")
 
     def targets(self, column: Column[Any]) -> list[fmpq]:
         """The row without its own entry."""
-        return list(_without(column.place, self.rows[column.place]))
+        return [scaled(y, self.exponent) for y in _without(column.place, self.rows[column.place])]
 
 
 class LogitAdjustedCrossEntropy(Loss):
@@ -147,9 +159,8 @@ class MulticlassHinge(Loss):
     """Sum or maximum of max(0, 1 + z_j − z_k); l_k*(v) = v_k for v_j ≥ 0 that are, or sum to, at most 1 (j ≠ k)."""
 
     def __init__(self, value: Any, K: int) -> None:
-        self.joint = kind_of(fields_of(value, "name kind"), "kind", ("crammer-singer", "weston-watkins")) == (
-            "crammer-singer"
-        )
+        kind = kind_of(fields_of(value, "name kind"), "kind", ("crammer-singer", "weston-watkins"))
+        self.joint = kind == "crammer-singer"
 
     def conjugate(self, column: Column[fmpq]) -> arb:
         """See ``Loss``."""

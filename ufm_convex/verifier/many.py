@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from flint import arb, fmpq
 
-from .proof import CrossEntropy, Diagonal, Frame
+from .losses import CrossEntropy
+from .proof import Diagonal, Frame
 from .reading import scaled
 
 

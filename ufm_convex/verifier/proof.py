@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 from flint import arb, fmpq, fmpz_mat
 
-from .losses import Column, CrossEntropy, read_loss
+from .losses import Column, read_loss
 from .reading import (
     MAX_BLOCKS,
     MAX_LENGTH,
     MalformedCertificate,
     Refuted,
-    Undecided,
     Vector,
     dyadic,
     exponent_of,
@@ -34,20 +33,6 @@ from .reading import (
     sha256_of,
     vector,
 )
-
-__all__ = [
-    "Alike",
-    "Blocks",
-    "Candidate",
-    "CrossEntropy",
-    "Diagonal",
-    "Factors",
-    "Frame",
-    "Problem",
-    "Refuted",
-    "Undecided",
-    "check_dimension",
-]
 
 MAX_CLASSES = 10**8
 MAX_LOGITS = 1 << 23
@@ -104,16 +89,18 @@ class Problem:
         """ω_k n_k / N, the weight of one class's loss."""
         return group.weight * group.samples / self.N
 
-    def groups(self) -> list[Group]:
+    def groups(self, limit: int = MAX_CLASSES) -> list[Group]:
         """The distinct groups, in whose terms a proof may speak only if the loss treats all classes alike."""
         if not self.loss.alike:
             raise MalformedCertificate("the loss tells classes apart: a proof takes them one by one")
+        if len(self.distinct) > limit:
+            raise MalformedCertificate(f"more than {limit} groups")
         return self.distinct
 
-    def expanded(self) -> list[Group]:
+    def classes(self, limit: int = MAX_LENGTH) -> list[Group]:
         """One group a class, in class order."""
-        if self.K > MAX_LENGTH:
-            raise MalformedCertificate(f"more than {MAX_LENGTH} classes, written one by one")
+        if limit < self.K:
+            raise MalformedCertificate(f"more than {limit} classes, written one by one")
         return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
 
 
@@ -149,18 +136,16 @@ class Blocks:
     """A dual point that is alike on alike classes; with groups of one class it is any dual point."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        self.problem = problem
         names = "kind exponents columns multiplier factor"
         fields = fields_of(value, names if problem.loss.closed else f"{names} own")
-        if fields["kind"] == "dense" and problem.K > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a dense proof")
-        self.groups = problem.groups() if fields["kind"] == "group" else problem.expanded()
+        self.problem = problem
+        self.groups = problem.groups(MAX_BLOCKS) if fields["kind"] == "group" else problem.classes(MAX_BLOCKS)
         size = len(self.groups)
         self.numbers = size**2
-        if size > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
-        self._read_columns(fields)
+        columns = rows_of(fields["columns"], [size] * size)
+        _check_singles(self.groups, columns)
+        self.columns_, self.own = self._integers(columns, fields.get("own"))
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
         limit_product(size, size, size, self.columns_, [self.own], self.factor or [])
@@ -168,27 +153,21 @@ class Blocks:
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
             self.multiplier, self.shift = rows_of(given["rows"], triangle), integer(given["exponent"], 0, 256)
+            _check_singles(self.groups, self.multiplier)
             if not problem.nonnegative or any(min(row) < 0 for row in self.multiplier):
                 raise MalformedCertificate("a multiplier is non-negative, and none for free features")
-        for g, group in enumerate(self.groups):
-            if group.multiplicity == 1 and (self.columns_[g][g] or (self.multiplier and self.multiplier[g][g])):
-                raise MalformedCertificate("a single class has no entry for another class of its group")
 
-    def _read_columns(self, fields: dict[str, Any]) -> None:
-        """The integers of V: ``columns_`` and, where the loss leaves them out of the file, ``own`` entries."""
-        size, scale = len(self.groups), self.problem.loss.scale
-        rows = rows_of(fields["columns"], [size] * size)
+    def _integers(self, columns: list[list[int]], own: Any) -> tuple[list[list[int]], list[int]]:
+        """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out."""
         if not self.problem.loss.closed:
-            self.columns_, self.own = rows, integers(fields["own"], size)
-            return
-        multiplicities = [group.multiplicity for group in self.groups]
-        pairs = enumerate(rows)
-        self.own = [row[g] - sum(m * x for m, x in zip(multiplicities, row, strict=True)) for g, row in pairs]
-        self.columns_ = rows
-        if scale is not None:  # v = a∘w
-            units = _coprime(scale)
-            self.own = [unit * x for unit, x in zip(units, self.own, strict=True)]
-            self.columns_ = [[unit * x for unit, x in zip(units, row, strict=True)] for row in rows]
+            return columns, integers(own, len(self.groups))
+        sizes = [group.multiplicity for group in self.groups]
+        closing = [row[g] - sum(m * x for m, x in zip(sizes, row, strict=True)) for g, row in enumerate(columns)]
+        if self.problem.loss.scale is None:
+            return columns, closing
+        units = _coprime(self.problem.loss.scale)
+        scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
+        return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
 
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} λ_W λ_H N² / (ω² n)."""
@@ -244,6 +223,12 @@ class Blocks:
             yield Column(g, unit * own * inverse[g], others)
 
 
+def _check_singles(groups: list[Group], rows: list[list[int]]) -> None:
+    """Raise unless groups of a single class have no entry for another class of theirs."""
+    if any(group.multiplicity == 1 and row[g] for g, (group, row) in enumerate(zip(groups, rows, strict=True))):
+        raise MalformedCertificate("a single class has no entry for another class of its group")
+
+
 def _coprime(scale: list[fmpq]) -> list[int]:
     """Positive integers without common divisor in the ratios of the numbers."""
     common = lcm(*(int(a.q) for a in scale))
@@ -291,57 +276,70 @@ class Frame:
         return total
 
 
+class Invariant:
+    """A matrix with one row and one coordinate a class, alike on alike classes: integers times ``unit``.
+
+    The row of a class of group g has ``own[g]`` at its own coordinate, ``rows[g][h]`` at that of another of group h.
+    """
+
+    def __init__(self, groups: list[Group], value: Any) -> None:
+        fields, size = fields_of(value, "exponent own rows"), len(groups)
+        self.own, self.rows = integers(fields["own"], size), rows_of(fields["rows"], [size] * size)
+        self.unit = scaled(1, exponent_of(fields["exponent"]))
+        self.sizes = [group.multiplicity for group in groups]
+        _check_singles(groups, self.rows)
+
+    def uses(self, h: int) -> bool:
+        """Whether the coordinates of group h have an entry that is not zero."""
+        return bool(self.own[h]) or any(row[h] for row in self.rows)
+
+    def square(self, g: int) -> fmpq:
+        """Squared norm of the row of a class of group g."""
+        row = self.rows[g]
+        others = sum(m * x * x for m, x in zip(self.sizes, row, strict=True)) - row[g] ** 2
+        return self.unit**2 * (others + self.own[g] ** 2)
+
+
 class Alike:
-    """W and H with one coordinate a class, alike on alike classes: an own entry, and one for each group of others."""
+    """W and H with one coordinate a class, alike on alike classes."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        fields, groups = fields_of(value, "kind W H"), problem.groups()
-        size = len(groups)
-        if size > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
-        self.problem, self.numbers = problem, size**2
-        self.sizes = [group.multiplicity for group in groups]
-        matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
-        self.own = [integers(matrix["own"], size) for matrix in matrices]
-        self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
-        limit_product(size, size, size, *self.rows)
-        self.unit_w, self.unit_h = (scaled(1, exponent_of(matrix["exponent"])) for matrix in matrices)
-        if any(m == 1 and rows[g][g] for rows in self.rows for g, m in enumerate(self.sizes)):
-            raise MalformedCertificate("a single class has no entry for another class of its group")
+        fields, self.problem, self.groups = fields_of(value, "kind W H"), problem, problem.groups(MAX_BLOCKS)
+        self.W, self.H = (Invariant(self.groups, fields[name]) for name in ("W", "H"))
+        size = len(self.groups)
+        self.numbers = size**2
+        limit_product(size, size, size, self.W.rows, self.H.rows)
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
-        if self.problem.nonnegative and min(min(self.own[1]), *map(min, self.rows[1])) < 0:
+        if self.problem.nonnegative and min(map(min, [self.H.own, *self.H.rows])) < 0:
             raise Refuted("a feature is negative")
-        columns = [
-            any(own[h] or any(row[h] for row in rows) for own, rows in zip(self.own, self.rows, strict=True))
-            for h in range(len(self.sizes))
-        ]
-        check_dimension(self.problem, sum(m for m, used in zip(self.sizes, columns, strict=True) if used))
+        used = [group.multiplicity for h, group in enumerate(self.groups) if self.W.uses(h) or self.H.uses(h)]
+        check_dimension(self.problem, sum(used))
 
     def objective(self) -> arb:
         """Enclose its objective."""
-        problem, (own_w, own_h), (w, h) = self.problem, self.own, self.rows
-        weighted = fmpz_mat([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w])
-        sums = (weighted * fmpz_mat(h).transpose()).tolist()
-        unit, total = arb(self.unit_w * self.unit_h), arb(0)
-        for g, group in enumerate(problem.distinct):
-            own = sums[g][g] - w[g][g] * h[g][g] + own_w[g] * own_h[g]
-            logits = [
-                sums[f][g] + own_w[f] * h[g][f] + w[f][g] * own_h[g] - w[f][f] * h[g][f] - w[f][g] * h[g][g]
-                for f in range(len(sums))
-            ]
-            others = [(arb(z) * unit, m - (f == g)) for f, (z, m) in enumerate(zip(logits, self.sizes, strict=True))]
-            loss = problem.loss.value(Column(g, arb(own) * unit, [pair for pair in others if pair[1]]))
-            penalty = problem.lambda_w * self.unit_w**2 * self._square(0, g)
-            penalty += problem.lambda_h * group.samples * self.unit_h**2 * self._square(1, g)
-            total += group.multiplicity * (arb(problem.share(group)) * loss + arb(penalty) / 2)
+        problem, total = self.problem, arb(0)
+        for g, (group, column) in enumerate(zip(self.groups, self._logits(), strict=True)):
+            penalty = problem.lambda_w * self.W.square(g) + problem.lambda_h * group.samples * self.H.square(g)
+            loss = arb(problem.share(group)) * problem.loss.value(column)
+            total += group.multiplicity * (loss + arb(penalty) / 2)
         return total
 
-    def _square(self, which: int, g: int) -> int:
-        """Squared norm of the row of a class of group g."""
-        row = self.rows[which][g]
-        return self.own[which][g] ** 2 - row[g] ** 2 + sum(m * x * x for m, x in zip(self.sizes, row, strict=True))
+    def _logits(self) -> Iterator[Column[arb]]:
+        """W h of a class of each group: the sum over all coordinates, corrected at the two own ones."""
+        W, H, sizes = self.W, self.H, self.W.sizes
+        weighted = fmpz_mat([[m * x for m, x in zip(sizes, row, strict=True)] for row in W.rows])
+        sums = (weighted * fmpz_mat(H.rows).transpose()).transpose().tolist()
+        unit = arb(W.unit * H.unit)
+        for g, h in enumerate(H.rows):
+            own = sums[g][g] - W.rows[g][g] * h[g] + W.own[g] * H.own[g]
+            others = [
+                (arb(z + (W.own[f] - W.rows[f][f]) * h[f] + W.rows[f][g] * (H.own[g] - h[g])) * unit, m - (f == g))
+                for f, (z, m) in enumerate(zip(sums[g], sizes, strict=True))
+                if m > (f == g)
+            ]
+            yield Column(g, arb(own) * unit, others)
 
 
 class Factors:
@@ -353,7 +351,7 @@ class Factors:
             raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
         self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
-        self.problem, self.classes = problem, problem.expanded()
+        self.problem, self.classes = problem, problem.classes()
         self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
@@ -424,7 +422,7 @@ class Candidate:
             raise MalformedCertificate("labels belong to the sample level")
         if self.level == "sample":
             labels = integers(arrays["labels"], length_of(arrays["labels"]))
-            counts = dict(enumerate(group.samples for group in problem.expanded()))
+            counts = dict(enumerate(group.samples for group in problem.classes()))
             if Counter(labels) != counts:
                 raise MalformedCertificate("the labels do not have the problem's class counts")
         self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)

@@ -192,16 +192,6 @@ def vector(value: Any, length: int) -> Vector:
     return Vector(numbers, exponent)
 
 
-def matrix(value: Any, rows: int, columns: int) -> list[list[fmpq]]:
-    """A matrix with one exponent."""
-    fields = fields_of(value, "exponent rows")
-    exponent = exponent_of(fields["exponent"])
-    numbers = rows_of(fields["rows"], [columns] * rows)
-    if rows * columns * (max(map(_bits, numbers)) + abs(exponent)) > MAX_VECTOR_BITS:
-        raise MalformedCertificate(f"a matrix needs more than {MAX_VECTOR_BITS} bits")
-    return [[scaled(number, exponent) for number in row] for row in numbers]
-
-
 def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
     """A matrix of integers: one string a row."""
     if not isinstance(value, list) or len(value) != len(lengths):
