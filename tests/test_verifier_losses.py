@@ -116,7 +116,7 @@ EDGES = {
     "additive": (corner(2, 0), [(0, 1), (1, -1)]),
     "multiplicative": (share_of(2), [(0, 1)]),
     "both": (corner(2, 3), [(3, 1), (0, -1)]),
-    "crammer-singer": (share_of(1), [(0, 1)]),
+    "crammer-singer": (corner(2, 0), [(0, 1), (1, -1)]),
     "weston-watkins": ([fmpq(1), fmpq(0), fmpq(-2), fmpq(1)], [(0, 1), (1, -1), (3, 1)]),
     "bce": ([fmpq(1), fmpq(0), fmpq(-1), fmpq(1)], [(0, 1), (1, -1), (2, -1), (3, 1)]),
     "smoothed": ([fmpq(-1, 32)] * 4, [(0, -1)]),
@@ -125,8 +125,7 @@ EDGES = {
 
 @pytest.mark.parametrize("name", EDGES)
 def test_domains_are_closed_and_nothing_beyond_is_in_them(name):
-    loss, (entries, outward) = of_table(name), EDGES[name]
-    k = 1 if name == "crammer-singer" else 2
+    loss, (entries, outward), k = of_table(name), EDGES[name], 2
 
     def conjugate(moved):
         if loss.closed:

@@ -181,7 +181,7 @@ def killers():
     random.Random(0).shuffle(forged)
     cases += [(text(document), None) for document in forged[:100]]
     cases += [
-        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:5000]
+        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:8000]
     ]
     return cases
 

@@ -422,7 +422,6 @@ class Candidate:
             raise MalformedCertificate("labels belong to the sample level")
         if self.level == "sample":
             labels = integers(arrays["labels"], length_of(arrays["labels"]))
-            counts = dict(enumerate(group.samples for group in problem.classes()))
-            if Counter(labels) != counts:
+            if len(labels) != problem.N or Counter(labels) != dict(enumerate(g.samples for g in problem.classes())):
                 raise MalformedCertificate("the labels do not have the problem's class counts")
         self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)
