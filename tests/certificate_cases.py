@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import re
 from fractions import Fraction
@@ -165,6 +166,24 @@ def boundaries():
     for tau in (needed, needed - 1):
         rows = dual["multiplier"]["rows"][place].split(" ")
         yield resealed(replaced(document, ("dual", "multiplier", "rows", place), " ".join([*rows[:place], str(tau)])))
+
+
+def edges():
+    """Dense proofs whose columns lie inside, on the edge of, or beyond domains; all else in them is generous."""
+    documents = {name: json.loads(made.to_json()) for name, made in loss_certificates().items()}
+    documents["pairwise hinge, dense"] = replaced(
+        documents["joint hinge, dense"], ("problem", "loss", "kind"), "weston-watkins"
+    )
+    for name in ("squares", "sigmoids", "joint hinge, dense", "pairwise hinge, dense", "adjusted", "soft targets"):
+        document = documents[name]
+        document["problem"].update(lambda_w="1p10", lambda_h="1p10")
+        document["claims"].update(lower="-1p20", upper="1p40", verdict="undecided")
+        document["dual"].update(exponents="0 0 0", factor=None, multiplier=None)
+        owns = (-2, -1, 0, 1) if "own" in document["dual"] else (0,)
+        for first, second, own in itertools.product((-1, 0, 1, 2), (-1, 0, 1, 2), owns):
+            columns = [f"0 {first} {second}", f"{first} 0 {second}", f"{first} {second} 0"]
+            edge = replaced(document, ("dual", "columns"), columns)
+            yield resealed(replaced(edge, ("dual", "own"), " ".join([str(own)] * 3)) if len(owns) > 1 else edge)
 
 
 # -- sealing ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from certificate_cases import (
     alterations,
     base_certificates,
     by_digest,
+    edges,
     large_certificates,
     loss_certificates,
     replaced,
@@ -103,6 +104,12 @@ def test_large_proofs_altered(name, field, monkeypatch):
     monkeypatch.setattr(verifier, "fast", None)
     assert found == [outcome(text(forgery)) for forgery in forgeries]
     assert set(found) & {"REFUTED", "malformed"}
+
+
+def test_columns_at_the_edges_of_domains():
+    found = [judge_forgery(document) for document in edges()]
+    assert found.count("PROVED") > 50
+    assert found.count("REFUTED") > 50
 
 
 def test_candidates_known_by_their_digest(monkeypatch):

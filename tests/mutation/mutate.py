@@ -134,6 +134,7 @@ def killers():
         alterations,
         base_certificates,
         boundaries,
+        edges,
         feasible_dual,
         loss_certificates,
         replaced,
@@ -171,7 +172,7 @@ def killers():
     arrays = {**arrays, "features": arrays["features"] - 0.5}
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
     cases += limits(documents[0])
-    cases += [(text(document), None) for document in boundaries()]
+    cases += [(text(document), None) for document in (*boundaries(), *edges(), *groups_where_none_are(documents))]
     other = json.loads(data)
     cases += [
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
@@ -202,6 +203,17 @@ def large_forgeries(document):
     yield resealed(replaced(document, ("dual", "columns", 7), negative))
     if document["dual"]["factor"] is not None:
         yield resealed(replaced(document, ("dual", "factor"), None))
+
+
+def groups_where_none_are(documents):
+    """Witnesses in terms of groups, for losses that tell classes apart."""
+    from certificate_cases import replaced, resealed
+
+    zeros = {"exponent": 0, "integers": "0 0 0"}
+    frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
+    for document in documents:
+        if document["problem"]["loss"]["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy"):
+            yield resealed(replaced(document, ("witness",), frame))
 
 
 def limits(document):
