@@ -23,57 +23,73 @@ from .losses import CrossEntropy
 from .proof import Blocks, Candidate, Factors, Problem, check_dimension
 from .reading import Refuted, Undecided, scaled
 
-_LARGEST, _VAST = 1 << 41, 2.0**900
+_LARGEST, _VAST = 2.0**400, 2.0**900
+_LONGEST = 1 << 41
+"""Integers whose logarithms are bounded; conversion to binary64 rounds none of them, nor one beyond into them."""
 
 
 class Fast:
-    """A dense proof whose integers are at most 2^41 in absolute value; ``None`` from ``of`` for any other."""
+    """A group or dense proof of 64 groups or more; ``None`` from ``of`` for any other."""
 
     def __init__(self, blocks: Blocks, rows: Any, factor: Any, multiplier: Any) -> None:
         self.blocks, self.rows, self.factor, self.multiplier = blocks, rows, factor, multiplier
+        self.sizes = np.array([group.multiplicity for group in blocks.groups], dtype=np.float64)
 
     @classmethod
     def of(cls, blocks: Blocks) -> Fast | None:
-        """The fast path of these blocks, if they are of that kind: their integers as binary64 numbers, exactly."""
+        """The fast path of these blocks: z, C and τ of section 4.2 as the nearest binary64 numbers."""
         size = len(blocks.groups)
-        if size < 64 or any(group.multiplicity > 1 for group in blocks.groups):
+        if size < 64:
             return None
-        triangle = np.tril_indices(size)
-        given = [_numbers(blocks.columns_), _numbers(blocks.own)]
+        columns, triangle = blocks.columns_, np.tril_indices(size)
+        own = [blocks.own[g] + (group.multiplicity - 1) * columns[g][g] for g, group in enumerate(blocks.groups)]
+        given = [_numbers(columns), _numbers(own)]
         given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
-        # conversion may round, but carries no integer past this one
         if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
             return None
-        rows, own, *triangles = given
-        np.fill_diagonal(rows, own)
+        rows, own_entries, *triangles = given
+        rows *= np.array([group.multiplicity for group in blocks.groups])[:, None]
+        np.fill_diagonal(rows, own_entries)
         factor, multiplier = np.zeros((size, size)), np.zeros((size, size))
         factor[triangle], multiplier[triangle] = triangles
-        return cls(blocks, rows, factor, np.ldexp(multiplier + multiplier.T, blocks.shift))
+        lower = np.tril(multiplier, -1).T
+        return cls(blocks, rows, factor, np.ldexp(multiplier + lower, blocks.shift))
 
     def slack_dominates(self) -> bool:
-        """True only if every row of the remainder is dominated by its diagonal."""
-        room = self.room()
-        return room is not None and bool((room >= 0.0).all())
+        """True only if alike classes satisfy (8), and every row of the remainder is dominated by its diagonal (9)."""
+        room, blocks = self.room(), self.blocks
+        alike = (g for g, group in enumerate(blocks.groups) if group.multiplicity > 1)
+        return (
+            room is not None
+            and bool((room >= 0.0).all())
+            and all(
+                (blocks.own[g] - blocks.columns_[g][g]) ** 2 <= blocks.radius(g) + blocks._multiplier(g, g)
+                for g in alike
+            )
+        )
 
     def room(self) -> Any:
         """A number not above E_gg − Σ δ(E_gh) for each row g of (9), all roundings allowed for; None beyond 2^900."""
-        radii = _numbers([self.blocks.radius(k) for k in range(len(self.rows))])
+        radii = _numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
         if radii is None or radii.max() > _VAST:
             return None
-        both = np.hstack([self.rows, self.factor])
-        negated = both @ both.T
+        right = np.hstack([self.rows, self.factor])
+        alone = self.sizes.max() == 1
+        left = right if alone else np.hstack([self.rows * self.sizes, self.factor])
+        tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
+        negated = left @ right.T + tau  # minus the remainder, without the radii
         room = radii - negated.diagonal()
-        negated += self.multiplier  # minus the remainder, off the diagonal
         np.fill_diagonal(negated, 0.0)
         deficits = np.maximum(negated, 0.0) if self.blocks.problem.nonnegative else np.abs(negated)
-        sizes = np.abs(both)
-        terms = sizes @ sizes.sum(axis=0) + self.multiplier.sum(axis=1) + radii  # all that is added in a row
+        terms = np.abs(left) @ np.abs(right).sum(axis=0) + tau.sum(axis=1) + radii  # all that is added in a row
         return room - deficits.sum(axis=1) - (4 * len(radii) + 64) * 2.0**-53 * terms
 
     def dual_value(self) -> arb | None:
         """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
         problem, size = self.blocks.problem, len(self.rows)
         if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
+            return None
+        if max(self.rows.max(), -self.rows.min()) > _LONGEST:
             return None
         wrong = self.rows.copy()
         np.fill_diagonal(wrong, 0.0)

@@ -18,8 +18,10 @@ from .losses import Column, read_loss
 from .reading import (
     MAX_BLOCKS,
     MAX_LENGTH,
+    MAX_VECTOR_BITS,
     MalformedCertificate,
     Refuted,
+    Undecided,
     Vector,
     dyadic,
     exponent_of,
@@ -27,7 +29,6 @@ from .reading import (
     integer,
     integers,
     length_of,
-    limit_product,
     rows_of,
     scaled,
     sha256_of,
@@ -36,7 +37,22 @@ from .reading import (
 
 MAX_CLASSES = 10**8
 MAX_LOGITS = 1 << 23
+MAX_PRODUCT_WORK, WORD = 1 << 32, 64
+"""Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
 _ROWS = 64
+
+
+def _require_short(rows: int, *factors: list[list[int]]) -> None:
+    """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
+    bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
+    if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
+        raise Undecided("the exact product of two matrices takes too long")
+
+
+def _product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
+    """The first times the second's transpose, in integers."""
+    _require_short(len(first), first, second)
+    return fmpz_mat(first) * fmpz_mat(second).transpose()
 
 
 # -- the content (section 3) --------------------------------------------------------------------------------------
@@ -148,7 +164,11 @@ class Blocks:
         self.columns_, self.own = self._integers(columns, fields.get("own"))
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
-        limit_product(size, size, size, self.columns_, [self.own], self.factor or [])
+        bits = sum(
+            max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
+        )
+        if size * bits > MAX_VECTOR_BITS:
+            raise MalformedCertificate(f"the columns need more than {MAX_VECTOR_BITS} bits")
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -185,11 +205,10 @@ class Blocks:
             row[g] = self.own[g] + (m - 1) * column[g]
             rows.append(row)
             weighted.append([h.multiplicity * z for h, z in zip(self.groups, row, strict=True)])
-        gram = fmpz_mat(weighted) * fmpz_mat(rows).transpose()
+        gram = _product(weighted, rows)
         if self.factor is not None:
-            size = len(rows)
-            factor = fmpz_mat([[*row, *[0] * (size - len(row))] for row in self.factor])
-            gram += factor * factor.transpose()
+            factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
+            gram += _product(factor, factor)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
 
@@ -308,7 +327,6 @@ class Alike:
         self.W, self.H = (Invariant(self.groups, fields[name]) for name in ("W", "H"))
         size = len(self.groups)
         self.numbers = size**2
-        limit_product(size, size, size, self.W.rows, self.H.rows)
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
@@ -329,8 +347,7 @@ class Alike:
     def _logits(self) -> Iterator[Column[arb]]:
         """W h of a class of each group: the sum over all coordinates, corrected at the two own ones."""
         W, H, sizes = self.W, self.H, self.W.sizes
-        weighted = fmpz_mat([[m * x for m, x in zip(sizes, row, strict=True)] for row in W.rows])
-        sums = (weighted * fmpz_mat(H.rows).transpose()).transpose().tolist()
+        sums = _product(H.rows, [[m * x for m, x in zip(sizes, row, strict=True)] for row in W.rows]).tolist()
         unit = arb(W.unit * H.unit)
         for g, h in enumerate(H.rows):
             own = sums[g][g] - W.rows[g][g] * h[g] + W.own[g] * H.own[g]
@@ -356,7 +373,6 @@ class Factors:
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
-        limit_product(problem.K, d, len(self.labels), self.W, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
@@ -382,8 +398,8 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        transposed = fmpz_mat(self.W).transpose()
-        blocks = (fmpz_mat(self.H[start : start + _ROWS]) * transposed for start in range(0, len(self.H), _ROWS))
+        _require_short(len(self.H), self.H, self.W)
+        blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
         logits = (row for block in blocks for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):

@@ -20,7 +20,6 @@ MAX_BLOCKS = 2048
 MAX_BITS = 4096
 MAX_EXPONENT = 1 << 14
 MAX_VECTOR_BITS = 1 << 30
-MAX_PRODUCT_WORK = 1 << 39
 
 _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
@@ -197,10 +196,3 @@ def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
     if not isinstance(value, list) or len(value) != len(lengths):
         raise MalformedCertificate(f"expected {len(lengths)} rows")
     return [integers(row, length) for row, length in zip(value, lengths, strict=True)]
-
-
-def limit_product(rows: int, inner: int, columns: int, *factors: list[list[int]]) -> None:
-    """Refuse matrices whose product takes too long; if they are square, it then has at most 2^30 times 2 bits, too."""
-    bits = max((_bits(row) for factor in factors for row in factor), default=0)
-    if rows * inner * columns * bits > MAX_PRODUCT_WORK:
-        raise MalformedCertificate("the integers of a matrix are too long for a matrix of its size")
