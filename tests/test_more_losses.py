@@ -436,9 +436,11 @@ def test_a_missing_parameter_is_named():
         losses.make("soft-target-cross-entropy")
 
 
-def test_a_loss_that_no_certificate_carries_is_refused_before_the_work(tmp_path, capsys):
+def test_a_loss_that_no_certificate_carries_is_refused_before_the_work(tmp_path, capsys, monkeypatch):
     from ufm_convex.cli import main
+    from ufm_convex.verifier.losses import LOSSES
 
+    monkeypatch.delitem(LOSSES, "multiclass-hinge")
     target = tmp_path / "c.json"
     problem = ["--class-counts", "5,3,2", "--lambda-w", "0.1", "--lambda-h", "0.02", "--loss", "multiclass-hinge"]
     with pytest.raises(SystemExit) as end:

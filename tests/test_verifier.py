@@ -367,7 +367,7 @@ def test_the_fast_objective_does_not_confirm_a_lowered_claim(wide):
     assert found["upper bound"] is Verdict.REFUTED
 
 
-@pytest.mark.parametrize("exponent", [-401, 401, 2000, -2000])
+@pytest.mark.parametrize("exponent", [401, 2000, -1100, -2000])
 def test_numbers_that_binary64_does_not_hold_are_left_to_the_exact_path(wide, exponent):
     witness = witness_of(wide)
     witness.exponents[1] = exponent
@@ -588,9 +588,9 @@ def test_products_of_certificates_are_within_the_limit():
 
 
 def test_columns_of_too_many_bits_are_malformed():
-    document = json.loads(certify(Problem([5] * 600, 1e-4, 1e-4)).to_json())
-    columns = [" ".join(str(2**4095) if j == (k + 1) % 600 else "0" for j in range(600)) for k in range(600)]
-    zeros = " ".join(["0"] * 600)
+    document = json.loads(certify(Problem([5] * 1100, 1e-4, 1e-4)).to_json())
+    columns = [" ".join(str(2**4095) if j == (k + 1) % 1100 else "0" for j in range(1100)) for k in range(1100)]
+    zeros = " ".join(["0"] * 1100)
     dual = {"kind": "dense", "exponents": zeros, "columns": columns, "multiplier": None, "factor": None}
     with pytest.raises(MalformedCertificate, match="bits"):
         proof.Blocks(proof.Problem(document["problem"]), dual)

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import losses
 from ufm_convex.candidate import Candidate
-from ufm_convex.certificate import certify, encoding
+from ufm_convex.certificate import certify, encoding, limits
 from ufm_convex.cli import application
+from ufm_convex.enclosure.candidate import is_streamed
 from ufm_convex.errors import HypothesisError, UnknownNameError
 from ufm_convex.problem import Problem
 from ufm_convex.verifier import MalformedCertificate, Verdict, proof, reading, verify
@@ -212,6 +213,12 @@ def test_a_candidate_too_large_for_the_exact_enclosure_is_refused_by_name(monkey
     candidate = Candidate(weights=np.ones((K, 3)), features=np.ones((K, 3)), class_counts=COUNTS)
     with pytest.raises(UnknownNameError, match="no streamed enclosure"):
         certify(Problem(COUNTS, 0.05, 0.05, loss=losses.MeanSquaredError()), candidate)
+
+
+def test_the_package_and_the_verifier_agree_on_what_is_streamed_and_how_much_is_not():
+    assert limits.UNSTREAMED_LOGITS == proof.MAX_UNSTREAMED_LOGITS
+    for loss, _ in CASES.values():
+        assert is_streamed(loss) == table.LOSSES[loss.name].streamed
 
 
 LOSS_TABLES = {

@@ -154,7 +154,7 @@ def killers():
         for made in (base_certificates(), loss_certificates())
         for certificate in made.values()
     ]
-    cases = [(text(document), None) for document in documents]
+    cases = [(text(document), None) for document in (*documents, *edges(), *groups_where_none_are(documents))]
     for K, features in ((80, "free"), (80, "nonnegative")):
         problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)
         bound = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
@@ -172,7 +172,7 @@ def killers():
     arrays = {**arrays, "features": arrays["features"] - 0.5}
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
     cases += limits(documents[0])
-    cases += [(text(document), None) for document in (*boundaries(), *edges(), *groups_where_none_are(documents))]
+    cases += [(text(document), None) for document in boundaries()]
     other = json.loads(data)
     cases += [
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)

@@ -24,6 +24,7 @@ from ufm_convex.certificate.encoding import (
     require_encodable,
     rounded,
 )
+from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
@@ -43,7 +44,8 @@ _FAST_ROOM = Fraction(1, 2**36)
 """Relative room left in the bounds of a large dense proof: the verifier's fast path encloses to about 40 bits."""
 _FAST_FROM = 64
 _WIDENING = Fraction(1, 2**32)
-"""Relative widening of the objective of a candidate in a file of its own: the verifier's error bounds are coarser."""
+"""Relative widening of the objective of a large candidate: the verifier's error bounds are coarser."""
+_FAST_LOGITS = 1 << 16
 
 Progress = Callable[[str], None]
 
@@ -81,6 +83,7 @@ def certify(
         ShapeError: the candidate has more dimensions than the problem allows.
         HypothesisError: digits were asked for, and no theorem holds; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
+        SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
     """
     _check_arguments(candidate, tolerance, digits, proof)
@@ -113,6 +116,7 @@ def assemble(
 
     Raises:
         SolverError: a bound is infinite.
+        SizeError: no verifier would read the certificate.
     """
     dual = encode_dual(problem, lower.evidence)
     content = {
@@ -130,6 +134,7 @@ def assemble(
     if candidate is not None and judged is not None:
         claims["candidate"] = _candidate_claims(problem, candidate, judged, below, above)
     claims["verdict"] = judge(claims).value
+    require_checkable(content)
     return Certificate({**content, "claims": claims}, {"generator": f"ufm-convex {__version__}", **provenance})
 
 
@@ -187,8 +192,9 @@ def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
 
 
 def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
-    """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is feasible."""
-    if is_streamed(problem.loss) or not embeddable(candidate):
+    """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is checked."""
+    few = embeddable(candidate) and problem.num_classes * len(candidate.features) <= UNSTREAMED_LOGITS
+    if is_streamed(problem.loss) or not few:
         return enclose_objective(problem, candidate, progress=_rows(progress))
     return enclose_exactly(problem, candidate, progress=_rows(progress))
 
@@ -247,7 +253,8 @@ def _candidate_claims(
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
     low, high = Fraction(judged.lower), Fraction(judged.upper)
-    if not embeddable(candidate):
+    logits = problem.num_classes * len(candidate.features)
+    if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
         high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
     gap = max(low - above, Fraction(0)), high - below

@@ -18,6 +18,7 @@ import numpy as np
 from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
+from ufm_convex.certificate.limits import spans_little
 from ufm_convex.enclosure.slack import closing_units
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
@@ -198,13 +199,14 @@ def encode_witness(witness: enclosure.Evidence | None) -> dict[str, Any]:
 
 EMBEDDED_NUMBERS = 1_000_000
 EMBEDDED_LOGITS = 1 << 23
-"""Candidates of more numbers, or of more logits, are known by the SHA-256 of their arrays."""
+"""Candidates of more numbers, of more logits or that span too much are known by the SHA-256 of their arrays."""
 
 
 def embeddable(candidate: Candidate) -> bool:
     """Whether the arrays are written into the certificate."""
     logits = len(candidate.features) * candidate.num_classes
-    return bool(candidate.weights.size + candidate.features.size <= EMBEDDED_NUMBERS and logits <= EMBEDDED_LOGITS)
+    few = candidate.weights.size + candidate.features.size <= EMBEDDED_NUMBERS and logits <= EMBEDDED_LOGITS
+    return bool(few) and spans_little(candidate)
 
 
 def encode_candidate(candidate: Candidate) -> dict[str, Any]:

@@ -119,11 +119,11 @@ def _log(x: Any) -> Any:
 
 # -- a candidate in a file of its own (section 7.3) ----------------------------------------------------------------
 
-_ROWS = 1 << 20
+_ROWS = 1 << 18
 _STEPS, _CUT = 64, 64
 _MODERATE = 2.0**100
-_FAR = 400
-"""Integers below 2^53 times a power of two no farther from 1 are binary64 numbers, and so are their squares."""
+_FEW = 1 << 12
+"""Fewer logits are soon evaluated one by one."""
 
 
 class InFile:
@@ -183,15 +183,13 @@ class InFile:
 
 def witness_objective(witness: Any) -> arb | None:
     """The objective of W and one row of features a class, if their integers are binary64 numbers; None otherwise."""
-    if not isinstance(witness, Factors) or not isinstance(witness.problem.loss, CrossEntropy) or witness.problem.K < 64:
+    if not isinstance(witness, Factors) or not isinstance(witness.problem.loss, CrossEntropy):
         return None
-    matrices = []
-    for rows, exponent in zip((witness.W, witness.H), witness.exponents, strict=True):
-        numbers = _numbers(rows)
-        # integers of 2^53 and more may have been rounded, though never to less; far from 1 a scaling can
-        if abs(exponent) > _FAR or numbers is None or max(numbers.max(), -numbers.min()) >= 1 << 53:
-            return None
-        matrices.append(np.ldexp(numbers, exponent))
+    if witness.numbers < _FEW:
+        return None
+    matrices = [_exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
+    if any(matrix is None for matrix in matrices):
+        return None
     repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
     try:
         return enclose(witness.problem, matrices[0], matrices[1], np.array(witness.labels), repeats)
@@ -205,6 +203,16 @@ def _numbers(rows: Any) -> Any:
         return np.array(rows, dtype=np.float64)
     except OverflowError:
         return None
+
+
+def _exactly(rows: list[list[int]], exponent: int) -> Any:
+    """Integers times 2^exponent as binary64 numbers; None unless all are."""
+    numbers = _numbers(rows)
+    if numbers is None or list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        scaled_ = np.ldexp(numbers, exponent)
+        return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), numbers) else None
 
 
 def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any) -> arb:

@@ -49,6 +49,8 @@ class Loss(ABC):
     """Whether w sums to zero on the domain; else all entries are free, and the own ones are given."""
     scale: list[fmpq] | None = None
     """The a > 0, one a class, where they are not 1."""
+    streamed = False
+    """Whether binary64 decides about many logits (section 7.3); else balls are given more time."""
 
     @abstractmethod
     def __init__(self, value: Any, K: int) -> None: ...
@@ -91,6 +93,8 @@ class Softmax(Loss):
 
 class CrossEntropy(Softmax):
     """y_k = (1−α) e_k + α/K."""
+
+    streamed = True
 
     def __init__(self, value: Any, K: int) -> None:
         self.smoothing = dyadic(fields_of(value, "name smoothing")["smoothing"])

@@ -18,7 +18,6 @@ from .losses import Column, read_loss
 from .reading import (
     MAX_BLOCKS,
     MAX_LENGTH,
-    MAX_VECTOR_BITS,
     MalformedCertificate,
     Refuted,
     Undecided,
@@ -36,7 +35,8 @@ from .reading import (
 )
 
 MAX_CLASSES = 10**8
-MAX_LOGITS = 1 << 23
+MAX_LOGITS, MAX_EXACT_LOGITS, MAX_UNSTREAMED_LOGITS = 1 << 23, 1 << 18, 1 << 21
+MAX_COLUMN_BITS = 1 << 32
 MAX_PRODUCT_WORK, WORD = 1 << 32, 64
 """Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
 _ROWS = 64
@@ -167,8 +167,8 @@ class Blocks:
         bits = sum(
             max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
         )
-        if size * bits > MAX_VECTOR_BITS:
-            raise MalformedCertificate(f"the columns need more than {MAX_VECTOR_BITS} bits")
+        if size * bits > MAX_COLUMN_BITS:
+            raise MalformedCertificate(f"the columns need more than {MAX_COLUMN_BITS} bits")
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -398,6 +398,8 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
+        if self.numbers > (MAX_EXACT_LOGITS if problem.loss.streamed else MAX_UNSTREAMED_LOGITS):
+            raise Undecided("more logits than are evaluated one by one")
         _require_short(len(self.H), self.H, self.W)
         blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
         logits = (row for block in blocks for row in block.tolist())
