@@ -24,7 +24,7 @@ from ufm_convex.cli import application
 from ufm_convex.enclosure.candidate import is_streamed
 from ufm_convex.errors import HypothesisError, UnknownNameError
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import MalformedCertificate, Verdict, proof, reading, verify
+from ufm_convex.verifier import MalformedCertificate, Verdict, points, proof, reading, verify
 from ufm_convex.verifier import losses as table
 
 OLD = Path(__file__).parent / "data" / "cross_entropy_certificate.json"
@@ -216,7 +216,7 @@ def test_a_candidate_too_large_for_the_exact_enclosure_is_refused_by_name(monkey
 
 
 def test_the_package_and_the_verifier_agree_on_what_is_streamed_and_how_much_is_not():
-    assert limits.UNSTREAMED_LOGITS == proof.MAX_UNSTREAMED_LOGITS
+    assert limits.UNSTREAMED_LOGITS == points.MAX_UNSTREAMED_LOGITS
     for loss, _ in CASES.values():
         assert is_streamed(loss) == table.LOSSES[loss.name].streamed
 

@@ -1,6 +1,6 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
-    python tests/mutation/mutate.py                     all mutants of reading, losses, proof, claims, __init__
+    python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "losses", "proof", "claims", "__init__"), ("fast",)
+CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast",)
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,

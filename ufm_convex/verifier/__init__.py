@@ -4,7 +4,9 @@
 
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
-in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided.
+in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
+read in this order: ``reading`` (exact numbers), ``losses``, ``problem``, ``proof`` (the dual point and its slack),
+``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -25,7 +27,9 @@ from flint import arb, ctx, fmpq
 
 from . import many
 from .claims import Claims, Enclosures, Interval, Violation
-from .proof import Alike, Blocks, Candidate, Diagonal, Factors, Frame, Problem
+from .points import Alike, Candidate, Factors, Frame
+from .problem import Problem
+from .proof import Blocks, Diagonal
 from .reading import MalformedCertificate, Refuted, Undecided, document, kind_of
 
 try:

@@ -20,7 +20,9 @@ import numpy as np
 from flint import arb, ctx, fmpq
 
 from .losses import CrossEntropy
-from .proof import Blocks, Candidate, Factors, Problem, check_dimension
+from .points import Candidate, Factors, check_dimension
+from .problem import Problem
+from .proof import Blocks
 from .reading import Refuted, Undecided, scaled
 
 _LARGEST, _VAST = 2.0**400, 2.0**900

@@ -9,7 +9,8 @@ from __future__ import annotations
 from flint import arb, fmpq
 
 from .losses import CrossEntropy
-from .proof import Diagonal, Frame
+from .points import Frame
+from .proof import Diagonal
 from .reading import scaled
 
 
