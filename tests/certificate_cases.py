@@ -178,7 +178,8 @@ def edges():
         document = documents[name]
         document["problem"].update(lambda_w="1p10", lambda_h="1p10")
         document["claims"].update(lower="-1p20", upper="1p40", verdict="undecided")
-        document["dual"].update(exponents="0 0 0", factor=None, multiplier=None)
+        exponents = "-2 -2 -2" if name == "adjusted" else "0 0 0"  # its α/a is 4: w has the small integers, too
+        document["dual"].update(exponents=exponents, factor=None, multiplier=None)
         owns = (-2, -1, 0, 1) if "own" in document["dual"] else (0,)
         for first, second, own in itertools.product((-1, 0, 1, 2), (-1, 0, 1, 2), owns):
             columns = [f"0 {first} {second}", f"{first} 0 {second}", f"{first} {second} 0"]
