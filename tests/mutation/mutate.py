@@ -1,7 +1,7 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
     python tests/mutation/mutate.py                     all mutants but those of the fast paths
-    python tests/mutation/mutate.py --fast              those of fast.py
+    python tests/mutation/mutate.py --fast              those of fast.py and many.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast",)
+CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -146,6 +146,7 @@ def killers():
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import certify, encoding
     from ufm_convex.certificate.certifying import assemble
+    from ufm_convex.losses import CrossEntropy
     from ufm_convex.points import FramePoint
     from ufm_convex.problem import Problem
 
@@ -162,6 +163,11 @@ def killers():
         document = json.loads(assemble(problem, bound, top, 1e-6, {}).to_json())
         cases.append((text(document), None))
         cases += [(text(forgery), None) for forgery in large_forgeries(document)]
+    weights = tuple(1.0 + k % 3 for k in range(80))
+    for loss in (CrossEntropy(), CrossEntropy(class_weights=weights, smoothing=0.1)):
+        document = json.loads(certify(Problem(np.arange(20, 100), 1e-4, 1e-4, loss=loss)).to_json())
+        cases.append((text(document), None))
+        cases += [(text(forgery), None) for forgery in diagonal_forgeries(document)]
     encoding.EMBEDDED_NUMBERS = 0
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [5, 3, 2])
@@ -214,6 +220,21 @@ def groups_where_none_are(documents):
     for document in documents:
         if document["problem"]["loss"]["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy"):
             yield resealed(replaced(document, ("witness",), frame))
+
+
+def diagonal_forgeries(document):
+    """A diagonal proof and a frame of many groups: claims moved by a relative 2^-40, strengths not feasible."""
+    from certificate_cases import replaced, resealed
+
+    for name, sign in (("lower", 1), ("upper", -1)):
+        mantissa, exponent = map(int, document["claims"][name].split("p"))
+        moved = f"{((mantissa << 50) + sign * (mantissa << 10)) | 1}p{exponent - 50}"
+        yield resealed(replaced(document, ("claims", name), moved))
+    strengths = document["dual"]["strengths"]["integers"].split(" ")
+    for place in (0, 40, 79):
+        for other in (int(strengths[place]) * 1001 // 1000, -int(strengths[place]), 1 << 200):
+            changed = " ".join([*strengths[:place], str(other), *strengths[place + 1 :]])
+            yield resealed(replaced(document, ("dual", "strengths", "integers"), changed))
 
 
 def limits(document):

@@ -139,11 +139,13 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
-    quick = many.Integral(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
+    quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
     value = None if quick is None else quick.dual_value
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
     yield "lower bound", lambda: _compare(lambda: _dual_value(dual), optimum.low, 1, dual.numbers, value)
-    objective = partial(many.frame_objective, witness) if isinstance(witness, Frame) else None
+    objective = None
+    if isinstance(witness, Frame) and witness.numbers >= many.FEW:
+        objective = partial(many.frame_objective, witness)
     if objective is None and fast is not None:
         objective = partial(fast.witness_objective, witness)
     yield "witness", witness.check_admissible
