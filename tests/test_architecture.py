@@ -11,9 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
-    {"errors", "_version", "_arrays", "_registry"},
-    {"_files"},
-    {"losses", "class_counts"},
+    {"errors", "_version", "_arrays"},
+    {"_files", "_registry"},
+    {"losses", "class_counts", "copositivity"},
+    {"bias", "constraints"},
     {"problem"},
     {"points", "candidate"},
     {"groups"},
@@ -22,11 +23,12 @@ LAYERS = [
     {"descent", "group_factors"},
     {"solvers"},
     {"duality", "enclosure", "factors", "attribution", "proof"},
-    {"evidence"},
+    {"evidence", "positivity"},
     {"solution"},
+    {"reductions"},
     {"solving"},
-    {"certificate", "interchange", "measures", "pigeonhole"},
-    {"crosscheck", "plots"},
+    {"certificate", "gap_closure", "interchange", "measures", "pigeonhole"},
+    {"contrastive", "crosscheck", "plots"},
     {"sweep"},
     {"cli", "testing"},
 ]

@@ -457,3 +457,11 @@ def test_pages_of_a_read_only_map_are_dropped_and_those_of_others_are_not(tmp_pa
     for _ in range(2):
         statistics = feature_statistics(Candidate(**given | {"features": changed}), chunk=2)
         assert (statistics.smallest, statistics.smallest_at) == (-5.0, (0, 0))
+
+
+def test_an_npz_without_labels_is_refused_once(tmp_path):
+    path = tmp_path / "candidate.npz"
+    np.savez(path, weights=np.eye(3), features=np.eye(3))
+    with pytest.raises(FileFormatError, match="but not exactly one of labels and class_counts") as refused:
+        files.read_npz(path)
+    assert str(refused.value).count("Fix:") == 1

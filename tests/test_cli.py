@@ -252,9 +252,7 @@ def test_the_check_of_refusals_rejects_a_traceback_and_a_loose_message():
         refused(solve(*SMALL), "")
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--bias", "free", *SMALL), ("--constraint", "x", *SMALL), ("a.toml", "b.toml"), ("--labels",)]
-)
+@pytest.mark.parametrize("arguments", [("--constraint", "x", *SMALL), ("a.toml", "b.toml"), ("--labels",)])
 def test_usage_errors_are_two(arguments):
     result = solve(*arguments)
     assert result.exit_code == 2
@@ -702,3 +700,18 @@ def test_a_stream_without_greek_letters_shows_question_marks():
     done = process("solve", *SMALL, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "?_W = 0.04" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        ("layer-peeled", "lacks the parameter 'weight_radius'"),
+        ("layer-peeled:weight_radius=one,feature_radius=1", "--constraint is"),
+        ("layer-peeled:weight_radius=1,feature_radius=-1", "feature_radius is -1"),
+        ("peeled:weight_radius=1", "constraint 'peeled' is not known"),
+    ],
+)
+def test_a_constraint_that_is_none_is_bad_input(constraint, message):
+    result = solve("--class-counts", "5,4,3", "--constraint", constraint)
+    assert result.exit_code == 2
+    assert message in result.stderr

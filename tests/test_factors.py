@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import factors, identity, theory
+from ufm_convex.descent import descend
 from ufm_convex.errors import DimensionError
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
@@ -96,7 +97,7 @@ def test_a_matrix_that_is_not_completely_positive_still_gives_admissible_factors
 def test_descent_never_ends_above_its_start(problem, seed):
     columns, rng = Columns.of_classes(problem), np.random.default_rng(seed)
     W, H = rng.normal(size=(problem.num_classes, 4)), rng.random((problem.num_classes, 4))
-    new_W, new_H = factors.descend(columns, W, H, max_iterations=5)
+    new_W, new_H = descend(columns, W, H, max_iterations=5)
     assert (new_H >= 0.0).all()
     before = identity.factored_objective(columns, W, H)
     assert identity.factored_objective(columns, new_W, new_H) <= before

@@ -294,3 +294,9 @@ def test_bad_input_is_refused():
         geometry(BALANCED, Candidate(weights=1e100 * W / W.max(), features=F, labels=y))
     with pytest.raises(SizeError, match="20001"):
         geometry(Problem(np.ones(20_001, dtype=int), 0.1, 0.1), Candidate(weights=W, features=F, labels=y))
+
+
+def test_what_is_neither_candidate_nor_solution_is_refused():
+    problem = Problem([5, 4, 3], 0.01, 0.01)
+    with pytest.raises(CandidateError, match="what is to be measured is a tuple"):
+        geometry(problem, (np.eye(3), np.eye(3)))

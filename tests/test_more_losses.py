@@ -10,11 +10,14 @@ import mpmath as mp
 import numpy as np
 import pytest
 from flint import arb, fmpq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import optimize
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex import enclosure, losses, theory
+from ufm_convex.class_counts import exponential
 from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
 from ufm_convex.losses.base import GroupedLoss, MarginLoss
@@ -274,6 +277,45 @@ def test_binary_cross_entropy_has_the_frame_up_to_four_classes():
         a = max(0.0, math.log(1 / (N * math.sqrt(product / (4 * n))) - 1))
         expected += 4 * n / N * math.log1p(math.exp(-a)) + math.sqrt(product * n) * 2 * a
     assert solution.value == pytest.approx(expected, rel=1e-9)
+    assert theory.optimum(problem).value == pytest.approx(expected, rel=1e-15)
+
+
+def test_the_binary_frame_collapses_at_its_threshold_exactly():
+    """K = 4, N = 64, λ_W λ_H = 2⁻⁸: 4 N² λ_W λ_H / K = 16, in binary64 without rounding."""
+    counts, decay = [30, 17, 16, 1], 2.0**-4
+    found = theory.optimum(ufm.Problem(counts, decay, decay, loss=ufm.BinaryCrossEntropy()))
+    assert (found.threshold, found.collapsed.tolist()) == (16.0, [False, False, True, True])
+    for n, scale in zip(counts, found.scales.tolist(), strict=True):
+        with mp.workdps(40):
+            s = min(64 * mp.mpf(decay) / mp.sqrt(4 * n), mp.mpf(1) / 2)
+            assert scale == pytest.approx(float(mp.log(1 / s - 1)), rel=1e-13)
+
+
+@settings(max_examples=60)
+@given(
+    counts=st.lists(st.integers(1, 1000), min_size=2, max_size=4),
+    level=st.floats(-6.0, 1.0),
+    split=st.floats(-3.0, 3.0),
+)
+def test_the_binary_frame_is_what_the_relaxation_proves(counts, level, split):
+    """The closed form lies in the interval that another solver proves, up to its own rounding."""
+    root = math.sqrt(10.0**level * max(counts) * len(counts) / 4) / sum(counts)
+    problem = ufm.Problem(counts, root * math.exp(split), root / math.exp(split), loss=ufm.BinaryCrossEntropy())
+    solution, found = ufm.solve(problem, tolerance=1e-8), theory.optimum(problem)
+    assert solution.status is ufm.Status.CERTIFIED
+    slack = 1e-14 * found.value  # a few roundings in each of at most four terms
+    assert solution.lower_bound - slack <= found.value <= solution.upper_bound + slack
+    # a class next to the threshold may be called collapsed as far as the gap can tell
+    assert set(solution.collapsed_classes) >= set(np.flatnonzero(found.collapsed).tolist())
+
+
+def test_five_classes_leave_the_binary_frame_an_upper_bound():
+    problem = ufm.Problem([20] * 5, 5e-3, 5e-3, loss=ufm.BinaryCrossEntropy())
+    found = theory.bound(problem)
+    assert found.relation is theory.Relation.UPPER
+    assert found.value > ufm.solve(problem).upper_bound + 1e-2
+    with pytest.raises(HypothesisError, match="binary frame needs: there are at most 4 classes"):
+        theory.optimum(problem)
 
 
 def test_binary_cross_entropy_refuses_the_frame_from_five_classes_on():
@@ -318,7 +360,7 @@ def test_a_closed_form_names_what_fails():
     with pytest.raises(HypothesisError, match="hinge frame needs: features are nonnegative"):
         theory.optimum(ufm.Problem([3, 2], 0.1, 0.1, loss=ufm.MulticlassHinge(), features="free"))
     with pytest.raises(HypothesisError, match="loss is mean-squared-error"):
-        theory.optimum(ufm.Problem([3, 2], 0.1, 0.1, loss=ufm.BinaryCrossEntropy()))
+        theory.optimum(ufm.Problem([3, 2], 0.1, 0.1, loss=ufm.BinaryCrossEntropy(), features="free"))
 
 
 # -- parameters ---------------------------------------------------------------------------------------------------
@@ -448,3 +490,22 @@ def test_a_loss_that_no_certificate_carries_is_refused_before_the_work(tmp_path,
     assert end.value.code == 2
     assert capsys.readouterr().out == ""
     assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_the_strength_at_zero_lies_in_the_domain_exactly(kind):
+    """K/(K−1) rounded to nearest lies outside for every other K, and then the frame's dual point proved nothing."""
+    loss = losses.MulticlassHinge(kind)
+    for K in range(2, 300):
+        strength = float(loss.margin_strengths(np.zeros(1), K)[0])
+        loss.enclose_margin_conjugate(fmpq(*strength.as_integer_ratio()), K)
+        above = strength * (1.0 + 2.0**-50)
+        with pytest.raises(ValueError, match="outside"):
+            loss.enclose_margin_conjugate(fmpq(*above.as_integer_ratio()), K)
+
+
+def test_collapsed_classes_do_not_cost_the_hinge_its_proof():
+    problem = ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, loss=losses.MulticlassHinge())
+    solution = ufm.solve(problem, tolerance=1e-12)
+    assert (solution.solver, solution.status, len(solution.route)) == ("frame", "certified", 1)
+    assert len(solution.collapsed_classes) == 54

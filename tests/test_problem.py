@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ufm_convex.class_counts import exponential
+from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import CountsError, FileFormatError, ProblemError, ShapeError, UFMError, UnknownNameError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
@@ -368,3 +369,59 @@ def test_a_saved_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
     small().save(tmp_path / "saved.toml")
     (tmp_path / "plain.toml").write_text("")
     assert (tmp_path / "saved.toml").stat().st_mode == (tmp_path / "plain.toml").stat().st_mode
+
+
+# -- bias and constraint --------------------------------------------------------------------------------------------
+
+
+def test_a_constraint_replaces_the_decays_and_survives_toml():
+    problem = Problem([5, 4, 3], constraint=LayerPeeled(weight_radius=1, feature_radius=5.0))
+    assert (problem.lambda_w, problem.lambda_h) == (None, None)
+    again = Problem.from_toml(problem.to_toml())
+    assert again == problem
+    assert again.constraint == LayerPeeled(1.0, 5.0)
+    assert pickle.loads(pickle.dumps(problem)) == problem
+    assert problem != Problem([5, 4, 3], constraint=LayerPeeled(1.0, 4.0))
+
+
+@pytest.mark.parametrize("bias", ["free", 0.25])
+def test_a_bias_is_content(bias):
+    problem = Problem([5, 4, 3], 0.1, 0.1, bias=bias)
+    assert problem != Problem([5, 4, 3], 0.1, 0.1)
+    assert Problem.from_toml(problem.to_toml()) == problem
+    assert pickle.loads(pickle.dumps(problem)).bias == bias
+
+
+@pytest.mark.parametrize("bias", [0.0, -1.0, float("nan"), float("inf"), True, "frei", [1.0]])
+def test_a_bias_of_no_form_is_refused(bias):
+    with pytest.raises(ProblemError, match="bias is"):
+        Problem([5, 4, 3], 0.1, 0.1, bias=bias)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lambda_w": 0.1, "constraint": LayerPeeled(1, 1)}, "lambda_w is 0.1 beside the constraint"),
+        ({"lambda_w": 0.1, "lambda_h": 0.1, "constraint": "layer-peeled"}, "constraint is 'layer-peeled', a str"),
+        ({}, "lambda_w is None"),
+    ],
+)
+def test_a_constraint_that_does_not_fit_is_refused(arguments, message):
+    with pytest.raises(ProblemError, match=message):
+        Problem([5, 4, 3], **arguments)
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf"), "1", True])
+def test_a_radius_out_of_range_is_refused(radius):
+    with pytest.raises(ProblemError, match="feature_radius is"):
+        LayerPeeled(1.0, radius)
+
+
+def test_a_constraint_by_a_wrong_name_or_parameter_is_refused():
+    text = 'class_counts = [2, 1]\n[constraint]\nname = "layer-peeled"\nweight_radius = 1.0\n'
+    with pytest.raises(ProblemError, match="lacks the parameter 'feature_radius'"):
+        Problem.from_toml(text)
+    with pytest.raises(ProblemError, match="no parameter 'radius'"):
+        Problem.from_toml(text + "feature_radius = 1.0\nradius = 2.0\n")
+    with pytest.raises(UnknownNameError, match="constraint 'peeled' is not known"):
+        Problem.from_toml(text.replace("layer-peeled", "peeled"))

@@ -429,3 +429,36 @@ def test_a_diverged_classifier_is_not_compared_with_infinity(check):
     W, H = ufm.solve(problem).factors()
     with pytest.raises(AssertionError, match="diverged"):
         check(problem, (W * 1e200, H))
+
+
+# -- input that makes no sense --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collapsed", [[7], [-1], [True], [1.0], ["1"]])
+def test_a_collapsed_class_that_does_not_exist_is_refused(collapsed):
+    candidate = theory.optimum(PROBLEM).factors()
+    with pytest.raises(ProblemError, match="collapsed has the entry"):
+        testing.assert_collapse_pattern(PROBLEM, candidate, collapsed=collapsed)
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, float("nan"), float("inf"), "1"])
+def test_a_level_out_of_range_is_refused(level):
+    with pytest.raises(ProblemError, match="level is"):
+        testing.decays_for([5, 4, 3], level)
+
+
+def test_counts_that_are_none_have_no_decays():
+    with pytest.raises(CountsError):
+        testing.decays_for([5, 0, 3], 0.5)
+
+
+def test_candidates_of_an_unknown_level_are_refused():
+    with pytest.raises(UnknownNameError, match="level is 'samples'"):
+        find(candidates(PROBLEM, level="samples"), lambda _: True, settings=FIRST)
+
+
+def test_nan_is_a_fault_of_the_candidate_for_the_proof_as_well():
+    W, H = (array.copy() for array in theory.optimum(PROBLEM).factors())
+    H[0, 0] = np.nan
+    with pytest.raises(AssertionError, match=r"features\[0, 0\] is nan"):
+        testing.assert_certified(PROBLEM, (W, H))

@@ -29,11 +29,19 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.constraints import HardMargin as HardMargin
+    from ufm_convex.constraints import LayerPeeled as LayerPeeled
+    from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
+    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
+    from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
+    from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
     from ufm_convex.crosscheck import CrossCheckRow as CrossCheckRow
     from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
+    from ufm_convex.gap_closure import GapClosure as GapClosure
+    from ufm_convex.gap_closure import close_gap as close_gap
     from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
@@ -43,6 +51,9 @@ if TYPE_CHECKING:
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
     from ufm_convex.measures import GeometryReport as GeometryReport
     from ufm_convex.measures import geometry as geometry
+    from ufm_convex.positivity import CompletePositivity as CompletePositivity
+    from ufm_convex.positivity import Positivity as Positivity
+    from ufm_convex.positivity import complete_positivity as complete_positivity
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
@@ -57,18 +68,27 @@ _HOME = {
     "BinaryCrossEntropy": "losses",
     "Candidate": "candidate",
     "Certificate": "certificate",
+    "CompletePositivity": "positivity",
+    "ContrastiveCandidate": "contrastive",
+    "ContrastiveCertificate": "contrastive",
+    "ContrastiveProblem": "contrastive",
+    "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
+    "GapClosure": "gap_closure",
     "GeometryReport": "measures",
+    "HardMargin": "constraints",
     "Judgement": "certificate",
     "KKTReport": "duality",
+    "LayerPeeled": "constraints",
     "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
     "MeanSquaredError": "losses",
     "MulticlassHinge": "losses",
+    "Positivity": "positivity",
     "Problem": "problem",
     "SoftTargetCrossEntropy": "losses",
     "Solution": "solution",
@@ -80,6 +100,8 @@ _HOME = {
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
+    "close_gap": "gap_closure",
+    "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
     "geometry": "measures",
@@ -93,12 +115,15 @@ _HOME = {
 _ROOMS = (
     "candidate",
     "class_counts",
+    "constraints",
+    "contrastive",
     "crosscheck",
     "duality",
     "errors",
     "interchange",
     "losses",
     "plots",
+    "reductions",
     "relaxation",
     "solvers",
     "sweep",

@@ -6,6 +6,8 @@ come from a singular value decomposition, and descent is only the second try. De
 accuracy between a solver's value and its Gram matrix; nothing is claimed for its end but the objective there, an upper
 bound.
 
+A bias b (K,) is taken as the point has it, and moves along.
+
 Shapes: W (K, d), H (K, d), one row a class (class means). Source: docs/duality.md, section 5.
 """
 
@@ -18,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.descent import balanced, descend, steepness
+from ufm_convex.descent import admitted, balanced, descend_with_bias, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import factored_objective
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, GramPoint
 
 _DIAGONAL = 1e-2
@@ -30,6 +33,8 @@ _STATIONARY = 1e-6
 """Gradient, relative to the variables, below which a start is tried as it is: descent would gain the square of it."""
 _CUT = 1e-3
 """Features shorter than this share of the longest get no classifier of their own before descent."""
+_LEAST = 1e-9
+"""The same where every feature needs one: what is shorter is noise."""
 _RANDOM_STARTS = 2
 _RANK_CUT = 1e-6
 """Features shorter than this share of the longest, in penalty units, do not count towards the rank: below the
@@ -43,10 +48,11 @@ class Factors:
     Attributes:
         W: Classifier, (K, d).
         H: Class-mean features, (K, d); ≥ 0 where the problem asks for it.
-        objective: f(W, H): an upper bound of the optimum, in floating point.
+        objective: f(W, H, b): an upper bound of the optimum, in floating point.
         residual: Relative distance of (W Wᵀ, W Hᵀ, H Hᵀ) to the Gram point it was recovered from, in the units of
             the penalty; of the order of the square root of that point's accuracy.
         rank: Number of singular values of H above the noise: the d that is needed.
+        bias: b, (K,); None without bias.
     """
 
     W: FloatArray
@@ -54,6 +60,7 @@ class Factors:
     objective: float
     residual: float
     rank: int
+    bias: FloatArray | None = None
 
 
 def recoveries(
@@ -67,23 +74,24 @@ def recoveries(
     Args:
         columns: Class-level columns.
         point: The Gram point.
-        own: W and H that the solver itself worked on, if it did; tried first.
+        own: W and H that the solver itself worked on, if it did; tried first, with the point's bias.
     """
     if own is not None:
-        yield _summary(columns, *own, point)
+        yield _summary(columns, *own, point.bias, point)
     if not columns.nonnegative:
         W, H = balanced(columns, point.logits)
-        yield _summary(columns, W, H, point)
-        yield _summary(columns, *descend(columns, W, H), point)
+        yield _summary(columns, W, H, point.bias, point)
+        yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)
         return
     scaled = np.sqrt(columns.lambda_h * columns.feature_weights)
     B = 0.5 * (point.feature_gram + point.feature_gram.T) * np.outer(scaled, scaled)
     for start in _nonnegative_starts(B, columns.labels.size):
         H = start / scaled[:, None]
-        W = _classifier(point, H)
-        if steepness(columns, W, H) <= _STATIONARY:
-            yield _summary(columns, W, H, point)
-        yield _summary(columns, *descend(columns, W, H), point)
+        # features without a classifier of their own have none of the margins of an indicator
+        W = _classifier(point, H, 0.0 if isinstance(columns.loss, Indicator) else _CUT)
+        if steepness(columns, W, H, point.bias) <= _STATIONARY:
+            yield _summary(columns, W, H, point.bias, point)
+        yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)
 
 
 def undescended(columns: Columns, point: GramPoint) -> Iterator[tuple[FloatArray, FloatArray]]:
@@ -116,7 +124,11 @@ def require_dimension(rank: int, feature_dim: int | None) -> None:
 
 
 def fit(
-    columns: Columns, factors: Factors, feature_dim: int, own: tuple[FloatArray, FloatArray] | None = None
+    columns: Columns,
+    factors: Factors,
+    feature_dim: int,
+    own: tuple[FloatArray, FloatArray] | None = None,
+    own_bias: FloatArray | None = None,
 ) -> Factors:
     """The same factors in ``feature_dim`` coordinates: padded with zeros, or narrowed and descended from.
 
@@ -127,11 +139,12 @@ def fit(
         factors: Factors of any dimension.
         feature_dim: d.
         own: W and H that a solver found; taken instead where they fit in and have the smaller objective.
+        own_bias: The bias that goes with them.
     """
-    point = GramPoint.from_factors(factors.W, factors.H)
+    point = GramPoint.from_factors(factors.W, factors.H, factors.bias)
     fitted = _fitted(columns, factors, feature_dim, point)
     if own is not None and own[1].shape[1] <= feature_dim:
-        padded = _fitted(columns, _summary(columns, *own, point), feature_dim, point)
+        padded = _fitted(columns, _summary(columns, *own, own_bias, point), feature_dim, point)
         fitted = min(fitted, padded, key=lambda one: one.objective)
     return fitted
 
@@ -146,19 +159,21 @@ def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoi
         kept = np.sort(np.argsort(-lengths, kind="stable")[:feature_dim])
         W, H = factors.W[:, kept], factors.H[:, kept]
     else:
-        rotation = np.linalg.svd(factors.H, full_matrices=False)[2][:feature_dim].T
+        scaled = factors.H * np.sqrt(columns.feature_weights)[:, None]
+        rotation = np.linalg.svd(scaled, full_matrices=False)[2][:feature_dim].T
         W, H = factors.W @ rotation, factors.H @ rotation
-    return _summary(columns, *descend(columns, W, H), point)
+    return _summary(columns, *descend_with_bias(columns, W, H, factors.bias), point)
 
 
-def _summary(columns: Columns, W: FloatArray, H: FloatArray, point: GramPoint) -> Factors:
-    """The record of (W, H), with its distance to the Gram point and its rank."""
+def _summary(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None, point: GramPoint) -> Factors:
+    """The record of (W, H, b), made admissible, with its distance to the Gram point and its rank."""
+    W, H = admitted(columns, W, H)
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
     lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
-    value = factored_objective(columns, W, H)
+    value = factored_objective(columns, W, H, bias)
     # lengths² are penalties; relative to the objective, so that an all-collapsed solution has rank 0
     rank = int((lengths**2 > _RANK_CUT * value).sum())
-    return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank)
+    return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank, bias)
 
 
 def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> float:
@@ -175,13 +190,13 @@ def gram_distance(columns: Columns, first: GramPoint, second: GramPoint) -> floa
     return float(difference / magnitude) if magnitude > 0.0 else 0.0
 
 
-def _classifier(point: GramPoint, H: FloatArray) -> FloatArray:
+def _classifier(point: GramPoint, H: FloatArray, cut: float = _CUT) -> FloatArray:
     """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; collapsed features are cut off."""
     lengths = np.diag(H)
     if _is_frame(H):
-        kept = lengths > _CUT * lengths.max()
+        kept = lengths > cut * lengths.max()
         return point.logits * np.where(kept, 1.0 / np.where(kept, lengths, 1.0), 0.0)
-    return point.logits @ np.linalg.pinv(H.T, rcond=_CUT)
+    return point.logits @ np.linalg.pinv(H.T, rcond=cut or _LEAST)
 
 
 def _is_frame(H: FloatArray) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
+from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import require_dense
 
 _DIAGONAL = 1e-2
@@ -103,6 +104,9 @@ def recoveries(columns: GroupColumns, point: GroupPoint, thorough: bool = True) 
         point: The point.
         thorough: Whether to go on where a better point from the solver might be the cheaper way.
     """
+    if isinstance(columns.loss, GroupedIndicator):
+        yield from _admissible(columns, point)
+        return
     for start in _nonnegative_starts(point.feature_gram) if columns.nonnegative else [_spectral(point.feature_gram)]:
         free = np.full(start.cross.shape, not columns.nonnegative or bool(np.any(start.cross)))
         found = _classifier(columns, point.logits, start), start
@@ -110,6 +114,48 @@ def recoveries(columns: GroupColumns, point: GroupPoint, thorough: bool = True) 
         for iterations in (*_STAGES, _LAST_STAGE) if thorough else _STAGES:
             found = descend(columns, *(_escape(columns, *found) or found), free_cross=free, iterations=iterations)
             yield summary(columns, *_tidy(columns, *found), point)
+
+
+def _admissible(columns: GroupColumns, point: GroupPoint) -> Iterator[GroupFactors]:
+    """Factors for an indicator, on which nothing descends: those of the logits, stretched."""
+    starts = _nonnegative_starts(point.feature_gram) if columns.nonnegative else [_spectral(point.feature_gram)]
+    for H in starts:
+        W = _classifier(columns, point.logits, H) if columns.nonnegative else None
+        yield summary(columns, *(_balanced(columns, point.logits) if W is None else (W, H)), point)
+
+
+def _balanced(columns: GroupColumns, logits: Invariant) -> tuple[Invariant, Invariant]:
+    """The smallest free W and H with W Hᵀ = L, as ``descent.balanced``: polar factor and root of X = L Diag(√ν)."""
+    groups, ones = columns.groups, np.ones(columns.groups.size)
+    root = np.sqrt(columns.feature_weights)
+    X = logits.scaled(ones, root)
+    left, values, right = np.linalg.svd(X.trivial)
+    share, length = np.sqrt(values), np.sqrt(np.abs(X.standard))
+    ratio = math.sqrt(math.sqrt(columns.lambda_h)) / math.sqrt(math.sqrt(columns.lambda_w))
+    W = Invariant.from_blocks(groups, (left * share) @ right, np.sign(X.standard) * length)
+    H = Invariant.from_blocks(groups, (right.T * share) @ right, length)
+    return ratio * W, H.scaled(1.0 / (ratio * root), ones)
+
+
+def _admitted(columns: GroupColumns, W: Invariant, H: Invariant) -> tuple[Invariant, Invariant]:
+    """See ``descent.admitted``; the penalties of whole matrices are made equal."""
+    loss, groups, ones = columns.loss, columns.groups, np.ones(columns.groups.size)
+    if not isinstance(loss, GroupedIndicator):
+        return W, H
+    unit = 16.0 * (groups.size + 4) * np.finfo(float).eps
+    for balance in (True, False):
+        logits, size = W @ H.T, W.map(np.abs) @ H.map(np.abs).T
+        error = unit * (size.own + np.where(groups.others > 0.0, size.cross, 0.0).max(axis=0))
+        stretch = loss.grouped_stretch(logits.own, logits.cross, groups.others, error)
+        if not np.isfinite(stretch).all():
+            return W, H
+        H = H.scaled(stretch, ones)
+        if balance:
+            scaled = H.scaled(np.sqrt(columns.feature_weights), ones)
+            penalties = columns.lambda_w * W.inner(W), columns.lambda_h * scaled.inner(scaled)
+            share = (penalties[1] / penalties[0]) ** 0.25
+            W, H = share * W, (1.0 / share) * H
+    return W, H
 
 
 def objective(columns: GroupColumns, W: Invariant, H: Invariant) -> float:
@@ -120,7 +166,8 @@ def objective(columns: GroupColumns, W: Invariant, H: Invariant) -> float:
 
 
 def summary(columns: GroupColumns, W: Invariant, H: Invariant, point: GroupPoint) -> GroupFactors:
-    """The record of (W, H), with its distance to the point and its rank."""
+    """The record of (W, H), made admissible, with its distance to the point and its rank."""
+    W, H = _admitted(columns, W, H)
     rows = np.full(columns.groups.size, math.sqrt(columns.lambda_w))
     features = np.sqrt(columns.lambda_h * columns.feature_weights)
     value = objective(columns, W, H)
@@ -245,7 +292,7 @@ def descend(
     free_cross: BoolArray | None = None,
     iterations: int = _LAST_STAGE,
 ) -> tuple[Invariant, Invariant]:
-    """A point no worse than (W, H), by L-BFGS-B with H ≥ 0 where the problem asks for it.
+    """A point no worse than (W, H), by L-BFGS-B with H ≥ 0 where the problem asks for it; the same for an indicator.
 
     Variables are the entries in penalty units, each times the square root of the number of equal ones, so that their
     inner product is that of the (K, K) matrices; both they and the objective are scaled by κ = Σ K_g σ_g. Entries of H
@@ -253,6 +300,8 @@ def descend(
     """
     from scipy.optimize import minimize
 
+    if isinstance(columns.loss, GroupedIndicator):
+        return W, H
     groups, kappa = columns.groups, float(columns.groups.sizes @ np.minimum(columns.sigma, columns.loss_weights))
     pack = _Packing(columns, kappa)
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses.base import GroupedLoss, MarginLoss
 from ufm_convex.points import DualPoint, GramPoint, require_dense
@@ -242,6 +243,7 @@ class GroupColumns:
         lambda_h: Decay of the features.
         loss: The loss.
         nonnegative: Whether B ≥ 0 entrywise is required.
+        bias: The penalty of the bias, of all K classes.
     """
 
     groups: Groups
@@ -251,14 +253,16 @@ class GroupColumns:
     lambda_h: float
     loss: GroupedLoss
     nonnegative: bool
+    bias: Bias = field(default_factory=NoBias)
 
     @classmethod
     def of(cls, problem: Problem) -> GroupColumns:
         """The columns of the coarsest partition.
 
         Raises:
-            HypothesisError: the loss has no form for reduced columns.
+            HypothesisError: the loss has no form for reduced columns, or the problem is no plain one.
         """
+        problem.require_decays("columns of groups")
         if not isinstance(problem.loss, GroupedLoss):
             raise HypothesisError(
                 f"loss {problem.loss.name!r} does not treat the classes of a group alike.",
@@ -275,6 +279,7 @@ class GroupColumns:
             lambda_h=problem.lambda_h,
             loss=problem.loss,
             nonnegative=problem.nonnegative,
+            bias=bias_of(problem.bias, problem.loss, problem.num_classes),
         )
 
     @cached_property
@@ -302,6 +307,12 @@ class GroupColumns:
         """Gradient of the loss, column by column."""
         return Invariant(self.groups, *self.loss.grouped_residuals(logits.own, logits.cross, self.groups.others))
 
+    def nearest(self, residuals: Invariant, logits: Invariant) -> Invariant:
+        """See ``Loss.nearest_residuals``."""
+        given = residuals.own, residuals.cross
+        found = self.loss.grouped_nearest(given, logits.own, logits.cross, self.groups.others)
+        return Invariant(self.groups, *found)
+
     def conjugates(self, residuals: Invariant) -> FloatArray:
         """Conjugate at the column of a class of each group, (G,)."""
         return self.loss.grouped_conjugate(residuals.own, residuals.cross, self.groups.others)
@@ -312,6 +323,17 @@ class GroupColumns:
             self.groups, *self.loss.grouped_into_domain(residuals.own, residuals.cross, self.groups.others)
         )
 
+    def sums(self, residuals: Invariant) -> tuple[FloatArray, float]:
+        """U1, one entry a class, (K,), and Σ |u|."""
+        own, cross = residuals.own * self.loss_weights, residuals.cross * self.loss_weights
+        sums = own + (cross * self.groups.others.T).sum(axis=1)
+        size = self.groups.sizes @ (np.abs(own) + (np.abs(cross) * self.groups.others).sum(axis=0))
+        return sums[self.groups.members], float(size)
+
+    def support(self, residuals: Invariant) -> float:
+        """g*(−U1), what the dual objective pays for the bias."""
+        return self.bias.support(*self.sums(residuals)) if self.bias.size else 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class GroupPoint:
@@ -321,11 +343,13 @@ class GroupPoint:
         weight_gram: A.
         logits: L; column k holds the logits of class k.
         feature_gram: B.
+        bias: b of a class of each group, (G,); None for zero.
     """
 
     weight_gram: Invariant
     logits: Invariant
     feature_gram: Invariant
+    bias: FloatArray | None = None
 
     @property
     def groups(self) -> Groups:
@@ -340,8 +364,8 @@ class GroupPoint:
     @classmethod
     def mean(cls, groups: Groups, point: GramPoint) -> GroupPoint:
         """The mean of a class-level point over permutations of alike classes."""
-        blocks = (point.weight_gram, point.logits, point.feature_gram)
-        return cls(*(Invariant.mean(groups, block) for block in blocks))
+        A, L, B = (Invariant.mean(groups, block) for block in (point.weight_gram, point.logits, point.feature_gram))
+        return cls(A, L, B, None if point.bias is None else groups.mean(point.bias))
 
     def __sub__(self, other: GroupPoint) -> GroupPoint:
         return GroupPoint(
@@ -372,7 +396,8 @@ class GroupPoint:
 
     def dense(self) -> GramPoint:
         """The same point as (K, K) matrices; raises ``SizeError`` for K > 20,000."""
-        return GramPoint(self.weight_gram.dense(), self.logits.dense(), self.feature_gram.dense())
+        bias = None if self.bias is None else self.bias[self.groups.members]
+        return GramPoint(self.weight_gram.dense(), self.logits.dense(), self.feature_gram.dense(), bias)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ For every Z and every dual point (V, T), with U = V Diag(weights), G = UᵀU, D 
             + <T, B> / (2 λ_W)                                            non-negativity
             + <R, B> / (2 λ_W)                                            slack
 
-The first sum is the dual objective and the four others are ≥ 0 whenever Z and (V, T) are feasible: weak duality, the
+A bias adds g(b) + g*(−U1) + <U1, b> and takes g*(−U1) from the dual value (``bias``; docs/duality.md, section 8). The
+first sum is the dual objective and the others are ≥ 0 whenever Z and (V, T) are feasible: weak duality, the
 KKT conditions, certificates and the attribution of gaps are readings of these lines, and all are taken from here.
 
 Shapes: as in ``points``. Units: those of the objective.
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import bias_of
 from ufm_convex.errors import HypothesisError
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
 from ufm_convex.losses.base import MarginLoss
@@ -34,11 +36,12 @@ class IdentityTerms:
     """The right-hand side of the master identity.
 
     Attributes:
-        dual_value: − Σ weight l*(v).
+        dual_value: − Σ weight l*(v), less g*(−U1) with a bias.
         calibration: Fenchel–Young gaps; ≥ 0 when V lies in the conjugate's domain.
         alignment: ≥ 0 when Z is positive semidefinite.
         nonnegativity: <T, B> / (2 λ_W); ≥ 0 when T ≥ 0 and B ≥ 0.
         slack: <R, B> / (2 λ_W); ≥ 0 when R and B are positive semidefinite.
+        bias: g(b) + g*(−U1) + <U1, b>; ≥ 0 whatever b is.
     """
 
     dual_value: float
@@ -46,11 +49,12 @@ class IdentityTerms:
     alignment: float
     nonnegativity: float
     slack: float
+    bias: float = 0.0
 
     @property
     def gap(self) -> float:
         """Objective minus dual value, as a sum of terms without cancellation."""
-        return self.calibration + self.alignment + self.nonnegativity + self.slack
+        return self.calibration + self.alignment + self.nonnegativity + self.slack + self.bias
 
     @property
     def objective(self) -> float:
@@ -59,23 +63,26 @@ class IdentityTerms:
 
 
 def objective(columns: Columns, point: GramPoint) -> float:
-    """F(Z) = Σ weight l(Le_i) + λ_W/2 tr A + λ_H/2 Σ ν_i B_ii (docs/duality.md, equation 3)."""
-    losses = columns.loss.values(point.logits, columns.labels)
+    """F(Z) = Σ weight l(Le_i + b) + λ_W/2 tr A + λ_H/2 Σ ν_i B_ii + g(b) (docs/duality.md, equations 3 and 12)."""
+    losses = columns.loss.values(point.outputs, columns.labels)
     penalty_w = 0.5 * columns.lambda_w * np.trace(point.weight_gram)
     penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ np.diag(point.feature_gram))
-    return float(columns.loss_weights @ losses + penalty_w + penalty_h)
+    return float(columns.loss_weights @ losses + penalty_w + penalty_h + columns.bias.penalty(point.offset))
 
 
-def factored_objective(columns: Columns, W: FloatArray, H: FloatArray) -> float:
-    """f(W, H) for W (K, d) and H (m, d), without forming Gram matrices."""
-    losses = columns.loss.values(W @ H.T, columns.labels)
+def factored_objective(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> float:
+    """f(W, H, b) for W (K, d), H (m, d) and b (K,), without forming Gram matrices."""
+    b = np.zeros(columns.num_classes) if bias is None else bias
+    losses = columns.loss.values(W @ H.T + b[:, None], columns.labels)
     penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ (H * H).sum(axis=1))
-    return float(columns.loss_weights @ losses + 0.5 * columns.lambda_w * (W * W).sum() + penalty_h)
+    penalties = 0.5 * columns.lambda_w * (W * W).sum() + penalty_h + columns.bias.penalty(b)
+    return float(columns.loss_weights @ losses + penalties)
 
 
 def dual_value(columns: Columns, dual: DualPoint) -> float:
-    """− Σ weight l*(v) (docs/duality.md, equation 4); −inf outside the conjugate's domain."""
-    return float(-(columns.loss_weights @ columns.loss.conjugate(dual.residuals, columns.labels)))
+    """− Σ weight l*(v) − g*(−U1) (docs/duality.md, equations 4 and 13); −inf outside the domain of either conjugate."""
+    conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
+    return float(-(columns.loss_weights @ conjugates) - columns.support(dual.residuals))
 
 
 def residual_gram(columns: Columns, dual: DualPoint) -> FloatArray:
@@ -97,23 +104,22 @@ def scaled_slack(columns: Columns, dual: DualPoint) -> FloatArray:
 def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
     """All terms of the identity, for dense points at class or sample level."""
     weights, lambda_w = columns.loss_weights, columns.lambda_w
-    values = columns.loss.values(point.logits, columns.labels)
+    values = columns.loss.values(point.outputs, columns.labels)
     conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
-    pairing = (dual.residuals * point.logits).sum(axis=0)
+    pairing = (dual.residuals * point.outputs).sum(axis=0)
     U = dual.residuals * weights
+    sums, size = columns.sums(dual.residuals)
     B = point.feature_gram
-    alignment = (
-        0.5
-        * lambda_w
-        * (np.trace(point.weight_gram) + 2.0 * (U * point.logits).sum() / lambda_w + ((U @ B) * U).sum() / lambda_w**2)
-    )
+    alignment = 0.5 * lambda_w * np.trace(point.weight_gram) + (U * point.logits).sum()
+    alignment += 0.5 * ((U @ B) * U).sum() / lambda_w  # not over λ_W²: its square may leave binary64
     scaled_B = B * np.outer(columns.sigma, columns.sigma)
     return IdentityTerms(
-        dual_value=float(-(weights @ conjugates)),
+        dual_value=float(-(weights @ conjugates) - columns.bias.support(sums, size)),
         calibration=float(weights @ (values + conjugates - pairing)),
         alignment=float(alignment),
         nonnegativity=float((dual.nonnegativity * B).sum() / (2.0 * lambda_w)),
         slack=float((scaled_slack(columns, dual) * scaled_B).sum() / (2.0 * lambda_w)),
+        bias=columns.bias.misfit(point.offset, sums),
     )
 
 
@@ -139,22 +145,24 @@ def frame_strengths(problem: Problem) -> FloatArray:
 
 
 def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> IdentityTerms:
-    """All terms of the identity on an orthogonal frame, in O(K): B is diagonal, so <T, B> = 0 exactly."""
+    """All terms of the identity on an orthogonal frame with b = 0, in O(K): B is diagonal, so <T, B> = 0 exactly."""
     K, loss, weights = problem.num_classes, margin_loss(problem), problem.loss_weights
     fraction = (K - 1) / K
     values = loss.margin_values(point.margins, K)
     conjugates = loss.margin_conjugates(dual.strengths, K)
     pairing = -dual.strengths * point.margins * fraction
     strength = weights * dual.strengths
+    bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
     misalignment = point.omega - strength * point.eta / problem.lambda_w
     scaled_slack = 1.0 - (strength / problem.sigma) ** 2 * fraction
     features = problem.lambda_h * problem.class_counts * point.eta**2
     return IdentityTerms(
-        dual_value=float(-(weights @ conjugates)),
+        dual_value=float(-(weights @ conjugates) - bias.support(sums, 2.0 * fraction * float(strength.sum()))),
         calibration=float(weights @ (values + conjugates - pairing)),
         alignment=float(0.5 * problem.lambda_w * fraction * (misalignment @ misalignment)),
         nonnegativity=0.0,
         slack=float(0.5 * (scaled_slack @ features)),
+        bias=bias.misfit(np.zeros(K), sums),
     )
 
 
@@ -170,8 +178,9 @@ def group_objective(columns: GroupColumns, point: GroupPoint) -> float:
 
 
 def group_dual_value(columns: GroupColumns, residuals: Invariant) -> float:
-    """− Σ weight l*(v), in O(G²); −inf outside the conjugate's domain."""
-    return float(-(columns.class_weights @ columns.conjugates(residuals)))
+    """− Σ weight l*(v) − g*(−U1), in O(G²); −inf outside the domain of either conjugate."""
+    conjugates = columns.class_weights @ columns.conjugates(residuals)
+    return float(-conjugates - columns.support(residuals))
 
 
 def group_residual_gram(columns: GroupColumns, residuals: Invariant) -> Invariant:
@@ -200,7 +209,7 @@ def group_terms(columns: GroupColumns, point: GroupPoint, dual: GroupDual) -> Id
     U = V.scaled(np.ones(columns.groups.size), columns.loss_weights)
     B = point.feature_gram
     trace = columns.groups.sizes @ point.weight_gram.own
-    alignment = 0.5 * lambda_w * (trace + 2.0 * U.inner(L) / lambda_w + (U @ B).inner(U) / lambda_w**2)
+    alignment = 0.5 * lambda_w * trace + U.inner(L) + 0.5 * (U @ B).inner(U) / lambda_w
     scaled_B = B.scaled(columns.sigma, columns.sigma)
     return IdentityTerms(
         dual_value=float(-(weights @ conjugates)),

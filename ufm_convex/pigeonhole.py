@@ -100,6 +100,7 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
 
 
 def _check(problem: Problem) -> int:
+    problem.require_plain("the pigeonhole bound")
     K, d = problem.num_classes, problem.feature_dim
     if not problem.nonnegative or d is None or d >= K:
         raise HypothesisError(

@@ -5,7 +5,8 @@ each column enters the objective
 
     Σ_i weight_i l_{label_i}(L e_i) + λ_W/2 tr A + λ_H/2 Σ_i ν_i B_ii
 
-so that everything written for columns holds at both levels (docs/duality.md, section 2).
+so that everything written for columns holds at both levels (docs/duality.md, section 2). With a bias the loss sees
+L + b 1ᵀ, and the penalty g(b) is added (section 8).
 
 Shapes: K classes, m columns; A (K, K), L (K, m), B (m, m); residuals V (K, m), multiplier T (m, m).
 """
@@ -13,18 +14,23 @@ Shapes: K classes, m columns; A (K, K), L (K, m), B (m, m); residuals V (K, m), 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Problem
 
 DENSE_LIMIT = 20_000
 """Largest K for which a K × K array is made: 3.2 GB in binary64."""
+
+
+_SMALLEST_SHARE = 2.0**-40
+"""A residual of which not even this share lies in the domain points away from it."""
 
 
 def require_dense(num_classes: int, wanted: str, instead: str) -> None:
@@ -50,6 +56,7 @@ class Columns:
         lambda_h: Decay of the features.
         loss: The loss.
         nonnegative: Whether B ≥ 0 entrywise is required.
+        bias: The penalty of the bias.
     """
 
     labels: IntArray
@@ -60,10 +67,12 @@ class Columns:
     lambda_h: float
     loss: Loss
     nonnegative: bool
+    bias: Bias = field(default_factory=NoBias)
 
     @classmethod
     def of_classes(cls, problem: Problem) -> Columns:
         """One column a class: the class means, weights pt_k and ν_k = n_k."""
+        problem.require_decays("this")
         return cls(
             labels=np.arange(problem.num_classes),
             loss_weights=problem.loss_weights,
@@ -73,11 +82,13 @@ class Columns:
             lambda_h=problem.lambda_h,
             loss=problem.loss,
             nonnegative=problem.nonnegative,
+            bias=bias_of(problem.bias, problem.loss, problem.num_classes),
         )
 
     @classmethod
     def of_samples(cls, problem: Problem) -> Columns:
         """One column a sample, classes in blocks: weights ω_k / N and ν = 1."""
+        problem.require_decays("this")
         labels = np.repeat(np.arange(problem.num_classes), problem.class_counts)
         return cls(
             labels=labels,
@@ -88,12 +99,36 @@ class Columns:
             lambda_h=problem.lambda_h,
             loss=problem.loss,
             nonnegative=problem.nonnegative,
+            bias=bias_of(problem.bias, problem.loss, problem.num_classes),
         )
 
     @cached_property
     def sigma(self) -> FloatArray:
         """σ_i = √(λ_W λ_H ν_i), (m,): D = Diag(σ²)."""
         return math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.feature_weights)
+
+    def into_domain(self, residuals: FloatArray) -> FloatArray:
+        """Residuals V (K, m) near the given ones in the domain of the dual objective, which a free bias narrows."""
+        inside = self.loss.into_domain(residuals, self.labels)
+        admitted = self.bias.admit(inside, self.loss_weights, self.labels)
+        if admitted is inside:
+            return inside
+        # what was added may lead out of the domain again, and shrinking all columns alike leads back
+        scale = 0.5
+        while not np.isfinite(self.loss.conjugate(scale * admitted, self.labels)).all():
+            scale *= 0.5
+            if scale < _SMALLEST_SHARE:
+                return np.zeros_like(admitted)
+        return min(1.0, scale * float(self.loss.domain_limit(scale * admitted, self.labels).min())) * admitted
+
+    def sums(self, residuals: FloatArray) -> tuple[FloatArray, float]:
+        """U1 (K,), and Σ |u|, the size of what was summed."""
+        U = residuals * self.loss_weights
+        return U.sum(axis=1), float(np.abs(U).sum())
+
+    def support(self, residuals: FloatArray) -> float:
+        """g*(−U1), what the dual objective pays for the bias."""
+        return self.bias.support(*self.sums(residuals)) if self.bias.size else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,18 +137,30 @@ class GramPoint:
 
     Attributes:
         weight_gram: A, (K, K); W Wᵀ when the point comes from factors.
-        logits: L, (K, m); column i holds the logits of column i.
+        logits: L, (K, m); column i holds W h_i, the logits of column i without the bias.
         feature_gram: B, (m, m); the Gram matrix of the features.
+        bias: b, (K,); None for zero.
     """
 
     weight_gram: FloatArray
     logits: FloatArray
     feature_gram: FloatArray
+    bias: FloatArray | None = None
 
     @classmethod
-    def from_factors(cls, W: FloatArray, H: FloatArray) -> GramPoint:
-        """The Gram matrices of W (K, d) and H (m, d)."""
-        return cls(W @ W.T, W @ H.T, H @ H.T)
+    def from_factors(cls, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> GramPoint:
+        """The Gram matrices of W (K, d) and H (m, d), with the bias (K,)."""
+        return cls(W @ W.T, W @ H.T, H @ H.T, bias)
+
+    @property
+    def offset(self) -> FloatArray:
+        """The bias, (K,); zeros where there is none."""
+        return np.zeros(self.logits.shape[0]) if self.bias is None else self.bias
+
+    @property
+    def outputs(self) -> FloatArray:
+        """L + b 1ᵀ, (K, m): what the loss sees."""
+        return self.logits if self.bias is None else self.logits + self.bias[:, None]
 
     def matrix(self) -> FloatArray:
         """Z, (K + m, K + m)."""

@@ -2,8 +2,9 @@
 
     min over W (K, d) and H (N, d)    (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i) + λ_W/2 ‖W‖² + λ_H/2 ‖H‖²
 
-with H ≥ 0 entrywise when ``features`` is "nonnegative" (docs/duality.md, equation 1). A ``Problem`` is frozen,
-validated when it is made, compares and hashes by content, and reads and writes TOML without losing a bit.
+with H ≥ 0 entrywise when ``features`` is "nonnegative" (docs/duality.md, equation 1). With a bias the logits are
+W h_i + b, and a constraint stands in place of the penalty or of the loss. A ``Problem`` is frozen, validated when it
+is made, compares and hashes by content, and reads and writes TOML without losing a bit.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
 from ufm_convex._files import write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
-from ufm_convex.errors import FileFormatError, ProblemError, UnknownNameError, shown
+from ufm_convex.constraints import Constraint
+from ufm_convex.constraints import make as make_constraint
+from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.losses import CrossEntropy, Loss, make
 
 Features = Literal["nonnegative", "free"]
-_KEYS = ("class_counts", "profile", "lambda_w", "lambda_h", "features", "feature_dim", "loss")
+T = TypeVar("T")
+_KEYS = ("class_counts", "profile", "lambda_w", "lambda_h", "features", "feature_dim", "loss", "bias", "constraint")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +40,18 @@ class Problem:
 
     Args:
         class_counts: Samples in each class, K ≥ 2 integers ≥ 1.
-        lambda_w: Weight decay λ_W > 0 of the classifier.
-        lambda_h: Weight decay λ_H > 0 of the features.
-        loss: A loss of ``ufm_convex.losses``.
+        lambda_w: Weight decay λ_W > 0 of the classifier; None with a constraint that replaces the decays.
+        lambda_h: Weight decay λ_H > 0 of the features; likewise.
+        loss: A loss of ``ufm_convex.losses``; None for cross-entropy, or for the one that the constraint stands for.
         features: "nonnegative" (they come out of a ReLU) or "free".
         feature_dim: Dimension d of the features; None when d is not binding.
+        bias: None for logits W h; "free" for W h + b; a number λ_b > 0 for W h + b with the penalty λ_b/2 ‖b‖².
+        constraint: A constraint of ``ufm_convex.constraints``, or None.
 
     Raises:
         CountsError: the counts are not K ≥ 2 positive integers.
-        ProblemError: a decay is not a finite number > 0, or the dimension is not a positive integer.
+        ProblemError: a decay is not a finite number > 0, the dimension is not a positive integer, the bias is none of
+            its three forms, or the constraint does not go with the other arguments.
         UnknownNameError: ``features`` is neither of its two words.
         ShapeError: the loss has parameters for another number of classes.
 
@@ -60,26 +67,23 @@ class Problem:
     loss: Loss = field(default_factory=CrossEntropy, kw_only=True)
     features: Features = field(default="nonnegative", kw_only=True)
     feature_dim: int | None = field(default=None, kw_only=True)
+    bias: float | Literal["free"] | None = field(default=None, kw_only=True)
+    constraint: Constraint | None = field(default=None, kw_only=True)
 
     def __init__(
         self,
         class_counts: Sequence[int] | IntArray,
-        lambda_w: float,
-        lambda_h: float,
+        lambda_w: float | None = None,
+        lambda_h: float | None = None,
         *,
         loss: Loss | None = None,
         features: Features = "nonnegative",
         feature_dim: int | None = None,
+        bias: float | Literal["free"] | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
-        loss = CrossEntropy() if loss is None else loss
-        if not isinstance(loss, Loss):
-            raise ProblemError(
-                f"loss is {shown(loss)}, a {type(loss).__name__}.",
-                expected="an instance of ufm_convex.losses.Loss",
-                fix="pass for example ufm_convex.CrossEntropy().",
-            )
-        loss.validate(counts.size)
+        loss = _loss(loss, constraint, counts.size)
         if features not in get_args(Features):
             raise UnknownNameError(
                 f"features is {shown(features)}.",
@@ -88,11 +92,13 @@ class Problem:
             )
         for name, value in {
             "class_counts": counts,
-            "lambda_w": _decay("lambda_w", lambda_w),
-            "lambda_h": _decay("lambda_h", lambda_h),
+            "lambda_w": _decay("lambda_w", lambda_w, constraint),
+            "lambda_h": _decay("lambda_h", lambda_h, constraint),
             "loss": loss,
             "features": features,
             "feature_dim": _dimension(feature_dim),
+            "bias": _bias(bias, constraint),
+            "constraint": constraint,
         }.items():
             object.__setattr__(self, name, value)
 
@@ -121,22 +127,46 @@ class Problem:
     @cached_property
     def sigma(self) -> FloatArray:
         """σ_k = √(λ_W λ_H n_k), shape (K,), formed without the product of the decays (it may underflow)."""
+        self.require_decays("σ")
         return frozen(math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.class_counts))
+
+    def require_plain(self, what: str) -> None:
+        """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
+        self.require_decays(what)
+        if self.bias is not None:
+            raise HypothesisError(
+                "the problem has a bias.",
+                expected=f"a problem with penalties and without bias for {what}",
+                fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
+            )
+
+    def require_decays(self, what: str) -> None:
+        """Raise ``HypothesisError`` if the problem has no decays, which ``what`` has no form for."""
+        if self.constraint is not None and self.constraint.replaces_decays:
+            raise HypothesisError(
+                f"the problem has the constraint {self.constraint.name!r}.",
+                expected=f"a problem with penalties and without bias for {what}",
+                fix="use ufm_convex.solve(problem), or leave the bias and the constraint out.",
+            )
 
     # -- content --------------------------------------------------------------------------------------------
 
     def content(self) -> dict[str, Any]:
         """The defining data as plain values, in the layout of the TOML file."""
-        content: dict[str, Any] = {
+        constraint = self.constraint
+        given = {
             "class_counts": self.class_counts.tolist(),
             "lambda_w": self.lambda_w,
             "lambda_h": self.lambda_h,
             "features": self.features,
             "loss": {"name": self.loss.name, **self.loss.parameters()},
+            "feature_dim": self.feature_dim,
+            "bias": self.bias,
+            "constraint": None if constraint is None else {"name": constraint.name, **constraint.parameters()},
         }
-        if self.feature_dim is not None:
-            content["feature_dim"] = self.feature_dim
-        return content
+        if constraint is not None and constraint.loss is not None:  # it stands for the loss, so it is said once
+            del given["loss"]
+        return {name: value for name, value in given.items() if value is not None}
 
     @cached_property
     def sha256(self) -> str:
@@ -152,14 +182,20 @@ class Problem:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
-        make_again = partial(type(self), loss=self.loss, features=self.features, feature_dim=self.feature_dim)
+        given = {name: getattr(self, name) for name in ("features", "feature_dim", "bias", "constraint")}
+        imposed = self.constraint is not None and self.constraint.loss is not None
+        make_again = partial(type(self), loss=None if imposed else self.loss, **given)
         return make_again, (self.class_counts, self.lambda_w, self.lambda_h)
 
     def __repr__(self) -> str:
         counts = np.array2string(self.class_counts, threshold=12, edgeitems=4, separator=", ")
         return (
             f"Problem(class_counts={counts}, lambda_w={self.lambda_w!r}, lambda_h={self.lambda_h!r}, "
-            f"loss={self.loss!r}, features={self.features!r}, feature_dim={self.feature_dim!r})"
+            f"loss={self.loss!r}, features={self.features!r}, feature_dim={self.feature_dim!r}"
+            + "".join(
+                f", {name}={value!r}" for name in ("bias", "constraint") if (value := getattr(self, name)) is not None
+            )
+            + ")"
         )
 
     # -- TOML -----------------------------------------------------------------------------------------------
@@ -179,7 +215,7 @@ class Problem:
         """Read a problem from TOML.
 
         The keys are the arguments of ``Problem``; ``profile = "exponential:classes=10,max=5000,ratio=100"`` may
-        stand in place of ``class_counts``, and ``[loss]`` is a table with ``name`` and the loss's parameters.
+        stand in place of ``class_counts``; ``[loss]`` and ``[constraint]`` are tables with ``name`` and parameters.
 
         Raises:
             FileFormatError: the text is not TOML, lacks a key, or has one that is not known.
@@ -212,34 +248,78 @@ class Problem:
     def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Problem:
         """The problem with the given content; raises as ``from_toml``."""
         unknown = sorted(set(data) - set(_KEYS))
-        missing = [key for key in ("lambda_w", "lambda_h") if key not in data]
-        if unknown or missing or ("class_counts" in data) == ("profile" in data):
+        decays = [key in data for key in ("lambda_w", "lambda_h")]
+        if unknown or ("class_counts" in data) == ("profile" in data) or not (all(decays) or "constraint" in data):
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}.",
-                expected="lambda_w, lambda_h, class_counts or profile; any of features, feature_dim, loss",
+                expected="class_counts or profile; lambda_w and lambda_h; any of " + ", ".join(_KEYS[4:]),
                 fix="add what is missing and remove what is not listed.",
             )
-        loss_table = data.get("loss", {"name": CrossEntropy.name})
-        if not isinstance(loss_table, Mapping) or "name" not in loss_table:
-            raise FileFormatError(
-                f"{source} has loss = {shown(loss_table)}.",
-                expected='a table, such as [loss] with name = "cross-entropy"',
-                fix="write the loss as a table with a name.",
-            )
-        parameters = {key: value for key, value in loss_table.items() if key != "name"}
         counts = data["class_counts"] if "class_counts" in data else counts_from_profile(data["profile"])
         return cls(
             counts,
-            data["lambda_w"],
-            data["lambda_h"],
-            loss=make(loss_table["name"], parameters),
+            data.get("lambda_w"),
+            data.get("lambda_h"),
+            loss=_from_table(make, data, "loss", source),
             features=data.get("features", "nonnegative"),
             feature_dim=data.get("feature_dim"),
+            bias=data.get("bias"),
+            constraint=_from_table(make_constraint, data, "constraint", source),
         )
 
 
-def _decay(name: str, value: float) -> float:
+def _from_table(
+    make_one: Callable[[str, dict[str, Any]], T], data: Mapping[str, Any], key: str, source: str
+) -> T | None:
+    """What the table ``data[key]`` describes by its name and parameters; None without one."""
+    table = data.get(key)
+    if table is None:
+        return None
+    if not isinstance(table, Mapping) or "name" not in table:
+        raise FileFormatError(
+            f"{source} has {key} = {shown(table)}.",
+            expected=f"a table [{key}] with a name, and its parameters",
+            fix=f"write the {key} as a table with a name.",
+        )
+    return make_one(table["name"], {name: value for name, value in table.items() if name != "name"})
+
+
+def _loss(loss: Loss | None, constraint: Constraint | None, num_classes: int) -> Loss:
+    """The loss of the problem, or the error that says what is wrong with it or with the constraint."""
+    if constraint is not None and not isinstance(constraint, Constraint):
+        raise ProblemError(
+            f"constraint is {shown(constraint)}, a {type(constraint).__name__}.",
+            expected="None, or an instance of ufm_convex.constraints.Constraint",
+            fix="pass for example ufm_convex.LayerPeeled(weight_radius=1.0, feature_radius=5.0).",
+        )
+    imposed = None if constraint is None else constraint.loss
+    if constraint is not None and imposed is not None and loss is not None:
+        raise ProblemError(
+            f"both a loss and the constraint {constraint.name!r}, which stands in its place, are given.",
+            expected="one of them",
+            fix="leave the loss out.",
+        )
+    found = imposed or (CrossEntropy() if loss is None else loss)
+    if not isinstance(found, Loss):
+        raise ProblemError(
+            f"loss is {shown(loss)}, a {type(loss).__name__}.",
+            expected="an instance of ufm_convex.losses.Loss",
+            fix="pass for example ufm_convex.CrossEntropy().",
+        )
+    found.validate(num_classes)
+    return found
+
+
+def _decay(name: str, value: float | None, constraint: Constraint | None) -> float | None:
     """The decay as a binary64 number, or the error that says what is wrong with it."""
+    if constraint is not None and constraint.replaces_decays:
+        if value is None:
+            return None
+        raise ProblemError(
+            f"{name} is {shown(value)} beside the constraint {constraint.name!r}.",
+            expected="None: the constraint stands in place of the penalty",
+            fix=f"leave {name} out.",
+        )
     number = real(value)
     if 0.0 < number < math.inf:
         return number
@@ -260,4 +340,24 @@ def _dimension(value: int | None) -> int | None:
         f"feature_dim is {shown(value)}.",
         expected="None, or an integer from 1 to 2**63 - 1",
         fix="leave it out when the dimension is not binding.",
+    )
+
+
+def _bias(value: float | Literal["free"] | None, constraint: Constraint | None) -> float | Literal["free"] | None:
+    """The form of the bias, or the error that says what is wrong with it."""
+    if value is not None and constraint is not None:
+        raise ProblemError(
+            f"bias is {shown(value)} beside the constraint {constraint.name!r}.",
+            expected="a bias, or a constraint",
+            fix="leave one of them out; the two together have no form here.",
+        )
+    if value is None or (isinstance(value, str) and value == "free"):
+        return value
+    number = real(value)
+    if 0.0 < number < math.inf:
+        return number
+    raise ProblemError(
+        f"bias is {shown(value)}.",
+        expected='None (no bias), "free", or the weight lambda_b > 0 of its penalty',
+        fix='write bias="free" for a bias without penalty.',
     )

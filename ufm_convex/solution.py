@@ -8,19 +8,23 @@ Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-import numpy as np
-
-from ufm_convex import duality, identity, theory
+from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.groups import GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
+
+INTERRUPTED = "interrupted: the best bounds so far are kept"
+"""The last line of the route after Ctrl-C."""
 
 
 class Status(StrEnum):
@@ -31,7 +35,8 @@ class Status(StrEnum):
     BOUNDED = "bounded"
     """Both bounds are proved, and their gap is larger than the tolerance."""
     FAILED = "failed"
-    """No solver left a point to work from; the bounds are those of V = 0 and W = H = 0."""
+    """No solver left a point to work from, and the bounds are those of V = 0 and W = H = 0; or no admissible W and H
+    were found, and the upper bound is infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,11 @@ class Solution:
         return self.run.level
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it before its tolerance did."""
+        return self.route[-1:] == (INTERRUPTED,)
+
+    @property
     def lower_bound(self) -> float:
         """Proved: no W and H, of any dimension, have a smaller objective."""
         return self.evidence.lower.value
@@ -86,7 +96,10 @@ class Solution:
 
     @property
     def lower_proof(self) -> str:
-        """Slack proof behind ``lower_bound``: "diagonal", "group", "dense" or "trivial"."""
+        """Proof behind ``lower_bound``: of a slack ("diagonal", "group", "dense", "trivial"), or "singular values".
+
+        The last is a theorem on mean squared error with too small a ``feature_dim``, and does not use ``dual``.
+        """
         return self.evidence.lower.proof
 
     @property
@@ -114,8 +127,8 @@ class Solution:
 
     @property
     def logits(self) -> FloatArray:
-        """L = W H̄ᵀ, (K, K); column k holds the logits of class k. Raises ``SizeError`` for K > 20,000."""
-        return self._dense_point.logits
+        """W H̄ᵀ + b 1ᵀ, (K, K); column k holds the logits of class k. Raises ``SizeError`` for K > 20,000."""
+        return self._dense_point.outputs
 
     @property
     def feature_gram(self) -> FloatArray:
@@ -128,11 +141,16 @@ class Solution:
 
     @property
     def slack(self) -> FloatArray:
-        """R = D − G − T ⪰ 0 of the repaired dual point, (K, K). Raises ``SizeError`` for K > 20,000."""
-        dual = self.dual.dense(self.problem) if isinstance(self.dual, FrameDual) else self.dual
-        dense = dual.dense() if isinstance(dual, GroupDual) else dual
-        columns = Columns.of_classes(self.problem)
-        return identity.scaled_slack(columns, dense) * np.outer(columns.sigma, columns.sigma)
+        """R = D − G − T ⪰ 0 of the repaired dual point, (K, K). Raises ``SizeError`` for K > 20,000.
+
+        With norm bounds in place of the decays D is μ² I, μ the ``multiplier``.
+        """
+        return self.evidence.slack()
+
+    @property
+    def multiplier(self) -> float | None:
+        """The multiplier μ of norm bounds on W and H (docs/layer_peeled.md); None where there are none."""
+        return self.evidence.multiplier
 
     @cached_property
     def margins(self) -> FloatArray:
@@ -170,8 +188,30 @@ class Solution:
         """
         return self.evidence.merged()
 
+    @cached_property
+    def gram_positivity(self) -> CompletePositivity:
+        """Whether B of ``point`` is completely positive, in units of the penalty.
+
+        For K ≥ 5 the relaxation's B need not be; then the two bounds stay apart, and ``close_gap`` closes them. Allowed
+        is a distance of √tolerance / 10 times the objective: a Gram matrix is determined to the square root of its
+        value's accuracy, which is as a rule far below the tolerance.
+
+        Raises:
+            HypothesisError: features are free, and B need not be non-negative.
+            SizeError: K > 400.
+        """
+        if not self.problem.nonnegative:
+            raise HypothesisError(
+                'features are "free".',
+                expected="non-negative features",
+                fix="complete positivity is a question about non-negative ones only.",
+            )
+        H, accuracy = self.evidence.factors(None)[1], 0.1 * math.sqrt(self.tolerance)
+        columns = Columns.of_classes(self.problem)
+        return feature_positivity(columns, self.feature_gram, H, self.upper_bound, accuracy)
+
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
-        """W (K, d) and class-mean features H (K, d), whose objective is at most ``upper_bound``.
+        """W (K, d) and class-mean features H (K, d), whose objective, with ``bias``, is at most ``upper_bound``.
 
         Args:
             feature_dim: d; by default the problem's, or as many as the factorisation used.
@@ -181,6 +221,11 @@ class Solution:
             SizeError: K > 20,000.
         """
         return self.evidence.factors(self.problem.feature_dim if feature_dim is None else feature_dim)
+
+    @property
+    def bias(self) -> FloatArray:
+        """The bias b that goes with ``factors()``, (K,); zeros where the problem has none."""
+        return self.evidence.bias
 
     @property
     def factor_residual(self) -> float:

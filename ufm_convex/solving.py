@@ -6,6 +6,9 @@
 the optimum), W and H are recovered from the Gram matrix and their objective enclosed (an upper bound), and ``status``
 is "certified" only when these two proved numbers are within the tolerance of each other. Runs of increasing accuracy
 are taken until then; the best bounds of all runs are kept.
+
+``solve`` takes every kind of problem that has registered with ``solve_kind``; what is written here is that of
+``Problem``.
 """
 
 from __future__ import annotations
@@ -14,15 +17,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial, singledispatch
+from typing import Any, overload
 
 import numpy as np
 
-from ufm_convex import evidence, relaxation, solvers
+from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
-from ufm_convex.solution import Solution, Status
+from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, SolverRun
 
 AUTO = "auto"
@@ -30,19 +34,40 @@ Progress = Callable[[str], None]
 """Receives one line of text when something begins or ends."""
 
 
+@overload
 def solve(
     problem: Problem,
+    *,
+    solver: str = ...,
+    level: str = ...,
+    tolerance: float = ...,
+    options: Mapping[str, Any] | None = ...,
+    progress: Progress | None = ...,
+) -> Solution: ...
+@overload
+def solve(
+    problem: object,
+    *,
+    solver: str = ...,
+    level: str = ...,
+    tolerance: float = ...,
+    options: Mapping[str, Any] | None = ...,
+    progress: Progress | None = ...,
+) -> Any: ...
+def solve(
+    problem: object,
     *,
     solver: str = AUTO,
     level: str = AUTO,
     tolerance: float = 1e-6,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Solution:
+) -> Any:
     """The global optimum of a problem, with proved bounds.
 
     Args:
-        problem: The problem.
+        problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``); norm bounds are solved through problems
+            with penalties (``ufm_convex.reductions``).
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
@@ -51,18 +76,53 @@ def solve(
         progress: Called with one line of text when something begins or ends.
 
     Returns:
-        The solution. Its status says whether the tolerance was reached; its bounds are proved in any case.
+        The solution, of the problem's kind. Its status says whether the tolerance was reached; its bounds are proved in
+        any case.
 
     Raises:
         ProblemError: the tolerance is not a number in (0, 1), or options are given without a solver.
         UnknownNameError: no such solver or level, or the solver does not solve at that level.
         SolverNotInstalledError: the solver's package cannot be imported.
         SizeError: the problem is too large for the level.
-        HypothesisError: ``solver="theory"`` and no theorem holds.
+        HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
+            nothing here solves.
     """
-    _check_arguments(problem, solver, level, tolerance, options)
-    started = time.perf_counter()
+    check_settings(solver, tolerance, options)
+    return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
+
+
+@singledispatch
+def solve_kind(problem: object, **settings: Any) -> Any:
+    """``solve`` for one kind of problem, its settings checked; a room with a kind of its own registers how here.
+
+    Raises:
+        ProblemError: it is no problem.
+    """
+    raise ProblemError(
+        f"problem is {problem!r}.",
+        expected="an ufm_convex.Problem",
+        fix="make one with Problem(class_counts, …).",
+    )
+
+
+@solve_kind.register
+def _solve_problem(
+    problem: Problem,
+    *,
+    solver: str,
+    level: str,
+    tolerance: float,
+    options: Mapping[str, Any] | None,
+    progress: Progress | None,
+) -> Solution:
+    _check_level(problem, solver, level)
     tell = progress or (lambda _: None)
+    if (reduction := reductions.find(problem)) is not None:
+        reduction.check_level(level)
+        inner = partial(solve, solver=solver, level=level, options=options)
+        return reduction.solve(problem, inner, tolerance, tell)
+    problem.require_decays("solve")
+    started = time.perf_counter()
     best: Solution | None = None
     route: list[str] = []
     settled: set[str] = set()
@@ -83,7 +143,7 @@ def solve(
     except KeyboardInterrupt:
         if best is None:
             raise
-        route.append("interrupted: the best bounds so far are kept")
+        route.append(INTERRUPTED)
     if best is None:
         raise SolverError(
             "no solver made a run.",
@@ -96,15 +156,8 @@ def solve(
 # -- which runs, in which order -----------------------------------------------------------------------------------
 
 
-def _check_arguments(
-    problem: Problem, solver: str, level: str, tolerance: float, options: Mapping[str, Any] | None
-) -> None:
-    if not isinstance(problem, Problem):
-        raise ProblemError(
-            f"problem is {problem!r}.",
-            expected="an ufm_convex.Problem",
-            fix="make one with Problem(class_counts, …).",
-        )
+def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | None) -> None:
+    """Raise ``ProblemError`` for a tolerance outside (0, 1), or for options that no solver is named for."""
     if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
         raise ProblemError(
             f"tolerance is {tolerance!r}.",
@@ -123,6 +176,9 @@ def _check_arguments(
             expected="an explicit solver",
             fix="name the solver they are meant for.",
         )
+
+
+def _check_level(problem: Problem, solver: str, level: str) -> None:
     if level != AUTO:
         relaxation.level(level).check_size(problem)
     if solver != AUTO and level not in (AUTO, *(levels := solvers.solver(solver).levels)):
@@ -179,14 +235,17 @@ def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
             expected="a lower bound that is at most the upper bound",
             fix="this is a fault of ufm-convex: please report the problem and the solver.",
         )
-    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
+    nothing = found.left_nothing or not math.isfinite(found.upper.value)
+    status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if nothing else Status.BOUNDED
     return Solution(value=_value(found), status=status, tolerance=tolerance, evidence=found)
 
 
 def _value(found: Evidence) -> float:
     """The relaxation's value at the solver's point, moved into the proved interval that contains the optimum."""
-    estimate, lower, upper = found.estimate, found.lower.value, found.upper.value
-    return min(max(estimate, lower), upper) if estimate is not None and math.isfinite(estimate) else upper
+    lower, upper = found.lower.value, found.upper.value
+    # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
+    estimates = (one for one in (found.estimate, found.run.value) if one is not None and math.isfinite(one))
+    return min(max(next(estimates, upper), lower), upper)
 
 
 def _better(first: Solution, second: Solution) -> Solution:

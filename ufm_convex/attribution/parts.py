@@ -161,6 +161,7 @@ def frame_optimum(problem: Problem) -> theory.FrameOptimum:
     Raises:
         HypothesisError: no theorem gives the optimum of this problem as one.
     """
+    problem.require_plain("the explanation of a gap")
     optimum = theory.optimum(problem)
     if isinstance(optimum, theory.FrameOptimum):
         return optimum

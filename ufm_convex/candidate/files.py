@@ -58,6 +58,8 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: _member(path, archive, members[name]) for name in _NAMES if name in members}
     except OSError as error:
         raise _unreadable(path, error) from error
+    except FileFormatError:  # a ValueError as well, and complete as it is
+        raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *_NOT_AN_ARRAY) as error:
         raise FileFormatError(
             f"{path} is not a whole .npz file of numbers: {error}.",

@@ -1,4 +1,8 @@
-"""From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down."""
+"""From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down.
+
+``certify`` takes every kind of problem that has registered with ``certify_kind``; what is written here is that of
+``Problem``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, get_args
+from functools import singledispatch
+from typing import Any, get_args, overload
 
 from ufm_convex import enclosure
 from ufm_convex._version import __version__
@@ -50,20 +55,42 @@ _FAST_LOGITS = 1 << 16
 Progress = Callable[[str], None]
 
 
+@overload
 def certify(
     problem: Problem,
-    candidate: Candidate | None = None,
+    candidate: Candidate | None = ...,
     *,
-    solution: Solution | None = None,
+    solution: Solution | None = ...,
+    tolerance: float = ...,
+    digits: int | None = ...,
+    proof: enclosure.Proof = ...,
+    progress: Progress | None = ...,
+) -> Certificate: ...
+@overload
+def certify(
+    problem: object,
+    candidate: object = ...,
+    *,
+    solution: object = ...,
+    tolerance: float = ...,
+    digits: int | None = ...,
+    proof: enclosure.Proof = ...,
+    progress: Progress | None = ...,
+) -> Any: ...
+def certify(
+    problem: object,
+    candidate: object = None,
+    *,
+    solution: object = None,
     tolerance: float = 1e-6,
     digits: int | None = None,
     proof: enclosure.Proof = "auto",
     progress: Progress | None = None,
-) -> Certificate:
+) -> Any:
     """A certificate of the optimum or, with a candidate, of how far the candidate is from it.
 
     Args:
-        problem: The problem.
+        problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
         candidate: Somebody's W and features; its class counts are the problem's.
         solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
@@ -86,9 +113,46 @@ def certify(
         SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
     """
-    _check_arguments(candidate, tolerance, digits, proof)
+    _check_settings(tolerance, digits, proof)
+    return certify_kind(
+        problem,
+        candidate=candidate,
+        solution=solution,
+        tolerance=tolerance,
+        digits=digits,
+        proof=proof,
+        progress=progress,
+    )
+
+
+@singledispatch
+def certify_kind(problem: object, **settings: Any) -> Any:
+    """``certify`` for one kind of problem, its settings checked; a room with a kind of its own registers how here.
+
+    Raises:
+        ProblemError: it is no problem.
+    """
+    raise ProblemError(
+        f"problem is a {type(problem).__name__}.",
+        expected="an ufm_convex.Problem",
+        fix="make one with Problem(class_counts, …).",
+    )
+
+
+@certify_kind.register
+def _certify_problem(
+    problem: Problem,
+    *,
+    candidate: object,
+    solution: object,
+    tolerance: float,
+    digits: int | None,
+    proof: enclosure.Proof,
+    progress: Progress | None,
+) -> Certificate:
+    chosen = _checked(candidate)
     require_encodable(problem)
-    judged = None if candidate is None else _judged(problem, candidate, progress)
+    judged = None if chosen is None else _judged(problem, chosen, progress)
     if digits is not None:
         _refuse_solution(solution)
         lower, upper = bounds_to_digits(problem, digits)
@@ -98,7 +162,7 @@ def certify(
         lower, upper = _lower(found, proof), _upper(found)
         origin = _origin(found, lower, upper)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
-    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=candidate, judged=judged)
+    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=chosen, judged=judged)
 
 
 def assemble(
@@ -141,13 +205,17 @@ def assemble(
 # -- arguments ----------------------------------------------------------------------------------------------------
 
 
-def _check_arguments(candidate: object, tolerance: float, digits: object, proof: str) -> None:
-    if candidate is not None and not isinstance(candidate, Candidate):
-        raise ProblemError(
-            f"candidate is a {type(candidate).__name__}.",
-            expected="an ufm_convex.Candidate",
-            fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
-        )
+def _checked(candidate: object) -> Candidate | None:
+    if candidate is None or isinstance(candidate, Candidate):
+        return candidate
+    raise ProblemError(
+        f"candidate is a {type(candidate).__name__}.",
+        expected="an ufm_convex.Candidate",
+        fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
+    )
+
+
+def _check_settings(tolerance: float, digits: object, proof: str) -> None:
     if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool)):
         raise ProblemError(f"digits is {digits!r}.", expected="an integer, or None", fix="50 is plenty.")
     if proof not in get_args(enclosure.Proof):
@@ -166,7 +234,7 @@ def _check_tolerance(tolerance: float) -> None:
         )
 
 
-def _refuse_solution(solution: Solution | None) -> None:
+def _refuse_solution(solution: object) -> None:
     if solution is not None:
         raise ProblemError(
             "both a solution and digits are given.",
@@ -175,7 +243,7 @@ def _refuse_solution(solution: Solution | None) -> None:
         )
 
 
-def _solution(problem: Problem, solution: Solution | None, tolerance: float, progress: Progress | None) -> Solution:
+def _solution(problem: Problem, solution: object, tolerance: float, progress: Progress | None) -> Solution:
     if solution is None:
         return solve(problem, tolerance=tolerance, progress=progress)
     if not isinstance(solution, Solution) or solution.problem != problem:

@@ -77,9 +77,10 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
 
 
 def require_encodable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the verifier knows the problem's loss."""
+    """Raise ``HypothesisError`` unless the format can carry the problem: its loss, and that it is a plain one."""
     from ufm_convex.verifier.losses import LOSSES
 
+    problem.require_plain("a certificate")
     if problem.loss.name not in LOSSES:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",

@@ -71,6 +71,15 @@ class ProblemOptions:
     feature_dim: Annotated[
         str | None, typer.Option(metavar="D", help="Dimension of the features, if it may be binding.")
     ] = None
+    bias: Annotated[
+        str | None, typer.Option(metavar="free|NUMBER", help="A bias without penalty, or the weight of its penalty.")
+    ] = None
+    constraint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:…", help="Instead of decays or loss: layer-peeled:weight_radius=1,feature_radius=5."
+        ),
+    ] = None
 
     def problem(self, counts: IntArray | None = None) -> Problem:
         """The problem that the options describe.
@@ -92,14 +101,18 @@ class ProblemOptions:
             "lambda_h": _number("--lambda-h", self.lambda_h),
             "features": self.features,
             "feature_dim": whole_number("--feature-dim", self.feature_dim),
+            "bias": self.bias if self.bias == "free" else _number("--bias", self.bias),
+            "constraint": _constraint(self.constraint),
         }
         if self.file is not None:
             content = Problem.load(self.file).content()
         else:
-            self._check_decays()
+            if self.constraint is None:
+                self._check_decays()
             content = {"class_counts": self._counts() if sourced else counts}
         content.update({name: value for name, value in given.items() if value is not None})
-        content["loss"] = self._loss(content.get("loss"))
+        if self._says_loss() or "constraint" not in content:
+            content["loss"] = self._loss(content.get("loss"))
         return Problem.from_content(content, source="the command line")
 
     def _sources(self) -> list[str]:
@@ -153,6 +166,10 @@ class ProblemOptions:
         if _names_a_file(text):
             return counting.read_class_counts(text)
         return _integers(text)
+
+    def _says_loss(self) -> bool:
+        """Whether an option says something about the loss."""
+        return any((self.loss, self.loss_parameter, self.class_weights, self.smoothing))
 
     def _loss(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
         """The table of the loss: that of the file unless another loss is named, with the options put into it."""
@@ -285,6 +302,25 @@ def _assignment(text: str) -> dict[str, Any]:
         return {name: tomllib.loads(f"value = {value}")["value"]}
     except tomllib.TOMLDecodeError:
         return {name: value}
+
+
+def _constraint(text: str | None) -> dict[str, Any] | None:
+    """The table of ``NAME:parameter=value,…``, values as TOML; None if the option is not given."""
+    import tomllib
+
+    from ufm_convex.errors import ProblemError
+
+    if text is None:
+        return None
+    name, _, parameters = text.partition(":")
+    try:
+        return {**tomllib.loads(f"given = {{{parameters}}}")["given"], "name": name}
+    except tomllib.TOMLDecodeError as error:
+        raise ProblemError(
+            f"--constraint is {text!r}.",
+            expected="NAME:PARAMETER=VALUE,…, such as layer-peeled:weight_radius=1,feature_radius=5",
+            fix="write numbers and lists in brackets, with commas between the parameters.",
+        ) from error
 
 
 def _number(name: str, text: str | None) -> float | None:

@@ -63,6 +63,7 @@ def plot(
         tell("reading")
         candidate = _load(candidate_path)
         instance = _instance(options, candidate, certificate_path)
+        instance.require_plain("a figure")
         chosen.check_size(instance.num_classes)
         solution = None
         if candidate is None and chosen.source is plots.Source.GEOMETRY:

@@ -33,6 +33,8 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "num_samples": solution.problem.num_samples,
         "collapsed_classes": list(solution.collapsed_classes),
         "merged_groups": [list(group) for group in solution.merged_groups],
+        "multiplier": finite(solution.multiplier),
+        "bias": None if solution.problem.bias is None else solution.bias.tolist(),
         "within_class_variability": finite(run.within_class_variability),
         "theory": _theory(solution),
         "kkt": _residuals(solution.kkt()),

@@ -41,6 +41,7 @@ class Row:
         margin: Own logit minus the largest other; the mean over the row's classes, as are the norms.
         feature_norm: ‖h_k‖.
         weight_norm: ‖w_k‖.
+        bias: b_k.
         state: "active"; "collapsed" where the feature is zero, "merged" where a group shares a free one.
     """
 
@@ -50,6 +51,7 @@ class Row:
     margin: float
     feature_norm: float
     weight_norm: float
+    bias: float
     state: str
 
 
@@ -77,7 +79,7 @@ def show_judgement(proved: Certificate, explained: GapAttribution | None, digits
 
 def _parts(solution: Solution) -> Iterable[RenderableType]:
     yield _headline(solution.problem)
-    yield _class_table(table_rows(solution))
+    yield _class_table(table_rows(solution), biased=solution.problem.bias is not None)
     yield _summary(solution)
 
 
@@ -88,10 +90,23 @@ def _headline(problem: Problem) -> str:
     features = "non-negative features" if problem.nonnegative else "free features"
     dimension = "" if problem.feature_dim is None else f" of dimension {problem.feature_dim}"
     return (
-        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, "
-        f"λ_W = {problem.lambda_w:g}, λ_H = {problem.lambda_h:g}\n"
-        f"{', '.join(loss)}, {features}{dimension}"
+        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, {_limits(problem)}\n"
+        f"{', '.join(loss)}, {features}{dimension}{_bias_words(problem)}"
     )
+
+
+def _limits(problem: Problem) -> str:
+    """What keeps W and H small: decays, or the constraint in their place."""
+    if problem.constraint is None or not problem.constraint.replaces_decays:
+        return f"λ_W = {problem.lambda_w:g}, λ_H = {problem.lambda_h:g}"
+    parameters = problem.constraint.parameters()
+    return f"{problem.constraint.name}: " + ", ".join(f"{name} = {value:g}" for name, value in parameters.items())
+
+
+def _bias_words(problem: Problem) -> str:
+    if problem.bias is None:
+        return ""
+    return ", free bias" if problem.bias == "free" else f", bias with λ_b = {problem.bias:g}"
 
 
 # -- the classes --------------------------------------------------------------------------------------------------
@@ -150,11 +165,12 @@ def _row(solution: Solution, degenerate: BoolArray, classes: IntArray) -> Row:
         margin=float(solution.margins[classes].mean()),
         feature_norm=float(solution.feature_norms[classes].mean()),
         weight_norm=float(solution.weight_norms[classes].mean()),
+        bias=float(solution.bias[classes].mean()),
         state=state if degenerate[classes[0]] else "active",
     )
 
 
-def _class_table(rows: Sequence[Row | int]) -> Table:
+def _class_table(rows: Sequence[Row | int], *, biased: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -165,19 +181,23 @@ def _class_table(rows: Sequence[Row | int]) -> Table:
     # folded where a terminal is too narrow: no digit is ever cut off
     for name in ("first", "classes") if grouped else ("class",):
         table.add_column(name, justify="right", overflow="fold")
-    for name in ("count", "margin", "‖h_k‖", "‖w_k‖"):
+    columns = {
+        "margin": [row.margin for row in kept],
+        "‖h_k‖": [row.feature_norm for row in kept],
+        "‖w_k‖": [row.weight_norm for row in kept],
+        **({"b_k": [row.bias for row in kept]} if biased else {}),
+    }
+    for name in ("count", *columns):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("", no_wrap=True)
-    margins = iter(_aligned([row.margin for row in kept]))
-    features = iter(_aligned([row.feature_norm for row in kept]))
-    weights = iter(_aligned([row.weight_norm for row in kept]))
+    numbers = zip(*map(_aligned, columns.values()), strict=True)
     for row in rows:
         if isinstance(row, int):
             table.add_row("…", f"{row:,} more")
         else:
             state = Text(row.state, style="" if row.state == "active" else "yellow")
             names = (str(row.first), f"{row.classes:,}") if grouped else (str(row.first),)
-            table.add_row(*names, f"{row.count:,}", next(margins), next(features), next(weights), state)
+            table.add_row(*names, f"{row.count:,}", *next(numbers), state)
     return table
 
 
@@ -214,6 +234,8 @@ def _summary(solution: Solution) -> Table:
     ]
     if solution.level == "sample" and solution.run.within_class_variability is not None:
         lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
+    if solution.multiplier is not None:
+        lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
     lines += [("route" if number == 0 else "", line) for number, line in enumerate(solution.route)]
     for name, words in lines:
         table.add_row(name, words)

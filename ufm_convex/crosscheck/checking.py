@@ -70,6 +70,7 @@ def cross_check(
         raise ProblemError(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
+    problem.require_plain("a cross-check")
     entrants = _entrants(solvers)
     best = solving.solve(problem, tolerance=tolerance)
     if best.relative_gap > 0.01 * tolerance:  # bounds much tighter than the tolerance leave little undecided

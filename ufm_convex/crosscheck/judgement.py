@@ -18,6 +18,7 @@ from ufm_convex import duality, enclosure, evidence, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
+from ufm_convex.descent import admitted
 from ufm_convex.duality import KKTReport
 from ufm_convex.duality.kkt import dense_report
 from ufm_convex.points import Columns, DualPoint, GramPoint
@@ -228,7 +229,7 @@ def _factors(columns: Columns, problem: Problem, answer: Answer) -> tuple[FloatA
         return W, np.maximum(H, 0.0) if columns.nonnegative else H
     if answer.point is None:
         return None
-    pairs = list(factors.undescended(columns, answer.point))
+    pairs = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
     fitting = [p for p in pairs if problem.feature_dim is None or p[1].shape[1] <= problem.feature_dim] or pairs
     return min(fitting, key=lambda pair: _finite_objective(columns, pair))
 

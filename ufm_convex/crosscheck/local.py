@@ -16,6 +16,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant
 from ufm_convex.descent import Scaled
 from ufm_convex.identity import factored_objective
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
@@ -40,6 +41,8 @@ class LocalContestant(Contestant):
 
     def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
         """Stops by itself at half the time limit; see ``Contestant.answer``."""
+        if isinstance(problem.loss, Indicator):
+            return Answer(Claim.FAILED, message=f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it")
         scaled = Scaled(Columns.of_classes(problem), problem.feature_dim or problem.num_classes)
         flat, iterations = self.descend(scaled, _random_start(scaled), time.monotonic() + 0.5 * time_limit)
         W, H = scaled.unpack(flat)

@@ -1,6 +1,6 @@
 """KKT residuals and strong duality, one named residual a condition.
 
-Implements (KKT-1) to (KKT-13) of docs/duality.md, section 4. Pure NumPy: no solver, no I/O.
+Implements (KKT-1) to (KKT-13) of docs/duality.md, section 4, and (KKT-14) of section 8. Pure NumPy: no solver, no I/O.
 
 Shapes: class level (or any columns); Z = [[A, L], [Lᵀ, B]], S = [[S_A, U/2], [Uᵀ/2, S_B]].
 Sign:   S ⪰ 0 is the multiplier of Z ⪰ 0 and T/(2 λ_W) ≥ 0 that of B ≥ 0, so <S, Z> = <T, B> = 0 at optimality.
@@ -20,6 +20,7 @@ import numpy as np
 
 from ufm_convex import identity
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
@@ -117,9 +118,10 @@ def dense_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     # outside the conjugate's domain the dual value is −∞; how far outside is KKT-4, the gap is taken at the edge
-    inside = replace(dual, residuals=columns.loss.into_domain(dual.residuals, columns.labels))
+    inside = replace(dual, residuals=columns.into_domain(dual.residuals))
+    scale = _scale(value, identity.dual_value(columns, inside))
+    sums = columns.sums(dual.residuals)
     residuals = {
         **_primal_residuals(columns, point, factors, scale),
         **_dual_residuals(columns, dual),
@@ -128,8 +130,9 @@ def dense_report(
         "complementarity_nonnegativity": abs(identity.terms(columns, point, inside).nonnegativity) / scale,
         "duality_gap": abs(value - identity.dual_value(columns, inside)) / scale,
         "balance": _balance(columns, point) / scale,
+        **columns.bias.residuals(point.offset, *sums, scale),
     }
-    return _report(residuals, epsilon)
+    return _report(residuals, epsilon, columns.bias)
 
 
 def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: float) -> KKTReport:
@@ -138,8 +141,10 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     scale = max(abs(found.objective), np.finfo(float).tiny)
     K, loss = problem.num_classes, identity.margin_loss(problem)
     fraction = (K - 1) / K
-    ratio = problem.loss_weights * dual.strengths / problem.sigma
-    stray = dual.strengths - loss.margin_strengths(point.margins, K)
+    strength = problem.loss_weights * dual.strengths
+    bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
+    ratio = strength / problem.sigma
+    stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
     weights_penalty = problem.lambda_w * fraction * float(point.omega @ point.omega)
     features_penalty = problem.lambda_h * float(problem.class_counts @ point.eta**2)
@@ -158,8 +163,9 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
         "complementarity_nonnegativity": abs(found.nonnegativity) / scale,
         "duality_gap": abs(found.gap) / scale,
         "balance": abs(weights_penalty - features_penalty) / scale,
+        **bias.residuals(np.zeros(K), sums, float(2.0 * fraction * strength.sum()), scale),
     }
-    return _report(residuals, epsilon)
+    return _report(residuals, epsilon, bias)
 
 
 def group_report(
@@ -175,8 +181,8 @@ def group_report(
         epsilon: The relative gap that sets the tolerances.
     """
     value = identity.group_objective(columns, point)
-    scale = max(abs(value), np.finfo(float).tiny)
     inside = replace(dual, residuals=columns.into_domain(dual.residuals))
+    scale = _scale(value, identity.group_dual_value(columns, inside.residuals))
     rows = np.full(columns.groups.size, math.sqrt(columns.lambda_w))
     features = np.sqrt(columns.lambda_h * columns.feature_weights)
     Z, S = point.scaled(rows, features), _group_multiplier(columns, dual)
@@ -197,7 +203,7 @@ def group_report(
         "duality_gap": abs(value - identity.group_dual_value(columns, inside.residuals)) / scale,
         "balance": abs(float(columns.groups.sizes @ (classifier - means))) / scale,
     }
-    return _report(residuals, epsilon)
+    return _report(residuals, epsilon, NoBias())
 
 
 def _group_multiplier(columns: GroupColumns, dual: GroupDual) -> GroupPoint:
@@ -226,7 +232,7 @@ def _group_dual_residuals(columns: GroupColumns, dual: GroupDual, S: GroupPoint)
 def _group_stationarity(
     columns: GroupColumns, point: GroupPoint, dual: GroupDual, S: GroupPoint, scale: float
 ) -> dict[str, float]:
-    stray = dual.residuals - columns.residuals(point.logits)
+    stray = dual.residuals - columns.nearest(dual.residuals, point.logits)
     lengths = np.abs(stray.own) + (columns.groups.others * np.abs(stray.cross)).sum(axis=0)
     target = _group_multiplier(columns, replace(dual, weight_block=None, feature_block=None))
     return {
@@ -236,8 +242,13 @@ def _group_stationarity(
     }
 
 
-def _report(residuals: dict[str, float], epsilon: float) -> KKTReport:
-    limits = tolerances(epsilon)
+def _scale(value: float, dual_value: float) -> float:
+    """The objective, or the dual value where the loss is infinite at the point: an indicator, missed by a little."""
+    return max(abs(value if math.isfinite(value) else dual_value), np.finfo(float).tiny)
+
+
+def _report(residuals: dict[str, float], epsilon: float, bias: Bias) -> KKTReport:
+    limits = {**tolerances(epsilon), **bias.tolerances(epsilon, ROUNDING)}
     return KKTReport(tuple(Condition(name, float(residuals[name]), limit) for name, limit in limits.items()))
 
 
@@ -296,7 +307,7 @@ def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
 
 def _stationarity_residuals(columns: Columns, point: GramPoint, dual: DualPoint, scale: float) -> dict[str, float]:
     K = columns.num_classes
-    stray = dual.residuals - columns.loss.residuals(point.logits, columns.labels)
+    stray = dual.residuals - columns.loss.nearest_residuals(dual.residuals, point.outputs, columns.labels)
     S = _multiplier(columns, dual)
     T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
     target = 0.5 * (np.eye(columns.labels.size) - T)

@@ -2,9 +2,10 @@
 
 Feasible means: v_i in the domain of l_i*, T ≥ 0, and R = D − G − T ⪰ 0 (docs/duality.md, equation 4). Repair never
 raises the question whether the solver was right; it takes the point into the domain, restores the constraints that
-are active at an optimum (‖u_k‖ ≤ σ_k for each class, or for free features singular values of U D^{-1/2} at most 1),
-picks T among a few candidates, and shrinks by the largest eigenvalue of D^{-1/2}(G + T)D^{-1/2} (docs/duality.md,
-section 6; docs/solvers.md, section 4). Feasibility holds up to rounding here; ``enclosure`` proves it.
+are active at an optimum (‖u_k‖ ≤ σ_k for each class, or for free features singular values of U D^{-1/2} at most 1;
+with a free bias U1 = 0), picks T among a few candidates, and shrinks by the largest eigenvalue of
+D^{-1/2}(G + T)D^{-1/2} (docs/duality.md, sections 6 and 8; docs/solvers.md, section 4). Feasibility holds up to
+rounding here; ``enclosure`` proves it.
 
 Shapes: class level, V and T are (K, K).
 """
@@ -73,7 +74,7 @@ def _repaired(columns: Columns, candidate: DualPoint, features: FloatArray | Non
         residual_choices.append(_rescale_columns(columns, inside))
     else:
         residual_choices.extend(_rescale_spectrum(columns, inside))
-    for residuals in residual_choices:
+    for residuals in map(columns.into_domain, residual_choices):
         for T in _multipliers(columns, residuals, candidate.nonnegativity, features):
             yield _shrink(columns, DualPoint(residuals, T))
 
@@ -216,8 +217,7 @@ def _peak(columns: Columns, dual: DualPoint, end: float) -> float:
     from scipy.optimize import minimize_scalar
 
     def negative_value(s: float) -> float:
-        conjugates = columns.loss.conjugate(s * dual.residuals, columns.labels)
-        return float(columns.loss_weights @ conjugates)
+        return -dual_value(columns, DualPoint(s * dual.residuals, dual.nonnegativity))
 
     if not np.isfinite(end):  # V = 0
         return 1.0

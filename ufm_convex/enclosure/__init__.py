@@ -11,10 +11,14 @@ from ufm_convex.enclosure.bounds import (
     Proof,
     ProvedBound,
     lower_bound,
+    trivial_bound,
     upper_bound,
 )
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
+from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
+from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.norms import square_norms
+from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.slack import BlockProof
 
 __all__ = [
@@ -30,6 +34,13 @@ __all__ = [
     "Groups",
     "Proof",
     "ProvedBound",
+    "copositive_lower_bound",
+    "fraction_above",
+    "fraction_below",
     "lower_bound",
+    "rank_bound",
+    "relaxation_upper_bound",
+    "square_norms",
+    "trivial_bound",
     "upper_bound",
 ]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -36,12 +37,12 @@ from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.groups import Invariant
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import Indicator, MarginLoss
 from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import arb, fmpz
+    from flint import arb, fmpq, fmpz
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
@@ -83,10 +84,12 @@ class DenseWitness:
     Attributes:
         W: (K, d).
         H: (K, d).
+        bias: b, (K,); None without one.
     """
 
     W: ExactMatrix
     H: ExactMatrix
+    bias: ExactVector | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,8 @@ class ProvedBound:
 
     Attributes:
         value: The bound, rounded to the safe side; infinite when nothing is proved.
-        proof: How: the slack proof ("diagonal", "group", "dense", "trivial") or the witness ("frame", "dense").
+        proof: How: the slack proof ("diagonal", "group", "dense", "copositive", "trivial"), the theorem ("singular
+            values") or the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
         evidence: The exact point behind it; None when nothing is proved.
     """
@@ -153,11 +157,12 @@ def lower_bound(
     """
     from flint import ctx
 
+    problem.require_decays("this bound")
     with ctx.workprec(precision):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
-            except ValueError:  # a column left the conjugate's domain: the exact test refused it
+            except ValueError:  # a column left the conjugate's domain, or a free bias its balance: exact tests refused
                 continue
             if found is not None:
                 return found
@@ -166,30 +171,45 @@ def lower_bound(
 
 def upper_bound(
     problem: Problem,
-    witness: FramePoint | FrameWitness | tuple[FloatArray, FloatArray],
+    witness: FramePoint
+    | FrameWitness
+    | tuple[FloatArray, FloatArray]
+    | tuple[FloatArray, FloatArray, FloatArray | None],
     *,
+    penalties: bool = True,
     precision: int = PRECISION,
 ) -> ProvedBound:
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
 
     Args:
         problem: The problem.
-        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d).
+        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d), and a bias b (K,) or None for 0.
+        penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
-        features, negative; more than ``feature_dim`` coordinates).
+        features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
     """
     from flint import ctx
 
+    if penalties:
+        problem.require_decays("this bound")
     with ctx.workprec(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
-            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact)
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
         if isinstance(witness, FrameWitness):
-            return _frame_upper(problem, witness)
-        return _dense_upper(problem, *witness)
+            return _frame_upper(problem, witness, penalties)
+        return _dense_upper(problem, *witness, penalties=penalties)
+
+
+def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
+    """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
+    from flint import ctx
+
+    with ctx.workprec(precision):
+        return _trivial_bound(problem)
 
 
 # -- lower bounds -------------------------------------------------------------------------------------------------
@@ -212,7 +232,8 @@ def _lower_attempts(
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
         return
-    if proof in ("auto", "diagonal") and problem.nonnegative and isinstance(problem.loss, MarginLoss):
+    margins_alone = isinstance(problem.loss, MarginLoss) and problem.bias is None
+    if proof in ("auto", "diagonal") and problem.nonnegative and margins_alone:
         yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
     if proof != "diagonal":
         yield partial(_block_bound, problem, dual, proof)
@@ -253,16 +274,31 @@ def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
     loads, strengths = groups.loads(), proof.strengths
     conjugates = margin_loss(problem).enclose_margin_conjugates(strengths.integers, strengths.exponent, K)
     total = arb(0)
-    for load, multiplicity, conjugate in zip(loads.integers, groups.multiplicities.tolist(), conjugates, strict=True):
+    multiplicities = groups.multiplicities.tolist()
+    for load, multiplicity, conjugate in zip(loads.integers, multiplicities, conjugates, strict=True):
         total -= load * multiplicity * conjugate
-    return _below(total * arb(power(loads.exponent) / problem.num_samples), "diagonal", proof)
+    total *= arb(power(loads.exponent) / problem.num_samples)
+    if problem.bias is not None:
+        total -= _bias(problem).enclose_support(_frame_sums(problem, groups, strengths), multiplicities)
+    return _below(total, "diagonal", proof)
+
+
+def _frame_sums(problem: Problem, groups: Groups, strengths: ExactVector) -> list[fmpq]:
+    """U1 at v_k = −q_k (e_k − 1/K), exactly: entry k is the mean of the pt_l q_l minus pt_k q_k; one a group."""
+    loads = groups.loads()
+    pulls = [load * q for load, q in zip(loads.integers, strengths.integers, strict=True)]
+    total = sum(pull * multiplicity for pull, multiplicity in zip(pulls, groups.multiplicities.tolist(), strict=True))
+    unit = power(loads.exponent + strengths.exponent) / problem.num_samples
+    return [(rational(total) / problem.num_classes - pull) * unit for pull in pulls]
 
 
 def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
     """The dual value at the point that a group or dense slack proof was found for."""
     from flint import arb
 
-    groups = Groups.singletons(problem) if proof == "dense" else Groups.distinct(problem)
+    # integers that close the sums of a free bias exist one class a group
+    apart = proof == "dense" or _bias(problem).needs_balance
+    groups = Groups.singletons(problem) if apart else Groups.distinct(problem)
     kind = "dense" if groups.size == problem.num_classes else "group"
     if kind == "dense":
         groups = Groups.singletons(problem)
@@ -275,6 +311,9 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
         total -= arb(share) * multiplicity * problem.loss.enclose_conjugate(column, place)
+    if problem.bias is not None:
+        sums = [s / problem.num_samples for s in exact.sums(groups)]
+        total -= _bias(problem).enclose_support(sums, groups.multiplicities.tolist())
     return _below(total, kind, exact)
 
 
@@ -290,6 +329,10 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
         total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
     return _below(total, "trivial", BlockProof.zero(problem, groups))
+
+
+def _bias(problem: Problem) -> Bias:
+    return bias_of(problem.bias, problem.loss, problem.num_classes)
 
 
 def _below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
@@ -319,7 +362,7 @@ def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
     )
 
 
-def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
+def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> ProvedBound:
     """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
@@ -334,35 +377,55 @@ def _frame_upper(problem: Problem, witness: FrameWitness) -> ProvedBound:
         losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
-    penalties = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
-    penalties += rational(problem.lambda_h) * unit_eta**2 * squares_eta
-    total = losses * arb(power(loads.exponent) / problem.num_samples) + arb(penalties) / 2
+    total = losses * arb(power(loads.exponent) / problem.num_samples)
+    if penalties:
+        squares = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
+        squares += rational(problem.lambda_h) * unit_eta**2 * squares_eta
+        total += arb(squares) / 2
     return _above(total, "frame", witness)
 
 
-def _dense_upper(problem: Problem, W: FloatArray, H: FloatArray) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits; zero coordinates are left out."""
+def _dense_upper(
+    problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None, *, penalties: bool = True
+) -> ProvedBound:
+    """The objective at W and H rounded to 52 bits, for an indicator not at all, and b; zero coordinates left out."""
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
+    if bias is not None:
+        admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
     admissible &= not problem.nonnegative or bool((H >= 0.0).all())
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    exact = DenseWitness(ExactMatrix.near(W[:, used], _WITNESS_BITS), ExactMatrix.near(H[:, used], _WITNESS_BITS))
-    return _above(_dense_objective(problem, exact), "dense", exact)
+    make = (
+        ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
+    )
+    exact = DenseWitness(make(W[:, used]), make(H[:, used]), None if bias is None else ExactVector.of_floats(bias))
+    total = _dense_loss(problem, exact)
+    return _above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
 
 
-def _dense_objective(problem: Problem, witness: DenseWitness) -> arb:
+def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
+    """The loss, and the penalty of the bias."""
     from flint import arb, fmpq
 
     groups = Groups.singletons(problem)
     logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
-    total = arb(0)
+    b = [fmpq(0)] * problem.num_classes if witness.bias is None else witness.bias.rationals()
+    offsets = list(map(arb, b))
+    total = _bias(problem).enclose_penalty(b)
     for k, share in enumerate(groups.shares(problem)):
-        total += arb(share) * problem.loss.enclose_value([unit * arb(z) for z in next(logits)], k)
+        outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
+        total += arb(share) * problem.loss.enclose_value(outputs, k)
+    return total
+
+
+def _dense_penalty(problem: Problem, witness: DenseWitness) -> arb:
+    from flint import arb, fmpq
+
     squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
-    total += arb(rational(problem.lambda_w) * squares) / 2
+    total = arb(rational(problem.lambda_w) * squares) / 2
     weighted = sum(
         n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
     )

@@ -111,6 +111,7 @@ def enclose_objective(
         CandidateError: a feature is NaN, infinite or beyond 2³⁰⁰ (its row is named); or a weight, or a
             class weight times its count for class means, beyond 2³⁰⁰.
     """
+    problem.require_plain("the objective of a candidate, which has no bias")
     check_match(problem, candidate)
     kernel = _kernel(problem.loss, candidate.num_classes)
     negative = NegativeEntries()

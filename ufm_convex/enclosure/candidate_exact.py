@@ -31,10 +31,11 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
         progress: Called after each block with (rows done, rows in all).
 
     Raises:
-        CountsError, ShapeError, CandidateError: as ``enclose_objective``.
+        CountsError, ShapeError, CandidateError, HypothesisError: as ``enclose_objective``.
     """
     from flint import arb, ctx
 
+    problem.require_plain("the objective of a candidate, which has no bias")
     check_match(problem, candidate)
     negative = NegativeEntries()
     means = _mean_weights(problem, candidate)

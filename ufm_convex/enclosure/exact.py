@@ -23,6 +23,8 @@ PRECISION = 128
 """Bits of the ball arithmetic, unless more are asked for."""
 
 _MANTISSA = 53
+_DEEPEST = 1 << 16
+"""Smaller powers of two are not written out: the exponential of minus a large margin has an exponent as large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,13 @@ class ExactMatrix:
         integers = np.rint(np.ldexp(matrix, -exponent)).tolist()
         return cls([[int(entry) for entry in row] for row in integers], exponent)
 
+    @classmethod
+    def of_floats(cls, matrix: FloatArray) -> ExactMatrix:
+        """The finite binary64 numbers, exactly."""
+        vector, (rows, columns) = ExactVector.of_floats(matrix.ravel()), matrix.shape
+        starts = range(0, rows * columns, columns)
+        return cls([vector.integers[start : start + columns] for start in starts], vector.exponent)
+
 
 @dataclass(frozen=True, eq=False)
 class ExactInvariant:
@@ -133,23 +142,33 @@ def float_above(ball: arb) -> float:
 
 def lower_end(ball: arb) -> Fraction:
     """A dyadic number not above any point of a finite ball."""
-    return _fraction(ball.lower())
+    return -_ceiling((-ball).upper())
 
 
 def upper_end(ball: arb) -> Fraction:
     """A dyadic number not below any point of a finite ball."""
-    return _fraction(ball.upper())
+    return _ceiling(ball.upper())
 
 
-def _fraction(exact: arb) -> Fraction:
-    mantissa, exponent = exact.man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+def _ceiling(exact: arb) -> Fraction:
+    """The number, or a larger one where it is so small that its binary exponent is itself a large number."""
+    mantissa, exponent = (int(part) for part in exact.man_exp())
+    if exponent + mantissa.bit_length() < -_DEEPEST:
+        return Fraction(1, 1 << _DEEPEST) if mantissa > 0 else Fraction(0)
+    return Fraction(mantissa) * Fraction(2) ** exponent
 
 
 def _above(ball: arb) -> float:
-    if not ball.is_finite():
-        return math.inf
-    exact = upper_end(ball)
+    return fraction_above(upper_end(ball)) if ball.is_finite() else math.inf
+
+
+def fraction_below(exact: Fraction) -> float:
+    """The largest binary64 number not above a rational."""
+    return -fraction_above(-exact) + 0.0
+
+
+def fraction_above(exact: Fraction) -> float:
+    """The smallest binary64 number not below a rational."""
     try:
         nearest = float(exact)
     except OverflowError:

@@ -61,8 +61,14 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
         return ProvedBound(float_below(total), "trivial", lower_end(total), BlockProof.zero(problem, groups))
 
 
-def group_upper_bound(problem: Problem, factors: GroupFactors) -> ProvedBound:
-    """A proved upper bound: the objective at the factors, enclosed; +inf when they are not admissible."""
+def group_upper_bound(problem: Problem, factors: GroupFactors, *, penalties: bool = True) -> ProvedBound:
+    """A proved upper bound: the objective at the factors, enclosed; +inf when they are not admissible.
+
+    Args:
+        problem: The problem.
+        factors: W and H.
+        penalties: False for the loss alone.
+    """
     from flint import ctx
 
     W, H = factors.W, factors.H
@@ -71,7 +77,8 @@ def group_upper_bound(problem: Problem, factors: GroupFactors) -> ProvedBound:
     if not admissible or factors.used(problem.nonnegative) > (problem.feature_dim or problem.num_classes):
         return ProvedBound(math.inf, "group")
     with ctx.workprec(PRECISION):
-        total = _objective(problem, GroupColumns.of(problem), W, H)
+        total = _loss(problem, GroupColumns.of(problem), W, H)
+        total += _penalty(problem, W, H) if penalties else 0
         return ProvedBound(float_above(total), "group", upper_end(total) if total.is_finite() else None)
 
 
@@ -128,8 +135,8 @@ def _shares(problem: Problem, columns: GroupColumns) -> list[arb]:
 # -- the witness ----------------------------------------------------------------------------------------------------
 
 
-def _objective(problem: Problem, columns: GroupColumns, W: Invariant, H: Invariant) -> arb:
-    """f(W, H): loss at the entries of W Hᵀ, and both penalties."""
+def _loss(problem: Problem, columns: GroupColumns, W: Invariant, H: Invariant) -> arb:
+    """The loss at the entries of W Hᵀ."""
     from flint import arb
 
     groups = columns.groups
@@ -140,7 +147,15 @@ def _objective(problem: Problem, columns: GroupColumns, W: Invariant, H: Invaria
         others = [row[g] for row in cross]
         multiplicities = [m - (h == g) for h, m in enumerate(sizes)]
         total += share * columns.loss.enclose_grouped_value(own[g], others, multiplicities)
-    for g, (size, count) in enumerate(zip(sizes, groups.counts.tolist(), strict=True)):
+    return total
+
+
+def _penalty(problem: Problem, W: Invariant, H: Invariant) -> arb:
+    """λ_W/2 ‖W‖² + λ_H/2 ‖H‖²."""
+    from flint import arb
+
+    sizes, counts, total = W.groups.multiplicities.tolist(), W.groups.counts.tolist(), arb(0)
+    for g, (size, count) in enumerate(zip(sizes, counts, strict=True)):
         total += arb(problem.lambda_w) / 2 * size * _row_square(sizes, W, g)
         total += arb(problem.lambda_h) / 2 * size * count * _row_square(sizes, H, g)
     return total

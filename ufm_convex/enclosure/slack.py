@@ -14,6 +14,9 @@ features are non-negative, positive off-diagonal entries of it do not count, sin
 (docs/certificate.md, section 4.2). Singleton groups give the general dense proof, C = 0 the proof that all
 off-diagonal entries of G are ≤ 0.
 
+With a free bias the columns of U have to sum to zero exactly. They are then rounded as those of N U, with one exponent
+e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums.
+
 The margin for rounding is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0, the new slack is at least
 (1 − s²) D. Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
 """
@@ -29,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.enclosure.exact import ExactVector
+from ufm_convex.enclosure.balance import balance
+from ufm_convex.enclosure.exact import ExactVector, power, rational
 from ufm_convex.enclosure.groups import Groups
 from ufm_convex.groups import Groups as _Groups
 from ufm_convex.points import DualPoint
@@ -42,6 +46,8 @@ _FINE, _COARSE = 72, 40
 """Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
 _COARSE_FROM = 64
 _COARSE_SHIFT = 42
+_ROUNDED_BITS = 51
+"""Bits to which the row sums of a point in binary64 vanish, a class."""
 _TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 _LARGEST_MARGIN = 0.1
@@ -53,7 +59,8 @@ class BlockProof:
     """A feasible dual point, alike on alike classes, with the proof of its slack; all numbers are integers.
 
     Attributes:
-        kind: "group" for groups of all alike classes, "dense" for one group a class.
+        kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
+            that ``copositive`` proves.
         exponents: e_g; the entries of column g are integers · 2^{e_g}.
         columns: columns[g][h]: entry of a class of group g's column at (another) class of group h; 0 at h = g for
             single classes.
@@ -62,6 +69,7 @@ class BlockProof:
         factor: Lower triangle of C, or None for C = 0.
         margin: 1 − s², the share of D that was given up.
         own: Own entry of each column where it is not minus the sum of the others; None where it is.
+        balanced: Whether the columns are those of N U, which sum to zero exactly, instead of those of V.
     """
 
     kind: str
@@ -72,6 +80,7 @@ class BlockProof:
     factor: list[list[int]] | None
     margin: float
     own: list[int] | None = None
+    balanced: bool = False
 
     @classmethod
     def zero(cls, problem: Problem, groups: _Groups) -> BlockProof:
@@ -92,18 +101,27 @@ class BlockProof:
 
     def columns_of_classes(self, groups: Groups) -> Iterator[tuple[list[fmpq], int]]:
         """For each group: the column of its first class, (K,), classes sorted by group, and that class's place."""
-        from ufm_convex.enclosure.exact import power
-
         place, multiplicities = 0, groups.multiplicities.tolist()
         own = self.own_entries(multiplicities)
+        scales = _shares(groups) if self.balanced else [Fraction(1)] * groups.size
         for g, integers in enumerate(self.columns):
-            unit = power(self.exponents[g])
+            unit = power(self.exponents[g]) / rational(scales[g])
             entries: list[fmpq] = []
             for integer, multiplicity in zip(integers, multiplicities, strict=True):
                 entries += [unit * integer] * multiplicity
             entries[place] = unit * own[g]
             yield entries, place
             place += multiplicities[g]
+
+    def sums(self, groups: Groups) -> list[fmpq]:
+        """The entry of N U1 at a class of each group, exactly."""
+        rows = _summed(self, groups.multiplicities.tolist())
+        scales = [Fraction(1)] * groups.size if self.balanced else _shares(groups)
+        units = [power(exponent) * rational(scale) for exponent, scale in zip(self.exponents, scales, strict=True)]
+        return [
+            sum((unit * entry for unit, entry in zip(units, row, strict=True)), 0 * units[0])
+            for row in zip(*rows, strict=True)
+        ]
 
 
 def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> BlockProof | None:
@@ -117,15 +135,17 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
     """
     V = groups.block_means(dual.residuals)
     own = groups.mean(np.diag(dual.residuals))
-    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes
+    balanced = problem.bias == "free"
+    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and not balanced
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    attempt = _Attempt.of(problem, groups, kind, bits, shift)
-    tiny = max(_TINY_MARGIN, problem.num_classes * 2.0 ** (1 - bits))
+    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
+    tiny = max(_TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))
     if problem.nonnegative and (
         found := attempt.without_factor(V * np.sqrt(1.0 - tiny), own * np.sqrt(1.0 - tiny), tiny)
     ):
         return found
-    T = groups.block_means(dual.nonnegativity / np.outer(problem.loss_weights, problem.loss_weights))
+    shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
+    T = groups.block_means(dual.nonnegativity / np.outer(shares, shares))
     margin = 64.0 * groups.size * max(np.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
     while margin <= _LARGEST_MARGIN:
         s = np.sqrt(1.0 - margin)
@@ -147,14 +167,16 @@ class _Attempt:
     bits: int
     shift: int
     units: list[int] | None
+    balanced: bool
 
     @classmethod
-    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int) -> _Attempt:
+    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
         """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
         units = closing_units(problem)
         if units is not None:
             bits += (max(units) - 1).bit_length()
-        return cls(problem, groups, kind, _exponents(problem, groups, bits), bits, shift, units)
+        exponents = _exponents(problem, groups, bits, balanced)
+        return cls(problem, groups, kind, exponents, bits, shift, units, balanced)
 
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
         """C = 0; τ cancels what is negative between alike classes, and nothing else."""
@@ -175,8 +197,10 @@ class _Attempt:
         multiplier = self._multiplier(T) if self.problem.nonnegative else None
         bare = replace(self._rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
+        # a share of D, but for columns with exponents of their own, where D is about I
+        bought = self._scaled_radii() if self.balanced else np.ones(len(bare.columns))
         try:
-            factor = np.linalg.cholesky(normalised - 0.5 * margin * np.eye(len(bare.columns)))
+            factor = np.linalg.cholesky(normalised - 0.5 * margin * np.diag(bought))
         except np.linalg.LinAlgError:
             return None
         integers = np.rint(np.ldexp(factor, self.bits)).tolist()
@@ -185,17 +209,21 @@ class _Attempt:
 
     def _rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
-        columns = np.ldexp(V, -np.array(self.exponents)).T
-        if self.units is None:
-            own = _inward(np.ldexp(own_entries, -np.array(self.exponents)))
-            return BlockProof(self.kind, self.exponents, _inward(columns), None, self.shift, None, margin, own)
-        if len(set(self.units)) == 1:
-            return BlockProof(self.kind, self.exponents, _inward(columns), None, self.shift, None, margin)
+        scales = self.groups.weights * self.groups.counts if self.balanced else np.ones(len(self.exponents))
+        columns = np.ldexp(V * scales, -np.array(self.exponents)).T
+        units = self.units or [1] * len(self.exponents)
+        closing = len(set(units)) > 1
         # v = a∘w with Σ w = 0: the w are rounded, and one class is one group since the weights tell classes apart
-        free = _inward(columns / np.array(self.units, dtype=np.float64))
-        integers = [[unit * w for unit, w in zip(self.units, column, strict=True)] for column in free]
-        own = [unit * (column[k] - sum(column)) for k, (unit, column) in enumerate(zip(self.units, free, strict=True))]
-        return BlockProof(self.kind, self.exponents, integers, None, self.shift, None, margin, own)
+        integers = _inward(columns / np.array(units, dtype=np.float64) if closing else columns)
+        own = None if self.units else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+        if self.balanced:
+            integers, own = balance(integers, own)
+        if closing:
+            own = [units[k] * (column[k] - sum(column)) for k, column in enumerate(integers)]
+            integers = [[unit * w for unit, w in zip(units, column, strict=True)] for column in integers]
+        return BlockProof(
+            self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
+        )
 
     def _multiplier(self, T: FloatArray) -> list[list[int]]:
         """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
@@ -214,16 +242,21 @@ class _Attempt:
                 tau[g, : g + 1] = np.ldexp(np.array(row, dtype=np.float64), proof.shift - 2 * self.bits)
             pairs = (np.outer(m, m) - np.diag(m)).astype(np.float64)
             S -= (tau + np.tril(tau, -1).T) * pairs
-        radii = np.array([float(Fraction(r, 4**self.bits)) for r in self._radii()])
-        normalised: FloatArray = S + np.diag(m * radii)
+        normalised: FloatArray = S + np.diag(self._scaled_radii())
         return normalised
+
+    def _scaled_radii(self) -> FloatArray:
+        """K_g ρ_g over 4^bits, (G,)."""
+        radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self._radii()])
+        return radii * self.groups.multiplicities
 
     def _radii(self) -> list[int]:
         """⌊ρ_g⌋."""
         problem = self.problem
         product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2
-        classes = zip(self.groups.counts.tolist(), self.groups.weights.tolist(), self.exponents, strict=True)
-        return [int(product * Fraction(4) ** -e / (Fraction(w) ** 2 * n)) for n, w, e in classes]
+        shares = [Fraction(1)] * self.groups.size if self.balanced else _shares(self.groups)
+        classes = zip(self.groups.counts.tolist(), shares, self.exponents, strict=True)
+        return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in classes]
 
     def _checked(self, proof: BlockProof) -> BlockProof | None:
         """The proof if it holds, in integers."""
@@ -265,10 +298,18 @@ def closing_units(problem: Problem) -> list[int] | None:
     return [integer // divisor for integer in exact.integers]
 
 
-def _exponents(problem: Problem, groups: Groups, bits: int) -> list[int]:
-    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding."""
+def _shares(groups: Groups) -> list[Fraction]:
+    """ω_g n_g, exactly: N u = ω n v."""
+    return [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
+
+
+def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool) -> list[int]:
+    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest."""
     logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
-    logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
+    if balanced:
+        logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
+    else:
+        logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
     exponents: list[int] = (np.floor(logs / 2.0).astype(np.int64) - bits).tolist()
     return exponents
 

@@ -11,20 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from ufm_convex.evidence.base import Evidence, relative_gap
+from ufm_convex.evidence.base import Evidence, Representation, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.evidence.frame import FrameEvidence
 from ufm_convex.evidence.groups import GroupEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
-__all__ = ["Evidence", "gather", "relative_gap"]
+__all__ = ["Evidence", "Representation", "gather", "relative_gap"]
 
-_KINDS: tuple[type[Evidence], ...] = (FrameEvidence, GroupEvidence, DenseEvidence)
+_KINDS: tuple[type[Representation], ...] = (FrameEvidence, GroupEvidence, DenseEvidence)
 """The most compressed first; the last accepts every run."""
 
 
-def gather(problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+def gather(problem: Problem, run: SolverRun, tolerance: float) -> Representation:
     """Repair, recover, prove: what a run is worth."""
     try:
         return _kind(problem, run).gather(problem, run, tolerance)
@@ -33,5 +33,5 @@ def gather(problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
         return _kind(problem, empty).gather(problem, empty, tolerance)
 
 
-def _kind(problem: Problem, run: SolverRun) -> type[Evidence]:
+def _kind(problem: Problem, run: SolverRun) -> type[Representation]:
     return next(kind for kind in _KINDS if kind.accepts(problem, run))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from fractions import Fraction
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from ufm_convex import identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
-from ufm_convex.enclosure import ProvedBound
-from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
+from ufm_convex.enclosure import ProvedBound, rank_bound
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
 from ufm_convex.losses.base import GroupedLoss
-from ufm_convex.points import GramPoint
+from ufm_convex.points import Columns, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -30,6 +33,9 @@ class Recovered(Protocol):
 _CLOSED = 1e-7
 """A gap that is so small a share of the tolerance needs no second dual point."""
 
+_ENOUGH = 0.1
+"""Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
+
 D = TypeVar("D")
 F = TypeVar("F", bound=Recovered)
 
@@ -43,7 +49,7 @@ class Evidence(ABC):
         run: The run as the solver left it.
         point: The primal point that is reported: that of the factors where they close the gap, else the solver's own.
         dual: The repaired dual point.
-        lower: Proved lower bound, from ``dual``.
+        lower: Proved lower bound, from ``dual``, or from a theorem that knows ``feature_dim``; its proof says which.
         upper: Proved upper bound, from the factors.
         relaxed: The objective of the factors before ``feature_dim`` narrowed them; None where they never are.
     """
@@ -56,16 +62,6 @@ class Evidence(ABC):
     upper: ProvedBound
     relaxed: float | None = field(default=None, kw_only=True)
 
-    @classmethod
-    @abstractmethod
-    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
-        """Whether the run's points come in this representation."""
-
-    @classmethod
-    @abstractmethod
-    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
-        """Repair, recover, prove; at less effort once the gap is within the tolerance."""
-
     @property
     def left_nothing(self) -> bool:
         """True when the solver left no point to work from."""
@@ -75,6 +71,11 @@ class Evidence(ABC):
     def estimate(self) -> float | None:
         """The relaxation's objective at the solver's own point; None where it left none to evaluate."""
         return self.run.value
+
+    @property
+    def multiplier(self) -> float | None:
+        """The multiplier μ of norm bounds on W and H; None where there are none."""
+        return None
 
     @abstractmethod
     def report(self, epsilon: float) -> KKTReport:
@@ -94,6 +95,13 @@ class Evidence(ABC):
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""
         return None
+
+    def slack(self) -> FloatArray:
+        """R = D − G − T of ``dual``, (K, K); raises ``SizeError`` for K > 20,000."""
+        dual = self.dual.dense(self.problem) if isinstance(self.dual, FrameDual) else self.dual
+        dense = dual.dense() if isinstance(dual, GroupDual) else dual
+        columns = Columns.of_classes(self.problem)
+        return identity.scaled_slack(columns, dense) * np.outer(columns.sigma, columns.sigma)
 
     @abstractmethod
     def dense_point(self) -> GramPoint:
@@ -117,12 +125,12 @@ class Evidence(ABC):
 
     @abstractmethod
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
-        """``point`` averaged over alike classes, and the mean loss of the classes of each group, (G,)."""
+        """``point`` averaged over alike classes, b in its logits, and the mean loss of the classes of a group, (G,)."""
 
     def collapsed(self) -> tuple[int, ...]:
         """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
         problem = self.problem
-        if not problem.nonnegative:
+        if not problem.nonnegative or not math.isfinite(self.upper.value):
             return ()
         share = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
         excess = problem.loss_weights * self.loss_gains() - share
@@ -135,15 +143,32 @@ class Evidence(ABC):
         the penalty of what is averaged away; the losses of other classes do not rise, by convexity.
         """
         problem = self.problem
-        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss):
+        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss) or not math.isfinite(self.upper.value):
             return ()
         columns = GroupColumns.of(problem)
         point, losses = self.group_means(columns)
-        rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
         spread = problem.lambda_w * point.weight_gram.standard
         spread += problem.lambda_h * columns.feature_weights * point.feature_gram.standard
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
         return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
+
+    def silent(self) -> tuple[int, ...]:
+        """Classes whose row of W could be set to zero for less than the gap leaves open; needs (K, K) arrays.
+
+        Along s·w_k a stationary loss falls by λ_W ‖w_k‖² s, so that by convexity the rise to s = 0 is at least that:
+        what it is more is lost.
+        """
+        problem, point = self.problem, self.dense_point()
+        labels, lost = np.arange(problem.num_classes), []
+        losses = problem.loss.values(point.logits, labels)
+        for k in labels:
+            logits = point.logits.copy()
+            logits[k] = 0.0
+            rise = problem.loss_weights @ (problem.loss.values(logits, labels) - losses)
+            lost.append(float(rise) - problem.lambda_w * float(point.weight_gram[k, k]))
+        return tuple(np.flatnonzero(np.array(lost) <= self._open_gap).tolist())
 
     @property
     def _open_gap(self) -> float:
@@ -154,6 +179,11 @@ class Evidence(ABC):
         """W (K, d) and H (K, d); raises ``DimensionError`` or ``SizeError``."""
 
     @property
+    def bias(self) -> FloatArray:
+        """The bias b that goes with the factors, (K,); zeros without one."""
+        return np.zeros(self.problem.num_classes)
+
+    @property
     def factor_residual(self) -> float:
         """Relative distance between the solver's Gram matrices and those of the factors."""
         return 0.0
@@ -162,6 +192,32 @@ class Evidence(ABC):
     @abstractmethod
     def rank(self) -> int:
         """Dimensions that the features use."""
+
+
+class Representation(Evidence):
+    """Evidence in the form that a run's points come in; one file each."""
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, problem: Problem, run: SolverRun) -> bool:
+        """Whether the run's points come in this representation."""
+
+    @classmethod
+    @abstractmethod
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Representation:
+        """Repair, recover, prove; at less effort once the gap is within the tolerance."""
+
+    @abstractmethod
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
+        """‖W‖² and Σ ‖h_k‖² of the factors behind ``upper``, exactly; None where they are not admissible."""
+
+    @abstractmethod
+    def loss_bound(self) -> ProvedBound:
+        """The loss alone at the factors behind ``upper``, enclosed from above."""
+
+    @abstractmethod
+    def rescaled(self, weights: float, features: float) -> Self:
+        """The evidence with the factors behind ``upper``, and ``point``, at a W and H multiplied by two numbers > 0."""
 
 
 def _shared(logits: Invariant) -> Invariant:
@@ -206,6 +262,14 @@ def close_gap(
     return best, dual
 
 
+def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) -> ProvedBound:
+    """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
+    other = rank_bound(problem)
+    return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
+
+
 def relative_gap(lower: float, upper: float) -> float:
-    """(upper − lower) / upper; 0 when both are equal."""
+    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
+    if math.isinf(upper):
+        return 1.0
     return 0.0 if upper == lower else (upper - lower) / upper

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.enclosure import DenseWitness, ProvedBound
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -17,7 +20,7 @@ from ufm_convex.solvers import SolverRun
 
 
 @dataclass(frozen=True, eq=False)
-class DenseEvidence(Evidence):
+class DenseEvidence(Representation):
     """A ``GramPoint`` with its factors, and a ``DualPoint``.
 
     Attributes:
@@ -42,11 +45,13 @@ class DenseEvidence(Evidence):
         recovered, dual = _close_gap(columns, own, _dense_dual(problem, run), run.factors, tolerance)
         relaxed = recovered.objective
         if problem.feature_dim is not None:
-            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors)
-        lower = enclosure.lower_bound(problem, dual)
-        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H))
+            own_bias = None if own is None else own.bias
+            recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors, own_bias)
+        lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
+        upper = enclosure.upper_bound(problem, (recovered.W, recovered.H, recovered.bias))
         certified = relative_gap(lower.value, upper.value) <= tolerance
-        point = own if own is not None and not certified else GramPoint.from_factors(recovered.W, recovered.H)
+        found = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
+        point = own if own is not None and not certified else found
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
@@ -71,14 +76,32 @@ class DenseEvidence(Evidence):
         pair = self.recovered.W, self.recovered.H
         return duality.dense_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
 
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
+        """See ``Representation.square_norms``."""
+        if not isinstance(self.upper.evidence, DenseWitness):
+            return None
+        return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, (self.recovered.W, self.recovered.H), penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        W, H = self.recovered.W * weights, self.recovered.H * features
+        upper = enclosure.upper_bound(self.problem, (W, H))
+        recovered = replace(self.recovered, W=W, H=H, objective=upper.value)
+        return replace(self, point=GramPoint.from_factors(W, H), upper=upper, recovered=recovered)
+
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""
         return self.point
 
     def margins(self) -> FloatArray:
         """See ``Evidence.margins``."""
-        own = np.diag(self.point.logits)
-        others = self.point.logits - np.diag(np.full(own.size, np.inf))
+        outputs = self.point.outputs
+        own = np.diag(outputs)
+        others = outputs - np.diag(np.full(own.size, np.inf))
         margins: FloatArray = own - others.max(axis=0)
         return margins
 
@@ -92,13 +115,16 @@ class DenseEvidence(Evidence):
 
     def loss_gains(self) -> FloatArray:
         """See ``Evidence.loss_gains``."""
-        loss, labels, logits = self.problem.loss, self._columns.labels, self.point.logits
-        return loss.values(np.zeros_like(logits), labels) - loss.values(logits, labels)
+        loss, labels, outputs = self.problem.loss, self._columns.labels, self.point.outputs
+        without = np.zeros_like(outputs) + self.point.offset[:, None]
+        with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
+            return loss.values(without, labels) - loss.values(outputs, labels)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
-        losses = self.problem.loss.values(self.point.logits, self._columns.labels)
-        return GroupPoint.mean(columns.groups, self.point), columns.groups.mean(losses)
+        outputs = self.point.outputs
+        losses = self.problem.loss.values(outputs, self._columns.labels)
+        return GroupPoint.mean(columns.groups, replace(self.point, logits=outputs)), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
@@ -112,6 +138,11 @@ class DenseEvidence(Evidence):
     def factor_residual(self) -> float:
         """See ``Evidence.factor_residual``."""
         return self.recovered.residual
+
+    @property
+    def bias(self) -> FloatArray:
+        """See ``Evidence.bias``."""
+        return super().bias if self.recovered.bias is None else self.recovered.bias
 
     @property
     def rank(self) -> int:
@@ -142,7 +173,8 @@ def _close_gap(
         return duality.repair(columns, candidates, None if recovered is None else recovered.H)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
-        return DualPoint(columns.loss.residuals(recovered.W @ recovered.H.T, columns.labels), first.nonnegativity)
+        outputs = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias).outputs
+        return DualPoint(columns.loss.nearest_residuals(first.residuals, outputs, columns.labels), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
@@ -156,7 +188,7 @@ def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | N
         T = dual.nonnegativity
         yield dual
     if point is not None:
-        yield DualPoint(columns.loss.residuals(point.logits, columns.labels), T)
+        yield DualPoint(columns.loss.residuals(point.outputs, columns.labels), T)
 
 
 def _nothing(columns: Columns) -> factors.Factors:

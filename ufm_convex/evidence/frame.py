@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
 from ufm_convex import duality, enclosure, factors
 from ufm_convex._arrays import FloatArray
-from ufm_convex.evidence.base import Evidence
+from ufm_convex.enclosure import FrameWitness, ProvedBound
+from ufm_convex.evidence.base import Representation
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses.base import MarginLoss
@@ -18,7 +21,7 @@ from ufm_convex.solvers import SolverRun
 
 
 @dataclass(frozen=True, eq=False)
-class FrameEvidence(Evidence):
+class FrameEvidence(Representation):
     """A ``FramePoint`` and a ``FrameDual``."""
 
     point: FramePoint
@@ -43,6 +46,21 @@ class FrameEvidence(Evidence):
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""
         return duality.frame_report(self.problem, self.point, self.dual, epsilon)
+
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
+        """See ``Representation.square_norms``."""
+        if not isinstance(self.upper.evidence, FrameWitness):
+            return None
+        return enclosure.square_norms(self.problem, self.upper.evidence)
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return enclosure.upper_bound(self.problem, self.point, penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        point = FramePoint(self.point.eta * features, self.point.omega * weights)
+        return replace(self, point=point, upper=enclosure.upper_bound(self.problem, point))
 
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""

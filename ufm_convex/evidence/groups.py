@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
-from ufm_convex import duality, group_factors, identity
+from ufm_convex import duality, enclosure, group_factors, identity
 from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
+from ufm_convex.descent import admitted
+from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
-from ufm_convex.evidence.base import Evidence, close_gap, relative_gap
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
-from ufm_convex.points import GramPoint
+from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -27,7 +31,7 @@ _ACCURATE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class GroupEvidence(Evidence):
+class GroupEvidence(Representation):
     """A ``GroupPoint`` with its factors, and a ``GroupDual``.
 
     Attributes:
@@ -44,7 +48,7 @@ class GroupEvidence(Evidence):
         return isinstance(run.point, GroupPoint) or isinstance(run.dual, GroupDual)
 
     @classmethod
-    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+    def gather(cls, problem: Problem, run: SolverRun, tolerance: float) -> Representation:
         """Close the gap between the repaired dual point and the recovered factors, then prove both.
 
         With fewer dimensions than group-symmetric features need, the best features may break the symmetry, and small
@@ -58,7 +62,8 @@ class GroupEvidence(Evidence):
             if problem.num_classes <= _DENSE_BELOW:
                 return DenseEvidence.gather(problem, run, tolerance)
             recovered = group_factors.fit(columns, recovered, d)
-        lower, upper = group_lower_bound(problem, dual), group_upper_bound(problem, recovered)
+        lower = knowing_dimension(problem, group_lower_bound(problem, dual), tolerance)
+        upper = group_upper_bound(problem, recovered)
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
@@ -84,6 +89,25 @@ class GroupEvidence(Evidence):
             return None
         pair = self.recovered.W, self.recovered.H
         return duality.group_report(self._columns, self.run.point, self.run.dual, pair, epsilon)
+
+    def square_norms(self) -> tuple[Fraction, Fraction] | None:
+        """See ``Representation.square_norms``."""
+        if self.upper.exact is None:
+            return None
+        W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
+        return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
+
+    def loss_bound(self) -> ProvedBound:
+        """See ``Representation.loss_bound``."""
+        return group_upper_bound(self.problem, self.recovered, penalties=False)
+
+    def rescaled(self, weights: float, features: float) -> Self:
+        """See ``Representation.rescaled``."""
+        recovered = replace(self.recovered, W=self.recovered.W * weights, H=self.recovered.H * features)
+        upper = group_upper_bound(self.problem, recovered)
+        recovered = replace(recovered, objective=upper.value)
+        point = GroupPoint.from_factors(recovered.W, recovered.H)
+        return replace(self, point=point, upper=upper, recovered=recovered)
 
     def dense_point(self) -> GramPoint:
         """See ``Evidence.dense_point``."""
@@ -117,7 +141,8 @@ class GroupEvidence(Evidence):
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
         dense_factors.require_dimension(self.rank, feature_dim)
-        return self.recovered.dense(feature_dim, self.problem.nonnegative)
+        W, H = self.recovered.dense(feature_dim, self.problem.nonnegative)
+        return admitted(Columns.of_classes(self.problem), W, H)
 
     @property
     def factor_residual(self) -> float:
@@ -145,7 +170,7 @@ def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple
         return duality.repair_groups(columns, candidates)
 
     def read(recovered: GroupFactors, first: GroupDual) -> GroupDual:
-        return GroupDual(columns.residuals(recovered.W @ recovered.H.T), first.nonnegativity)
+        return GroupDual(columns.nearest(first.residuals, recovered.W @ recovered.H.T), first.nonnegativity)
 
     recoveries = group_factors.recoveries(columns, point, thorough) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)

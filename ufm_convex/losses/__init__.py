@@ -6,13 +6,13 @@ adds a file and changes none.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ufm_convex._registry import discover
-from ufm_convex.errors import ProblemError, UnknownNameError, shown
+from ufm_convex._registry import choose, discover
+from ufm_convex._registry import make as build
+from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
 from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
 from ufm_convex.losses.cross_entropy import CrossEntropy
@@ -58,27 +58,5 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
             expected="a loss that is convex in the logits, one of " + ", ".join(sorted(available())),
             fix="use cross-entropy with class_weights, or logit-adjusted-cross-entropy.",
         )
-    if not isinstance(name, str) or name not in available():
-        raise UnknownNameError(
-            f"loss {shown(name)} is not known.",
-            expected="one of " + ", ".join(sorted(available())),
-            fix="check the spelling; names are lower-case with hyphens.",
-        )
-    kind = available()[name]
-    allowed = list(inspect.signature(kind).parameters)
-    unknown = sorted(set(parameters or {}) - set(allowed))
-    if unknown:
-        raise ProblemError(
-            f"loss {name!r} has no parameter {unknown[0]!r}.",
-            expected="parameters among " + (", ".join(allowed) or "none"),
-            fix="remove or rename it.",
-        )
-    needed = [name for name, one in inspect.signature(kind).parameters.items() if one.default is one.empty]
-    missing = [one for one in needed if one not in (parameters or {})]
-    if missing:
-        raise ProblemError(
-            f"loss {name!r} lacks the parameter {missing[0]!r}.",
-            expected="values for " + ", ".join(needed),
-            fix="add it to the table of the loss, or with --loss-parameter on the command line.",
-        )
-    return kind(**dict(parameters or {}))
+    kind = choose(available(), name, "loss", "check the spelling; names are lower-case with hyphens.")
+    return build(kind, name, "loss", parameters)

@@ -76,6 +76,10 @@ class Loss(ABC):
     def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
         """∇l_{y}(z) column by column, shape (K, m)."""
 
+    def nearest_residuals(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """The subgradient at the logits that is near the given one; the one of ``residuals`` unless overridden."""
+        return self.residuals(logits, labels)
+
     @abstractmethod
     def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """l_{y}*(v) column by column, shape (m,); +inf outside its domain."""
@@ -143,6 +147,10 @@ class MarginLoss(Loss):
     def margin_strengths(self, margins: FloatArray, num_classes: int) -> FloatArray:
         """The q with ∇l_k(m (e_k − 1/K)) = −q (e_k − 1/K), elementwise."""
 
+    def nearest_margin_strengths(self, strengths: FloatArray, margins: FloatArray, num_classes: int) -> FloatArray:
+        """See ``Loss.nearest_residuals``."""
+        return self.margin_strengths(margins, num_classes)
+
     @abstractmethod
     def margin_conjugates(self, strengths: FloatArray, num_classes: int) -> FloatArray:
         """l_k*(−q (e_k − 1/K)), elementwise; +inf outside the domain."""
@@ -182,6 +190,12 @@ class GroupedLoss(Loss):
         self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """∇l(z) column by column: the own entry (m,) and one entry for a class of each group (G, m)."""
+
+    def grouped_nearest(
+        self, residuals: tuple[FloatArray, FloatArray], own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See ``Loss.nearest_residuals``; logits are ``own`` and ``others``."""
+        return self.grouped_residuals(own, others, multiplicities)
 
     @abstractmethod
     def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
@@ -223,6 +237,45 @@ class GroupedLoss(Loss):
         Raises:
             ValueError: v lies outside the domain of l*; the test is exact.
         """
+
+
+class Indicator(Loss):
+    """A loss that is 0 on a set and +∞ off it, where s·z stays in the set for s ≥ 1.
+
+    Nothing descends on it, and W = H = 0 need not be admissible: approximate factors are stretched into the set.
+    """
+
+    @abstractmethod
+    def unit(self, num_classes: int) -> float:
+        """The size of the logits at a point of the set that is not needlessly long."""
+
+    @abstractmethod
+    def stretch(self, logits: FloatArray, labels: IntArray, error: FloatArray) -> FloatArray:
+        """The least s ≥ 0, column by column, (m,), that takes s·z into the set; +∞ where no multiple lies in it.
+
+        Args:
+            logits: (K, m).
+            labels: (m,).
+            error: How far each logit may be off, (K, m); the set is entered in spite of it.
+        """
+
+    @abstractmethod
+    def shortfall(self, logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Half the sum of squares of what each column lacks of the set, (m,), and its gradient, (K, m)."""
+
+    @abstractmethod
+    def shortest(self, labels: IntArray, num_classes: int) -> FloatArray:
+        """The z of least length in the set of each label, (K, m)."""
+
+
+class GroupedIndicator(GroupedLoss, Indicator):
+    """An indicator that treats classes of one group alike."""
+
+    @abstractmethod
+    def grouped_stretch(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray, error: FloatArray
+    ) -> FloatArray:
+        """``stretch`` on reduced columns; ``error`` (m,) is that of a difference of two logits."""
 
 
 def ray_limit(room: FloatArray, steps: FloatArray, unlimited: float = 1.0) -> FloatArray:

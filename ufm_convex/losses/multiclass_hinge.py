@@ -11,8 +11,10 @@ Not differentiable; ``residuals`` is a subgradient, shared evenly among ties. So
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from flint import arb, fmpq
 
 _JOINT, _PAIRWISE = "crammer-singer", "weston-watkins"
+_TIGHT = 1e-3
+"""Violations of so little count as 0, and so near to the largest as equal to it, where a residual is compared."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,20 @@ class MulticlassHinge(MarginLoss):
             counted &= violations == violations.max(axis=0)
             return _closed(counted / np.maximum(counted.sum(axis=0), 1), labels)
         return _closed(counted.astype(np.float64), labels)
+
+    def nearest_residuals(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """The given residuals at the kinks, where they are free to choose; the gradient elsewhere."""
+        violations = _violations(logits, labels)
+        given = np.clip(with_own(residuals, labels, fill=0.0), 0.0, 1.0)
+        if not self.joint:
+            return _closed(np.where(np.abs(violations) <= _TIGHT, given, violations > 0.0), labels)
+        largest = violations.max(axis=0)
+        tight = violations >= largest - _TIGHT
+        chosen = np.where(tight, given, 0.0)
+        mass = chosen.sum(axis=0)
+        shares = np.where(mass > 0.0, chosen / np.where(mass > 0.0, mass, 1.0), tight / tight.sum(axis=0))
+        wanted = np.where(np.abs(largest) <= _TIGHT, np.minimum(mass, 1.0), largest > 0.0)
+        return _closed(shares * wanted, labels)
 
     def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
         """v_k, taken as minus the sum of the others; +inf outside the domain by more than rounding."""
@@ -152,14 +170,24 @@ class MulticlassHinge(MarginLoss):
         return value
 
     def margin_strengths(self, margins: FloatArray, num_classes: int) -> FloatArray:
-        """K/(K−1) or K below margin 1, else 0."""
-        return np.where(margins < 1.0, self._copies(num_classes) * num_classes / (num_classes - 1), 0.0)
+        """K/(K−1) or K below margin 1, else 0; rounded down, so that it lies in the domain exactly."""
+        numerator = self._copies(num_classes) * num_classes
+        strength = numerator / (num_classes - 1)
+        if Fraction(strength) * (num_classes - 1) > numerator:
+            strength = math.nextafter(strength, 0.0)
+        return np.where(margins < 1.0, strength, 0.0)
 
     def margin_conjugates(self, strengths: FloatArray, num_classes: int) -> FloatArray:
         """−q (K−1)/K."""
         mass = strengths * ((num_classes - 1) / num_classes)
         top = self._copies(num_classes) * (1.0 + 4.0 * np.finfo(float).eps)
         return np.where((mass >= 0.0) & (mass <= top), -mass, np.inf)
+
+    def nearest_margin_strengths(self, strengths: FloatArray, margins: FloatArray, num_classes: int) -> FloatArray:
+        """The given strengths at the kink, as far as it has them."""
+        most = self.margin_strengths(np.zeros_like(margins), num_classes)
+        at_kink = np.abs(margins - 1.0) <= _TIGHT
+        return np.where(at_kink, np.clip(strengths, 0.0, most), self.margin_strengths(margins, num_classes))
 
     def enclose_margin_value(self, margin: arb, num_classes: int) -> arb:
         """max(0, 1 − m) in balls, K − 1 times for Weston–Watkins."""

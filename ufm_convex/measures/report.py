@@ -38,7 +38,7 @@ class GeometryReport:
         weights: NC2 of the classifiers, as they are, against the simplex. 0 at balanced optima.
         self_duality: NC3, textbook form, in [0, 2]. 0 at balanced optima. None where W = 0 or class means coincide.
         theorem_self_duality: NC3 with the theorem's centring and scaling, in [0, 2]. 0 at the optimum, balanced or
-            not. None where W = 0 and H = 0.
+            not. None where W = 0 and H = 0, and with norm bounds in place of the decays.
         duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
         nearest_centre: NC4, share of samples on which nearest class mean and classifier agree. 1 at the optimum.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
@@ -69,7 +69,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
 
     Raises:
         CountsError: the subject has other class counts than the problem.
-        CandidateError: a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
+        CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
         DimensionError: the solution's factors need more dimensions than the problem has.
         SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
@@ -82,6 +82,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
         (0.0, 1.0, None)
     """
+    problem.require_plain("measures of geometry")
     require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
@@ -130,6 +131,12 @@ def _weights(candidate: Candidate) -> FloatArray:
 
 
 def _of_solution(solution: Solution) -> Candidate:
+    if not isinstance(solution, Solution):
+        raise CandidateError(
+            f"what is to be measured is a {type(solution).__name__}.",
+            expected="a Candidate, or what ufm_convex.solve returned",
+            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
+        )
     W, H = solution.factors()
     return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts)
 

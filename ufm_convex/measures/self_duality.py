@@ -29,7 +29,12 @@ def textbook(W: FloatArray, means: FloatArray) -> float | None:
 
 
 def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
-    """Relative distance to the classifier that the theorem gives to these class means; None where both are zero."""
+    """Relative distance to the classifier that the theorem gives to these class means; None where both are zero.
+
+    None too for a constraint in place of the decays, to which the theorem's centring and scaling do not belong.
+    """
+    if problem.constraint is not None and problem.constraint.replaces_decays:
+        return None
     K = problem.num_classes
     ratio = math.sqrt(problem.lambda_h) / math.sqrt(problem.lambda_w)  # the quotient itself may overflow
     pulled = means * (math.sqrt(K / (K - 1)) * ratio * np.sqrt(problem.class_counts))[:, None]

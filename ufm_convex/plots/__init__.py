@@ -14,8 +14,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ufm_convex._registry import discover
-from ufm_convex.errors import UnknownNameError, shown
+from ufm_convex._registry import choose, discover
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, require, save, styled, width_in_inches
 
@@ -54,13 +53,7 @@ def plot(name: str) -> Plot:
     Raises:
         UnknownNameError: no figure has that name.
     """
-    if name not in available():
-        raise UnknownNameError(
-            f"figure {shown(name)} is not known.",
-            expected="one of " + ", ".join(sorted(available())),
-            fix="use 'norms' for an optimum and 'attribution' for a candidate.",
-        )
-    return available()[name]()
+    return choose(available(), name, "figure", "use 'norms' for an optimum and 'attribution' for a candidate.")()
 
 
 def draw(
@@ -85,7 +78,7 @@ def draw(
         UnknownNameError: no figure or no width has that name.
         ProblemError: the figure needs a solution or a candidate, and it is not given.
         CountsError: solution or candidate belong to other class counts.
-        HypothesisError: the figure needs a theorem that does not hold for the problem.
+        HypothesisError: the figure needs a theorem that does not hold for the problem, or it has no penalties.
         SizeError: too many classes for this figure.
 
     Example:
@@ -97,6 +90,7 @@ def draw(
     """
     kind, inches = plot(name), width_in_inches(width)
     require()
+    problem.require_plain("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)
     with styled():

@@ -21,7 +21,7 @@ LARGEST = 2_000
 """Classes: more than the pixels of a panel show, and 32 MB a matrix."""
 _TITLES = {
     "weight_gram": r"$W W^\top$",
-    "logits": r"$W \bar H^\top$ (logits, nats)",
+    "logits": r"$W \bar H^\top$ (logits)",
     "feature_gram": r"$\bar H \bar H^\top$",
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PANELS = {
     "feature_norms": r"feature norm $\|\bar h_k\|$",
     "weight_norms": r"classifier norm $\|w_k\|$",
-    "margins": "margin (nats)",
+    "margins": "margin",
 }
 _BAND = 60  # markers beyond which they merge into a band, and the line is drawn on top
 _MANY = 5_000  # markers beyond which a vector file holds a picture of them instead

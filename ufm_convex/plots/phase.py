@@ -114,6 +114,7 @@ def phases(problem: Problem) -> Phases:
 
 
 def _check(problem: Problem) -> None:
+    problem.require_plain("the phase diagram")
     loss = problem.loss
     if _largest(problem) == 1:
         raise CountsError(
@@ -127,7 +128,7 @@ def _check(problem: Problem) -> None:
     raise HypothesisError(
         f"the loss is {loss.name}{weighted} and features are {problem.features}.",
         expected="cross-entropy without class weights, and non-negative features: then one rule says what collapses",
-        fix="leave the class weights out, or use the figure norms.",
+        fix=f"{'leave the class weights out, or ' if weighted else ''}use the figure norms.",
     )
 
 

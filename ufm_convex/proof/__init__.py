@@ -58,6 +58,7 @@ def proof_steps(
         >>> [step.number for step in proof_steps(problem, candidate) if step.slack == 0.0]
         ['34', '35a', '35b', '43', '46', '58']
     """
+    problem.require_plain("the steps of the proof")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             point = chain_point(problem, candidate, progress)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from ufm_convex._registry import discover
-from ufm_convex.errors import UnknownNameError
+from ufm_convex._registry import choose, discover
 from ufm_convex.relaxation.base import Level
 from ufm_convex.relaxation.programme import Programme, build
 
@@ -24,10 +23,4 @@ def level(name: str) -> Level:
     Raises:
         UnknownNameError: no level has that name.
     """
-    if name not in available():
-        raise UnknownNameError(
-            f"level {name!r} is not known.",
-            expected="one of auto, " + ", ".join(sorted(available())),
-            fix="use 'auto' unless you want one in particular.",
-        )
-    return available()[name]
+    return choose(available(), name, "level", "use 'auto' unless you want one in particular.", also="auto")

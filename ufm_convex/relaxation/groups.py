@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import BiasModel
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.identity import group_dual_value
+from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.base import Level
@@ -77,13 +79,13 @@ class GroupLevel(Level):
         self.check_size(problem)
         return build(GroupColumns.of(problem))
 
-    def reported_point(self, problem: Problem, point: GroupPoint) -> GroupPoint:
-        """The point itself, compressed as it is."""
-        return point
+    def reported_point(self, problem: Problem, point: GroupPoint) -> GroupPoint | GramPoint:
+        """The point itself, compressed as it is; with a bias at class level, where repair and proofs know it."""
+        return point if problem.bias is None else point.dense()
 
-    def reported_dual(self, problem: Problem, dual: GroupDual) -> GroupDual:
-        """The point itself, compressed as it is."""
-        return dual
+    def reported_dual(self, problem: Problem, dual: GroupDual) -> GroupDual | DualPoint:
+        """Likewise."""
+        return dual if problem.bias is None else dual.dense()
 
     def within_class_variability(self, problem: Problem, point: GroupPoint) -> None:
         """None: a class is one column, and spread within it cannot be expressed."""
@@ -101,6 +103,7 @@ class GroupProgramme(Programme[GroupPoint, GroupDual]):
         cones: The second-order cones of the 2 × 2 blocks; None when there are none.
         between: B_gh ≥ 0 for g < h; None for free features or a single group.
         within: B_gg ≥ β_g; None for free features or no group of two.
+        bias: The bias, one entry a group.
     """
 
     columns: GroupColumns
@@ -110,6 +113,7 @@ class GroupProgramme(Programme[GroupPoint, GroupDual]):
     cones: cp.Constraint | None
     between: cp.Constraint | None
     within: cp.Constraint | None
+    bias: BiasModel
 
     def primal(self) -> GroupPoint | None:
         """See ``Programme.primal``."""
@@ -127,6 +131,7 @@ class GroupProgramme(Programme[GroupPoint, GroupDual]):
             Invariant.from_blocks(groups, Z[:G, :G], rows * alpha * rows),
             Invariant.from_blocks(groups, Z[:G, G:], rows * xi * cols),
             Invariant.from_blocks(groups, Z[G:, G:], cols * beta * cols),
+            self.bias.value,
         )
 
     def dual(self) -> GroupDual | None:
@@ -201,10 +206,14 @@ def build(columns: GroupColumns) -> GroupProgramme:
         within = cp.diag(B)[several] - beta >= 0 if columns.nonnegative else None
     if columns.nonnegative and G > 1:
         between = cp.upper_tri(B) >= 0
-    losses = (sizes * columns.loss_weights / kappa) @ columns.loss.grouped_expression(own, cross, groups.others)
+    bias = columns.bias.model(kappa, sizes)
+    own = own if bias.variable is None else own + bias.variable
+    losses = (sizes * columns.loss_weights / kappa) @ columns.loss.grouped_expression(
+        own, bias.added_to(cross), groups.others
+    )
     constraints = [constraint for constraint in (psd, cones, between, within) if constraint is not None]
     return GroupProgramme(
-        problem=cp.Problem(cp.Minimize(losses + penalty / kappa), constraints),
+        problem=cp.Problem(cp.Minimize(losses + penalty / kappa + bias.penalty), [*constraints, *bias.constraints]),
         objective_scale=kappa,
         columns=columns,
         Z=Z,
@@ -213,9 +222,12 @@ def build(columns: GroupColumns) -> GroupProgramme:
         cones=cones,
         between=between,
         within=within,
+        bias=bias,
     )
 
 
 def _units(columns: GroupColumns) -> FloatArray:
-    """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller."""
+    """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller and finite at zero."""
+    if isinstance(columns.loss, GroupedIndicator):
+        return columns.sigma * columns.loss.unit(columns.groups.num_classes)
     return np.minimum(columns.sigma, columns.loss_weights)

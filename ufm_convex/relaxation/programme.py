@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import BiasModel
 from ufm_convex.identity import dual_value
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class ColumnProgramme(Programme[GramPoint, DualPoint]):
         psd: The constraint Z″ ⪰ 0.
         nonnegative: The constraint on the strict upper triangle of B″; None for free features.
         scale: The diagonal of E, (K + m,).
+        bias: The bias, which is not scaled: it has the units of logits as it is.
     """
 
     columns: Columns
@@ -72,6 +75,7 @@ class ColumnProgramme(Programme[GramPoint, DualPoint]):
     psd: cp.Constraint
     nonnegative: cp.Constraint | None
     scale: FloatArray
+    bias: BiasModel
 
     def primal(self) -> GramPoint | None:
         """Z in the units of the problem, or None when the solver left no value."""
@@ -79,7 +83,7 @@ class ColumnProgramme(Programme[GramPoint, DualPoint]):
             return None
         K = self.columns.num_classes
         Z = symmetric(self.Z.value) * np.outer(self.scale, self.scale)
-        return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:])
+        return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:], self.bias.value)
 
     def dual(self) -> DualPoint | None:
         """The multipliers in the units of the problem, unrepaired, or None when the solver left none."""
@@ -96,8 +100,7 @@ class ColumnProgramme(Programme[GramPoint, DualPoint]):
 
     def dual_value(self, dual: DualPoint) -> float:
         """See ``Programme.dual_value``."""
-        inside = self.columns.loss.into_domain(dual.residuals, self.columns.labels)
-        return dual_value(self.columns, DualPoint(inside, dual.nonnegativity))
+        return dual_value(self.columns, DualPoint(self.columns.into_domain(dual.residuals), dual.nonnegativity))
 
     def _nonnegativity_multiplier(self) -> FloatArray:
         K, m = self.columns.num_classes, self.columns.labels.size
@@ -120,11 +123,12 @@ def build(columns: Columns) -> ColumnProgramme:
     X, B = Z[:K, K:], Z[K:, K:]
     logits = cp.multiply(np.sqrt(np.outer(rows, cols)) / columns.sigma, X)
     kappa = float(rows.max())
-    losses = (columns.loss_weights / kappa) @ columns.loss.expression(logits, columns.labels)
-    penalty = 0.5 * (np.concatenate([rows, cols]) / kappa) @ cp.diag(Z)
+    bias = columns.bias.model(kappa)
+    losses = (columns.loss_weights / kappa) @ columns.loss.expression(bias.added_to(logits), columns.labels)
+    penalty = 0.5 * (np.concatenate([rows, cols]) / kappa) @ cp.diag(Z) + bias.penalty
     psd = Z >> 0
     nonnegative = cp.upper_tri(B) >= 0 if columns.nonnegative and m > 1 else None
-    constraints = [psd] if nonnegative is None else [psd, nonnegative]
+    constraints = [psd, *bias.constraints] if nonnegative is None else [psd, nonnegative, *bias.constraints]
     feature_scale = np.sqrt(cols) / np.sqrt(columns.lambda_h * columns.feature_weights)
     return ColumnProgramme(
         columns=columns,
@@ -133,6 +137,7 @@ def build(columns: Columns) -> ColumnProgramme:
         psd=psd,
         nonnegative=nonnegative,
         scale=np.concatenate([np.sqrt(rows) / np.sqrt(columns.lambda_w), feature_scale]),
+        bias=bias,
         objective_scale=kappa,
     )
 
@@ -142,7 +147,10 @@ def variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
 
     At the optimum λ_W A_kk and the class's sum of λ_H ν_i B_ii are both of the order of σ_k times a margin.
     """
-    squares = np.bincount(columns.labels, weights=columns.sigma**2, minlength=columns.num_classes)
+    sigma = columns.sigma
+    if isinstance(columns.loss, Indicator):  # whose margins are of a size of their own
+        sigma = sigma * columns.loss.unit(columns.num_classes)
+    squares = np.bincount(columns.labels, weights=sigma**2, minlength=columns.num_classes)
     multiplicity = np.bincount(columns.labels, minlength=columns.num_classes)
     rows = np.sqrt(squares)
     return rows, (rows / multiplicity)[columns.labels]

@@ -38,12 +38,12 @@ class SampleLevel(ColumnLevel):
     def lift(self, problem: Problem, point: GramPoint) -> GramPoint:
         """Every sample takes its class mean."""
         Y = _membership(problem)
-        return GramPoint(point.weight_gram, point.logits @ Y.T, Y @ point.feature_gram @ Y.T)
+        return GramPoint(point.weight_gram, point.logits @ Y.T, Y @ point.feature_gram @ Y.T, point.bias)
 
     def restrict(self, problem: Problem, point: GramPoint) -> GramPoint:
         """Samples are replaced by class means."""
         means = _membership(problem) / problem.class_counts
-        return GramPoint(point.weight_gram, point.logits @ means, means.T @ point.feature_gram @ means)
+        return GramPoint(point.weight_gram, point.logits @ means, means.T @ point.feature_gram @ means, point.bias)
 
     def restrict_dual(self, problem: Problem, blocks: GramPoint) -> GramPoint:
         """Multipliers of a class are summed."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from ufm_convex._registry import discover
-from ufm_convex.errors import SolverNotInstalledError, UnknownNameError
+from ufm_convex._registry import choose, discover
+from ufm_convex.errors import SolverNotInstalledError
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 __all__ = ["Claim", "Solver", "SolverRun", "available", "solver"]
@@ -24,13 +24,7 @@ def solver(name: str) -> Solver:
         UnknownNameError: no solver has that name.
         SolverNotInstalledError: its package cannot be imported.
     """
-    if name not in available():
-        raise UnknownNameError(
-            f"solver {name!r} is not known.",
-            expected="one of auto, " + ", ".join(sorted(available())),
-            fix="use 'auto' unless you want one in particular.",
-        )
-    kind = available()[name]
+    kind = choose(available(), name, "solver", "use 'auto' unless you want one in particular.", also="auto")
     if not kind.installed():
         usable = sorted(other for other, k in available().items() if k.installed())
         raise SolverNotInstalledError(

@@ -37,11 +37,15 @@ class Clarabel(ConicSolver):
             yield 1e-8, {"equilibrate_enable": False}
 
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
-        """See ``Solver.runs``; refused where the Newton system of the PSD cone would not fit into memory.
+        """See ``Solver.runs``; refused where the Newton system of the PSD cone would not fit into memory."""
+        self.check_order(relaxation.level(level).gram_order(problem))
+        yield from super().runs(problem, level, tolerance, options)
+
+    def check_order(self, order: int) -> None:
+        """See ``ConicSolver.check_order``.
 
         The allocation that fails inside the solver ends the process, so it has to be foreseen.
         """
-        order = relaxation.level(level).gram_order(problem)
         entries = order * (order + 1) // 2
         needed, present = 8 * entries**2, _physical_memory()
         if 2 * needed > present:  # the system and its factor
@@ -50,7 +54,6 @@ class Clarabel(ConicSolver):
                 expected=f"at most the {present / 2**30:.0f} GiB of this machine",
                 fix="use solver 'scs', whose memory grows as the square of the order.",
             )
-        yield from super().runs(problem, level, tolerance, options)
 
 
 def _physical_memory() -> int:

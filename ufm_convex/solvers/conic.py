@@ -97,6 +97,24 @@ class ConicSolver(Solver):
         """Whether the solver's raw result says that it caught Ctrl-C itself."""
         return False
 
+    def attempt(self, problem: cp.Problem, options: Mapping[str, Any]) -> tuple[Claim, str, float]:
+        """Let the solver work on a programme of any kind: its claim, its own words, and the seconds that it took."""
+        import cvxpy as cp
+
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
+            try:
+                self._solve(problem, options)
+                status = message = str(problem.status)
+            except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
+                status, message = "solver_error", str(error) or "solver_error"
+        return STATUS_MAP.get(status, Claim.FAILED), message, time.perf_counter() - started
+
+    def check_order(self, order: int) -> None:
+        """Raise ``SizeError`` where a positive semidefinite matrix of that order is too large for the solver."""
+        return
+
     def _solve(self, problem: cp.Problem, options: Mapping[str, Any]) -> None:
         """``problem.solve`` in its three steps, with a look at the raw result, which cvxpy does not hand out."""
         settings = dict(options)
@@ -114,21 +132,9 @@ class ConicSolver(Solver):
         accuracy: float,
         options: Mapping[str, Any],
     ) -> SolverRun:
-        import cvxpy as cp
-
-        started = time.perf_counter()
-        message = ""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
-            try:
-                self._solve(programme.problem, options)
-                status = str(programme.problem.status)
-            except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
-                status, message = "solver_error", str(error)
-        seconds = time.perf_counter() - started
-        claim = STATUS_MAP.get(status, Claim.FAILED)
-        if status == "solver_error":
-            return SolverRun(self.name, level.name, claim, message or status, accuracy=accuracy, seconds=seconds)
+        claim, message, seconds = self.attempt(programme.problem, options)
+        if claim is Claim.FAILED:
+            return SolverRun(self.name, level.name, claim, message, accuracy=accuracy, seconds=seconds)
         point, dual = programme.primal(), programme.dual()
         own_value = None if dual is None else programme.dual_value(dual)
         statistics, kappa = programme.problem.solver_stats, programme.objective_scale
@@ -137,7 +143,7 @@ class ConicSolver(Solver):
             solver=self.name,
             level=level.name,
             claim=claim,
-            message=status,
+            message=message,
             point=None if point is None else level.reported_point(problem, point),
             dual=None if dual is None else level.reported_dual(problem, dual),
             value=None if programme.problem.value is None else kappa * float(programme.problem.value),

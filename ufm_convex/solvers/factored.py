@@ -21,7 +21,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import Scaled
-from ufm_convex.errors import ProblemError, SizeError
+from ufm_convex.errors import HypothesisError, ProblemError, SizeError
+from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -57,7 +58,7 @@ class FactoredSolver(Solver):
 
     def suits(self, problem: Problem, level: str) -> str | None:
         """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24."""
-        if level != "auto":
+        if level != "auto" or isinstance(problem.loss, Indicator):
             return None
         if not problem.nonnegative:
             return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None
@@ -75,6 +76,7 @@ class FactoredSolver(Solver):
         Raises:
             SizeError: K > 2000.
             ProblemError: another option is given.
+            HypothesisError: the loss is an indicator, on which nothing descends.
         """
         starts, seed = _options(problem, options)
         columns = Columns.of_classes(problem)
@@ -104,6 +106,12 @@ def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
             fix="leave the others out.",
         )
     K = problem.num_classes
+    if isinstance(problem.loss, Indicator):
+        raise HypothesisError(
+            f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it.",
+            expected="a loss that is finite everywhere",
+            fix="use a conic solver, or with non-negative features the solver 'frame'.",
+        )
     if K > _LARGEST:
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
@@ -128,16 +136,16 @@ def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iter
     X = _ray_logits(columns) * (columns.sigma / scaled.kappa)
     left, values, right = np.linalg.svd(X, full_matrices=False)
     if columns.nonnegative:
-        yield _frame_start(X, d)
+        yield scaled.filled(*_frame_start(X, d))
     else:
         share = np.sqrt(values[:d] + _FILL * values[0])
         w, h = np.zeros((2, X.shape[0], d))
         w[:, : share.size], h[:, : share.size] = left[:, :d] * share, right[:d].T * share
-        yield np.concatenate([w.ravel(), h.ravel()])
+        yield scaled.filled(w, h)
     size = np.sqrt(max(float(values.mean()), _FILL))
     for _ in range(number - 1):
         w, h = generator.normal(scale=size, size=(2, X.shape[0], d))
-        yield np.concatenate([w.ravel(), (np.abs(h) if columns.nonnegative else h).ravel()])
+        yield scaled.filled(w, np.abs(h) if columns.nonnegative else h)
 
 
 def _ray_logits(columns: Columns) -> FloatArray:
@@ -152,7 +160,7 @@ def _ray_logits(columns: Columns) -> FloatArray:
     return logits
 
 
-def _frame_start(X: FloatArray, d: int) -> FloatArray:
+def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
     """One coordinate a class, the d longest columns of X; the rest of H is a little positive."""
     lengths = np.linalg.norm(X, axis=0)
     kept = np.argsort(-lengths, kind="stable")[: min(d, lengths.size)]
@@ -162,7 +170,7 @@ def _frame_start(X: FloatArray, d: int) -> FloatArray:
     slots = np.arange(kept.size)
     h[kept, slots] += root
     w[:, slots] = X[:, kept] / np.where(root > 0.0, root, 1.0)
-    return np.concatenate([w.ravel(), h.ravel()])
+    return w, h
 
 
 # -- descent ------------------------------------------------------------------------------------------------------
@@ -189,7 +197,7 @@ def _leave_saddle(scaled: Scaled, flat: FloatArray, excess: float) -> FloatArray
     """
     if scaled.columns.nonnegative:
         return None
-    left, values, right = np.linalg.svd(scaled.pull(scaled.logits(flat)))
+    left, values, right = np.linalg.svd(scaled.pull(scaled.outputs(flat)))
     if values[0] <= 1.0 + excess:
         return None
     here = scaled.value_and_gradient(flat)[0]
@@ -213,10 +221,10 @@ def _run(
     """The record of an end: Gram matrices, residuals, and whether ‖P‖ ≤ 1 says that it is a global minimum."""
     columns = scaled.columns
     W, H = scaled.unpack(flat)
-    logits = W @ H.T
+    point = GramPoint.from_factors(W, H, columns.bias.canonical(scaled.bias(flat)) if columns.bias.size else None)
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = float(np.linalg.norm(scaled.pull(logits), 2))
+        norm = float(np.linalg.norm(scaled.pull(point.outputs), 2))
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
     return SolverRun(
@@ -224,8 +232,8 @@ def _run(
         level="class",
         claim=Claim.OPTIMAL if globally else Claim.STOPPED,
         message=message,
-        point=GramPoint.from_factors(W, H),
-        dual=DualPoint(columns.loss.residuals(logits, columns.labels), np.zeros((H.shape[0], H.shape[0]))),
+        point=point,
+        dual=DualPoint(columns.loss.residuals(point.outputs, columns.labels), np.zeros((H.shape[0], H.shape[0]))),
         factors=(W, H),
         value=scaled.kappa * scaled.value_and_gradient(flat)[0],
         accuracy=gradient,

@@ -8,7 +8,8 @@ With u_k = pt_k ∇l_k(z_k), so that ‖u_k‖ = σ_k for active classes (z_k �
 is a feasible multiplier when u_k·u_l ≤ 0, and the frame is then *globally* optimal for every d that holds the active
 classes (docs/solvers.md, section 2). The test is run on every problem, and when it fails the run says so.
 
-A loss that sees margins only needs one number a class, and O(K) in all; any other loss needs K × K arrays.
+A loss that sees margins only needs one number a class, and O(K) in all; any other loss needs K × K arrays. So does a
+bias: Σ_k φ_k(b) + g(b) is convex in b, is minimised over it, and the test is run on the losses with that b.
 
 Shapes: logits (K, m), one column a class. Units: the small problems are divided by pt_k, so ρ_k = σ_k / pt_k is the
 price of a logit.
@@ -19,16 +20,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ufm_convex import theory
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Loss
-from ufm_convex.losses.base import MarginLoss
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.losses.base import Indicator, MarginLoss
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
@@ -36,9 +39,12 @@ _DENSE_LIMIT = 4_000
 """Largest K for which K problems in K variables are solved: a dozen K × K arrays of 128 MB."""
 _ACCURACY = 1e-9
 """Residual of the small problems relative to σ_k; both bounds lose its square only."""
+_BIASED_LIMIT = 200
+"""Largest K for which "auto" looks for the best bias: some dozens of rounds of K small problems."""
 _SIGN = 1e-8
 """Cosines u_k·u_l / (σ_k σ_l) up to here count as ≤ 0; a larger one, if harmless, is found out by the proof."""
 _MAX_ITERATIONS = 2_000
+_MAX_BIAS_STEPS = 200
 _MEMORY = 5
 _DOUBLINGS = 64
 
@@ -59,9 +65,9 @@ class FrameSolver(Solver):
         """Non-negative features, unless a level was asked for; K ≤ 4000 unless the loss sees margins only."""
         if level != "auto" or not problem.nonnegative:
             return None
-        if isinstance(problem.loss, MarginLoss):
+        if _sees_margins_alone(problem):
             return "the loss sees margins only: one number a class"
-        if problem.num_classes > _DENSE_LIMIT:
+        if problem.num_classes > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
             return None
         return f"{problem.num_classes} small problems, if an orthogonal frame is optimal"
 
@@ -74,7 +80,7 @@ class FrameSolver(Solver):
             ProblemError: an option is given; there are none.
         """
         _check(problem, options)
-        yield _margin_run(problem) if isinstance(problem.loss, MarginLoss) else _dense_run(problem)
+        yield _margin_run(problem) if _sees_margins_alone(problem) else _dense_run(problem)
 
 
 def _check(problem: Problem, options: Mapping[str, Any]) -> None:
@@ -90,12 +96,16 @@ def _check(problem: Problem, options: Mapping[str, Any]) -> None:
             expected='features="nonnegative"',
             fix="use the solver 'factored'.",
         )
-    if problem.num_classes > _DENSE_LIMIT and not isinstance(problem.loss, MarginLoss):
+    if problem.num_classes > _DENSE_LIMIT and not _sees_margins_alone(problem):
         raise SizeError(
             f"solver 'frame' with loss {problem.loss.name!r} needs K × K arrays, K = {problem.num_classes}.",
             expected=f"at most {_DENSE_LIMIT} classes, or a loss that sees margins only",
             fix="use the level 'group' if classes share their counts and parameters.",
         )
+
+
+def _sees_margins_alone(problem: Problem) -> bool:
+    return isinstance(problem.loss, MarginLoss) and theory.has_idle_bias(problem)
 
 
 # -- losses that see margins only ---------------------------------------------------------------------------------
@@ -216,27 +226,33 @@ def _interpolation(
 
 
 def _dense_run(problem: Problem) -> SolverRun:
-    """The small problems side by side, then the sign test."""
+    """The small problems side by side, at the best bias if there is one, then the sign test."""
     started = time.perf_counter()
-    labels = np.arange(problem.num_classes)
-    price = problem.sigma / problem.loss_weights
-    logits, iterations, solved = separable_optimum(problem.loss, price)
-    residuals = problem.loss.residuals(logits, labels)
+    columns = Columns.of_classes(problem)
+    labels, price = columns.labels, problem.sigma / problem.loss_weights
+    bias = _best_bias(columns) if columns.bias.size else None
+    loss = problem.loss if bias is None else _Offset(problem.loss, bias)
+    if isinstance(loss, Indicator):
+        logits, iterations, solved = loss.shortest(labels, problem.num_classes), None, True
+        residuals = -logits * (price / np.linalg.norm(logits, axis=0))
+    else:
+        logits, iterations, solved = separable_optimum(loss, price)
+        residuals = loss.residuals(logits, labels)
     scaled = residuals / price
     cosines = scaled.T @ scaled
     off_diagonal = cosines - np.diag(np.diag(cosines))
     T = np.maximum(-off_diagonal, 0.0) * np.outer(problem.sigma, problem.sigma)
     lengths = np.linalg.norm(logits, axis=0)
     refusal = _refusal(off_diagonal, np.diag(cosines), lengths > 0.0)
-    values = problem.loss_weights * problem.loss.values(logits, labels) + problem.sigma * lengths
+    values = problem.loss_weights * loss.values(logits, labels) + problem.sigma * lengths
     return SolverRun(
         solver="frame",
         level="class",
         claim=Claim.INACCURATE if refusal or not solved else Claim.OPTIMAL,
         message=refusal or ("u_k·u_l <= 0 for all pairs" if solved else "iteration limit"),
-        point=_gram_point(problem, logits, lengths),
+        point=_gram_point(problem, logits, lengths, bias),
         dual=DualPoint(residuals, T),
-        value=math.fsum(values),
+        value=math.fsum(values) + (0.0 if bias is None else columns.bias.penalty(bias)),
         accuracy=_ACCURACY,
         iterations=iterations,
         seconds=time.perf_counter() - started,
@@ -262,15 +278,64 @@ def _refusal(cosines: FloatArray, squares: FloatArray, active: BoolArray) -> str
     return ""
 
 
-def _gram_point(problem: Problem, logits: FloatArray, lengths: FloatArray) -> GramPoint:
+def _gram_point(problem: Problem, logits: FloatArray, lengths: FloatArray, bias: FloatArray | None) -> GramPoint:
     """L = [z_k], B = Diag(‖h_k‖²), A = W Wᵀ with W = [z_k / ‖h_k‖]."""
     ratio = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h) / np.sqrt(problem.class_counts)
     eta = np.sqrt(ratio * lengths)
     W = logits / np.where(eta > 0.0, eta, 1.0)
-    return GramPoint(W @ W.T, logits, np.diag(eta**2))
+    return GramPoint(W @ W.T, logits, np.diag(eta**2), bias)
 
 
-def separable_optimum(loss: Loss, price: FloatArray) -> tuple[FloatArray, int, bool]:
+class _Smooth(Protocol):
+    """What the small problems ask of a loss."""
+
+    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """See ``Loss.values``."""
+
+    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """See ``Loss.residuals``."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Offset:
+    """The loss of z + b, as a loss of z."""
+
+    loss: Loss
+    bias: FloatArray
+
+    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """l(z + b)."""
+        return self.loss.values(logits + self.bias[:, None], labels)
+
+    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+        """∇l(z + b)."""
+        return self.loss.residuals(logits + self.bias[:, None], labels)
+
+
+def _best_bias(columns: Columns) -> FloatArray:
+    """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b."""
+    from scipy.optimize import minimize
+
+    price = columns.sigma / columns.loss_weights
+    unit = float(columns.loss_weights.sum()) + columns.bias.curvature
+
+    def value_and_gradient(bias: FloatArray) -> tuple[float, FloatArray]:
+        loss = _Offset(columns.loss, bias)
+        logits, _, _ = separable_optimum(loss, price)
+        values = columns.loss_weights * loss.values(logits, columns.labels)
+        value = float((values + columns.sigma * np.linalg.norm(logits, axis=0)).sum()) + columns.bias.penalty(bias)
+        sums, _ = columns.sums(loss.residuals(logits, columns.labels))
+        return value / unit, (sums + columns.bias.curvature * bias) / unit
+
+    options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}
+    start = np.zeros(columns.num_classes)
+    if not separable_optimum(columns.loss, price)[2]:  # a loss that is not smooth: every round would take its limit
+        return start
+    found: FloatArray = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
+    return columns.bias.canonical(found)
+
+
+def separable_optimum(loss: _Smooth, price: FloatArray) -> tuple[FloatArray, int, bool]:
     """Argmin over z of l_k(z) + ρ_k ‖z‖ for all classes at once.
 
     Proximal gradient with Barzilai–Borwein steps, one a column, and a non-monotone test of decrease (SpaRSA: Wright,
@@ -301,7 +366,9 @@ def separable_optimum(loss: Loss, price: FloatArray) -> tuple[FloatArray, int, b
     return logits, _MAX_ITERATIONS, False
 
 
-def ray_start(loss: Loss, labels: IntArray, price: FloatArray, gradient: FloatArray) -> tuple[FloatArray, FloatArray]:
+def ray_start(
+    loss: _Smooth, labels: IntArray, price: FloatArray, gradient: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """The best point on each ray −∇l(0), exact for a loss that sees margins only, and a first step size."""
     ray = -gradient / np.linalg.norm(gradient, axis=0)
 
@@ -325,7 +392,7 @@ def ray_start(loss: Loss, labels: IntArray, price: FloatArray, gradient: FloatAr
 class _Columns:
     """The state of the columns that are not solved yet: points, gradients, steps, and the last few objectives."""
 
-    def __init__(self, loss: Loss, labels: IntArray, price: FloatArray, z: FloatArray, step: FloatArray) -> None:
+    def __init__(self, loss: _Smooth, labels: IntArray, price: FloatArray, z: FloatArray, step: FloatArray) -> None:
         self.loss, self.labels, self.price, self.z, self.step = loss, labels, price, z, step
         self.gradient = loss.residuals(z, labels)
         self.history = np.tile(self._objective(z, np.linalg.norm(z, axis=0)), (_MEMORY, 1))

@@ -15,10 +15,16 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.groups import GroupDual, GroupPoint, Groups
 from ufm_convex.identity import frame_strengths, margin_loss
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
+
+_LARGEST, _LARGEST_DENSE = 1_000, 400
+"""Largest K at which "auto" takes points that are K × K arrays, and largest number of different classes: a dense proof
+grows as their cube, 4 s at 400."""
 
 
 class TheorySolver(Solver):
@@ -36,6 +42,10 @@ class TheorySolver(Solver):
     def suits(self, problem: Problem, level: str) -> str | None:
         """A theorem that gives the optimum or a lower bound, unless a level was asked for."""
         found = theory.bound(problem) if level == "auto" else None
+        if isinstance(found, theory.SolvedOptimum):
+            fits = problem.num_classes <= _LARGEST and Groups.distinct(problem).size <= _LARGEST_DENSE
+            fits = fits and found.relation is theory.Relation.TIGHT
+            return "a theorem gives both points" if fits else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             return None
         return f"a theorem holds, {found.relation}"
@@ -55,6 +65,9 @@ class TheorySolver(Solver):
             )
         started = time.perf_counter()
         found = theory.bound(problem)
+        if isinstance(found, theory.SolvedOptimum):
+            yield _solved(problem, found, started)
+            return
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             found = theory.optimum(problem)  # raises, naming the hypothesis that fails
         if not isinstance(found, theory.FrameOptimum):
@@ -75,6 +88,24 @@ class TheorySolver(Solver):
             dual_value=found.dual_value,
             seconds=time.perf_counter() - started,
         )
+
+
+def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> SolverRun:
+    """The run of an optimum that comes with its points; compressed where classes are alike, as they are exactly."""
+    dense, dense_dual = found.points(problem)
+    groups = Groups.distinct(problem)
+    alike = groups.size < problem.num_classes and isinstance(problem.loss, GroupedLoss)
+    point, dual = (GroupPoint.mean(groups, dense), GroupDual.mean(groups, dense_dual)) if alike else (dense, dense_dual)
+    return SolverRun(
+        solver="theory",
+        level="group" if alike else "class",
+        claim=Claim.OPTIMAL if found.relation is theory.Relation.TIGHT else Claim.STOPPED,
+        message=found.citation,
+        point=point,
+        dual=dual,
+        value=found.value,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _kept(problem: Problem, found: theory.FrameOptimum) -> BoolArray:

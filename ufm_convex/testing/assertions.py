@@ -72,8 +72,10 @@ def assert_collapse_pattern(
     Raises:
         AssertionError: a class is collapsed that should be active ("dead"), or the other way round.
         HypothesisError: no theorem gives the optimum.
+        ProblemError: ``collapsed`` has an entry that is no class.
     """
     _check_tolerance(tolerance)
+    collapsed = None if collapsed is None else _checked_classes(problem, collapsed)
     candidate, statistics = _read(problem, candidate)
     optimum = theory.optimum(problem)
     if not isinstance(optimum, theory.FrameOptimum):
@@ -88,7 +90,7 @@ def assert_collapse_pattern(
         share = problem.lambda_h * problem.class_counts * optimum.eta**2
         decided = expected | (share > 4.0 * tolerance * optimum.value)
     else:
-        expected = np.isin(np.arange(problem.num_classes), list(collapsed))
+        expected = np.isin(np.arange(problem.num_classes), collapsed)
         decided = np.ones(problem.num_classes, dtype=bool)
     dead = np.flatnonzero(decided & zero & ~expected).tolist()
     alive = np.flatnonzero(decided & ~zero & expected).tolist()
@@ -224,7 +226,7 @@ def assert_certified(
                 fix="pass Candidate(weights=W, features=H, class_counts=n).",
             )
         candidate = _candidate(about, candidate)
-    source = certify(subject, candidate, tolerance=tolerance) if isinstance(subject, Problem) else subject
+    source = _certified(subject, candidate, tolerance) if isinstance(subject, Problem) else subject
     text = source.to_json().encode() if isinstance(source, Certificate) else source
     result = verify(text, None if candidate is None else _arrays(candidate))
     bad = [f"{step.name} {step.verdict}: {step.detail}" for step in result.steps if step.verdict is not Verdict.PROVED]
@@ -245,7 +247,22 @@ def _check_tolerance(tolerance: float) -> None:
         raise ProblemError(f"tolerance is {shown(tolerance)}.", expected="a number in (0, 1)", fix="use 1e-6.")
 
 
+def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
+    """The classes as a list; ``ProblemError`` for one that the problem does not have."""
+    given = list(classes)
+    numbers = [not isinstance(k, bool) and isinstance(k, (int, np.integer)) for k in given]
+    wrong = [k for k, number in zip(given, numbers, strict=True) if not (number and 0 <= k < problem.num_classes)]
+    if wrong:
+        raise ProblemError(
+            f"collapsed has the entry {shown(wrong[0])}.",
+            expected=f"classes from 0 to {problem.num_classes - 1}",
+            fix="classes are numbered from 0 in the order of class_counts.",
+        )
+    return [int(k) for k in given]
+
+
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:
@@ -271,6 +288,14 @@ def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatis
     if (largest := float(np.abs(candidate.weights).max())) > LARGEST_WEIGHT:
         _fail(f"weights has an entry of absolute value {largest:.3g}: the training diverged")
     return candidate, statistics
+
+
+def _certified(problem: Problem, candidate: Candidate | None, tolerance: float) -> Certificate:
+    """The certificate; a candidate that holds what no candidate may hold fails the assertion."""
+    try:
+        return certify(problem, candidate, tolerance=tolerance)
+    except CandidateError as error:
+        raise AssertionError(error.got) from error
 
 
 def _arrays(candidate: Candidate) -> dict[str, object]:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.candidate import Candidate
+from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.identity import frame_strengths, margin_loss, residual_gram, scaled_load
 from ufm_convex.losses import CrossEntropy, Loss
@@ -48,10 +49,21 @@ def decays_for(class_counts: Sequence[int] | IntArray, level: float, split: floa
         level: n_c / max n_k > 0; from 1 on every class collapses.
         split: log of √(λ_W / λ_H).
 
+    Raises:
+        CountsError: the counts are not K ≥ 2 positive integers.
+        ProblemError: ``level`` is not a finite number > 0, or ``split`` not a finite one.
+
     Source: n_c = N² λ_W λ_H K/(K−1); Dang, Tran, Nguyen, Ho, ICML 2024; equation (2) of docs/theorem.md.
     """
-    K, N = len(class_counts), int(np.sum(class_counts))
-    root = math.sqrt(level * int(np.max(class_counts)) * (K - 1) / (K * N**2))
+    counts = validate_class_counts(class_counts)
+    if not (0.0 < real(level) < math.inf and math.isfinite(real(split))):
+        raise ProblemError(
+            f"level is {shown(level)} and split is {shown(split)}.",
+            expected="a finite level > 0 and a finite split",
+            fix="level 1 is where the largest class collapses, split 0 makes the decays equal.",
+        )
+    K, N = counts.size, int(counts.sum())
+    root = math.sqrt(level * int(counts.max()) * (K - 1) / (K * N**2))
     return root * math.exp(split), root * math.exp(-split)
 
 
@@ -207,7 +219,10 @@ def candidates(
     Raises:
         HypothesisError: ``near`` is True, and no theorem gives the optimum.
         DimensionError: ``near`` is True, and d is smaller than the number of active classes.
+        UnknownNameError: ``level`` is neither of its two words.
     """
+    if level not in ("class", "sample"):
+        raise UnknownNameError(f"level is {shown(level)}.", expected='"class" or "sample"', fix='use "class".')
     if near is None:
         near = draw(st.booleans()) if theory.find(problem) is not None and problem.nonnegative else False
     K, d = problem.num_classes, problem.feature_dim if feature_dim is None else feature_dim
@@ -264,6 +279,7 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     Some touch the boundary of the cone (up to rounding, which is kept on the safe side), some lie inside; T is zero,
     arbitrary, or what cancels the negative entries of G. Where a theorem gives it, the dual optimum is among them.
     """
+    problem.require_plain("points drawn at random")
     K, columns = problem.num_classes, Columns.of_classes(problem)
     if draw(st.booleans()) and problem.nonnegative and theory.find(problem) is not None:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals

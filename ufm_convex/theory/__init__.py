@@ -11,11 +11,11 @@ a file and changes none. Nothing here runs a solver.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, singledispatch
 from typing import TYPE_CHECKING
 
 from ufm_convex._registry import discover
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, refusal
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import exact_threshold
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
@@ -28,12 +28,15 @@ __all__ = [
     "Optimum",
     "OrthogonalFrame",
     "Relation",
+    "SolvedOptimum",
     "Theorem",
     "bound",
     "exact_threshold",
     "find",
+    "has_idle_bias",
     "optimum",
     "theorems",
+    "theorems_about",
 ]
 
 
@@ -43,9 +46,15 @@ def theorems() -> tuple[Theorem, ...]:
     return tuple(kind() for kind in discover(__name__, Theorem).values())  # type: ignore[type-abstract]
 
 
+@singledispatch
+def theorems_about(problem: object) -> tuple[Theorem, ...]:
+    """The theorems to try on a problem: those of this folder, unless its kind has registered its own."""
+    return theorems()
+
+
 def find(problem: Problem) -> Theorem | None:
     """The first theorem all of whose hypotheses hold for the problem, or None."""
-    return next((theorem for theorem in theorems() if not theorem.failed(problem)), None)
+    return next((theorem for theorem in theorems_about(problem) if not theorem.failed(problem)), None)
 
 
 def optimum(problem: Problem) -> Optimum:
@@ -61,7 +70,7 @@ def optimum(problem: Problem) -> Optimum:
         '0.502348 (tight)'
     """
     failed = {}
-    for theorem in theorems():
+    for theorem in theorems_about(problem):
         failed[theorem.name] = theorem.failed(problem)
         if not failed[theorem.name]:
             return theorem.evaluate(problem, theorem.relation)
@@ -74,6 +83,6 @@ def bound(problem: Problem) -> Optimum | None:
     With fewer feature dimensions than active classes, for example, the value of the orthogonal frame is
     returned with the relation ``Relation.LOWER``.
     """
-    results = [result for theorem in theorems() if (result := theorem.bound(problem)) is not None]
+    results = [result for theorem in theorems_about(problem) if (result := theorem.bound(problem)) is not None]
     tight = [result for result in results if result.relation is Relation.TIGHT]
     return next(iter(tight + results), None)

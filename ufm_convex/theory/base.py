@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from ufm_convex.errors import HypothesisError
+from ufm_convex.losses.base import MarginLoss
 
 if TYPE_CHECKING:
+    from ufm_convex.points import DualPoint, GramPoint
     from ufm_convex.problem import Problem
 
 
@@ -62,6 +66,14 @@ class Optimum:
     citation: str
 
 
+class SolvedOptimum(Optimum, ABC):
+    """An optimum that comes with its points, so that the solver "theory" can hand them to the proof."""
+
+    @abstractmethod
+    def points(self, problem: Problem) -> tuple[GramPoint, DualPoint]:
+        """A primal and a dual point that attain the value; O(K³), raises ``SizeError`` for K > 20,000."""
+
+
 class Theorem(ABC):
     """One closed form, with the conditions under which it holds."""
 
@@ -74,6 +86,10 @@ class Theorem(ABC):
     relation: ClassVar[Relation]
     """The relation when every hypothesis holds."""
 
+    def setting(self, problem: Problem) -> tuple[Hypothesis, ...]:
+        """What must hold before the theorem's own hypotheses can be stated: here logits W h and two penalties."""
+        return plain_setting(problem)
+
     @abstractmethod
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Every condition of the theorem, tested on the problem."""
@@ -84,7 +100,10 @@ class Theorem(ABC):
 
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""
-        return tuple(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds)
+        strange = tuple(hypothesis for hypothesis in self.setting(problem) if not hypothesis.holds)
+        if any(hypothesis.otherwise is None for hypothesis in strange):
+            return strange
+        return (*strange, *(hypothesis for hypothesis in self.hypotheses(problem) if not hypothesis.holds))
 
     def optimum(self, problem: Problem) -> Optimum:
         """The optimum of the problem.
@@ -108,6 +127,28 @@ class Theorem(ABC):
         if len(relations) > 1:  # a lower bound of something that is itself an upper bound
             return None
         return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
+
+
+def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
+    """What most theorems here take for granted: logits W h, or a bias that is idle, and penalties on W and H."""
+    constraint = problem.constraint
+    kept = constraint is None or not constraint.replaces_decays
+    return (
+        # b = 0 is one choice of the bias, so the value stays an upper bound
+        Hypothesis("no bias", has_idle_bias(problem), f"bias is {problem.bias!r}", otherwise=Relation.UPPER),
+        Hypothesis("penalties, not norm bounds", kept, f"constraint is {constraint!r}"),
+    )
+
+
+def has_idle_bias(problem: Problem) -> bool:
+    """Whether b = 0 is a best bias because no class is told from another (docs/bias.md, section 2).
+
+    That is so without bias; and with one, free or penalised, if counts and class weights are equal and the loss sees
+    margins only: the mean of an optimum over all permutations of the classes is an optimum with b constant, which a
+    loss that is invariant under shifts does not see.
+    """
+    alike = np.ptp(problem.class_counts) == 0 and np.ptp(problem.loss_weights) == 0.0
+    return problem.bias is None or (bool(alike) and isinstance(problem.loss, MarginLoss))
 
 
 def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:

@@ -1,0 +1,391 @@
+"""The bias b of logits W h + b: a convex penalty g of b, and everywhere else only g and its conjugate.
+
+    none         g = 0 at b = 0, +∞ elsewhere        g*(−s) = 0
+    penalised    g = λ_b/2 ‖b‖²                       g*(−s) = ‖s‖² / (2 λ_b)
+    free         g = 0                                g*(−s) = 0 at s = 0, +∞ elsewhere
+
+With s = U1, the sum of the columns u_i = weight_i v_i, the dual objective loses g*(−s) and the master identity gains
+the Fenchel–Young gap g(b) + g*(−s) + <s, b> ≥ 0 (docs/duality.md, section 8). A free bias therefore asks of a dual
+point that U1 = 0, and ``admit`` makes it so.
+
+Shapes: K classes, m columns; b and s are (K,), U and V (K, m).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.errors import HypothesisError
+from ufm_convex.losses import Loss
+from ufm_convex.losses.base import Indicator
+
+if TYPE_CHECKING:
+    import cvxpy as cp
+    from flint import arb, fmpq
+
+_ROUNDING = 1e-12
+"""Row sums of U up to this share of the sum of its absolute entries are zero up to rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class BiasModel:
+    """The bias in a cvxpy programme.
+
+    Attributes:
+        variable: b, (K,) or one entry a group; None without bias.
+        penalty: λ_b/2 ‖b‖², 0 where there is none.
+        constraints: What fixes a direction of b that the loss does not see.
+    """
+
+    variable: cp.Variable | None
+    penalty: cp.Expression | float
+    constraints: list[cp.Constraint]
+
+    def added_to(self, logits: cp.Expression) -> cp.Expression:
+        """L + b 1ᵀ, (K, m)."""
+        if self.variable is None:
+            return logits
+        K, m = logits.shape
+        return logits + self.variable.reshape((K, 1), order="C") @ np.ones((1, m))
+
+    @property
+    def value(self) -> FloatArray | None:
+        """What the solver left of b."""
+        return None if self.variable is None or self.variable.value is None else np.asarray(self.variable.value, float)
+
+
+class Bias(ABC):
+    """A penalty g of the bias, with its conjugate."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of entries of b that may differ from zero: K, or 0 without bias."""
+
+    @property
+    @abstractmethod
+    def curvature(self) -> float:
+        """λ_b; 0 where nothing is paid."""
+
+    @property
+    def needs_balance(self) -> bool:
+        """Whether a dual point must satisfy U1 = 0."""
+        return False
+
+    @abstractmethod
+    def penalty(self, b: FloatArray) -> float:
+        """g(b)."""
+
+    @abstractmethod
+    def support(self, sums: FloatArray, scale: float) -> float:
+        """g*(−s), what a dual point with the sums s = U1 pays.
+
+        Args:
+            sums: s, (K,).
+            scale: Σ |u|: the size of what was summed.
+        """
+
+    @abstractmethod
+    def misfit(self, b: FloatArray, sums: FloatArray) -> float:
+        """g(b) + g*(−s) + <s, b>, without cancellation; ≥ 0 where g*(−s) is finite, 0 iff b is best for s."""
+
+    @abstractmethod
+    def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
+        """Name → residual of the KKT condition −s ∈ ∂g(b), where there is a bias; pure numbers."""
+
+    @abstractmethod
+    def tolerances(self, epsilon: float, rounding: float) -> dict[str, float]:
+        """Name → its tolerance for a relative gap ε, like ``duality.kkt.tolerances``."""
+
+    def canonical(self, b: FloatArray) -> FloatArray:
+        """The b of the same logits, up to what the loss does not see, of least norm."""
+        return b
+
+    def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
+        """Residuals V near the given ones whose sums g* can pay; V itself where that is all."""
+        return residuals
+
+    @abstractmethod
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """The bias in a programme.
+
+        Args:
+            unit: What the objective is divided by.
+            sizes: For a b that is constant on groups, the number of classes of each, (G,); by default one a class.
+        """
+
+    @abstractmethod
+    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+        """A ball that contains g(b)."""
+
+    @abstractmethod
+    def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """A ball that contains g*(−s) for the exact s, whose entry g stands for ``multiplicities[g]`` equal ones.
+
+        Raises:
+            ValueError: g*(−s) is infinite; the test is exact.
+        """
+
+
+@dataclass(frozen=True)
+class NoBias(Bias):
+    """Logits W h."""
+
+    @property
+    def size(self) -> int:
+        """No entry."""
+        return 0
+
+    @property
+    def curvature(self) -> float:
+        """Nothing is paid."""
+        return 0.0
+
+    def penalty(self, b: FloatArray) -> float:
+        """Nothing: b is zero."""
+        return 0.0
+
+    def support(self, sums: FloatArray, scale: float) -> float:
+        """Nothing."""
+        return 0.0
+
+    def misfit(self, b: FloatArray, sums: FloatArray) -> float:
+        """Nothing: b is zero."""
+        return 0.0
+
+    def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
+        """No condition."""
+        return {}
+
+    def tolerances(self, epsilon: float, rounding: float) -> dict[str, float]:
+        """No condition."""
+        return {}
+
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """Nothing."""
+        return BiasModel(None, 0.0, [])
+
+    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+        """Zero."""
+        from flint import arb
+
+        return arb(0)
+
+    def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """Zero."""
+        from flint import arb
+
+        return arb(0)
+
+
+@dataclass(frozen=True)
+class PenalisedBias(Bias):
+    """Logits W h + b with the penalty λ_b/2 ‖b‖².
+
+    Attributes:
+        num_classes: K.
+        weight: λ_b > 0.
+    """
+
+    num_classes: int
+    weight: float
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return self.num_classes
+
+    @property
+    def curvature(self) -> float:
+        """λ_b."""
+        return self.weight
+
+    def penalty(self, b: FloatArray) -> float:
+        """λ_b/2 ‖b‖²."""
+        return 0.5 * self.weight * float(b @ b)
+
+    def support(self, sums: FloatArray, scale: float) -> float:
+        """‖s‖² / (2 λ_b)."""
+        return self._halved_square(sums)
+
+    def misfit(self, b: FloatArray, sums: FloatArray) -> float:
+        """λ_b/2 ‖b + s/λ_b‖²."""
+        return self._halved_square(self.weight * b + sums)
+
+    def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
+        """Square root of λ_b/2 ‖b + s/λ_b‖² in units of the objective."""
+        return {"stationarity_bias": math.sqrt(self.misfit(b, sums) / objective)}
+
+    def tolerances(self, epsilon: float, rounding: float) -> dict[str, float]:
+        """√ε, since the gap contains the square of the residual."""
+        return {"stationarity_bias": math.sqrt(max(epsilon, rounding))}
+
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """With its penalty."""
+        import cvxpy as cp
+
+        sizes = np.ones(self.num_classes) if sizes is None else sizes
+        b = cp.Variable(sizes.size)
+        return BiasModel(b, 0.5 * self.weight / unit * cp.sum_squares(cp.multiply(np.sqrt(sizes), b)), [])
+
+    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+        """λ_b/2 ‖b‖²."""
+        from flint import arb, fmpq
+
+        return arb(sum((entry * entry for entry in b), fmpq(0)) * self._exact_weight() / 2)
+
+    def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """‖s‖² / (2 λ_b)."""
+        from flint import arb, fmpq
+
+        square = sum((s * s * m for s, m in zip(sums, multiplicities, strict=True)), fmpq(0))
+        return arb(square / (2 * self._exact_weight()))
+
+    def _halved_square(self, vector: FloatArray) -> float:
+        # divided first: the square alone may underflow
+        return 0.5 * float(((vector / math.sqrt(self.weight)) ** 2).sum())
+
+    def _exact_weight(self) -> fmpq:
+        from flint import fmpq
+
+        return fmpq(*self.weight.as_integer_ratio())
+
+
+@dataclass(frozen=True, eq=False)
+class FreeBias(Bias):
+    """Logits W h + b, b without penalty.
+
+    Attributes:
+        num_classes: K.
+        closing: The a with Σ_j v_j / a_j = 0 for all residuals, (K,); None where no equation ties them. The loss does
+            not see b in the direction 1/a.
+    """
+
+    num_classes: int
+    closing: FloatArray | None
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return self.num_classes
+
+    @property
+    def curvature(self) -> float:
+        """Nothing is paid."""
+        return 0.0
+
+    @property
+    def needs_balance(self) -> bool:
+        """Yes."""
+        return True
+
+    def penalty(self, b: FloatArray) -> float:
+        """Nothing."""
+        return 0.0
+
+    def support(self, sums: FloatArray, scale: float) -> float:
+        """0 if s = 0 up to rounding, else +inf."""
+        return 0.0 if float(np.abs(sums).max()) <= _ROUNDING * scale else math.inf
+
+    def misfit(self, b: FloatArray, sums: FloatArray) -> float:
+        """<s, b>, which is 0 for an s that is admitted."""
+        return float(sums @ b)
+
+    def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
+        """Largest entry of U1 in units of Σ |u|."""
+        return {"stationarity_bias": float(np.abs(sums).max()) / scale if scale > 0.0 else 0.0}
+
+    def tolerances(self, epsilon: float, rounding: float) -> dict[str, float]:
+        """Rounding: a repaired point has U1 = 0 by construction."""
+        return {"stationarity_bias": rounding}
+
+    def canonical(self, b: FloatArray) -> FloatArray:
+        """Without its part along the direction that the loss does not see."""
+        if self.closing is None:
+            return b
+        unseen = 1.0 / self.closing
+        return b - (b @ unseen) / (unseen @ unseen) * unseen
+
+    def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
+        """V with U1 = 0: what is missing is added, and nothing taken away.
+
+        Entries of other classes only grow and own entries only fall, away from 0: a scaling of all columns by one
+        number then leads back into the domain, and keeps U1 = 0. Added is as much as U1 was off, no more.
+
+        Args:
+            residuals: V, (K, m), in the domain of the conjugate.
+            weights: Weights of the columns, (m,): U = V Diag(weights).
+            labels: Class of each column, (m,).
+        """
+        share = weights / np.bincount(labels, weights, minlength=self.num_classes)[labels]
+        changed = residuals * weights
+        columns = np.arange(labels.size)
+        if self.closing is None:
+            sums = changed.sum(axis=1)
+            changed[labels, columns] -= np.maximum(sums, 0.0)[labels] * share
+            others = np.where(np.arange(self.num_classes)[:, None] == labels, 0.0, weights)
+            changed += np.maximum(-sums, 0.0)[:, None] * (others / others.sum(axis=1, keepdims=True))
+            return changed / weights
+        sums = (changed / self.closing[:, None]).sum(axis=1)
+        missing, surplus = np.maximum(-sums, 0.0), np.maximum(sums, 0.0)
+        total = max(float(surplus.sum()), float(missing.sum()))
+        if total == 0.0:
+            return residuals
+        # a flow of missing_j surplus_k / total from k to j raises row j and lowers row k, and keeps column sums
+        flow = np.outer(missing, (surplus / total)[labels] * share)
+        changed += flow * self.closing[:, None]
+        changed[labels, columns] -= flow.sum(axis=0) * self.closing[labels]
+        return changed / weights
+
+    def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
+        """One whose sum is zero, where the loss does not see some direction: all entries of that are positive."""
+        import cvxpy as cp
+
+        sizes = np.ones(self.num_classes) if sizes is None else sizes
+        b = cp.Variable(sizes.size)
+        return BiasModel(b, 0.0, [] if self.closing is None else [sizes @ b == 0])
+
+    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+        """Zero."""
+        from flint import arb
+
+        return arb(0)
+
+    def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """Zero, if the sums are exactly zero."""
+        from flint import arb
+
+        if any(s != 0 for s in sums):
+            raise ValueError("a free bias asks for U1 = 0")
+        return arb(0)
+
+
+def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int) -> Bias:
+    """The bias that ``Problem.bias`` describes.
+
+    Args:
+        value: None, "free", or λ_b > 0.
+        loss: The loss of the problem.
+        num_classes: K.
+
+    Raises:
+        HypothesisError: there is a bias, and the loss is an indicator, whose points are stretched, not shifted.
+    """
+    if value is None:
+        return NoBias()
+    if isinstance(loss, Indicator):
+        raise HypothesisError(
+            f"the problem has a bias, and its loss is the indicator {loss.name!r}.",
+            expected="a problem without bias for prescribed margins",
+            fix="leave the bias out, or use the loss MulticlassHinge with small decays.",
+        )
+    if isinstance(value, str):
+        return FreeBias(num_classes, loss.closing_weights(num_classes))
+    return PenalisedBias(num_classes, value)

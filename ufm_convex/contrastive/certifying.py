@@ -1,0 +1,157 @@
+"""``certify`` for contrastive problems: how far somebody's features are from the proved optimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
+
+from ufm_convex.certificate import Judgement
+from ufm_convex.certificate.certifying import Progress
+from ufm_convex.contrastive.candidate import ContrastiveCandidate
+from ufm_convex.contrastive.judging import Violation, enclose_objective, outward, require_match, violation
+from ufm_convex.contrastive.problem import ContrastiveProblem
+from ufm_convex.contrastive.solution import ContrastiveSolution
+from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.solving import AUTO, solve
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveCertificate:
+    """Bounds of the optimum and, with a candidate, of how far it is from that; all proved.
+
+    Attributes:
+        solution: The solution whose two bounds enclose the optimum.
+        tolerance: The relative gap that counts as optimal.
+        candidate: The features that were judged; None for the optimum alone.
+        candidate_objective: Enclosure of their objective; None without a candidate, or with an inadmissible one.
+        violation: Where the candidate is not admissible; None where it is.
+    """
+
+    solution: ContrastiveSolution
+    tolerance: float
+    candidate: ContrastiveCandidate | None = None
+    candidate_objective: tuple[float, float] | None = None
+    violation: Violation | None = None
+
+    @property
+    def problem(self) -> ContrastiveProblem:
+        """The problem."""
+        return self.solution.problem
+
+    @property
+    def lower(self) -> float:
+        """Lower bound of the optimum, rounded down."""
+        return self.solution.lower_bound
+
+    @property
+    def optimum_upper(self) -> float:
+        """Upper bound of the optimum, rounded up."""
+        return self.solution.upper_bound
+
+    @property
+    def upper(self) -> float:
+        """Upper bound of the candidate's objective or, without an admissible one, of the optimum; rounded up."""
+        return self.optimum_upper if self.candidate_objective is None else self.candidate_objective[1]
+
+    @property
+    def relative_gap(self) -> float:
+        """(upper − lower) / upper; 0 when both are equal."""
+        return 0.0 if self.upper == self.lower else (self.upper - self.lower) / self.upper
+
+    @property
+    def candidate_gap(self) -> tuple[float, float] | None:
+        """Enclosure of the candidate's objective minus the optimum; None without an admissible candidate."""
+        if self.candidate_objective is None:
+            return None
+        low, high = (Fraction(end) for end in self.candidate_objective)
+        return outward(max(low - Fraction(self.optimum_upper), Fraction(0)), high - Fraction(self.lower))
+
+    @property
+    def verdict(self) -> Judgement:
+        """What was proved, in the words of ``Certificate``: comparisons are exact, the tolerance is that of optimal."""
+        if self.violation is not None:
+            return Judgement.INFEASIBLE
+        top = Fraction(self.upper)
+        if top - Fraction(self.lower) <= Fraction(self.tolerance) * top:
+            return Judgement.OPTIMAL
+        above = self.candidate_objective is not None and self.candidate_objective[0] > self.optimum_upper
+        return Judgement.SUBOPTIMAL if above else Judgement.UNDECIDED
+
+    def save(self, path: str | Path) -> NoReturn:
+        """Refused: certificate files of version 1 carry no contrastive proof.
+
+        Raises:
+            HypothesisError: always.
+        """
+        raise HypothesisError(
+            f"{path} is not written: the file format has no contrastive proofs.",
+            expected="a certificate of a Problem with cross-entropy",
+            fix="keep problem.save(path), solution.dual.outside and solution.lengths: they determine both bounds.",
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"ContrastiveCertificate(verdict={self.verdict.value!r}, lower={self.lower!r}, upper={self.upper!r}, "
+            f"relative_gap={self.relative_gap:.1e})"
+        )
+
+
+def certify_contrastive(
+    problem: ContrastiveProblem,
+    *,
+    candidate: object,
+    solution: object,
+    tolerance: float,
+    digits: int | None,
+    proof: str,
+    progress: Progress | None,
+) -> ContrastiveCertificate:
+    """See ``ufm_convex.certify``; the candidate is a ``ContrastiveCandidate``.
+
+    Raises:
+        ProblemError: the candidate or the solution is of another kind, or the solution one of another problem.
+        CountsError: the candidate has other class counts than the problem.
+        CandidateError: the candidate's features are absurdly long.
+        HypothesisError: digits or a slack proof are asked for; there is one proof, in binary64.
+    """
+    if digits is not None or proof != AUTO:
+        raise HypothesisError(
+            f"{'digits' if digits is not None else 'a proof'} was asked for, of a contrastive problem.",
+            expected="neither: the proof is the one of docs/contrastive.md, and its bounds are binary64 numbers",
+            fix="leave it out.",
+        )
+    chosen = _candidate(candidate)
+    objective, broken = None, None
+    if chosen is not None:
+        rows = None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
+        require_match(problem, chosen)
+        broken = violation(problem, chosen)
+        objective = None if broken else enclose_objective(problem, chosen, progress=rows)
+    found = _solution(problem, solution, tolerance, progress)
+    return ContrastiveCertificate(found, tolerance, chosen, objective, broken)
+
+
+def _candidate(candidate: object) -> ContrastiveCandidate | None:
+    if candidate is None or isinstance(candidate, ContrastiveCandidate):
+        return candidate
+    raise ProblemError(
+        f"candidate is a {type(candidate).__name__}.",
+        expected="an ufm_convex.ContrastiveCandidate: the contrastive loss has no classifier",
+        fix="make one with ContrastiveCandidate(features=F, labels=y).",
+    )
+
+
+def _solution(
+    problem: ContrastiveProblem, solution: object, tolerance: float, progress: Progress | None
+) -> ContrastiveSolution:
+    if solution is None:
+        solution = solve(problem, tolerance=tolerance, progress=progress)
+    if not isinstance(solution, ContrastiveSolution) or solution.problem != problem:
+        raise ProblemError(
+            "the solution is one of another problem.",
+            expected="a ContrastiveSolution of the problem to be certified",
+            fix="pass solve(problem), or leave it out.",
+        )
+    return solution

@@ -1,0 +1,138 @@
+"""The Gram matrix that does not tell samples of a class apart, and the dual point, both in O(G) or O(G²) numbers.
+
+Averaging a Gram matrix over permutations within classes (and of classes with equal counts) keeps it feasible and does
+not raise the objective (docs/contrastive.md, section 3). What is left has, for a class of each group,
+
+    squares_g   ‖h_i‖²                                   within_g   <h_i, h_j> of two samples of the class
+    between_gh  <h_i, h_j> of samples of two classes, of group g and of group h; None when all classes are orthogonal
+
+Units: inner products of features, as they are (not divided by the temperature).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
+from ufm_convex.groups import Groups, Invariant
+from ufm_convex.points import require_dense
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastivePoint:
+    """A primal point: the N × N matrix G = H Hᵀ, compressed.
+
+    Attributes:
+        groups: Which classes are treated alike.
+        squares: G_ii, (G,).
+        within: G_ij for two samples of a class, (G,); equal to ``squares`` where a class has one sample.
+        between: G_ij for samples of different classes, (G, G), 0 at (g, g) for a group of one class; None for 0.
+    """
+
+    groups: Groups
+    squares: FloatArray
+    within: FloatArray
+    between: FloatArray | None = None
+
+    @classmethod
+    def frame(cls, groups: Groups, lengths: FloatArray) -> ContrastivePoint:
+        """h_i = η_g e_k for every sample i of class k of group g: η = ``lengths``, (G,)."""
+        return cls(groups, lengths**2, lengths**2)
+
+    @property
+    def means(self) -> FloatArray:
+        """Squared norms of the class means, (G,)."""
+        counts = self.groups.counts
+        return (self.squares + (counts - 1.0) * self.within) / counts
+
+    @property
+    def variability(self) -> float:
+        """Σ_i ‖h_i − h̄_{y_i}‖²: 0 when features of a class coincide."""
+        return float(samples_in(self.groups) @ (self.squares - self.means))
+
+    def least_eigenvalue(self) -> float:
+        """The smallest eigenvalue of G, from its blocks."""
+        counts = self.groups.counts.astype(np.float64)
+        spread = (self.squares - self.within)[counts > 1].min(initial=np.inf)
+        own = self.squares + (counts - 1.0) * self.within
+        if self.between is None:
+            return float(min(spread, own.min()))
+        blocks = Invariant(self.groups, own, self.between * np.sqrt(np.outer(counts, counts)))
+        return float(min(spread, blocks.least_eigenvalue()))
+
+    def least_entry(self) -> float:
+        """The smallest inner product."""
+        entries = [self.squares, self.within]
+        if self.between is not None:
+            entries.append(self.between[self.groups.present > 0.0])
+        return float(np.concatenate(entries).min())
+
+    def class_means(self) -> FloatArray:
+        """Gram matrix of the class means, (K, K); raises ``SizeError`` for K > 20,000."""
+        require_dense(self.groups.num_classes, "the matrix", "feature_norms")
+        between = np.zeros((self.groups.size, self.groups.size)) if self.between is None else self.between
+        return Invariant(self.groups, self.means, between).dense()
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveDual:
+    """A dual point: for an anchor of each group, the probability that its softmax spends outside its class.
+
+    The whole dual point follows (docs/contrastive.md, equation 4): p_i is uniform within and uniform outside the class,
+    the multiplier of G ≥ 0 cancels the gradient between classes, and that of ‖h_i‖² ≤ τ is s/T.
+
+    Attributes:
+        groups: Which classes are treated alike.
+        outside: s in [0, 1], (G,); 0 where a class has one sample and thus no anchor.
+    """
+
+    groups: Groups
+    outside: FloatArray
+
+
+def anchors(groups: Groups) -> FloatArray:
+    """1 for groups whose samples have positives, 0 for classes of one sample, (G,)."""
+    return (groups.counts > 1).astype(np.float64)
+
+
+def row_logs(problem: ContrastiveProblem, point: ContrastivePoint) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The softmax of an anchor of each group in logarithms, summed over the samples that are alike for it.
+
+    Returns:
+        Logarithm of Σ_{l ≠ i} e^{(G_il − within)/T}, (G,); of the probability of its own class, (G,); of those of the
+        other classes of each group, (G, G), row per anchor. Where all classes are orthogonal the last is (G, 1).
+    """
+    groups, T = point.groups, problem.temperature
+    counts = groups.counts.astype(np.float64)
+    own = np.where(counts > 1.0, np.log(np.maximum(counts - 1.0, 1.0)), -np.inf)
+    if point.between is None:
+        others = (np.log(problem.num_samples - counts) - point.within / T)[:, None]
+    else:
+        numbers = groups.others.T * counts  # samples of group h outside the class of the anchor
+        with np.errstate(divide="ignore"):
+            others = np.log(numbers) + (point.between - point.within[:, None]) / T
+    # log(e^own + Σ e^others) through log1p where own leads: with two samples a class the loss itself may be tiny
+    largest = np.maximum(own, others.max(axis=1))
+    outside = np.exp(others - largest[:, None]).sum(axis=1)
+    logs = largest + np.where(own == largest, np.log1p(outside), np.log(np.exp(own - largest) + outside))
+    return logs, own - logs, others - logs[:, None]
+
+
+def objective(problem: ContrastiveProblem, point: ContrastivePoint) -> float:
+    """The objective at a point, in floating point."""
+    logs, _, _ = row_logs(problem, point)
+    samples, active = samples_in(point.groups), anchors(point.groups)
+    loss = samples @ np.where(active > 0.0, logs, 0.0)
+    return float(loss + problem.scaled_penalty * (samples @ point.squares) / problem.temperature)
+
+
+def softmax_dual(problem: ContrastiveProblem, point: ContrastivePoint) -> ContrastiveDual:
+    """The dual point read off a primal one: what the softmax of each anchor spends outside its class.
+
+    Averaging p_i over the samples outside the class keeps s and does not lower the dual value (entropy is concave).
+    """
+    _, _, others = row_logs(problem, point)
+    return ContrastiveDual(point.groups, np.exp(others).sum(axis=1) * anchors(point.groups))

@@ -1,0 +1,206 @@
+"""What ``solve`` returns for a contrastive problem.
+
+As for ``Solution``, three kinds of number are kept apart: ``value`` is approximate, the residuals of ``kkt()`` are
+checked, ``lower_bound`` and ``upper_bound`` are proved, and ``status`` speaks of these two alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.contrastive import kkt, theory
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, softmax_dual
+from ufm_convex.contrastive.problem import ContrastiveProblem
+from ufm_convex.duality import KKTReport
+from ufm_convex.enclosure import ProvedBound
+from ufm_convex.errors import DimensionError, SizeError
+from ufm_convex.evidence import relative_gap
+from ufm_convex.solution import Status
+from ufm_convex.solvers import Claim
+
+GRAM_LIMIT = 5_000
+"""Most samples for a dense (N, N) matrix."""
+
+FEATURE_LIMIT = 10**8
+"""Most entries of a dense (N, d) matrix."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveRun:
+    """One run of one solver, as it left it.
+
+    Attributes:
+        solver: Registry name.
+        level: Level of the variables.
+        claim: What the solver says of itself.
+        message: Its own words.
+        point: Primal point, averaged over permutations within classes; None when it left none.
+        value: Optimal value that it reports, or None.
+        accuracy: The accuracy it was asked for.
+        seconds: Wall time, modelling excluded.
+    """
+
+    solver: str
+    level: str
+    claim: Claim
+    message: str
+    point: ContrastivePoint | None = None
+    value: float | None = None
+    accuracy: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveSolution:
+    """The optimum of a contrastive problem, and what proves it.
+
+    Attributes:
+        problem: The problem.
+        value: The optimal value as computed; approximate, and never outside the two proved bounds.
+        status: What the two bounds amount to.
+        tolerance: Relative gap that was asked for.
+        run: The solver's run behind the solution, unrepaired.
+        point: The orthogonal frame made of the solver's point; ``factors()`` is its H.
+        lengths: η_g = ‖h_i‖ in ``point``, (G,), exact: the upper bound is that of these binary64 numbers.
+        dual: The repaired dual point; the lower bound is that of these binary64 numbers.
+        lower: Proved lower bound, for every dimension d.
+        upper: Proved upper bound.
+        route: What was tried and why, in words.
+        seconds: Wall time of everything.
+    """
+
+    problem: ContrastiveProblem
+    value: float
+    status: Status
+    tolerance: float
+    run: ContrastiveRun
+    point: ContrastivePoint
+    lengths: FloatArray
+    dual: ContrastiveDual
+    lower: ProvedBound
+    upper: ProvedBound
+    route: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def solver(self) -> str:
+        """Registry name of the solver whose run is reported."""
+        return self.run.solver
+
+    @property
+    def level(self) -> str:
+        """Level of the variables it used."""
+        return self.run.level
+
+    @property
+    def lower_bound(self) -> float:
+        """Proved: no H ≥ 0, of any dimension, has a smaller objective."""
+        return self.lower.value
+
+    @property
+    def upper_bound(self) -> float:
+        """Proved: the objective of ``factors()`` is no larger."""
+        return self.upper.value
+
+    @property
+    def relative_gap(self) -> float:
+        """(upper − lower) / upper; 0 when both are 0."""
+        return relative_gap(self.lower_bound, self.upper_bound)
+
+    # -- geometry -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def feature_norms(self) -> FloatArray:
+        """‖h_i‖ for the samples of each class, (K,)."""
+        norms: FloatArray = self.lengths[self.point.groups.members]
+        return norms
+
+    @property
+    def collapsed_classes(self) -> tuple[int, ...]:
+        """Classes, from 0, whose features in ``factors()`` are zero, or so short that zero costs less than the gap.
+
+        Classes of one sample are among them: a zero feature is an optimal one for them.
+        """
+        groups, problem = self.point.groups, self.problem
+        samples = groups.sizes * groups.counts
+        zero = np.log(problem.num_samples - 1.0)
+        counts = groups.counts.astype(np.float64)
+        margins = self.point.squares / problem.temperature
+        own = np.log(np.maximum(counts - 1.0, 1.0))
+        losses = np.logaddexp(own, np.log(problem.num_samples - counts) - margins)
+        saved = samples * (zero - losses - problem.scaled_penalty * margins)
+        small = (counts == 1.0) | (self.lengths == 0.0) | (saved <= self.upper_bound - self.lower_bound)
+        return tuple(np.flatnonzero(small[groups.members]).tolist())
+
+    @property
+    def feature_gram(self) -> FloatArray:
+        """Gram matrix of the class means, (K, K). Raises ``SizeError`` for K > 20,000."""
+        return self.point.class_means()
+
+    def gram(self) -> FloatArray:
+        """G = H Hᵀ, (N, N), samples sorted by class.
+
+        Raises:
+            SizeError: N > 5,000.
+        """
+        N = self.problem.num_samples
+        if N > GRAM_LIMIT:
+            raise SizeError(
+                f"the Gram matrix would be a {N} × {N} array.",
+                expected=f"at most {GRAM_LIMIT} samples",
+                fix="use feature_norms: G_ij is their square within a class, 0 between classes.",
+            )
+        labels = self.problem.labels
+        return np.where(labels[:, None] == labels, self.point.squares[self.point.groups.members][labels], 0.0)
+
+    def factors(self, feature_dim: int | None = None) -> FloatArray:
+        """H ≥ 0, (N, d), samples sorted by class; its objective is at most ``upper_bound``, at these exact entries.
+
+        Args:
+            feature_dim: d; by default as many as the classes with a non-zero feature, at least 1.
+
+        Raises:
+            DimensionError: d is smaller than that.
+            SizeError: H would have more than 10⁸ entries.
+        """
+        problem, norms = self.problem, self.feature_norms
+        active = np.flatnonzero(norms > 0.0)
+        needed = max(1, active.size)
+        d = needed if feature_dim is None else int(feature_dim)
+        if d < needed:
+            raise DimensionError(
+                f"feature_dim is {d}, but {needed} classes have orthogonal features.",
+                expected=f"at least {needed}",
+                fix="leave it out; in fewer dimensions the optimum is larger than lower_bound.",
+            )
+        if problem.num_samples * d > FEATURE_LIMIT:
+            raise SizeError(
+                f"H would be a {problem.num_samples} × {d} array.",
+                expected=f"at most {FEATURE_LIMIT} entries",
+                fix="use feature_norms: the samples of class k have the feature feature_norms[k] · e_k.",
+            )
+        rows = np.zeros((problem.num_classes, d))
+        rows[active, np.arange(active.size)] = norms[active]
+        return rows[problem.labels]
+
+    # -- conditions -----------------------------------------------------------------------------------------
+
+    def kkt(self) -> KKTReport:
+        """One named residual for each condition of docs/contrastive.md, section 5, at ``point`` and ``dual``."""
+        return kkt.report(self.problem, self.point, self.dual, self.tolerance)
+
+    def solver_kkt(self) -> KKTReport | None:
+        """The same at the solver's own point and the softmax of its rows, nothing repaired; None without a point."""
+        if self.run.point is None:
+            return None
+        dual = softmax_dual(self.problem, self.run.point)
+        return kkt.report(self.problem, self.run.point, dual, self.tolerance)
+
+    @cached_property
+    def theory(self) -> theory.ContrastiveOptimum:
+        """The closed form, for comparison."""
+        return theory.optimum(self.problem)

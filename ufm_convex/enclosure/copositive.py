@@ -1,0 +1,116 @@
+"""Proved bounds where positive semidefinite is too much to ask: the slack D − G is copositive.
+
+For H ≥ 0 the master identity needs <D − G, H̄ H̄ᵀ> ≥ 0 and no more (docs/complete_positivity.md, section 1), so a dual
+value bounds the problem from below as soon as D − UᵀU is copositive, whether or not it is the sum of a positive
+semidefinite and a non-negative matrix. The rounded slack is the integer matrix of ``slack`` with τ = 0; its
+copositivity is proved on all supports, so K ≤ 12.
+
+A point that the relaxation is bounded above by is any W and M of real entries with M Mᵀ ≥ 0 entrywise, in integers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
+from ufm_convex.enclosure import slack
+from ufm_convex.enclosure.bounds import DenseWitness, ProvedBound, upper_bound
+from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
+from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.slack import BlockProof
+from ufm_convex.identity import residual_gram
+from ufm_convex.points import Columns, DualPoint
+from ufm_convex.problem import Problem
+
+_STEP = 4.0
+
+
+def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision: int = PRECISION) -> ProvedBound:
+    """A proved lower bound of the optimum, but not of its relaxation, at every feature dimension.
+
+    Args:
+        problem: A problem with non-negative features and at most 12 classes.
+        residuals: V, (K, K), with D − UᵀU copositive up to rounding; shrunk until it is, by at most a tenth of D.
+        precision: Bits of the ball arithmetic.
+
+    Returns:
+        The bound, with proof "copositive"; −inf when nothing about ``residuals`` can be proved.
+    """
+    from flint import arb, ctx
+
+    problem.require_plain("a bound by a copositive slack")
+    nothing = ProvedBound(-math.inf, "copositive")
+    if not problem.nonnegative or problem.num_classes > LARGEST or not np.isfinite(residuals).all():
+        return nothing
+    groups = Groups.singletons(problem)
+    with ctx.workprec(precision):
+        proof = _prove(problem, groups, residuals)
+        if proof is None:
+            return nothing
+        total = arb(0)
+        try:
+            for share, (column, place) in zip(groups.shares(problem), proof.columns_of_classes(groups), strict=True):
+                total -= arb(share) * problem.loss.enclose_conjugate(column, place)
+        except ValueError:  # a column left the conjugate's domain: the exact test refused it
+            return nothing
+        return ProvedBound(float_below(total), "copositive", lower_end(total) if total.is_finite() else None, proof)
+
+
+def _prove(problem: Problem, groups: Groups, residuals: FloatArray) -> BlockProof | None:
+    """V shrunk until its slack is copositive in integers; None when no margin up to 0.1 suffices.
+
+    With V scaled by s and s² = 1 − m the slack is m D + s² (D − G), whose least value on the orthant's unit sphere, in
+    units where D = I, is at least m + (1 − m) μ: so m is just above −μ, and rounding asks for a little more.
+    """
+    K = problem.num_classes
+    attempt = slack._Attempt.of(problem, groups, "copositive", slack._FINE, 0)
+    gram = residual_gram(Columns.of_classes(problem), DualPoint(residuals, np.zeros((K, K))))
+    lowest, _ = lowest_direction(np.eye(K) - gram)
+    off_diagonal, own = groups.block_means(residuals), np.diag(residuals)
+    margin = max(slack._TINY_MARGIN, -1.125 * lowest)
+    while margin <= slack._LARGEST_MARGIN:
+        s = math.sqrt(1.0 - margin)
+        proof = attempt._rounded(off_diagonal * s, own * s, margin)
+        if copositivity_proof(_slack(proof, attempt._radii())) is not None:
+            return proof
+        margin *= _STEP
+    return None
+
+
+def _slack(proof: BlockProof, radii: list[int]) -> list[list[int]]:
+    """Diag(⌊ρ⌋) − XᵀX, in integers."""
+    from flint import fmpz_mat
+
+    columns = fmpz_mat(slack._summed(proof, [1] * len(radii)))
+    gram = columns * columns.transpose()
+    rows = [[-int(entry) for entry in row] for row in gram.tolist()]
+    for k, radius in enumerate(radii):
+        rows[k][k] += radius
+    return rows
+
+
+def relaxation_upper_bound(
+    problem: Problem, W: FloatArray, M: FloatArray, *, precision: int = PRECISION
+) -> ProvedBound:
+    """A proved upper bound of the optimum of the relaxation: the objective at the Gram matrix of (W, M).
+
+    Args:
+        problem: A problem with non-negative features.
+        W: Classifier, (K, d).
+        M: (K, d), of any signs, with M Mᵀ ≥ 0 entrywise.
+        precision: Bits of the ball arithmetic.
+
+    Returns:
+        The bound; +inf when an entry of M Mᵀ is negative, or is not finite.
+    """
+    free = Problem(problem.class_counts, problem.lambda_w, problem.lambda_h, loss=problem.loss, features="free")
+    found = upper_bound(free, (W, M), precision=precision)
+    if not isinstance(found.evidence, DenseWitness):
+        return found
+    rows = found.evidence.H.rows
+    if any(sum(a * b for a, b in zip(x, y, strict=True)) < 0 for x in rows for y in rows):
+        return ProvedBound(math.inf, "dense")
+    return found
