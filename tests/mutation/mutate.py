@@ -1,6 +1,6 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
-    python tests/mutation/mutate.py                     all mutants of reading.py, proof.py and __init__.py
+    python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py and many.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "proof", "__init__"), ("fast", "many")
+CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -130,7 +130,17 @@ def killers():
     """(bytes, arrays of a candidate or None) that every mutant is asked about, most telling first."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import numpy as np
-    from certificate_cases import alterations, base_certificates, boundaries, feasible_dual, replaced, resealed, text
+    from certificate_cases import (
+        alterations,
+        base_certificates,
+        boundaries,
+        edges,
+        feasible_dual,
+        loss_certificates,
+        replaced,
+        resealed,
+        text,
+    )
 
     from ufm_convex import enclosure
     from ufm_convex.candidate import Candidate
@@ -140,8 +150,12 @@ def killers():
     from ufm_convex.points import FramePoint
     from ufm_convex.problem import Problem
 
-    documents = [json.loads(certificate.to_json()) for certificate in base_certificates().values()]
-    cases = [(text(document), None) for document in documents]
+    documents = [
+        json.loads(certificate.to_json())
+        for made in (base_certificates(), loss_certificates())
+        for certificate in made.values()
+    ]
+    cases = [(text(document), None) for document in (*documents, *edges(), *groups_where_none_are(documents))]
     for K, features in ((80, "free"), (80, "nonnegative")):
         problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)
         bound = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
@@ -174,7 +188,7 @@ def killers():
     random.Random(0).shuffle(forged)
     cases += [(text(document), None) for document in forged[:100]]
     cases += [
-        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:5000]
+        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:8000]
     ]
     return cases
 
@@ -195,6 +209,17 @@ def large_forgeries(document):
     yield resealed(replaced(document, ("dual", "columns", 7), negative))
     if document["dual"]["factor"] is not None:
         yield resealed(replaced(document, ("dual", "factor"), None))
+
+
+def groups_where_none_are(documents):
+    """Witnesses in terms of groups, for losses that tell classes apart."""
+    from certificate_cases import replaced, resealed
+
+    zeros = {"exponent": 0, "integers": "0 0 0"}
+    frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
+    for document in documents:
+        if document["problem"]["loss"]["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy"):
+            yield resealed(replaced(document, ("witness",), frame))
 
 
 def diagonal_forgeries(document):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from flint import arb, fmpq
 
-from .proof import CrossEntropy, Diagonal, Frame
+from .losses import CrossEntropy
+from .points import Frame
+from .proof import Diagonal
 from .reading import scaled
 
 FEW = 64
