@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import re
 from fractions import Fraction
@@ -14,7 +15,14 @@ from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    LogitAdjustedCrossEntropy,
+    MeanSquaredError,
+    MulticlassHinge,
+    SoftTargetCrossEntropy,
+)
 from ufm_convex.points import Columns, DualPoint, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -93,6 +101,35 @@ def base_certificates():
     }
 
 
+def loss_certificates():
+    """Name → certificate; between them every loss, each with every form that its proofs take."""
+    targets = [[0.75, 0.2, 0.05], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]
+    adjusted = LogitAdjustedCrossEntropy(shift=(0.5, 0.0, -0.3), scale=(1.5, 1.0, 0.75))
+    small, alike = ([4, 2, 1], 5e-2, 5e-2), ([3, 3, 1], 5e-2, 5e-2)
+    squares = Problem(*alike, loss=MeanSquaredError(), feature_dim=3)
+    sigmoids = Problem(*alike, loss=BinaryCrossEntropy(), features="free")
+    pairwise = Problem(*alike, loss=MulticlassHinge("weston-watkins"), features="free")
+    W, H = solve(squares).factors()
+    candidate = Candidate(weights=W, features=1.5 * H, class_counts=squares.class_counts)
+    return {
+        "squares": certify(Problem(*small, loss=MeanSquaredError())),
+        "squares, group": certify(squares, solution=solve(squares, solver="clarabel", level="group")),
+        "squares, candidate": certify(squares, candidate),
+        "sigmoids": certify(Problem(*small, loss=BinaryCrossEntropy())),
+        "sigmoids, group": certify(sigmoids, solution=solve(sigmoids, solver="clarabel", level="group")),
+        "joint hinge": certify(Problem(*small, loss=MulticlassHinge())),
+        "joint hinge, dense": certify(Problem(*small, loss=MulticlassHinge(), features="free")),
+        "pairwise hinge": certify(Problem(*alike, loss=MulticlassHinge("weston-watkins"))),
+        "pairwise hinge, group": certify(pairwise),
+        "adjusted": certify(Problem(*small, loss=adjusted)),
+        "adjusted, free": certify(Problem(*small, loss=adjusted, features="free")),
+        "shifted": certify(Problem(*small, loss=LogitAdjustedCrossEntropy(shift=(0.5, 0.0, -0.3)))),
+        "scaled alike": certify(Problem(*small, loss=LogitAdjustedCrossEntropy(scale=(3.0, 3.0, 3.0)))),
+        "soft targets": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets))),
+        "soft targets, free": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets), features="free")),
+    }
+
+
 def large_certificates():
     """Name → certificate of a dense proof of 64 classes, the fewest that the fast path takes."""
     zeros = np.zeros(64)
@@ -129,6 +166,25 @@ def boundaries():
     for tau in (needed, needed - 1):
         rows = dual["multiplier"]["rows"][place].split(" ")
         yield resealed(replaced(document, ("dual", "multiplier", "rows", place), " ".join([*rows[:place], str(tau)])))
+
+
+def edges():
+    """Dense proofs whose columns lie inside, on the edge of, or beyond domains; all else in them is generous."""
+    documents = {name: json.loads(made.to_json()) for name, made in loss_certificates().items()}
+    documents["pairwise hinge, dense"] = replaced(
+        documents["joint hinge, dense"], ("problem", "loss", "kind"), "weston-watkins"
+    )
+    for name in ("squares", "sigmoids", "joint hinge, dense", "pairwise hinge, dense", "adjusted", "soft targets"):
+        document = documents[name]
+        document["problem"].update(lambda_w="1p10", lambda_h="1p10")
+        document["claims"].update(lower="-1p20", upper="1p40", verdict="undecided")
+        exponents = "-2 -2 -2" if name == "adjusted" else "0 0 0"  # its α/a is 4: w has the small integers, too
+        document["dual"].update(exponents=exponents, factor=None, multiplier=None)
+        owns = (-2, -1, 0, 1) if "own" in document["dual"] else (0,)
+        for first, second, own in itertools.product((-1, 0, 1, 2), (-1, 0, 1, 2), owns):
+            columns = [f"0 {first} {second}", f"{first} 0 {second}", f"{first} {second} 0"]
+            edge = replaced(document, ("dual", "columns"), columns)
+            yield resealed(replaced(edge, ("dual", "own"), " ".join([str(own)] * 3)) if len(owns) > 1 else edge)
 
 
 # -- sealing ------------------------------------------------------------------------------------------------------
@@ -212,7 +268,8 @@ def altered(value):
         yield from altered_integers(value)
     elif isinstance(value, str):
         words = "nonnegative free diagonal group dense frame optimal suboptimal infeasible undecided sample class"
-        for word in (*words.split(), value + " ", value.upper(), value[:-1], value[::-1]):
+        names = "crammer-singer weston-watkins mean-squared-error binary-cross-entropy cross-entropy multiclass-hinge"
+        for word in (*words.split(), *names.split(), value + " ", value.upper(), value[:-1], value[::-1]):
             if word != value:
                 yield f"becomes {word!r}", word
 

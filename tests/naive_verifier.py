@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from mpmath import iv
+from naive_losses import in_lowest_terms, interval, naive_loss
 
 iv.dps = 80
 
@@ -30,10 +31,6 @@ def matrix(field):
     return [[Fraction(n) * Fraction(2) ** field["exponent"] for n in numbers(row)] for row in field["rows"]]
 
 
-def interval(fraction):
-    return iv.mpf(fraction.numerator) / iv.mpf(fraction.denominator)
-
-
 class NaiveProblem:
     def __init__(self, fields):
         repeats = numbers(fields["multiplicities"])
@@ -43,22 +40,9 @@ class NaiveProblem:
         self.K, self.N = len(self.classes), sum(n for n, _ in self.classes)
         self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
         self.nonnegative, self.feature_dim = fields["features"] == "nonnegative", fields["feature_dim"]
-        self.alpha = dyadic(fields["loss"]["smoothing"])
+        self.loss = naive_loss(fields["loss"], self.K, vector, matrix, dyadic)
         self.distinct = sorted(set(self.classes))
         self.pt = [w * n / self.N for n, w in self.classes]
-
-    def loss(self, z, k):
-        """l_k at interval logits."""
-        total = sum((iv.exp(entry - z[k]) for entry in z), iv.mpf(0))
-        mean = sum((entry - z[k] for entry in z), iv.mpf(0)) / self.K
-        return iv.log(total) - interval(self.alpha) * mean
-
-    def entropy(self, column, k):
-        """−l_k*(v), or None outside the domain."""
-        p = [v + self.alpha / self.K + (1 - self.alpha if j == k else 0) for j, v in enumerate(column)]
-        if sum(p) != 1 or min(p) < 0:
-            return None
-        return -sum((interval(q) * iv.log(interval(q)) for q in p if q), iv.mpf(0))
 
 
 # -- dual points --------------------------------------------------------------------------------------------------
@@ -77,7 +61,12 @@ def full_columns(problem, dual):
     for k in range(K):
         unit = Fraction(2) ** exponents[place[k]]
         column = [unit * integers[place[k]][place[j]] for j in range(K)]
-        column[k] = -(sum(column) - column[k])
+        if problem.loss.tied:
+            column[k] = -(sum(column) - column[k])
+        else:
+            column[k] = unit * numbers(dual["own"])[place[k]]
+        if problem.loss.scale is not None:
+            column = [a * w for a, w in zip(in_lowest_terms(problem.loss.scale), column, strict=True)]
         columns.append(column)
     return columns
 
@@ -185,10 +174,10 @@ def dual_value(problem, dual):
     """Interval of −Σ pt l*, or None outside the domain."""
     total = iv.mpf(0)
     for k, column in enumerate(full_columns(problem, dual)):
-        entropy = problem.entropy(column, k)
-        if entropy is None:
+        conjugate = problem.loss.conjugate(column, k)
+        if conjugate is None:
             return None
-        total += interval(problem.pt[k]) * entropy
+        total -= interval(problem.pt[k]) * conjugate
     return total
 
 
@@ -200,7 +189,7 @@ def objective(problem, W, rows, labels, repeats):
     total = interval(problem.lambda_w * sum(w * w for row in W for w in row) / 2)
     for h, k, repeat in zip(rows, labels, repeats, strict=True):
         z = [interval(sum((a * b for a, b in zip(w, h, strict=True)), Fraction(0))) for w in W]
-        total += interval(problem.classes[k][1] * repeat / problem.N) * problem.loss(z, k)
+        total += interval(problem.classes[k][1] * repeat / problem.N) * problem.loss.value(z, k)
         total += interval(problem.lambda_h * repeat * sum(x * x for x in h) / 2)
     return total
 

@@ -10,7 +10,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from certificate_cases import FREE, PLAIN, WEIGHTED, base_certificates, resealed, text
+from certificate_cases import FREE, PLAIN, WEIGHTED, base_certificates, loss_certificates, resealed, text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,7 +205,7 @@ def test_a_false_claim_about_a_candidate_kept_elsewhere_is_refuted(factors, monk
 
 
 def test_files_come_back(tmp_path):
-    for certificate in base_certificates().values():
+    for certificate in [*base_certificates().values(), *loss_certificates().values()]:
         certificate.save(tmp_path / "c.json")
         again = Certificate.load(tmp_path / "c.json")
         assert again.to_json() == certificate.to_json()
@@ -258,11 +258,13 @@ def fits(value, schema):
 
 
 def test_every_certificate_fits_the_published_schema():
-    for name, certificate in base_certificates().items():
+    for name, certificate in {**base_certificates(), **loss_certificates()}.items():
         document = json.loads(certificate.to_json())
         assert fits(document, SCHEMA), name
         assert not fits({**document, "unknown": 1}, SCHEMA)
         assert not fits({**document, "version": 2}, SCHEMA)
+        for loss in ({"name": "focal"}, {**document["problem"]["loss"], "margin": "1p0"}, {}):
+            assert not fits({**document, "problem": {**document["problem"], "loss": loss}}, SCHEMA)
         assert not fits({**document, "claims": {**document["claims"], "lower": 0.5}}, SCHEMA)
 
 

@@ -15,7 +15,7 @@ from ufm_convex.certificate import certify, limits
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import Verdict, fast, proof, reading, verify
+from ufm_convex.verifier import Verdict, fast, points, problem, proof, reading, verify
 
 K, D, N = 10, 64, 50_000
 
@@ -147,8 +147,8 @@ def test_both_sides_have_the_same_limits():
     assert limits.INTEGER_BITS == reading.MAX_BITS
     assert limits.VECTOR_BITS == reading.MAX_VECTOR_BITS
     assert limits.COLUMN_BITS == proof.MAX_COLUMN_BITS
-    assert limits.PRODUCT_WORK == proof.MAX_PRODUCT_WORK
-    assert limits.EXACT_LOGITS == proof.MAX_EXACT_LOGITS
+    assert limits.PRODUCT_WORK == problem.MAX_PRODUCT_WORK
+    assert limits.EXACT_LOGITS == points.MAX_EXACT_LOGITS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from certificate_cases import (
     alterations,
     base_certificates,
     by_digest,
+    edges,
     large_certificates,
+    loss_certificates,
     replaced,
     resealed,
     sha256,
@@ -22,7 +24,13 @@ from hypothesis import strategies as st
 from ufm_convex import verifier
 from ufm_convex.verifier import MalformedCertificate, Verdict, verify
 
-BASES = {name: json.loads(certificate.to_json()) for name, certificate in base_certificates().items()}
+OF_LOSSES = loss_certificates()
+BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES}.items()}
+FIRST_OF_ITS_LOSS = {
+    "squares, group", "sigmoids, group", "joint hinge", "pairwise hinge, group", "adjusted, free", "soft targets",
+}  # fmt: skip
+SLOW = OF_LOSSES.keys() - FIRST_OF_ITS_LOSS
+"""Their corpora are searched in the slow tests."""
 LARGE = {name: json.loads(certificate.to_json()) for name, certificate in large_certificates()}
 
 
@@ -61,7 +69,7 @@ def check_all(name):
     return counts
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in BASES])
 def test_every_field_altered(name):
     counts = check_all(name)
     assert sum(counts.values()) > 300
@@ -96,6 +104,12 @@ def test_large_proofs_altered(name, field, monkeypatch):
     monkeypatch.setattr(verifier, "fast", None)
     assert found == [outcome(text(forgery)) for forgery in forgeries]
     assert set(found) & {"REFUTED", "malformed"}
+
+
+def test_columns_at_the_edges_of_domains():
+    found = [judge_forgery(document) for document in edges()]
+    assert found.count("PROVED") > 50
+    assert found.count("REFUTED") > 50
 
 
 def test_candidates_known_by_their_digest(monkeypatch):

@@ -38,7 +38,8 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
-from ufm_convex.verifier import MalformedCertificate, Verdict, fast, proof, reading, verify
+from ufm_convex.verifier import MalformedCertificate, Verdict, fast, points, proof, reading, verify
+from ufm_convex.verifier import problem as problem_module
 
 FOLDER = Path(verifier.__file__).parent
 
@@ -290,7 +291,7 @@ def test_one_unit_short_of_dominance_is_not_believed(proved, monkeypatch):
     for short in (0, 1):
         monkeypatch.setattr(proof.Blocks, "radius", lambda self, g, short=short: radii[g] - short)
         assert not fast.Fast.of(blocks).slack_dominates()
-    with pytest.raises(proof.Refuted, match="dominated"):
+    with pytest.raises(reading.Refuted, match="dominated"):
         blocks.check_slack()
     ample = [radius + (radius >> 36) for radius in radii]
     monkeypatch.setattr(proof.Blocks, "radius", lambda self, g: ample[g])
@@ -335,7 +336,7 @@ def wide(request):
 
 def witness_of(certificate):
     document = json.loads(certificate.to_json())
-    return proof.Factors.read(proof.Problem(document["problem"]), document["witness"])
+    return points.Factors.read(proof.Problem(document["problem"]), document["witness"])
 
 
 @settings(max_examples=25)
@@ -354,7 +355,7 @@ def test_the_fast_objective_contains_the_exact_one(wide, row, column, bits, sign
 
 
 def test_the_fast_objective_decides_alone(wide, monkeypatch):
-    monkeypatch.setattr(proof.Factors, "objective", lambda self: pytest.fail("the exact path was asked"))
+    monkeypatch.setattr(points.Factors, "objective", lambda self: pytest.fail("the exact path was asked"))
     found = {step.name: step.verdict for step in verify(wide.to_json().encode()).steps}
     assert found["upper bound"] is Verdict.PROVED
 
@@ -488,7 +489,7 @@ def test_class_counts_beyond_binary64_are_not_rounded():
     W, H = np.ones((2, 1)), np.ones((2, 1))
     sha256 = fast._digest(W, H, counts, "class_counts")
     given_ = {"level": "class", "feature_dim": 1, "sha256": sha256, "arrays": None}
-    candidate = proof.Candidate(proof.Problem(document["problem"]), given_)
+    candidate = points.Candidate(proof.Problem(document["problem"]), given_)
     arrays = fast.InFile(candidate, {"weights": W, "features": H, "class_counts": counts})
     assert [int(repeat) for repeat in arrays.repeats] == [2**53 + 1, 2]
 
@@ -576,15 +577,15 @@ def test_long_vectors_with_large_exponents_are_malformed():
 def test_long_products_are_undecided_at_once(size, bits):
     """What would take minutes in integers, and gigabytes: a column limit stops the longest, the work limit the rest."""
     started = time.process_time()
-    with pytest.raises(proof.Undecided, match="too long"):
-        proof._product([[2 ** (bits - 1)] * size] * size, [[-1] * size] * size)
+    with pytest.raises(reading.Undecided, match="too long"):
+        problem_module.product([[2 ** (bits - 1)] * size] * size, [[-1] * size] * size)
     assert time.process_time() - started < 2.0  # a bound on hanging, not a benchmark
 
 
 def test_products_of_certificates_are_within_the_limit():
     """1400 classes of 41 bits, 1200 groups of 72, and a witness of 1200 classes of 53."""
     for size, bits in ((1400, 41), (1200, 72), (1200, 53)):
-        proof._require_short(size, [[2**bits - 1] * size], [[1] * size] * size)
+        problem_module.require_short(size, [[2**bits - 1] * size], [[1] * size] * size)
 
 
 def test_columns_of_too_many_bits_are_malformed():
@@ -603,7 +604,7 @@ def test_dense_arrays_are_limited():
     with pytest.raises(MalformedCertificate, match="2048"):
         proof.Blocks(problem, {"kind": "dense", "exponents": "", "columns": [], "multiplier": None, "factor": None})
     with pytest.raises(MalformedCertificate, match="logits"):
-        proof.Factors(problem, 1, {}, {})
+        points.Factors(problem, 1, {}, {})
 
 
 def test_each_step_is_named_once():

@@ -109,8 +109,12 @@ class Groups:
         return tuple(sorted(map(tuple, classes)))
 
     def mean(self, per_class: FloatArray) -> FloatArray:
-        """Group means of one number a class, (G,)."""
-        return np.bincount(self.members, per_class, minlength=self.size) / self.multiplicities
+        """Group means of one number a class, (G,); of equal numbers that number, however many they are."""
+        one_of_each = np.zeros(self.size)
+        one_of_each[self.members] = per_class
+        with np.errstate(invalid="ignore"):  # what is not finite comes out as NaN
+            rest = per_class - one_of_each[self.members]
+        return one_of_each + np.bincount(self.members, rest, minlength=self.size) / self.multiplicities
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Mutation testing of the verifier: change one thing in its source, and see whether a test notices.
 
-    python tests/mutation/mutate.py                     all mutants of reading.py, proof.py and __init__.py
-    python tests/mutation/mutate.py --fast              those of fast.py
+    python tests/mutation/mutate.py                     all mutants but those of the fast paths
+    python tests/mutation/mutate.py --fast              those of fast.py and many.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "proof", "__init__"), ("fast",)
+CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -130,17 +130,32 @@ def killers():
     """(bytes, arrays of a candidate or None) that every mutant is asked about, most telling first."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import numpy as np
-    from certificate_cases import alterations, base_certificates, boundaries, feasible_dual, replaced, resealed, text
+    from certificate_cases import (
+        alterations,
+        base_certificates,
+        boundaries,
+        edges,
+        feasible_dual,
+        loss_certificates,
+        replaced,
+        resealed,
+        text,
+    )
 
     from ufm_convex import enclosure
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import certify, encoding
     from ufm_convex.certificate.certifying import assemble
+    from ufm_convex.losses import CrossEntropy
     from ufm_convex.points import FramePoint
     from ufm_convex.problem import Problem
 
-    documents = [json.loads(certificate.to_json()) for certificate in base_certificates().values()]
-    cases = [(text(document), None) for document in documents]
+    documents = [
+        json.loads(certificate.to_json())
+        for made in (base_certificates(), loss_certificates())
+        for certificate in made.values()
+    ]
+    cases = [(text(document), None) for document in (*documents, *edges(), *groups_where_none_are(documents))]
     for K, features in ((80, "free"), (80, "nonnegative")):
         problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)
         bound = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
@@ -148,6 +163,11 @@ def killers():
         document = json.loads(assemble(problem, bound, top, 1e-6, {}).to_json())
         cases.append((text(document), None))
         cases += [(text(forgery), None) for forgery in large_forgeries(document)]
+    weights = tuple(1.0 + k % 3 for k in range(80))
+    for loss in (CrossEntropy(), CrossEntropy(class_weights=weights, smoothing=0.1)):
+        document = json.loads(certify(Problem(np.arange(20, 100), 1e-4, 1e-4, loss=loss)).to_json())
+        cases.append((text(document), None))
+        cases += [(text(forgery), None) for forgery in diagonal_forgeries(document)]
     encoding.EMBEDDED_NUMBERS = 0
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [5, 3, 2])
@@ -168,7 +188,7 @@ def killers():
     random.Random(0).shuffle(forged)
     cases += [(text(document), None) for document in forged[:100]]
     cases += [
-        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:5000]
+        (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:8000]
     ]
     return cases
 
@@ -189,6 +209,32 @@ def large_forgeries(document):
     yield resealed(replaced(document, ("dual", "columns", 7), negative))
     if document["dual"]["factor"] is not None:
         yield resealed(replaced(document, ("dual", "factor"), None))
+
+
+def groups_where_none_are(documents):
+    """Witnesses in terms of groups, for losses that tell classes apart."""
+    from certificate_cases import replaced, resealed
+
+    zeros = {"exponent": 0, "integers": "0 0 0"}
+    frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
+    for document in documents:
+        if document["problem"]["loss"]["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy"):
+            yield resealed(replaced(document, ("witness",), frame))
+
+
+def diagonal_forgeries(document):
+    """A diagonal proof and a frame of many groups: claims moved by a relative 2^-40, strengths not feasible."""
+    from certificate_cases import replaced, resealed
+
+    for name, sign in (("lower", 1), ("upper", -1)):
+        mantissa, exponent = map(int, document["claims"][name].split("p"))
+        moved = f"{((mantissa << 50) + sign * (mantissa << 10)) | 1}p{exponent - 50}"
+        yield resealed(replaced(document, ("claims", name), moved))
+    strengths = document["dual"]["strengths"]["integers"].split(" ")
+    for place in (0, 40, 79):
+        for other in (int(strengths[place]) * 1001 // 1000, -int(strengths[place]), 1 << 200):
+            changed = " ".join([*strengths[:place], str(other), *strengths[place + 1 :]])
+            yield resealed(replaced(document, ("dual", "strengths", "integers"), changed))
 
 
 def limits(document):
@@ -222,15 +268,39 @@ def limits(document):
     return [(data, None) for data in files]
 
 
-def answers(cases, stop=None):
-    """The verdict on each case by the verifier now importable; ends at the first that differs from ``stop``."""
-    import ufm_convex.verifier as verifier
+GENERAL = [
+    ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
+    ("Frame", "objective"), ("Factors", "objective"),
+]  # fmt: skip
+"""What a fast path spares; a mutant that asks for one of them where the original does not has lost its fast path."""
 
+
+def recorded(function, asked):
+    """The function, its name kept in a list whenever it is called."""
+
+    def wrapper(*arguments):
+        asked.append(function.__qualname__)
+        return function(*arguments)
+
+    return wrapper
+
+
+def answers(cases, stop=None):
+    """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
+    that differs from ``stop``."""
+    import ufm_convex.verifier as verifier
+    from ufm_convex.verifier import proof
+
+    asked = []
+    for kind, name in GENERAL:
+        owner = getattr(proof, kind) if kind else verifier
+        setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
+        asked.clear()
         try:
             result = verifier.verify(data, arrays)
-            answer = tuple((step.name, str(step.verdict)) for step in result.steps)
+            answer = tuple((step.name, str(step.verdict)) for step in result.steps) + tuple(asked)
         except verifier.MalformedCertificate:
             answer = "malformed"
         except Exception as error:  # - a mutant may raise anything, and that is a difference

@@ -29,14 +29,16 @@ from ufm_convex.certificate.encoding import (
     require_encodable,
     rounded,
 )
-from ufm_convex.certificate.limits import require_checkable
+from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective
+from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
+from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
 from ufm_convex.group_factors import GroupFactors, coordinates
 from ufm_convex.groups import GroupDual
+from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import FrameDual
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
@@ -106,7 +108,8 @@ def certify(
             digits are given.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
-        HypothesisError: digits were asked for, and no theorem holds.
+        HypothesisError: digits were asked for, and no theorem holds; or certificates do not carry the loss.
+        UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
     """
@@ -149,7 +152,7 @@ def _certify_problem(
 ) -> Certificate:
     chosen = _checked(candidate)
     require_encodable(problem)
-    judged = None if chosen is None else enclose_objective(problem, chosen, progress=_rows(progress))
+    judged = None if chosen is None else _judged(problem, chosen, progress)
     if digits is not None:
         _refuse_solution(solution)
         lower, upper = bounds_to_digits(problem, digits)
@@ -179,7 +182,7 @@ def assemble(
         SolverError: a bound is infinite.
         SizeError: no verifier would read the certificate.
     """
-    dual = encode_dual(lower.evidence)
+    dual = encode_dual(problem, lower.evidence)
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -256,10 +259,19 @@ def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
     return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
 
 
+def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
+    """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is checked."""
+    few = embeddable(candidate) and problem.num_classes * len(candidate.features) <= UNSTREAMED_LOGITS
+    if is_streamed(problem.loss) or not few:
+        return enclose_objective(problem, candidate, progress=_rows(progress))
+    return enclose_exactly(problem, candidate, progress=_rows(progress))
+
+
 def _lower(solution: Solution, proof: enclosure.Proof) -> ProvedBound:
     """The solution's own bound with its exact point, or another proof of its dual point."""
     problem, dual, own = solution.problem, solution.dual, solution.evidence.lower
-    if isinstance(dual, GroupDual) and problem.nonnegative and proof in ("auto", "diagonal"):
+    frames = problem.nonnegative and isinstance(problem.loss, MarginLoss) and proof in ("auto", "diagonal")
+    if isinstance(dual, GroupDual) and frames:
         strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
         return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
     if own.evidence is not None and (proof == "auto" or own.proof == proof):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,7 @@ from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
+from ufm_convex.enclosure.slack import closing_units
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
 
@@ -75,17 +76,15 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
 # -- the problem --------------------------------------------------------------------------------------------------
 
 
-_ENCODABLE = ("cross-entropy",)
-"""Losses of format version 1: the specification and the verifier know no others."""
-
-
 def require_encodable(problem: Problem) -> None:
     """Raise ``HypothesisError`` unless the format can carry the problem: its loss, and that it is a plain one."""
+    from ufm_convex.verifier.losses import LOSSES
+
     problem.require_plain("a certificate")
-    if problem.loss.name not in _ENCODABLE:
+    if problem.loss.name not in LOSSES:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",
-            expected="a loss among " + ", ".join(_ENCODABLE),
+            expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
         )
 
@@ -97,7 +96,6 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
     first[1:] = (np.diff(counts) != 0) | (np.diff(weights) != 0.0)
     starts = np.flatnonzero(first)
     plain = bool((weights == 1.0).all())
-    parameters = {f.name: getattr(problem.loss, f.name) for f in fields(problem.loss) if f.name != "class_weights"}  # type: ignore[arg-type]
     content: dict[str, Any] = {
         "class_counts": integers(counts[starts].tolist()),
         "multiplicities": integers(np.diff(np.append(starts, counts.size)).tolist()),
@@ -106,19 +104,43 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
         "lambda_h": dyadic(problem.lambda_h),
         "features": problem.features,
         "feature_dim": problem.feature_dim,
-        "loss": {"name": problem.loss.name, **{name: dyadic(value) for name, value in parameters.items()}},
+        "loss": {
+            "name": problem.loss.name,
+            **{name: _parameter(value) for name, value in problem.loss.exact_parameters().items()},
+        },
     }
     return {**content, "sha256": canonical_sha256(content)}
 
 
+def _parameter(value: Any) -> Any:
+    """A parameter of a loss: null, a word, a number, a vector or a matrix."""
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, tuple):
+        return dyadic(value)
+    if not isinstance(value[0], tuple):
+        return _vector(enclosure.ExactVector.of_numbers(value))
+    flat, width = enclosure.ExactVector.of_numbers([entry for row in value for entry in row]), len(value[0])
+    rows = [flat.integers[start : start + width] for start in range(0, len(flat.integers), width)]
+    return {"exponent": flat.exponent, "rows": _rows(rows)}
+
+
+def _unparameter(value: Any) -> Any:
+    """The parameter that ``_parameter`` wrote, numbers rounded to binary64."""
+    if isinstance(value, dict):
+        unit = Fraction(2) ** value["exponent"]
+        rows = [[float(int(number) * unit) for number in row.split(" ")] for row in value.get("rows", ())]
+        return rows or [float(int(number) * unit) for number in value["integers"].split(" ")]
+    number = isinstance(value, str) and re.fullmatch(r"-?[0-9]+p-?[0-9]+", value)
+    return float(undyadic(value)) if number else value
+
+
 def decode_problem(content: Mapping[str, Any]) -> Problem:
-    """The problem that ``encode_problem`` wrote; every number in it is a binary64 number or an integer."""
+    """The problem that ``encode_problem`` wrote; every number in it is near a binary64 number or an integer."""
     repeats = [int(number) for number in content["multiplicities"].split(" ")]
-    loss = {name: value if name == "name" else float(undyadic(value)) for name, value in content["loss"].items()}
+    loss = {name: _unparameter(value) for name, value in content["loss"].items()}
     if content["class_weights"] is not None:
-        unit = Fraction(2) ** content["class_weights"]["exponent"]
-        weights = [float(int(number) * unit) for number in content["class_weights"]["integers"].split(" ")]
-        loss["class_weights"] = np.repeat(weights, repeats).tolist()
+        loss["class_weights"] = np.repeat(_unparameter(content["class_weights"]), repeats).tolist()
     data = {
         "class_counts": np.repeat([int(number) for number in content["class_counts"].split(" ")], repeats),
         "lambda_w": float(undyadic(content["lambda_w"])),
@@ -134,20 +156,24 @@ def decode_problem(content: Mapping[str, Any]) -> Problem:
 # -- evidence -----------------------------------------------------------------------------------------------------
 
 
-def encode_dual(proof: enclosure.Evidence | None) -> dict[str, Any]:
+def encode_dual(problem: Problem, proof: enclosure.Evidence | None) -> dict[str, Any]:
     """The dual point with its slack proof."""
     if isinstance(proof, enclosure.DiagonalProof):
         return {"kind": "diagonal", "strengths": _vector(proof.strengths)}
     if not isinstance(proof, enclosure.BlockProof):
         raise TypeError(f"{type(proof).__name__} is no dual point")
+    units, columns = closing_units(problem), proof.columns
+    if units is not None and set(units) != {1}:
+        columns = [[x // unit for x, unit in zip(column, units, strict=True)] for column in columns]
     multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
-    return {
+    encoded = {
         "kind": proof.kind,
         "exponents": integers(proof.exponents),
-        "columns": _rows(proof.columns),
+        "columns": _rows(columns),
         "multiplier": multiplier,
         "factor": None if proof.factor is None else _rows(proof.factor),
     }
+    return encoded if units is not None else {**encoded, "own": integers(proof.own or ())}
 
 
 def encode_witness(witness: enclosure.Evidence | None) -> dict[str, Any]:

@@ -28,6 +28,9 @@ EMBEDDED_BITS = 1 << 27
 EXACT_LOGITS, SHORT_BITS = 1 << 18, 512
 """More logits are checked in binary64 alone, to which integers of so many bits are converted."""
 
+UNSTREAMED_LOGITS = 1 << 21
+"""More logits of a loss that binary64 does not take are not checked at all."""
+
 _BITS_A_DIGIT = 3.3220
 _WORD, _MANTISSA = 64, 53
 

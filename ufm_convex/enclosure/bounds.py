@@ -225,7 +225,9 @@ def _lower_attempts(
     if isinstance(dual, FrameDual):
         strengths = Groups.distinct(problem).mean(dual.strengths)
         if problem.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
-            yield partial(_diagonal_bound, problem, _admissible(problem, strengths))
+            # the end of a hinge's domain, K/(K−1), is a rounded number: once more from just inside
+            for share in (1.0, 1.0 - 2.0**-50):
+                yield partial(_diagonal_bound, problem, _admissible(problem, share * strengths))
             return
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
@@ -316,7 +318,7 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
 
 
 def _trivial_bound(problem: Problem) -> ProvedBound:
-    """The dual value of V = 0; only a loss that sees margins has an exact point for it to write down."""
+    """The dual value of V = 0."""
     from flint import arb, fmpq
 
     groups = Groups.distinct(problem)
@@ -326,7 +328,7 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
     for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
         total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
         place += multiplicity
-    return ProvedBound(float_below(total), "trivial", lower_end(total) if total.is_finite() else None)
+    return _below(total, "trivial", BlockProof.zero(problem, groups))
 
 
 def _bias(problem: Problem) -> Bias:

@@ -112,7 +112,7 @@ def enclose_objective(
             class weight times its count for class means, beyond 2³⁰⁰.
     """
     problem.require_plain("the objective of a candidate, which has no bias")
-    _check_match(problem, candidate)
+    check_match(problem, candidate)
     kernel = _kernel(problem.loss, candidate.num_classes)
     negative = NegativeEntries()
     stream = _Stream(problem, candidate, kernel)
@@ -135,7 +135,7 @@ def enclose_objective(
     )
 
 
-def _check_match(problem: Problem, candidate: Candidate) -> None:
+def check_match(problem: Problem, candidate: Candidate) -> None:
     """Raise unless the candidate has the problem's counts and dimension."""
     require_counts(candidate, problem.class_counts)
     if problem.feature_dim is not None and candidate.feature_dim > problem.feature_dim:
@@ -303,6 +303,11 @@ class _CrossEntropyKernel(_Kernel):
 
 
 _KERNELS: dict[type[Loss], Callable[..., _Kernel]] = {CrossEntropy: _CrossEntropyKernel}
+
+
+def is_streamed(loss: Loss) -> bool:
+    """Whether ``enclose_objective`` takes the loss."""
+    return type(loss) in _KERNELS
 
 
 def _kernel(loss: Loss, num_classes: int) -> _Kernel:

@@ -7,6 +7,7 @@ rationals, and a rounded dual point is exact once it is written down.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -48,6 +49,13 @@ class ExactVector:
         shifts = np.where(integers != 0, exponents - lowest, 0)
         pairs = zip(integers.tolist(), shifts.tolist(), strict=True)
         return cls([integer << shift for integer, shift in pairs], lowest - _MANTISSA)
+
+    @classmethod
+    def of_numbers(cls, values: Sequence[float | Fraction]) -> ExactVector:
+        """Integers over powers of two, exactly."""
+        ratios = [value.as_integer_ratio() for value in values]
+        common = max(denominator for _, denominator in ratios)
+        return cls([numerator * (common // denominator) for numerator, denominator in ratios], 1 - common.bit_length())
 
     def rationals(self) -> list[fmpq]:
         """The numbers."""

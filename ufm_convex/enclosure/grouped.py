@@ -58,7 +58,7 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
             total -= share * columns.loss.enclose_grouped_conjugate(
                 rational(0), [rational(0)] * groups.size, [int(m) for m in others]
             )
-        return ProvedBound(float_below(total), "trivial", lower_end(total))
+        return ProvedBound(float_below(total), "trivial", lower_end(total), BlockProof.zero(problem, groups))
 
 
 def group_upper_bound(problem: Problem, factors: GroupFactors, *, penalties: bool = True) -> ProvedBound:

@@ -36,6 +36,7 @@ from ufm_convex.bias import bias_of
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.enclosure.exact import ExactVector, power, rational
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.groups import Groups as _Groups
 from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
 
@@ -81,6 +82,14 @@ class BlockProof:
     margin: float
     own: list[int] | None = None
     balanced: bool = False
+
+    @classmethod
+    def zero(cls, problem: Problem, groups: _Groups) -> BlockProof:
+        """V = 0, which is feasible without further proof."""
+        zeros = [0] * groups.size
+        kind = "dense" if groups.size == problem.num_classes else "group"
+        own = zeros if closing_units(problem) is None else None
+        return cls(kind, zeros, [zeros] * groups.size, None, 0, None, 0.0, own)
 
     def own_entries(self, multiplicities: list[int]) -> list[int]:
         """Own entry of each column, by default minus the sum of its K − 1 others."""
@@ -164,12 +173,8 @@ class _Attempt:
     @classmethod
     def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
         """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
-        weights = problem.loss.closing_weights(problem.num_classes)
-        units = None
-        if weights is not None:
-            exact = ExactVector.of_floats(weights)
-            divisor = math.gcd(*exact.integers)
-            units = [integer // divisor for integer in exact.integers]
+        units = closing_units(problem)
+        if units is not None:
             bits += (max(units) - 1).bit_length()
         exponents = _exponents(problem, groups, bits, balanced)
         return cls(problem, groups, kind, exponents, bits, shift, units, balanced)
@@ -282,6 +287,16 @@ class _Attempt:
             if m[g] > 1 and (own[g] - proof.columns[g][g]) ** 2 > radii[g] + tau[g]:
                 return None
         return proof
+
+
+def closing_units(problem: Problem) -> list[int] | None:
+    """The closing weights of the loss in lowest terms, (K,); None where no equation ties the entries of a residual."""
+    weights = problem.loss.closing_weights(problem.num_classes)
+    if weights is None:
+        return None
+    exact = ExactVector.of_floats(weights)
+    divisor = math.gcd(*exact.integers)
+    return [integer // divisor for integer in exact.integers]
 
 
 def _shares(groups: Groups) -> list[Fraction]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,6 +46,14 @@ class Loss(ABC):
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """The parameters that differ from their defaults, as plain TOML values."""
+
+    def exact_parameters(self) -> dict[str, Any]:
+        """All parameters but class weights, as the exact numbers that define the loss in a certificate.
+
+        Values are None, words, numbers (binary64, or fractions over powers of two), and tuples of numbers or of rows.
+        """
+        stated = fields(self)  # type: ignore[arg-type]
+        return {one.name: getattr(self, one.name) for one in stated if one.name != "class_weights"}
 
     def weights(self, num_classes: int) -> FloatArray:
         """Class weights ω, shape (K,); all ones unless the loss has some."""

@@ -8,7 +8,9 @@ Label smoothing, known confusions between classes and distilled targets are of t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -46,12 +48,13 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
         if not rows or any(len(row) != len(rows) for row in rows):
             raise _refused(f"targets has {len(rows)} rows of lengths {shown([len(row) for row in rows])}.")
         for k, row in enumerate(rows):
-            wrong = [entry for entry in row if not 0.0 <= real(entry) <= 1.0]
+            lowest = [-_ROUNDING if j == k else 0.0 for j in range(len(row))]
+            wrong = [entry for entry, low in zip(row, lowest, strict=True) if not low <= real(entry) <= 1.0]
             if wrong:
                 raise _refused(f"targets has the entry {shown(wrong[0])} in row {k}.")
             if abs(sum(map(float, row)) - 1.0) > _ROUNDING:
                 raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.")
-        object.__setattr__(self, "targets", tuple(tuple(map(float, row)) for row in rows))
+        object.__setattr__(self, "targets", tuple(_closed(list(map(float, row)), k) for k, row in enumerate(rows)))
 
     def validate(self, num_classes: int) -> None:
         """Raise ``ShapeError`` unless the table is K × K."""
@@ -66,16 +69,28 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
         """The table."""
         return {"targets": [list(row) for row in self.targets]}
 
+    def exact_parameters(self) -> dict[str, Any]:
+        """The table with own entries that are 1 minus the others without rounding, and so may fall below 0 by one."""
+        table = []
+        for k, row in enumerate(self.targets):
+            others = sum(map(Fraction, row[:k] + row[k + 1 :]), Fraction(0))
+            table.append((*row[:k], 1 - others, *row[k + 1 :]))
+        return {"targets": tuple(table)}
+
     def target_columns(self, num_classes: int) -> FloatArray:
         """The table, transposed; the own entries are 1 minus the others."""
         return self._columns
 
     @cached_property
     def _columns(self) -> FloatArray:
-        columns = np.array(self.targets).T
-        np.fill_diagonal(columns, 0.0)
-        np.fill_diagonal(columns, np.maximum(1.0 - columns.sum(axis=0), 0.0))
-        return frozen(columns)
+        return frozen(np.array(self.targets).T)
+
+
+def _closed(row: list[float], k: int) -> tuple[float, ...]:
+    """The row with its own entry the binary64 number nearest to 1 minus the others."""
+    row[k] = 0.0
+    row[k] = max(math.fsum([1.0, *(-entry for entry in row)]), 0.0)
+    return tuple(row)
 
 
 def _refused(got: str) -> ProblemError:

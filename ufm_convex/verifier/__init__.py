@@ -4,7 +4,9 @@
 
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
-in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided.
+in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
+read in this order: ``reading`` (exact numbers), ``losses``, ``problem``, ``proof`` (the dual point and its slack),
+``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -24,8 +26,11 @@ from typing import Any
 from flint import arb, ctx, fmpq
 
 from . import many
-from .proof import Alike, Blocks, Candidate, Diagonal, Factors, Frame, Problem, Refuted, Undecided
-from .reading import MalformedCertificate, document, dyadic, fields_of, integer, kind_of
+from .claims import Claims, Enclosures, Interval, Violation
+from .points import Alike, Candidate, Factors, Frame
+from .problem import Problem
+from .proof import Blocks, Diagonal
+from .reading import MalformedCertificate, Refuted, Undecided, document, kind_of
 
 try:
     from . import fast
@@ -114,35 +119,12 @@ class _Certificate:
         make: dict[str, Callable[[Problem, Any], Any]] = {"frame": Frame, "group": Alike, "dense": Factors.read}
         self.witness = make[kind_of(fields["witness"], "kind", tuple(make))](problem, fields["witness"])
         self.candidate = None if fields["candidate"] is None else Candidate(problem, fields["candidate"])
-        claims = fields_of(fields["claims"], "lower upper tolerance verdict candidate")
-        self.lower, self.upper, self.tolerance = (dyadic(claims[name]) for name in ("lower", "upper", "tolerance"))
-        if not 0 < self.tolerance < 1:
-            raise MalformedCertificate("the tolerance is in (0, 1)")
-        self.verdict = claims["verdict"]
-        self.objective: tuple[fmpq, fmpq] | None = None
-        self.gap: tuple[fmpq, fmpq] | None = None
-        self.violation: tuple[int, int, fmpq] | None = None
-        if (claims["candidate"] is None) != (self.candidate is None):
-            raise MalformedCertificate("claims about a candidate belong to a candidate")
-        if self.candidate is not None:
-            self._read_candidate_claims(fields_of(claims["candidate"], "objective gap violation"))
-
-    def _read_candidate_claims(self, claims: dict[str, Any]) -> None:
-        if claims["violation"] is None:
-            pairs = [fields_of(claims[name], "lower upper") for name in ("objective", "gap")]
-            self.objective, self.gap = ((dyadic(pair["lower"]), dyadic(pair["upper"])) for pair in pairs)
-            return
-        if claims["objective"] is not None or claims["gap"] is not None:
-            raise MalformedCertificate("an infeasible candidate has no objective and no gap")
-        place = fields_of(claims["violation"], "row column value")
-        row, column = (integer(place[name], 0, (1 << 63) - 1) for name in ("row", "column"))
-        self.violation = row, column, dyadic(place["value"])
+        self.claims = Claims(fields["claims"], with_candidate=self.candidate is not None)
 
 
 # -- the steps (section 6) ----------------------------------------------------------------------------------------
 
 _Check = tuple[str, Callable[[], None]]
-_NONE = (fmpq(0), fmpq(0))
 
 
 def _step(name: str, check: Callable[[], None]) -> Step:
@@ -156,89 +138,66 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
-    dual, witness = certificate.dual, certificate.witness
-    quick = many.Integral(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
-    if quick is None:
-        yield "slack", dual.check_slack
-        yield "lower bound", lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers)
-    else:
-        yield "slack", lambda: None if quick.slack_dominates() else dual.check_slack()
-        yield (
-            "lower bound",
-            lambda: _compare(lambda: _dual_value(dual), certificate.lower, 1, dual.numbers, quick.dual_value),
-        )
-    yield "witness", witness.check_admissible
-    objective = partial(many.frame_objective, witness) if isinstance(witness, Frame) else None
+    dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
+    quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
+    value = None if quick is None else quick.dual_value
+    yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
+    yield "lower bound", lambda: _compare(lambda: _dual_value(dual), optimum.low, 1, dual.numbers, value)
+    objective = None
+    if isinstance(witness, Frame) and witness.numbers >= many.FEW:
+        objective = partial(many.frame_objective, witness)
     if objective is None and fast is not None:
         objective = partial(fast.witness_objective, witness)
-    yield (
-        "upper bound",
-        lambda: _compare(witness.objective, certificate.upper, -1, witness.numbers, objective),
-    )
+    yield "witness", witness.check_admissible
+    yield "upper bound", lambda: _compare(witness.objective, optimum.high, -1, witness.numbers, objective)
     if certificate.candidate is not None:
-        yield from _candidate_steps(certificate, certificate.candidate, given)
-    yield "verdict", lambda: _check_verdict(certificate)
+        yield from _candidate_steps(certificate.candidate, certificate.claims, given)
+    yield "verdict", certificate.claims.check_verdict
 
 
 def _candidate_steps(
-    certificate: _Certificate, candidate: Candidate, given: str | Path | Mapping[str, Any] | None
+    candidate: Candidate, claims: Claims, given: str | Path | Mapping[str, Any] | None
 ) -> Iterator[_Check]:
     """With embedded arrays, or with those at hand."""
+    claim, arrays = claims.candidate, None
     try:
-        arrays: Any = candidate.embedded
-        if arrays is None:
-            if given is None or fast is None:
-                raise Undecided("the arrays of the candidate are not at hand")
-            arrays = fast.candidate_in_file(candidate, given)
+        arrays = candidate.embedded or _at_hand(candidate, given)
     except (Refuted, Undecided) as reason:
         yield "candidate", partial(_fail, reason)
-    else:
-        if certificate.violation is not None:
-            yield "violation", lambda: _check_violation(certificate, arrays)
-            return
-        yield "candidate", arrays.check_admissible
-        low, high = certificate.objective or _NONE
-        quick = None if fast is None else cache(lambda: fast.witness_objective(arrays))
-        exact = cache(lambda precision: arrays.objective())
-        for name, claim, sign in (("objective from below", low, 1), ("objective from above", high, -1)):
-            yield name, partial(_compare, lambda: exact(ctx.prec), claim, sign, arrays.numbers, quick)
-    if certificate.violation is None:
-        yield "gap", lambda: _check_gap(certificate)
+    if isinstance(claim, Enclosures):
+        if arrays is not None:
+            yield from _objective_steps(arrays, claim.objective)
+        yield "gap", partial(claims.check_gap, claim)
+    elif arrays is not None:
+        yield "violation", partial(_check_violation, candidate.problem, arrays, claim)
+
+
+def _objective_steps(arrays: Any, claim: Interval) -> Iterator[_Check]:
+    yield "candidate", arrays.check_admissible
+    quick = None if fast is None else cache(lambda: fast.witness_objective(arrays))
+    exact = cache(lambda precision: arrays.objective())
+    for end, bound, sign in (("below", claim.low, 1), ("above", claim.high, -1)):
+        yield f"objective from {end}", partial(_compare, lambda: exact(ctx.prec), bound, sign, arrays.numbers, quick)
+
+
+def _at_hand(candidate: Candidate, given: str | Path | Mapping[str, Any] | None) -> Any:
+    if given is None or fast is None:
+        raise Undecided("the arrays of the candidate are not at hand")
+    return fast.candidate_in_file(candidate, given)
 
 
 def _fail(reason: Exception) -> None:
     raise reason
 
 
-def _check_violation(certificate: _Certificate, arrays: Any) -> None:
-    row, column, value = certificate.violation or (0, 0, fmpq(0))
-    if not certificate.problem.nonnegative or value >= 0 or arrays.entry(row, column) != value:
+def _check_violation(problem: Problem, arrays: Any, claim: Violation | None) -> None:
+    if (
+        claim is None
+        or not problem.nonnegative
+        or claim.value >= 0
+        or arrays.entry(claim.row, claim.column) != claim.value
+    ):
         raise Refuted("that feature is not negative, not that number, or may be negative")
-
-
-def _check_gap(certificate: _Certificate) -> None:
-    """The gap contains objective − optimum, by the other claims; an admissible candidate is not below the optimum."""
-    (low, high), (f_low, f_high) = certificate.gap or _NONE, certificate.objective or _NONE
-    if (low > 0 and low > f_low - certificate.upper) or high < f_high - certificate.lower:
-        raise Refuted("the gap does not follow from the other claims")
-
-
-def _check_verdict(certificate: _Certificate) -> None:
-    """The verdict is the one that the claims amount to."""
-    bounds = certificate.lower, certificate.upper
-    if any(low > high for low, high in (bounds, certificate.objective or _NONE, certificate.gap or _NONE)):
-        raise Refuted("a claimed interval is empty")
-    f_low, f_high = certificate.objective or (certificate.upper, certificate.upper)
-    if certificate.lower > f_high:
-        raise Refuted("the candidate is claimed to lie below the optimum")
-    if certificate.violation is not None:
-        amounts_to = "infeasible"
-    elif f_high - certificate.lower <= certificate.tolerance * f_high:
-        amounts_to = "optimal"
-    else:
-        amounts_to = "suboptimal" if f_low > certificate.upper else "undecided"
-    if certificate.verdict != amounts_to:
-        raise Refuted(f"the claims amount to: {amounts_to}")
 
 
 def _compare(
@@ -265,6 +224,6 @@ def _compare(
 def _dual_value(dual: Diagonal | Blocks) -> arb:
     """−Σ ω_k n_k/N l_k*(v_k)."""
     problem, total = dual.problem, arb(0)
-    for group, others in dual.columns():
-        total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(problem.K, others)
+    for group, column in zip(dual.groups, dual.columns(), strict=True):
+        total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
     return total

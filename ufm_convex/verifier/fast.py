@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx, fmpq
 
-from .proof import Blocks, Candidate, CrossEntropy, Factors, Problem, Refuted, Undecided, check_dimension
-from .reading import scaled
+from .losses import CrossEntropy
+from .points import Candidate, Factors, check_dimension
+from .problem import Problem
+from .proof import Blocks
+from .reading import Refuted, Undecided, scaled
 
 _LARGEST, _VAST = 2.0**400, 2.0**900
 _LONGEST = 1 << 41
@@ -143,7 +146,7 @@ class InFile:
                 raise Undecided("weights or features are not a matrix, or an empty one")
         if _digest(self.W, self.F, third, "labels" if sample else "class_counts") != candidate.sha256:
             raise Undecided("the arrays at hand are not those of the candidate: their SHA-256 is another")
-        counts = np.array([group.samples for group in problem.expanded()], dtype=np.int64)  # the sum is below 2^63
+        counts = np.array([group.samples for group in problem.classes()], dtype=np.int64)  # the sum is below 2^63
         self.labels = third if sample else np.arange(problem.K)
         self.repeats = np.ones_like(counts) if sample else counts
         classes = sample and third.min() >= 0 and third.max() < problem.K
@@ -207,7 +210,10 @@ def _numbers(rows: Any) -> Any:
 def _exactly(rows: list[list[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
     numbers = _numbers(rows)
-    if numbers is None or list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
+    if numbers is None:
+        return None
+    rounded = max(numbers.max(), -numbers.min()) >= 1 << 53  # perhaps; no smaller integer is
+    if rounded and list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
         return None
     with np.errstate(over="ignore", under="ignore"):
         scaled_ = np.ldexp(numbers, exponent)
@@ -245,7 +251,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         squares += np.bincount(y, square, minlength=K)
     terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
     total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
-    for k, group in enumerate(problem.expanded()):
+    for k, group in enumerate(problem.classes()):
         loss = arb(
             float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
         )

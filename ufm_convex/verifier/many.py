@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from flint import arb, fmpq
 
-from .proof import CrossEntropy, Diagonal, Frame
+from .losses import CrossEntropy
+from .points import Frame
+from .proof import Diagonal
 from .reading import scaled
+
+FEW = 64
+"""Fewer groups are left to ``proof``."""
 
 
 class Integral:
-    """A diagonal proof; strengths are q = x 2^e, and weights w 2^f."""
+    """A diagonal proof of many groups; strengths are q = x 2^e, and weights w 2^f."""
 
     def __init__(self, dual: Diagonal) -> None:
         self.problem, self.strengths = dual.problem, dual.strengths
+
+    @classmethod
+    def of(cls, dual: Diagonal) -> Integral | None:
+        """This path for the proof, if it has many groups."""
+        return cls(dual) if dual.numbers >= FEW else None
 
     def slack_dominates(self) -> bool:
         """True only if (6) holds for every group; (w x)² n is an integer, so its bound may be rounded down."""

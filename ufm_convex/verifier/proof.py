@@ -1,217 +1,73 @@
-"""The mathematics: what each part of a certificate must satisfy, in exact arithmetic and in balls.
+"""Dual points, and the exact proof that their slack is positive semidefinite (docs/certificate.md, section 4).
 
-Section numbers in comments are those of docs/certificate.md. Constructors decode and raise ``MalformedCertificate``;
-``check_…`` methods raise ``Refuted`` where a condition fails; values are enclosed at the precision of the context.
+Constructors decode and raise ``MalformedCertificate``; ``check_slack`` raises ``Refuted`` where a condition fails.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from math import gcd, lcm
+from typing import Any
 
-from flint import arb, fmpq, fmpz_mat
+from flint import fmpq
 
+from .losses import Column
+from .problem import Problem, check_singles, product
 from .reading import (
-    MAX_LENGTH,
+    MAX_BLOCKS,
     MalformedCertificate,
-    Vector,
-    dyadic,
+    Refuted,
     exponent_of,
     fields_of,
     integer,
     integers,
-    kind_of,
-    length_of,
     rows_of,
     scaled,
-    sha256_of,
     vector,
 )
 
-MAX_CLASSES = 10**8
-MAX_BLOCKS = 2048
-MAX_LOGITS, MAX_EXACT_LOGITS = 1 << 23, 1 << 18
 MAX_COLUMN_BITS = 1 << 32
-MAX_PRODUCT_WORK, WORD = 1 << 32, 64
-"""Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
-_ROWS = 64
-
-
-class Refuted(Exception):  # noqa: N818
-    """A step was shown to fail."""
-
-
-class Undecided(Exception):  # noqa: N818
-    """A step could not be decided."""
-
-
-def _require_short(rows: int, *factors: list[list[int]]) -> None:
-    """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
-    bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
-    if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
-        raise Undecided("the exact product of two matrices takes too long")
-
-
-def _product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
-    """The first times the second's transpose, in integers."""
-    _require_short(len(first), first, second)
-    return fmpz_mat(first) * fmpz_mat(second).transpose()
-
-
-# -- the losses (section 5): domain of the conjugate, conjugate, value --------------------------------------------
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
-    """l_k(z) = log Σ_j exp z_j − <y_k, z>, y_k = (1−α) e_k + α/K; l_k*(v) = Σ p log p, p = v + y_k in the simplex."""
-
-    smoothing: fmpq
-
-    @classmethod
-    def read(cls, value: Any) -> CrossEntropy:
-        """The loss with its parameters."""
-        smoothing = dyadic(fields_of(value, "name smoothing")["smoothing"])
-        if not 0 <= smoothing < 1:
-            raise MalformedCertificate("smoothing is a number in [0, 1)")
-        return cls(smoothing)
-
-    def probabilities(self, K: int, others: list[tuple[fmpq, int]]) -> list[tuple[fmpq, int]]:
-        """P with multiplicities, the own entry last; refuted outside the simplex (exact)."""
-        share = self.smoothing / K
-        wrong = [(v + share, multiplicity) for v, multiplicity in others]
-        own = 1 - sum((p * multiplicity for p, multiplicity in wrong), fmpq(0))
-        if own < 0 or any(p < 0 for p, _ in wrong):
-            raise Refuted("a column of the dual point lies outside the simplex")
-        return [*wrong, (own, 1)]
-
-    def conjugate(self, K: int, others: list[tuple[fmpq, int]]) -> arb:
-        """l_k*(v), v given by its entries other than the own one, with multiplicities; columns sum to zero."""
-        total = arb(0)
-        for p, multiplicity in self.probabilities(K, others):
-            if p:
-                # near 1 the logarithm is small: from 1 − p, which is exact, it keeps its relative accuracy
-                logarithm = arb(p - 1).log1p() if 2 * p > 1 else arb(p).log()
-                total += multiplicity * arb(p) * logarithm
-        return total
-
-    def value(self, K: int, differences: list[tuple[arb, int]]) -> arb:
-        """l_k(z), z given by z_j − z_k for j ≠ k, with multiplicities."""
-        rest, mean = arb(0), arb(0)
-        for difference, multiplicity in differences:
-            rest += multiplicity * difference.exp()
-            mean += multiplicity * difference
-        return rest.log1p() - arb(self.smoothing) * mean / K
-
-
-LOSSES = {"cross-entropy": CrossEntropy}
-
-
-# -- the content (section 3) --------------------------------------------------------------------------------------
-
-
-class Group(NamedTuple):
-    """Classes that are alike: same count, same weight."""
-
-    samples: int
-    weight: fmpq
-    multiplicity: int
-
-
-class Problem:
-    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
-
-    def __init__(self, value: Any) -> None:
-        names = "class_counts multiplicities class_weights lambda_w lambda_h features feature_dim loss sha256"
-        fields = fields_of(value, names)
-        length = length_of(fields["class_counts"])
-        numbers, repeats = (integers(fields[name], length) for name in ("class_counts", "multiplicities"))
-        given = fields["class_weights"]
-        weights = Vector([1] * length, 0) if given is None else vector(given, length)
-        if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
-            raise MalformedCertificate("counts, multiplicities and weights are positive")
-        self.runs = numbers, weights, repeats
-        merged: Counter[tuple[int, int]] = Counter()
-        for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
-            merged[number, weight] += repeat
-        alike = sorted(merged)
-        self.weights = Vector([weight for _, weight in alike], weights.exponent)
-        self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
-        self.K = sum(repeats)
-        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
-        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
-            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
-        self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
-        if self.lambda_w <= 0 or self.lambda_h <= 0:
-            raise MalformedCertificate("decays are positive")
-        if fields["features"] not in ("nonnegative", "free"):
-            raise MalformedCertificate("features are nonnegative or free")
-        self.nonnegative = fields["features"] == "nonnegative"
-        dimension = fields["feature_dim"]
-        self.feature_dim = None if dimension is None else integer(dimension, 1, (1 << 63) - 1)
-        self.loss = LOSSES[kind_of(fields["loss"], "name", tuple(LOSSES))].read(fields["loss"])
-        if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
-            raise MalformedCertificate("the problem's SHA-256 does not match the problem")
-
-    def share(self, group: Group) -> fmpq:
-        """ω_k n_k / N, the weight of one class's loss."""
-        return group.weight * group.samples / self.N
-
-    def expanded(self) -> list[Group]:
-        """One group a class, in class order."""
-        if self.K > MAX_LENGTH:
-            raise MalformedCertificate(f"more than {MAX_LENGTH} classes, written one by one")
-        return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
-
-
-# -- dual points and their slack (sections 4.1 to 4.3) ------------------------------------------------------------
-
-Column = tuple[Group, list[tuple[fmpq, int]]]
-"""A group and the entries of its column other than the own one, with multiplicities."""
 
 
 class Diagonal:
     """v_k = −q_k (e_k − 1/K): all off-diagonals of G are ≤ 0, so the slack is diagonal."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        self.problem = problem
-        self.numbers = len(problem.distinct)
+        self.problem, self.groups = problem, problem.groups()
+        self.numbers = len(self.groups)
         self.strengths = vector(fields_of(value, "kind strengths")["strengths"], self.numbers)
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
         problem, K = self.problem, self.problem.K
         radius = problem.N**2 * problem.lambda_w * problem.lambda_h * K
-        for group, q in zip(problem.distinct, self.strengths, strict=True):
+        for group, q in zip(self.groups, self.strengths, strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
                 raise Refuted("a strength is negative, or positive for free features")
             if (group.weight * q) ** 2 * group.samples * (K - 1) > radius:
                 raise Refuted(f"the slack of the classes with {group.samples} samples is negative")
 
-    def columns(self) -> Iterator[Column]:
-        """The groups with their columns of V."""
+    def columns(self) -> Iterator[Column[fmpq]]:
+        """The columns of V, one a group."""
         K = self.problem.K
-        for group, q in zip(self.problem.distinct, self.strengths, strict=True):
-            yield group, [(q / K, K - 1)]
+        for g, q in enumerate(self.strengths):
+            yield Column(g, -q * (K - 1) / K, [(q / K, K - 1)])
 
 
 class Blocks:
     """A dual point that is alike on alike classes; with groups of one class it is any dual point."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
+        names = "kind exponents columns multiplier factor"
+        fields = fields_of(value, names if problem.loss.closed else f"{names} own")
         self.problem = problem
-        fields = fields_of(value, "kind exponents columns multiplier factor")
-        if fields["kind"] == "dense" and problem.K > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a dense proof")
-        self.groups = problem.distinct if fields["kind"] == "group" else problem.expanded()
+        self.groups = problem.groups(MAX_BLOCKS) if fields["kind"] == "group" else problem.classes(MAX_BLOCKS)
         size = len(self.groups)
         self.numbers = size**2
-        if size > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
-        self.columns_ = rows_of(fields["columns"], [size] * size)
+        columns = rows_of(fields["columns"], [size] * size)
+        check_singles(self.groups, columns)
+        self.columns_, self.own = self._integers(columns, fields.get("own"))
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
         bits = sum(
@@ -223,16 +79,21 @@ class Blocks:
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
             self.multiplier, self.shift = rows_of(given["rows"], triangle), integer(given["exponent"], 0, 256)
+            check_singles(self.groups, self.multiplier)
             if not problem.nonnegative or any(min(row) < 0 for row in self.multiplier):
                 raise MalformedCertificate("a multiplier is non-negative, and none for free features")
-        for g, group in enumerate(self.groups):
-            if group.multiplicity == 1 and (self.columns_[g][g] or (self.multiplier and self.multiplier[g][g])):
-                raise MalformedCertificate("a single class has no entry for another class of its group")
-        self.own = [
-            -sum(g.multiplicity * x for g, x in zip(self.groups, column, strict=True)) for column in self.columns_
-        ]
-        for g, column in enumerate(self.columns_):
-            self.own[g] += column[g]  # one class of the group is the class itself
+
+    def _integers(self, columns: list[list[int]], own: Any) -> tuple[list[list[int]], list[int]]:
+        """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out."""
+        if not self.problem.loss.closed:
+            return columns, integers(own, len(self.groups))
+        sizes = [group.multiplicity for group in self.groups]
+        closing = [row[g] - sum(m * x for m, x in zip(sizes, row, strict=True)) for g, row in enumerate(columns)]
+        if self.problem.loss.scale is None:
+            return columns, closing
+        units = _coprime(self.problem.loss.scale)
+        scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
+        return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
 
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} λ_W λ_H N² / (ω² n)."""
@@ -250,10 +111,10 @@ class Blocks:
             row[g] = self.own[g] + (m - 1) * column[g]
             rows.append(row)
             weighted.append([h.multiplicity * z for h, z in zip(self.groups, row, strict=True)])
-        gram = _product(weighted, rows)
+        gram = product(weighted, rows)
         if self.factor is not None:
             factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
-            gram += _product(factor, factor)
+            gram += product(factor, factor)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
 
@@ -274,188 +135,22 @@ class Blocks:
     def _multiplier(self, g: int, h: int) -> int:
         return 0 if self.multiplier is None else self.multiplier[max(g, h)][min(g, h)] << self.shift
 
-    def columns(self) -> Iterator[Column]:
-        """The groups with their columns of V."""
-        for g, (group, column) in enumerate(zip(self.groups, self.columns_, strict=True)):
+    def columns(self) -> Iterator[Column[fmpq]]:
+        """The columns w of V = a∘w, one a group."""
+        inverse = [1 / a for a in self.problem.loss.scale or [fmpq(1)] * len(self.groups)]
+        for g, (column, own) in enumerate(zip(self.columns_, self.own, strict=True)):
+            unit = scaled(1, self.exponents[g])
             others = [
-                (scaled(x, self.exponents[g]), other.multiplicity - (h == g))
+                (unit * x * inverse[h], other.multiplicity - (h == g))
                 for h, (other, x) in enumerate(zip(self.groups, column, strict=True))
                 if other.multiplicity > (h == g)
             ]
-            yield group, others
+            yield Column(g, unit * own * inverse[g], others)
 
 
-# -- witnesses (section 4.4) --------------------------------------------------------------------------------------
-
-
-class Frame:
-    """h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω): one term for the classes that are treated alike."""
-
-    def __init__(self, problem: Problem, value: Any) -> None:
-        fields = fields_of(value, "kind groups multiplicities eta omega")
-        size = length_of(fields["groups"])
-        places = integers(fields["groups"], size)
-        repeats = integers(fields["multiplicities"], size)
-        used: Counter[int] = Counter()
-        for place, repeat in zip(places, repeats, strict=True):
-            used[place] += repeat
-        if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in problem.distinct)):
-            raise MalformedCertificate("the witness does not have each class once")
-        self.eta, self.omega = vector(fields["eta"], size), vector(fields["omega"], size)
-        self.problem, self.numbers, self.places, self.repeats = problem, size, places, repeats
-
-    def check_admissible(self) -> None:
-        """Show that the point is one of the problem."""
-        entries = zip(self.repeats, self.eta.integers, self.omega.integers, strict=True)
-        if min(min(self.eta.integers), min(self.omega.integers)) < 0:
-            raise Refuted("eta or omega is negative")
-        check_dimension(self.problem, sum(repeat for repeat, eta, omega in entries if eta or omega))
-
-    def objective(self) -> arb:
-        """Enclose its objective."""
-        problem, K, total = self.problem, self.problem.K, arb(0)
-        for place, repeat, eta, omega in zip(self.places, self.repeats, self.eta, self.omega, strict=True):
-            group = problem.distinct[place]
-            penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
-            loss = problem.loss.value(K, [(-arb(eta * omega), K - 1)])
-            total += repeat * (arb(problem.share(group)) * loss + arb(penalty) / 2)
-        return total
-
-
-class Alike:
-    """W and H with one coordinate a class, alike on alike classes: an own entry, and one for each group of others."""
-
-    def __init__(self, problem: Problem, value: Any) -> None:
-        fields, size = fields_of(value, "kind W H"), len(problem.distinct)
-        if size > MAX_BLOCKS:
-            raise MalformedCertificate(f"more than {MAX_BLOCKS} groups")
-        self.problem, self.numbers = problem, size**2
-        self.sizes = [group.multiplicity for group in problem.distinct]
-        matrices = [fields_of(fields[name], "exponent own rows") for name in ("W", "H")]
-        self.own = [integers(matrix["own"], size) for matrix in matrices]
-        self.rows = [rows_of(matrix["rows"], [size] * size) for matrix in matrices]
-        self.unit_w, self.unit_h = (scaled(1, exponent_of(matrix["exponent"])) for matrix in matrices)
-        if any(m == 1 and rows[g][g] for rows in self.rows for g, m in enumerate(self.sizes)):
-            raise MalformedCertificate("a single class has no entry for another class of its group")
-
-    def check_admissible(self) -> None:
-        """Show that the point is one of the problem."""
-        if self.problem.nonnegative and min(min(self.own[1]), *map(min, self.rows[1])) < 0:
-            raise Refuted("a feature is negative")
-        columns = [
-            any(own[h] or any(row[h] for row in rows) for own, rows in zip(self.own, self.rows, strict=True))
-            for h in range(len(self.sizes))
-        ]
-        check_dimension(self.problem, sum(m for m, used in zip(self.sizes, columns, strict=True) if used))
-
-    def objective(self) -> arb:
-        """Enclose its objective."""
-        problem, (own_w, own_h), (w, h) = self.problem, self.own, self.rows
-        sums = _product([[m * entry for m, entry in zip(self.sizes, row, strict=True)] for row in w], h).tolist()
-        unit, total = arb(self.unit_w * self.unit_h), arb(0)
-        for g, group in enumerate(problem.distinct):
-            own = sums[g][g] - w[g][g] * h[g][g] + own_w[g] * own_h[g]
-            logits = [
-                sums[f][g] + own_w[f] * h[g][f] + w[f][g] * own_h[g] - w[f][f] * h[g][f] - w[f][g] * h[g][g]
-                for f in range(len(sums))
-            ]
-            differences = [
-                (arb(z - own) * unit, m - (f == g)) for f, (z, m) in enumerate(zip(logits, self.sizes, strict=True))
-            ]
-            loss = problem.loss.value(problem.K, [pair for pair in differences if pair[1]])
-            penalty = problem.lambda_w * self.unit_w**2 * self._square(0, g)
-            penalty += problem.lambda_h * group.samples * self.unit_h**2 * self._square(1, g)
-            total += group.multiplicity * (arb(problem.share(group)) * loss + arb(penalty) / 2)
-        return total
-
-    def _square(self, which: int, g: int) -> int:
-        """Squared norm of the row of a class of group g."""
-        row = self.rows[which][g]
-        return self.own[which][g] ** 2 - row[g] ** 2 + sum(m * x * x for m, x in zip(self.sizes, row, strict=True))
-
-
-class Factors:
-    """W, and one row of features a class or a sample; ``labels`` and ``repeats`` say what each row stands for."""
-
-    def __init__(self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None) -> None:
-        self.numbers = problem.K * (problem.K if labels is None else len(labels))
-        if self.numbers > MAX_LOGITS:
-            raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
-        matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
-        self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
-        self.problem, self.classes = problem, problem.expanded()
-        self.repeats = [group.samples if labels is None else 1 for group in self.classes]
-        self.labels = list(range(problem.K)) if labels is None else labels
-        self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
-        self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
-        self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
-
-    @classmethod
-    def read(cls, problem: Problem, value: Any) -> Factors:
-        """Class means, row k for class k."""
-        fields = fields_of(value, "kind feature_dim W H")
-        return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"])
-
-    def check_admissible(self) -> None:
-        """Show that the point is one of the problem."""
-        if self.problem.nonnegative and any(min(row) < 0 for row in self.H):
-            raise Refuted("a feature is negative")
-        if self.problem.feature_dim is not None:
-            columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
-            check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
-
-    def entry(self, row: int, column: int) -> fmpq:
-        """One feature."""
-        if row >= len(self.H) or column >= len(self.H[row]):
-            raise Refuted("there is no such feature")
-        return self.H[row][column] * self.unit_h
-
-    def objective(self) -> arb:
-        """Enclose its objective."""
-        problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        if self.numbers > MAX_EXACT_LOGITS:
-            raise Undecided("more logits than are evaluated one by one")
-        _require_short(len(self.H), self.H, self.W)
-        blocks = (_product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
-        logits = (row for block in blocks for row in block.tolist())
-        total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
-        for z, row, k in zip(logits, self.H, self.labels, strict=True):
-            differences = [(arb(entry - z[k]) * unit, 1) for j, entry in enumerate(z) if j != k]
-            mean = self.classes[k].weight * self.repeats[k] / problem.N
-            total += arb(mean) * problem.loss.value(problem.K, differences)
-            total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
-        return total
-
-
-def check_dimension(problem: Problem, used: int) -> None:
-    """Raise unless ``used`` coordinates are allowed."""
-    if problem.feature_dim is not None and used > problem.feature_dim:
-        raise Refuted(f"{used} feature dimensions are used, {problem.feature_dim} are allowed")
-
-
-# -- candidates (section 4.5) -------------------------------------------------------------------------------------
-
-
-class Candidate:
-    """Somebody's W and features: embedded, or known by the SHA-256 of its arrays."""
-
-    def __init__(self, problem: Problem, value: Any) -> None:
-        fields = fields_of(value, "level feature_dim sha256 arrays")
-        if fields["level"] not in ("sample", "class") or (fields["sha256"] is None) == (fields["arrays"] is None):
-            raise MalformedCertificate("a candidate is at sample or class level, and has either arrays or a SHA-256")
-        self.problem, self.sha256 = problem, fields["sha256"]
-        self.level, self.feature_dim = fields["level"], integer(fields["feature_dim"], 1, MAX_LENGTH)
-        self.embedded: Factors | None = None
-        if self.sha256 is not None:
-            if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
-                raise MalformedCertificate("a SHA-256 is 64 hexadecimal digits")
-            return
-        arrays, labels = fields_of(fields["arrays"], "W features labels"), None
-        if (arrays["labels"] is None) != (self.level == "class"):
-            raise MalformedCertificate("labels belong to the sample level")
-        if self.level == "sample":
-            labels = integers(arrays["labels"], length_of(arrays["labels"]))
-            counts = dict(enumerate(group.samples for group in problem.expanded()))
-            if Counter(labels) != counts:
-                raise MalformedCertificate("the labels do not have the problem's class counts")
-        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)
+def _coprime(scale: list[fmpq]) -> list[int]:
+    """Positive integers without common divisor in the ratios of the numbers."""
+    common = lcm(*(int(a.q) for a in scale))
+    whole = [int(a * common) for a in scale]
+    divisor = gcd(*whole)
+    return [number // divisor for number in whole]

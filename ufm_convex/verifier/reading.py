@@ -16,6 +16,7 @@ FORMAT, VERSION = "ufm-convex-certificate", 1
 MAX_BYTES = 1 << 27
 MAX_CONTAINERS = 1 << 10
 MAX_LENGTH = 1 << 21
+MAX_BLOCKS = 2048
 MAX_BITS = 4096
 MAX_EXPONENT = 1 << 14
 MAX_VECTOR_BITS = 1 << 30
@@ -25,6 +26,14 @@ _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
 class MalformedCertificate(ValueError):  # noqa: N818 - the name of the verdict
     """The file is no certificate of this format, or exceeds the limits of docs/certificate.md, section 8."""
+
+
+class Refuted(Exception):  # noqa: N818
+    """A step was shown to fail."""
+
+
+class Undecided(Exception):  # noqa: N818
+    """A step could not be decided."""
 
 
 def document(source: str | Path | bytes) -> dict[str, Any]:

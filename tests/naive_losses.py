@@ -1,0 +1,119 @@
+"""The losses of docs/certificate.md, section 3.4, once more and naively: full columns, fractions, mpmath intervals.
+
+``value(z, k)`` takes K interval logits; ``conjugate(v, k)`` takes K fractions and is None outside the domain.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from mpmath import iv
+
+
+def interval(fraction):
+    return iv.mpf(Fraction(fraction).numerator) / iv.mpf(Fraction(fraction).denominator)
+
+
+def larger(first, second):
+    return iv.mpf([max(first.a, second.a), max(first.b, second.b)])
+
+
+def entropy(probabilities):
+    return -sum((interval(p) * iv.log(interval(p)) for p in probabilities if p), iv.mpf(0))
+
+
+class Softmax:
+    """Targets, scales and shifts of each class: cross-entropy in all its forms."""
+
+    alike, tied = True, True
+
+    def __init__(self, targets, scale, shift):
+        self.targets, self.scale, self.shift = targets, scale, shift
+
+    def value(self, z, k):
+        x = [interval(a) * entry + interval(b) for a, entry, b in zip(self.scale, z, self.shift, strict=True)]
+        total = sum((iv.exp(entry - x[k]) for entry in x), iv.mpf(0))
+        return iv.log(total) - sum(
+            (interval(y) * (e - x[k]) for y, e in zip(self.targets[k], x, strict=True)), iv.mpf(0)
+        )
+
+    def conjugate(self, v, k):
+        p = [entry / a + y for entry, a, y in zip(v, self.scale, self.targets[k], strict=True)]
+        if sum(p) != 1 or min(p) < 0:
+            return None
+        moved = sum((q - y) * b for q, y, b in zip(p, self.targets[k], self.shift, strict=True))
+        return -entropy(p) - interval(moved)
+
+
+class Hinge:
+    alike, tied, scale = True, True, None
+
+    def __init__(self, joint):
+        self.joint = joint
+
+    def value(self, z, k):
+        hinges = [larger(1 + entry - z[k], iv.mpf(0)) for j, entry in enumerate(z) if j != k]
+        total = hinges[0]
+        for hinge in hinges[1:]:
+            total = larger(total, hinge) if self.joint else total + hinge
+        return total
+
+    def conjugate(self, v, k):
+        others = [entry for j, entry in enumerate(v) if j != k]
+        inside = min(others) >= 0 and sum(v) == 0 and (sum(others) <= 1 if self.joint else max(others) <= 1)
+        return interval(v[k]) if inside else None
+
+
+class SquaredError:
+    alike, tied, scale = True, False, None
+
+    def value(self, z, k):
+        return sum(((entry - (j == k)) ** 2 for j, entry in enumerate(z)), iv.mpf(0)) / 2
+
+    def conjugate(self, v, k):
+        return interval(sum(entry * entry for entry in v) / 2 + v[k])
+
+
+class Sigmoids:
+    alike, tied, scale = True, False, None
+
+    def value(self, z, k):
+        return sum((iv.log(1 + iv.exp(-entry if j == k else entry)) for j, entry in enumerate(z)), iv.mpf(0))
+
+    def conjugate(self, v, k):
+        p = [-entry if j == k else entry for j, entry in enumerate(v)]
+        if min(p) < 0 or max(p) > 1:
+            return None
+        return -sum((entropy([q, 1 - q]) for q in p), iv.mpf(0))
+
+
+def naive_loss(fields, K, vector, matrix, dyadic):
+    """The loss of an object of the file; the readers of numbers are the caller's."""
+    one_hot = [[Fraction(j == k) for j in range(K)] for k in range(K)]
+    ones, zeros = [Fraction(1)] * K, [Fraction(0)] * K
+    name = fields["name"]
+    if name == "cross-entropy":
+        alpha = dyadic(fields["smoothing"])
+        return Softmax([[(1 - alpha) * y + alpha / K for y in row] for row in one_hot], ones, zeros)
+    if name == "multiclass-hinge":
+        return Hinge(fields["kind"] == "crammer-singer")
+    if name == "mean-squared-error":
+        return SquaredError()
+    if name == "binary-cross-entropy":
+        return Sigmoids()
+    loss = Softmax(one_hot, ones, zeros)
+    loss.alike = False
+    if name == "soft-target-cross-entropy":
+        loss.targets = matrix(fields["targets"])
+    else:
+        loss.scale = ones if fields["scale"] is None else vector(fields["scale"])
+        loss.shift = zeros if fields["shift"] is None else vector(fields["shift"])
+    return loss
+
+
+def in_lowest_terms(scale):
+    """Integers without common divisor, in the ratios of the fractions."""
+    common = math.lcm(*(a.denominator for a in scale))
+    whole = [int(a * common) for a in scale]
+    return [number // math.gcd(*whole) for number in whole]

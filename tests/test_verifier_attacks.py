@@ -1,0 +1,181 @@
+"""Ways to have a false claim proved that a reader of the verifier may think of, each tried: none gets past it.
+
+Every forgery is re-sealed. "malformed" and "REFUTED" say where it is stopped; what is proved is true all the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from certificate_cases import base_certificates, loss_certificates, resealed, text
+
+from ufm_convex import losses, verifier
+from ufm_convex.candidate import Candidate
+from ufm_convex.certificate import certify, encoding
+from ufm_convex.problem import Problem
+from ufm_convex.verifier import MalformedCertificate, Verdict, verify
+
+DOCUMENTS = {
+    name: json.loads(certificate.to_json())
+    for name, certificate in {**base_certificates(), **loss_certificates()}.items()
+}
+ZERO_OF_FOUR = {"exponent": 0, "integers": "0 0 0 0"}
+
+
+def outcome(document, candidate=None):
+    try:
+        return str(verify(text(resealed(document)), candidate).verdict)
+    except MalformedCertificate:
+        return "malformed"
+
+
+def altered(name, changes):
+    document = copy.deepcopy(DOCUMENTS[name])
+    for path, value in changes.items():
+        inner, (*where, last) = document, path.split(".")
+        for key in where:
+            inner = inner[int(key) if isinstance(inner, list) else key]
+        inner[int(last) if isinstance(inner, list) else last] = value
+    return document
+
+
+FRAME_OF_FOUR = {"witness.eta": ZERO_OF_FOUR, "witness.omega": ZERO_OF_FOUR}
+IDENTITY = {"exponent": 0, "rows": ["1 0 0", "0 1 0", "0 0 1"]}
+
+
+@pytest.mark.parametrize(
+    ("attempt", "name", "changes", "expected"),
+    [
+        # -- multiplicities ---------------------------------------------------------------------------------------
+        ("a class counted twice, and once negatively", "diagonal",
+         {"witness.groups": "0 0 1 2", "witness.multiplicities": "2 -1 1 1", **FRAME_OF_FOUR}, "malformed"),
+        ("a class counted no times", "diagonal",
+         {"witness.groups": "0 0 1 2", "witness.multiplicities": "1 0 1 1", **FRAME_OF_FOUR}, "malformed"),
+        ("groups counted from the end", "diagonal", {"witness.groups": "-3 -2 -1"}, "malformed"),
+        ("one group twice instead of another", "diagonal", {"witness.groups": "0 0 2"}, "malformed"),
+        ("no class of a run", "diagonal", {"problem.multiplicities": "1 0 1"}, "malformed"),
+        ("a negative run", "diagonal", {"problem.multiplicities": "2 -1 2"}, "malformed"),
+        ("a count of 0", "diagonal", {"problem.class_counts": "50 10 0"}, "malformed"),
+        ("one class", "diagonal", {"problem.class_counts": "50", "problem.multiplicities": "1"}, "malformed"),
+        # -- signs ------------------------------------------------------------------------------------------------
+        ("a negative weight", "weighted",
+         {"problem.class_weights": {"exponent": 0, "integers": "1 -1 1"}}, "malformed"),
+        ("a negative decay", "diagonal", {"problem.lambda_h": "-1p-6"}, "malformed"),
+        ("a negative strength", "diagonal",
+         {"dual.strengths": {"exponent": 0, "integers": "-1000 -1000 -1000"}}, "REFUTED"),
+        ("a negative multiplier", "multiplier",
+         {"dual.multiplier": {"exponent": 0, "rows": ["0", "-1 0", "0 0 0", "0 0 0 0"]}}, "malformed"),
+        ("a negative eta and omega, whose product is positive", "diagonal",
+         {"witness.eta": {"exponent": 0, "integers": "-1 -1 -1"},
+          "witness.omega": {"exponent": 0, "integers": "-1 -1 -1"}}, "REFUTED"),
+        ("negative features in a group witness", "group witness, nonnegative",
+         {"witness.H.own": "-1 -1 -1"}, "REFUTED"),
+        ("a negative tolerance", "undecided", {"claims.tolerance": "-1p-3", "claims.verdict": "optimal"}, "malformed"),
+        # -- slack ------------------------------------------------------------------------------------------------
+        ("a factor that exceeds the slack", "dense",
+         {"dual.factor": [str(2**100), f"0 {2**100}", f"0 0 {2**100}"]}, "REFUTED"),
+        ("an imaginary factor", "dense", {"dual.factor": [["-1p0"], [], []]}, "malformed"),
+        ("an entry for another class of a single one's group", "dense", {"dual.columns.0": "5 0 0"}, "malformed"),
+        ("a multiplier on a diagonal without alike classes", "multiplier",
+         {"dual.multiplier": {"exponent": 0, "rows": ["1", "0 0", "0 0 0", "0 0 0 0"]}}, "malformed"),
+        ("a multiplier for free features", "dense",
+         {"dual.multiplier": {"exponent": 0, "rows": ["0", "0 0", "0 0 0"]}}, "malformed"),
+        ("a slack for non-negative features, the features set free", "joint hinge",
+         {"problem.features": "free"}, "REFUTED"),
+        ("another kind than the lemma", "dense", {"lemmas.3": "frame-slack"}, "malformed"),
+        # -- own entries ------------------------------------------------------------------------------------------
+        ("own entries where the columns close themselves", "joint hinge, dense", {"dual.own": "0 0 0"}, "malformed"),
+        ("own entries at their best, whatever the slack", "squares",
+         {"dual.exponents": "0 0 0", "dual.own": "-1 -1 -1"}, "REFUTED"),
+        ("own entries of the wrong sign", "sigmoids", {"dual.own": "1 1 1"}, "REFUTED"),
+        # -- dimensions -------------------------------------------------------------------------------------------
+        ("more dimensions than are allowed, in W alone", "tight dimension",
+         {"witness.feature_dim": 3, "witness.W": IDENTITY,
+          "witness.H": {"exponent": 0, "rows": ["1 0 0", "0 1 0", "0 1 0"]}}, "REFUTED"),
+        ("rows longer than the dimension", "tight dimension", {"witness.W": IDENTITY}, "malformed"),
+        ("no dimension at all", "tight dimension", {"problem.feature_dim": 0}, "malformed"),
+        ("true for 1", "tight dimension", {"witness.feature_dim": True}, "malformed"),
+        # -- candidates -------------------------------------------------------------------------------------------
+        ("labels of other counts", "suboptimal", {"candidate.arrays.labels": "0 0 0 1 1 2 2"}, "malformed"),
+        ("more samples than the problem has", "suboptimal",
+         {"candidate.arrays.labels": "0 0 0 0 1 1 2 0"}, "malformed"),
+        ("labels for class means", "optimal candidate", {"candidate.arrays.labels": "0 1 2"}, "malformed"),
+        ("class means as samples", "optimal candidate", {"candidate.level": "sample"}, "malformed"),
+        ("arrays and a hash", "suboptimal", {"candidate.sha256": "0" * 64}, "malformed"),
+        ("a violation where features are free", "infeasible", {"problem.features": "free"}, "REFUTED"),
+        ("a violation of a feature that is not negative", "suboptimal",
+         {"claims.candidate": {"objective": None, "gap": None, "violation": {"row": 0, "column": 0, "value": "0p0"}},
+          "claims.verdict": "infeasible"}, "REFUTED"),
+        ("a violation of no feature", "infeasible", {"claims.candidate.violation.row": 2**62}, "REFUTED"),
+        ("no claim about the candidate", "suboptimal", {"claims.candidate": None}, "malformed"),
+        ("a claim about no candidate", "suboptimal", {"candidate": None}, "malformed"),
+        # -- exponents --------------------------------------------------------------------------------------------
+        ("logits that no ball encloses", "sigmoids", {"witness.W.exponent": 16384, "witness.H.exponent": 16384},
+         "REFUTED"),
+        ("columns of a size that no bound survives", "squares", {"dual.exponents": "16384 16384 16384"}, "REFUTED"),
+    ],
+)  # fmt: skip
+def test_attempts(attempt, name, changes, expected):
+    assert outcome(DOCUMENTS[name]) == "PROVED"
+    assert outcome(altered(name, changes)) == expected, attempt
+
+
+@pytest.mark.parametrize("key", ["own", "columns", "name", "kind"])
+def test_the_last_of_two_equal_keys_does_not_win(key):
+    """In every object of a certificate with own entries, a key written twice, the true value last."""
+    whole = json.dumps(resealed(DOCUMENTS["squares"]))
+    assert f'"{key}"' in whole
+    assert verify(whole.encode()).verdict is Verdict.PROVED
+    with pytest.raises(MalformedCertificate, match="twice"):
+        verify(whole.replace(f'"{key}"', f'"{key}": "0", "{key}"', 1).encode())
+
+
+def test_labels_are_counted_before_anything_is_made_for_each_class():
+    """Two million classes in a file of a few bytes."""
+    document = altered("suboptimal", {"problem.class_counts": "1", "problem.multiplicities": "2000000"})
+    document["witness"].update(groups="0", multiplicities="2000000")
+    for field in ("eta", "omega"):
+        document["witness"][field] = {"exponent": 0, "integers": "0"}
+    document["dual"]["strengths"] = {"exponent": 0, "integers": "0"}
+    with pytest.raises(MalformedCertificate, match="class counts"):
+        verify(text(resealed(document)))
+
+
+def test_features_and_weights_of_one_shape_are_not_exchanged(monkeypatch):
+    """The hash names its arrays."""
+    monkeypatch.setattr(encoding, "EMBEDDED_NUMBERS", 0)
+    problem = Problem([4, 2, 1], 5e-2, 5e-2)
+    W, H = np.eye(3) + 0.25, 0.5 * np.eye(3) + 0.125
+    data = certify(problem, Candidate(weights=W, features=H, class_counts=[4, 2, 1])).to_json().encode()
+    counts = np.array([4, 2, 1])
+    assert verify(data, {"weights": W, "features": H, "class_counts": counts}).verdict is Verdict.PROVED
+    assert verify(data, {"weights": H, "features": W, "class_counts": counts}).verdict is Verdict.INCONCLUSIVE
+
+
+LARGE = {
+    "squares": losses.MeanSquaredError(),
+    "sigmoids": losses.BinaryCrossEntropy(),
+    "adjusted": losses.LogitAdjustedCrossEntropy(shift=np.linspace(-0.5, 0.5, 64), scale=np.linspace(0.5, 1.5, 64)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_fast_path_is_not_misled_by_other_losses(name, monkeypatch):
+    """64 classes, the fewest that it takes: its formulas for cross-entropy are not applied to losses like it."""
+    certificate = certify(Problem(np.arange(20, 84), 1e-4, 1e-4, features="free", loss=LARGE[name]))
+    document = json.loads(certificate.to_json())
+    truth = encoding.undyadic(document["claims"]["lower"])
+    forged = copy.deepcopy(document)
+    forged["claims"]["lower"] = encoding.dyadic(
+        encoding.rounded(truth * (1 + encoding.Fraction(1, 2**20)), 53, up=True)
+    )
+    forged["claims"]["verdict"] = "optimal"
+    spoilt = copy.deepcopy(document)
+    spoilt["dual"]["exponents"] = " ".join(str(int(e) + 1) for e in document["dual"]["exponents"].split(" "))
+    found = [outcome(one) for one in (document, forged, spoilt)]
+    assert found == ["PROVED", "REFUTED", "REFUTED"]
+    monkeypatch.setattr(verifier, "fast", None)
+    assert [outcome(one) for one in (document, forged, spoilt)] == found

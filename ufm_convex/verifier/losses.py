@@ -1,0 +1,248 @@
+"""The losses: all that a proof has to know of each (docs/certificate.md, section 3.4).
+
+A loss is one entry of ``LOSSES``: its parameters, its value l_k and, on its domain, its conjugate l_k*. A loss whose
+residuals are v = a∘w with Σ_j w_j = 0 says so by ``closed`` and ``scale``; its conjugate is stated in w, of which
+certificates then leave out the own entry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from flint import arb, fmpq
+
+from .reading import (
+    MAX_BLOCKS,
+    MalformedCertificate,
+    Refuted,
+    dyadic,
+    exponent_of,
+    fields_of,
+    kind_of,
+    rows_of,
+    scaled,
+    vector,
+)
+
+Number = TypeVar("Number", arb, fmpq)
+
+
+class Column(NamedTuple, Generic[Number]):
+    """Exact residual or enclosed logits of one class: the own entry, and the others with how many classes have them.
+
+    For a loss that tells classes apart, ``place`` is the class, and the others come one a class, in class order.
+    """
+
+    place: int
+    own: Number
+    others: list[tuple[Number, int]]
+
+
+class Loss(ABC):
+    """Convex functions l_1 … l_K of K logits."""
+
+    alike = True
+    """Whether all classes are treated alike, by each other too: proofs may then speak of groups of classes."""
+    closed = True
+    """Whether w sums to zero on the domain; else all entries are free, and the own ones are given."""
+    scale: list[fmpq] | None = None
+    """The a > 0, one a class, where they are not 1."""
+    streamed = False
+    """Whether binary64 decides about many logits (section 7.3); else balls are given more time."""
+
+    @abstractmethod
+    def __init__(self, value: Any, K: int) -> None: ...
+
+    @abstractmethod
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """The ball l_k*(a∘w); ``Refuted`` outside the domain, by an exact test."""
+
+    @abstractmethod
+    def value(self, column: Column[arb]) -> arb:
+        """The ball l_k(z)."""
+
+
+class Softmax(Loss):
+    """l_k(z) = log Σ_j exp z_j − <y_k, z>; l_k*(v) = Σ p log p, p = v + y_k in the simplex; the y_k sum to 1."""
+
+    @abstractmethod
+    def targets(self, column: Column[Any]) -> list[fmpq]:
+        """The entries of y_k that belong to the column's others."""
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``; the own entry of p closes it."""
+        pairs = zip(column.others, self.targets(column), strict=True)
+        wrong = [(v + target, multiplicity) for (v, multiplicity), target in pairs]
+        own = 1 - sum((p * multiplicity for p, multiplicity in wrong), fmpq(0))
+        if own < 0 or any(p < 0 for p, _ in wrong):
+            raise Refuted("a column of the dual point lies outside the simplex")
+        return sum((multiplicity * _p_log_p(p) for p, multiplicity in wrong), _p_log_p(own))
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``; in differences from the own logit, so that a small loss keeps its digits."""
+        rest, linear = arb(0), arb(0)
+        for (z, multiplicity), target in zip(column.others, self.targets(column), strict=True):
+            difference = z - column.own
+            rest += multiplicity * difference.exp()
+            if target:
+                linear += multiplicity * arb(target) * difference
+        return rest.log1p() - linear
+
+
+class CrossEntropy(Softmax):
+    """y_k = (1−α) e_k + α/K."""
+
+    streamed = True
+
+    def __init__(self, value: Any, K: int) -> None:
+        self.smoothing = dyadic(fields_of(value, "name smoothing")["smoothing"])
+        if not 0 <= self.smoothing < 1:
+            raise MalformedCertificate("smoothing is a number in [0, 1)")
+        self._share = self.smoothing / K
+
+    def targets(self, column: Column[Any]) -> list[fmpq]:
+        """All the same."""
+        return [self._share] * len(column.others)
+
+
+class SoftTargetCrossEntropy(Softmax):
+    """y_k is row k of a table."""
+
+    alike = False
+
+    def __init__(self, value: Any, K: int) -> None:
+        if K > MAX_BLOCKS:
+            raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a table of targets")
+        table = fields_of(fields_of(value, "name targets")["targets"], "exponent rows")
+        self.rows, self.exponent = rows_of(table["rows"], [K] * K), exponent_of(table["exponent"])
+        if any(scaled(sum(row), self.exponent) != 1 for row in self.rows):
+            raise MalformedCertificate("targets sum to 1, exactly")
+
+    def targets(self, column: Column[Any]) -> list[fmpq]:
+        """The row without its own entry."""
+        return [scaled(y, self.exponent) for y in _without(column.place, self.rows[column.place])]
+
+
+class LogitAdjustedCrossEntropy(Loss):
+    """l_k(z) = CE(a∘z + b); l_k*(a∘w) = CE*(w) − <w, b>."""
+
+    alike = False
+
+    def __init__(self, value: Any, K: int) -> None:
+        fields = fields_of(value, "name scale shift")
+        self.scale = None if fields["scale"] is None else list(vector(fields["scale"], K))
+        self.shift = None if fields["shift"] is None else list(vector(fields["shift"], K))
+        if self.scale is not None and min(self.scale) <= 0:
+            raise MalformedCertificate("scales are positive")
+        self._plain = CrossEntropy({"name": "cross-entropy", "smoothing": "0p0"}, K)
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        linear = fmpq(0)
+        if self.shift is not None:
+            own = self.shift[column.place]
+            pairs = zip(column.others, _without(column.place, self.shift), strict=True)
+            linear = sum((w * (b - own) for (w, _), b in pairs), linear)  # w sums to zero
+        return self._plain.conjugate(column) - arb(linear)
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        z = [entry for entry, _ in column.others]
+        z.insert(column.place, column.own)
+        if self.scale is not None:
+            z = [arb(a) * entry for a, entry in zip(self.scale, z, strict=True)]
+        if self.shift is not None:
+            z = [entry + arb(b) for b, entry in zip(self.shift, z, strict=True)]
+        others = [(entry, 1) for entry in _without(column.place, z)]
+        return self._plain.value(Column(column.place, z[column.place], others))
+
+
+class MulticlassHinge(Loss):
+    """Sum or maximum of max(0, 1 + z_j − z_k); l_k*(v) = v_k for v_j ≥ 0 that are, or sum to, at most 1 (j ≠ k)."""
+
+    def __init__(self, value: Any, K: int) -> None:
+        kind = kind_of(fields_of(value, "name kind"), "kind", ("crammer-singer", "weston-watkins"))
+        self.joint = kind == "crammer-singer"
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        load = -column.own if self.joint else max(v for v, _ in column.others)
+        if load > 1 or min(v for v, _ in column.others) < 0:
+            raise Refuted("a column of the dual point lies outside the domain of the hinge")
+        return arb(column.own)
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        total = arb(0)
+        for z, multiplicity in column.others:
+            hinge = (1 + z - column.own).max(arb(0))
+            total = total.max(hinge) if self.joint else total + multiplicity * hinge
+        return total
+
+
+class MeanSquaredError(Loss):
+    """l_k(z) = ½ ‖z − e_k‖²; l_k*(v) = ½ ‖v‖² + v_k for all v."""
+
+    closed = False
+
+    def __init__(self, value: Any, K: int) -> None:
+        fields_of(value, "name")
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        return arb(sum((m * v * v for v, m in column.others), column.own * (column.own + 2))) / 2
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        return sum((m * z * z for z, m in column.others), (column.own - 1) ** 2) / 2
+
+
+class BinaryCrossEntropy(Loss):
+    """l_k(z) = Σ_j log(1 + exp ±z_j), − for j = k; l_k*(v) = Σ p log p + (1−p) log(1−p), p = ±v in [0, 1]."""
+
+    closed = False
+
+    def __init__(self, value: Any, K: int) -> None:
+        fields_of(value, "name")
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        total = arb(0)
+        for p, multiplicity in [(-column.own, 1), *column.others]:
+            if not 0 <= p <= 1:
+                raise Refuted("an entry of the dual point lies outside [0, 1]")
+            total += multiplicity * (_p_log_p(p) + _p_log_p(1 - p))
+        return total
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        return sum((m * z.exp().log1p() for z, m in column.others), (-column.own).exp().log1p())
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross-entropy": CrossEntropy,
+    "soft-target-cross-entropy": SoftTargetCrossEntropy,
+    "logit-adjusted-cross-entropy": LogitAdjustedCrossEntropy,
+    "multiclass-hinge": MulticlassHinge,
+    "mean-squared-error": MeanSquaredError,
+    "binary-cross-entropy": BinaryCrossEntropy,
+}
+
+
+def read_loss(value: Any, K: int) -> Loss:
+    """The loss that an object of the file describes."""
+    return LOSSES[kind_of(value, "name", tuple(LOSSES))](value, K)
+
+
+def _p_log_p(p: fmpq) -> arb:
+    """The ball p log p, p ≥ 0; near 1 the logarithm is formed from the exact 1 − p, and keeps its relative accuracy."""
+    if not p:
+        return arb(0)
+    return arb(p) * (arb(p - 1).log1p() if 2 * p > 1 else arb(p).log())
+
+
+def _without(place: int, entries: list[Any]) -> Iterator[Any]:
+    """The entries but one."""
+    return (entry for j, entry in enumerate(entries) if j != place)

@@ -1,0 +1,221 @@
+"""W and H: witnesses of three kinds, and candidates (docs/certificate.md, sections 3.2 and 3.3).
+
+Constructors decode and raise ``MalformedCertificate``; ``check_admissible`` raises ``Refuted`` where the point is none
+of the problem; objectives are enclosed at the precision of the context.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from flint import arb, fmpq
+
+from .losses import Column
+from .problem import Group, Problem, check_singles, product, require_short
+from .reading import (
+    MAX_BLOCKS,
+    MAX_LENGTH,
+    MalformedCertificate,
+    Refuted,
+    Undecided,
+    exponent_of,
+    fields_of,
+    integer,
+    integers,
+    length_of,
+    rows_of,
+    scaled,
+    vector,
+)
+
+MAX_LOGITS, MAX_EXACT_LOGITS, MAX_UNSTREAMED_LOGITS = 1 << 23, 1 << 18, 1 << 21
+_ROWS = 64
+
+
+class Frame:
+    """h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω): one term for the classes that are treated alike."""
+
+    def __init__(self, problem: Problem, value: Any) -> None:
+        fields = fields_of(value, "kind groups multiplicities eta omega")
+        size = length_of(fields["groups"])
+        places = integers(fields["groups"], size)
+        repeats = integers(fields["multiplicities"], size)
+        used: Counter[int] = Counter()
+        for place, repeat in zip(places, repeats, strict=True):
+            used[place] += repeat
+        groups = problem.groups()
+        if min(repeats) < 1 or used != dict(enumerate(group.multiplicity for group in groups)):
+            raise MalformedCertificate("the witness does not have each class once")
+        self.eta, self.omega = vector(fields["eta"], size), vector(fields["omega"], size)
+        self.problem, self.numbers, self.places, self.repeats = problem, size, places, repeats
+
+    def check_admissible(self) -> None:
+        """Show that the point is one of the problem."""
+        entries = zip(self.repeats, self.eta.integers, self.omega.integers, strict=True)
+        if min(min(self.eta.integers), min(self.omega.integers)) < 0:
+            raise Refuted("eta or omega is negative")
+        check_dimension(self.problem, sum(repeat for repeat, eta, omega in entries if eta or omega))
+
+    def objective(self) -> arb:
+        """Enclose its objective."""
+        problem, K, total = self.problem, self.problem.K, arb(0)
+        for place, repeat, eta, omega in zip(self.places, self.repeats, self.eta, self.omega, strict=True):
+            group = problem.distinct[place]
+            penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
+            logit = arb(eta * omega / K)
+            loss = problem.loss.value(Column(0, (K - 1) * logit, [(-logit, K - 1)]))
+            total += repeat * (arb(problem.share(group)) * loss + arb(penalty) / 2)
+        return total
+
+
+class Invariant:
+    """A matrix with one row and one coordinate a class, alike on alike classes: integers times ``unit``.
+
+    The row of a class of group g has ``own[g]`` at its own coordinate, ``rows[g][h]`` at that of another of group h.
+    """
+
+    def __init__(self, groups: list[Group], value: Any) -> None:
+        fields, size = fields_of(value, "exponent own rows"), len(groups)
+        self.own, self.rows = integers(fields["own"], size), rows_of(fields["rows"], [size] * size)
+        self.unit = scaled(1, exponent_of(fields["exponent"]))
+        self.sizes = [group.multiplicity for group in groups]
+        check_singles(groups, self.rows)
+
+    def uses(self, h: int) -> bool:
+        """Whether the coordinates of group h have an entry that is not zero."""
+        return bool(self.own[h]) or any(row[h] for row in self.rows)
+
+    def square(self, g: int) -> fmpq:
+        """Squared norm of the row of a class of group g."""
+        row = self.rows[g]
+        others = sum(m * x * x for m, x in zip(self.sizes, row, strict=True)) - row[g] ** 2
+        return self.unit**2 * (others + self.own[g] ** 2)
+
+
+class Alike:
+    """W and H with one coordinate a class, alike on alike classes."""
+
+    def __init__(self, problem: Problem, value: Any) -> None:
+        fields, self.problem, self.groups = fields_of(value, "kind W H"), problem, problem.groups(MAX_BLOCKS)
+        self.W, self.H = (Invariant(self.groups, fields[name]) for name in ("W", "H"))
+        size = len(self.groups)
+        self.numbers = size**2
+
+    def check_admissible(self) -> None:
+        """Show that the point is one of the problem."""
+        if self.problem.nonnegative and min(map(min, [self.H.own, *self.H.rows])) < 0:
+            raise Refuted("a feature is negative")
+        used = [group.multiplicity for h, group in enumerate(self.groups) if self.W.uses(h) or self.H.uses(h)]
+        check_dimension(self.problem, sum(used))
+
+    def objective(self) -> arb:
+        """Enclose its objective."""
+        problem, total = self.problem, arb(0)
+        for g, (group, column) in enumerate(zip(self.groups, self._logits(), strict=True)):
+            penalty = problem.lambda_w * self.W.square(g) + problem.lambda_h * group.samples * self.H.square(g)
+            loss = arb(problem.share(group)) * problem.loss.value(column)
+            total += group.multiplicity * (loss + arb(penalty) / 2)
+        return total
+
+    def _logits(self) -> Iterator[Column[arb]]:
+        """W h of a class of each group: the sum over all coordinates, corrected at the two own ones."""
+        W, H, sizes = self.W, self.H, self.W.sizes
+        sums = product(H.rows, [[m * x for m, x in zip(sizes, row, strict=True)] for row in W.rows]).tolist()
+        unit = arb(W.unit * H.unit)
+        for g, h in enumerate(H.rows):
+            own = sums[g][g] - W.rows[g][g] * h[g] + W.own[g] * H.own[g]
+            others = [
+                (arb(z + (W.own[f] - W.rows[f][f]) * h[f] + W.rows[f][g] * (H.own[g] - h[g])) * unit, m - (f == g))
+                for f, (z, m) in enumerate(zip(sums[g], sizes, strict=True))
+                if m > (f == g)
+            ]
+            yield Column(g, arb(own) * unit, others)
+
+
+class Factors:
+    """W, and one row of features a class or a sample; ``labels`` and ``repeats`` say what each row stands for."""
+
+    def __init__(self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None) -> None:
+        self.numbers = problem.K * (problem.K if labels is None else len(labels))
+        if self.numbers > MAX_LOGITS:
+            raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
+        matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
+        self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
+        self.problem, self.classes = problem, problem.classes()
+        self.repeats = [group.samples if labels is None else 1 for group in self.classes]
+        self.labels = list(range(problem.K)) if labels is None else labels
+        self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
+        self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
+        self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
+
+    @classmethod
+    def read(cls, problem: Problem, value: Any) -> Factors:
+        """Class means, row k for class k."""
+        fields = fields_of(value, "kind feature_dim W H")
+        return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"])
+
+    def check_admissible(self) -> None:
+        """Show that the point is one of the problem."""
+        if self.problem.nonnegative and any(min(row) < 0 for row in self.H):
+            raise Refuted("a feature is negative")
+        if self.problem.feature_dim is not None:
+            columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
+            check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
+
+    def entry(self, row: int, column: int) -> fmpq:
+        """One feature."""
+        if row >= len(self.H) or column >= len(self.H[row]):
+            raise Refuted("there is no such feature")
+        return self.H[row][column] * self.unit_h
+
+    def objective(self) -> arb:
+        """Enclose its objective."""
+        problem, unit = self.problem, arb(self.unit_w * self.unit_h)
+        if self.numbers > (MAX_EXACT_LOGITS if problem.loss.streamed else MAX_UNSTREAMED_LOGITS):
+            raise Undecided("more logits than are evaluated one by one")
+        require_short(len(self.H), self.H, self.W)
+        blocks = (product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
+        logits = (row for block in blocks for row in block.tolist())
+        total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
+        for z, row, k in zip(logits, self.H, self.labels, strict=True):
+            others = [(arb(entry) * unit, 1) for j, entry in enumerate(z) if j != k]
+            mean = self.classes[k].weight * self.repeats[k] / problem.N
+            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit, others))
+            total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
+        return total
+
+
+def check_dimension(problem: Problem, used: int) -> None:
+    """Raise unless ``used`` coordinates are allowed."""
+    if problem.feature_dim is not None and used > problem.feature_dim:
+        raise Refuted(f"{used} feature dimensions are used, {problem.feature_dim} are allowed")
+
+
+# -- candidates (section 4.5) -------------------------------------------------------------------------------------
+
+
+class Candidate:
+    """Somebody's W and features: embedded, or known by the SHA-256 of its arrays."""
+
+    def __init__(self, problem: Problem, value: Any) -> None:
+        fields = fields_of(value, "level feature_dim sha256 arrays")
+        if fields["level"] not in ("sample", "class") or (fields["sha256"] is None) == (fields["arrays"] is None):
+            raise MalformedCertificate("a candidate is at sample or class level, and has either arrays or a SHA-256")
+        self.problem, self.sha256 = problem, fields["sha256"]
+        self.level, self.feature_dim = fields["level"], integer(fields["feature_dim"], 1, MAX_LENGTH)
+        self.embedded: Factors | None = None
+        if self.sha256 is not None:
+            if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+                raise MalformedCertificate("a SHA-256 is 64 hexadecimal digits")
+            return
+        arrays, labels = fields_of(fields["arrays"], "W features labels"), None
+        if (arrays["labels"] is None) != (self.level == "class"):
+            raise MalformedCertificate("labels belong to the sample level")
+        if self.level == "sample":
+            labels = integers(arrays["labels"], length_of(arrays["labels"]))
+            if len(labels) != problem.N or Counter(labels) != dict(enumerate(g.samples for g in problem.classes())):
+                raise MalformedCertificate("the labels do not have the problem's class counts")
+        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)

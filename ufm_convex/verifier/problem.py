@@ -1,0 +1,108 @@
+"""The problem, and what its parts share: groups of classes, products of integers (docs/certificate.md, section 3.1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from flint import fmpq, fmpz_mat
+
+from .losses import read_loss
+from .reading import (
+    MAX_LENGTH,
+    MalformedCertificate,
+    Undecided,
+    Vector,
+    dyadic,
+    fields_of,
+    integer,
+    integers,
+    length_of,
+    sha256_of,
+    vector,
+)
+
+MAX_CLASSES = 10**8
+MAX_PRODUCT_WORK, WORD = 1 << 32, 64
+"""Multiplications of words that an exact product may cost; b bits cost 1 + (b/64)² (measured, and never more)."""
+
+
+class Group(NamedTuple):
+    """Classes that are alike: same count, same weight."""
+
+    samples: int
+    weight: fmpq
+    multiplicity: int
+
+
+class Problem:
+    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
+
+    def __init__(self, value: Any) -> None:
+        names = "class_counts multiplicities class_weights lambda_w lambda_h features feature_dim loss sha256"
+        fields = fields_of(value, names)
+        length = length_of(fields["class_counts"])
+        numbers, repeats = (integers(fields[name], length) for name in ("class_counts", "multiplicities"))
+        given = fields["class_weights"]
+        weights = Vector([1] * length, 0) if given is None else vector(given, length)
+        if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
+            raise MalformedCertificate("counts, multiplicities and weights are positive")
+        self.runs = numbers, weights, repeats
+        merged: Counter[tuple[int, int]] = Counter()
+        for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
+            merged[number, weight] += repeat
+        alike = sorted(merged)
+        self.weights = Vector([weight for _, weight in alike], weights.exponent)
+        self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
+        self.K = sum(repeats)
+        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
+        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
+            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
+        self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
+        if self.lambda_w <= 0 or self.lambda_h <= 0:
+            raise MalformedCertificate("decays are positive")
+        if fields["features"] not in ("nonnegative", "free"):
+            raise MalformedCertificate("features are nonnegative or free")
+        self.nonnegative = fields["features"] == "nonnegative"
+        dimension = fields["feature_dim"]
+        self.feature_dim = None if dimension is None else integer(dimension, 1, (1 << 63) - 1)
+        self.loss = read_loss(fields["loss"], self.K)
+        if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
+            raise MalformedCertificate("the problem's SHA-256 does not match the problem")
+
+    def share(self, group: Group) -> fmpq:
+        """ω_k n_k / N, the weight of one class's loss."""
+        return group.weight * group.samples / self.N
+
+    def groups(self, limit: int = MAX_CLASSES) -> list[Group]:
+        """The distinct groups, in whose terms a proof may speak only if the loss treats all classes alike."""
+        if not self.loss.alike:
+            raise MalformedCertificate("the loss tells classes apart: a proof takes them one by one")
+        if len(self.distinct) > limit:
+            raise MalformedCertificate(f"more than {limit} groups")
+        return self.distinct
+
+    def classes(self, limit: int = MAX_LENGTH) -> list[Group]:
+        """One group a class, in class order."""
+        if limit < self.K:
+            raise MalformedCertificate(f"more than {limit} classes, written one by one")
+        return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
+
+
+def check_singles(groups: list[Group], rows: list[list[int]]) -> None:
+    """Raise unless groups of a single class have no entry for another class of theirs."""
+    if any(group.multiplicity == 1 and row[g] for g, (group, row) in enumerate(zip(groups, rows, strict=True))):
+        raise MalformedCertificate("a single class has no entry for another class of its group")
+
+
+def require_short(rows: int, *factors: list[list[int]]) -> None:
+    """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
+    bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
+    if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
+        raise Undecided("the exact product of two matrices takes too long")
+
+
+def product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
+    """The first times the second's transpose, in integers."""
+    require_short(len(first), first, second)
+    return fmpz_mat(first) * fmpz_mat(second).transpose()
