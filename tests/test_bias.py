@@ -32,7 +32,7 @@ from ufm_convex import (
     proof,
     theory,
 )
-from ufm_convex.bias import BiasModel, FreeBias, NoBias, PenalisedBias, bias_of
+from ufm_convex.bias import BiasModel, FaintBias, FreeBias, NoBias, PenalisedBias, bias_of
 from ufm_convex.candidate import Candidate
 from ufm_convex.descent import Scaled
 from ufm_convex.enclosure import slack
@@ -317,7 +317,7 @@ def test_a_small_dimension_gives_two_bounds():
 
 
 @pytest.mark.parametrize("features", ["nonnegative", "free"])
-@pytest.mark.parametrize("bias", [1e-16, 1e-9, 1e-4, 1e3, 1e12])
+@pytest.mark.parametrize("bias", [1e-300, 1e-16, 1e-14, 1e-9, 1e-4, 1e3, 1e12, 1e300])
 def test_a_penalty_of_any_size(bias, features):
     """Between a free bias and none the value rises with the penalty; the ends are reached in the limit."""
     counts = [60, 40, 20, 5]
@@ -581,6 +581,21 @@ def test_what_is_admitted_is_balanced_and_near(seed, kind):
         np.testing.assert_allclose((admitted / a[:, None]).sum(axis=0), 0.0, atol=1e-13)
     again = FreeBias(K, closing).admit(admitted, weights, np.arange(K))
     np.testing.assert_allclose(again, admitted, atol=1e-12)
+
+
+def test_a_faint_penalty_is_paid_though_the_dual_takes_it_for_free():
+    problem = Problem([60, 40, 20, 5], 0.01, 0.01, bias=1e-16)
+    one = Columns.of_classes(problem).bias
+    assert isinstance(one, FaintBias)
+    assert isinstance(Columns.of_classes(Problem([60, 40], 0.01, 0.01, bias=1e-14)).bias, PenalisedBias)
+    found = solve(problem)
+    W, H = found.factors()
+    huge = found.bias + 1e8 * np.array([1.0, -1.0, 0.0, 0.0])
+    for b in (found.bias, huge):
+        assert enclosure.upper_bound(problem, (W, H, b)).value == pytest.approx(raw(problem, W, H, b), rel=1e-12)
+    V = found.dual.residuals
+    V = V + 1e-8 * np.array([[1.0], [-1.0], [0.0], [0.0]])
+    assert identity.dual_value(Columns.of_classes(problem), DualPoint(V, found.dual.nonnegativity)) == -math.inf
 
 
 def test_what_the_loss_does_not_see_is_left_out_of_a_free_bias():

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-12
 """Row sums of U up to this share of the sum of its absolute entries are zero up to rounding."""
 
+_FAINT = 1e-15
+"""Penalties up to this share of the loss: a U1 known to 1e-17 then costs g* as much as the penalty costs the primal."""
+
 
 @dataclass(frozen=True, eq=False)
 class BiasModel:
@@ -55,8 +58,10 @@ class BiasModel:
 
     @property
     def value(self) -> FloatArray | None:
-        """What the solver left of b."""
-        return None if self.variable is None or self.variable.value is None else np.asarray(self.variable.value, float)
+        """What the solver left of b; None where that is nothing."""
+        if self.variable is None or self.variable.value is None or not np.isfinite(self.variable.value).all():
+            return None
+        return np.asarray(self.variable.value, dtype=np.float64)
 
 
 class Bias(ABC):
@@ -387,8 +392,43 @@ class FreeBias(Bias):
         return arb(0)
 
 
+@dataclass(frozen=True, eq=False)
+class FaintBias(FreeBias):
+    """Logits W h + b with so small a penalty that the rounding of U1 alone would cost the dual more than it is worth.
+
+    The dual is treated as that of a free bias: g*(−s) is replaced by what is larger, so its bounds hold, and lose no
+    more than the penalty λ_b/2 ‖b‖² of the best bias.
+
+    Attributes:
+        weight: λ_b > 0.
+    """
+
+    weight: float
+
+    @property
+    def curvature(self) -> float:
+        """λ_b."""
+        return self.weight
+
+    def penalty(self, b: FloatArray) -> float:
+        """λ_b/2 ‖b‖²."""
+        return PenalisedBias(self.num_classes, self.weight).penalty(b)
+
+    def misfit(self, b: FloatArray, sums: FloatArray) -> float:
+        """λ_b/2 ‖b‖² + <s, b>."""
+        return self.penalty(b) + super().misfit(b, sums)
+
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
+        """As for a free bias."""
+        return super().project(residuals, weights, squares, 0.0 * b)
+
+    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+        """λ_b/2 ‖b‖²."""
+        return PenalisedBias(self.num_classes, self.weight).enclose_penalty(b)
+
+
 def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int) -> Bias:
-    """The bias that ``Problem.bias`` describes.
+    """The penalty of the bias that ``Problem.bias`` describes.
 
     Args:
         value: None, "free", or λ_b > 0.
@@ -399,4 +439,6 @@ def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int)
         return NoBias()
     if isinstance(value, str):
         return FreeBias(num_classes, loss.closing_weights(num_classes))
+    if value <= _FAINT * float(loss.weights(num_classes).mean()):
+        return FaintBias(num_classes, loss.closing_weights(num_classes), value)
     return PenalisedBias(num_classes, value)

@@ -87,6 +87,32 @@ def cases() -> list[Case]:
             lambda: 1.454972,
             "relaxation, six digits",
         ),
+        *bias_cases(),
+    ]
+
+
+def bias_cases() -> list[Case]:
+    """Logits W h + b, b free or penalised; HONG_LING and the frame's value are explained in tests/test_bias.py."""
+    clusters, few = np.repeat([5000, 4000, 3000], [3, 3, 4]), np.array([100, 10, 10])
+    decay, free = level_decay(few, 0.05), {"features": "free"}
+    squared = {"loss": ufm.MeanSquaredError(), "bias": "free"}
+    return [
+        *(
+            Case(
+                f"penalised bias, free, reg_z = {reg_z}",
+                ufm.Problem(clusters, reg_z, reg_z, bias=0.02, **free),
+                lambda value=value: value,
+                "Hong and Ling's programme",
+            )
+            for reg_z, value in ((0.0017, 2.279875269490317), (0.001, 1.901875020532846))
+        ),
+        Case("free bias, ReLU, no frame", ufm.Problem(few, decay, decay, bias="free")),
+        Case("bias with λ_b = 0.1, ReLU, frame", ufm.Problem(few, decay, decay, bias=0.1)),
+        closed_form("free bias, ReLU, balanced", ufm.Problem([50] * 100, 1e-3, 1e-4, bias="free")),
+        closed_form("MSE, free bias, free", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, **squared, **free)),
+        Case("MSE, free bias, ReLU", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, **squared)),
+        Case("free bias, ReLU, K = 100", ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, bias="free")),
+        Case("free bias, free, K = 100", ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, bias="free", **free)),
     ]
 
 

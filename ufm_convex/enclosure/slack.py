@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.bias import bias_of
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.enclosure.exact import ExactVector, power, rational
 from ufm_convex.enclosure.groups import Groups
@@ -129,13 +130,13 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
 
     Args:
         problem: The problem.
-        groups: The groups over which ``dual`` is averaged.
+        groups: The groups over which ``dual`` is averaged; one class each for a free bias.
         dual: A class-level point that is feasible up to rounding, V and T of shape (K, K).
         kind: "group" or "dense", what the groups are called in the proof.
     """
     V = groups.block_means(dual.residuals)
     own = groups.mean(np.diag(dual.residuals))
-    balanced = problem.bias == "free"
+    balanced = bias_of(problem.bias, problem.loss, problem.num_classes).needs_balance
     coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and not balanced
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
     attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
