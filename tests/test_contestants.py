@@ -12,7 +12,7 @@ from ufm_convex import theory
 from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.crosscheck import Answer
 from ufm_convex.crosscheck.registry import available, contestant
-from ufm_convex.crosscheck.textbook import Textbook, TextbookContestant
+from ufm_convex.crosscheck.textbook import Textbook
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.base import ColumnLevel
 from ufm_convex.solvers import Claim
@@ -179,12 +179,16 @@ def test_a_textbook_solver_on_another_programme_is_caught(monkeypatch):
     assert row.value < 0.99 * VALUE
 
 
-def test_copt_is_right_only_where_it_is():
+def test_copt_with_exponential_cones_is_right_or_caught():
+    """cvxpy#3391 may be mended one day; until then what comes back must not pass."""
     needs("copt")
-    for problem in (PROBLEM, FAMILY["free"]):
-        row = row_of("copt", problem)
-        assert row.verdict != "right" or row.value == pytest.approx(ufm.solve(problem).value, rel=1e-6)
-        assert row.verdict in ("right", "inaccurate", "wrong", "overclaims", "failed")
+    for problem in (PROBLEM, Problem([7, 3], 0.1, 0.1)):
+        row, optimum = row_of("copt", problem), ufm.solve(problem).value
+        if row.verdict == "right":
+            assert row.value == pytest.approx(optimum, rel=1e-6)
+        else:
+            assert row.verdict != "inaccurate"
+            assert row.value is None or abs(row.value / optimum - 1.0) > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -209,11 +213,6 @@ def test_a_claim_that_there_is_no_optimum_is_wrong():
         assert (row.verdict, row.status_claimed) == ("wrong", str(claim))
         assert "has an optimum" in row.reason
     assert row_of(lambda _: Answer(Claim.STOPPED)).verdict == "failed"
-
-
-def test_solvers_of_this_kind_share_what_they_claim():
-    kinds = [kind for kind in available().values() if issubclass(kind, TextbookContestant)]
-    assert len(kinds) == 2
 
 
 # -- levels --------------------------------------------------------------------------------------------------------
