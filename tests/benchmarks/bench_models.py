@@ -17,6 +17,10 @@ import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.class_counts import exponential
 
+LONG_TAIL = exponential(100, 500, 100)
+FREE = {"features": "free"}
+CYCLIC = ((5, 1.454972), (6, 1.559357), (7, 1.631193))
+
 
 @dataclass(frozen=True)
 class Case:
@@ -46,81 +50,101 @@ def level_decay(counts: np.ndarray, level: float) -> float:
     return float(np.sqrt(level * np.min(counts) * (K - 1) / (K * N**2)))
 
 
-def cases() -> list[Case]:
-    """The models, in the order of docs/losses.md and the pages after it."""
-    long_tail, steps = exponential(100, 500, 100), np.array([1000, 100, 30, 10])
-    confused = [[0.5 if i == k else 0.25 if (i - k) % 5 in (1, 4) else 0.0 for i in range(5)] for k in range(5)]
-    cyclic, shift = np.full(5, 20), np.log(steps / steps.sum())
-    free = {"features": "free"}
+def published(model: str, problem: ufm.Problem, value: float, source: str) -> Case:
+    """A case whose reference is a number from elsewhere."""
+    return Case(model, problem, lambda: value, source)
+
+
+def losses() -> list[Case]:
+    """Penalties, no bias: the losses of docs/losses.md."""
+    steps = np.array([1000, 100, 30, 10])
+    tilted, shift = level_decay(steps, 0.5), np.log(steps / steps.sum())
+    mse = ufm.MeanSquaredError()
     return [
-        closed_form("imbalanced, ReLU (Dang et al.)", ufm.Problem(long_tail, 5e-4, 1e-3)),
-        closed_form("balanced, free (simplex ETF), K = 100", ufm.Problem([50] * 100, 1e-3, 1e-4, **free)),
+        closed_form("imbalanced, ReLU (Dang et al.)", ufm.Problem(LONG_TAIL, 5e-4, 1e-3)),
+        closed_form("balanced, free (simplex ETF), K = 100", ufm.Problem([50] * 100, 1e-3, 1e-4, **FREE)),
+        closed_form("balanced, free (simplex ETF), K = 1000", ufm.Problem([50] * 1000, 1e-4, 1e-5, **FREE)),
         closed_form(
             "balanced, ReLU, smoothing 0.05", ufm.Problem([100] * 10, 1e-3, 1e-3, loss=ufm.CrossEntropy(smoothing=0.05))
         ),
-        Case("imbalanced, free (Hong and Ling)", ufm.Problem(long_tail, 5e-4, 1e-3, **free)),
-        closed_form("MSE, ReLU", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, loss=ufm.MeanSquaredError())),
-        closed_form("MSE, free", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, loss=ufm.MeanSquaredError(), **free)),
+        Case("imbalanced, free", ufm.Problem(LONG_TAIL, 5e-4, 1e-3, **FREE)),
+        closed_form("squared error, ReLU", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, loss=mse)),
+        closed_form("squared error, ReLU, d = 2", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, loss=mse, feature_dim=2)),
+        closed_form("squared error, free", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, loss=mse, **FREE)),
         *(
-            closed_form(f"{kind} hinge, ReLU", ufm.Problem(long_tail, 5e-4, 1e-3, loss=ufm.MulticlassHinge(kind)))
+            closed_form(f"{kind} hinge, ReLU", ufm.Problem(LONG_TAIL, 5e-4, 1e-3, loss=ufm.MulticlassHinge(kind)))
             for kind in ("crammer-singer", "weston-watkins")
         ),
-        Case("BCE, ReLU, K = 4", ufm.Problem([40, 30, 20, 10], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy())),
-        Case("BCE, ReLU, K = 5", ufm.Problem([40, 30, 20, 10, 5], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy())),
+        closed_form("sigmoids, ReLU, K = 4", ufm.Problem([40, 30, 20, 10], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy())),
+        Case("sigmoids, ReLU, K = 5", ufm.Problem([40, 30, 20, 10, 5], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy())),
         *(
             Case(
                 f"logit adjustment, tau = {tau}",
-                ufm.Problem(
-                    steps,
-                    level_decay(steps, 0.5),
-                    level_decay(steps, 0.5),
-                    loss=ufm.LogitAdjustedCrossEntropy(tuple(tau * shift), (1.0,) * 4),
-                ),
+                ufm.Problem(steps, tilted, tilted, loss=ufm.LogitAdjustedCrossEntropy(tuple(tau * shift))),
             )
             for tau in (0.25, 1.0)
         ),
-        Case(
-            "cyclic confusion, K = 5",
-            ufm.Problem(
-                cyclic, level_decay(cyclic, 0.05), level_decay(cyclic, 0.05), loss=ufm.SoftTargetCrossEntropy(confused)
-            ),
-            lambda: 1.454972,
-            "relaxation, six digits",
-        ),
-        *bias_cases(),
+        Case("multiplicative (CDT)", ufm.Problem(steps, tilted, tilted, loss=scaled_by(steps, 0.3))),
+        *(published(f"cyclic confusion, K = {K}", cyclic(K), value, "relaxation, six digits") for K, value in CYCLIC),
     ]
 
 
-def bias_cases() -> list[Case]:
-    """Logits W h + b, b free or penalised; HONG_LING and the frame's value are explained in tests/test_bias.py."""
-    clusters, few = np.repeat([5000, 4000, 3000], [3, 3, 4]), np.array([100, 10, 10])
-    decay, free = level_decay(few, 0.05), {"features": "free"}
-    squared = {"loss": ufm.MeanSquaredError(), "bias": "free"}
+def models() -> list[Case]:
+    """Bias, norm bounds, margins, and the contrastive loss."""
+    hong_ling = [5000] * 3 + [4000] * 3 + [3000] * 4
+    three = np.array([100, 10, 10])
+    weak = level_decay(three, 0.05)
+    weights = ufm.CrossEntropy(class_weights=(1.0,) * 5 + (0.1,) * 5)
+    peeled = ufm.LayerPeeled(weight_radius=1, feature_radius=5)
     return [
         *(
-            Case(
-                f"penalised bias, free, reg_z = {reg_z}",
-                ufm.Problem(clusters, reg_z, reg_z, bias=0.02, **free),
-                lambda value=value: value,
-                "Hong and Ling's programme",
+            published(
+                f"free, penalised bias, reg_z = {z}",
+                ufm.Problem(hong_ling, z, z, bias=0.02, **FREE),
+                value,
+                "Hong and Ling 2023, their programme",
             )
-            for reg_z, value in ((0.0017, 2.279875269490317), (0.001, 1.901875020532846))
+            for z, value in ((1.7e-3, 2.279875269490317), (1e-3, 1.90187502053284637))
         ),
-        Case("free bias, ReLU, no frame", ufm.Problem(few, decay, decay, bias="free")),
-        Case("bias with λ_b = 0.1, ReLU, frame", ufm.Problem(few, decay, decay, bias=0.1)),
-        closed_form("free bias, ReLU, balanced", ufm.Problem([50] * 100, 1e-3, 1e-4, bias="free")),
-        closed_form("MSE, free bias, free", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, **squared, **free)),
-        Case("MSE, free bias, ReLU", ufm.Problem([200, 100, 50, 50], 5e-4, 5e-4, **squared)),
-        Case("free bias, ReLU, K = 100", ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, bias="free")),
-        Case("free bias, free, K = 100", ufm.Problem(exponential(100, 500, 100), 5e-4, 1e-3, bias="free", **free)),
+        Case("ReLU, free bias, n = (100, 10, 10)", ufm.Problem(three, weak, weak, bias="free")),
+        closed_form(
+            "squared error, free, free bias",
+            ufm.Problem([60, 30, 10], 5e-3, 5e-3, loss=ufm.MeanSquaredError(), bias="free", **FREE),
+        ),
+        published(
+            "layer-peeled, free, R = 10",
+            ufm.Problem([1] * 10, loss=weights, constraint=peeled, **FREE),
+            1.43922371250347565 / 10,
+            "Fang et al. 2021, their programme in 40 digits",
+        ),
+        closed_form("layer-peeled, ReLU", ufm.Problem(LONG_TAIL, constraint=peeled)),
+        closed_form(
+            "hard margin, free (SELI)", ufm.Problem(LONG_TAIL, 5e-4, 1e-3, constraint=ufm.HardMargin(), **FREE)
+        ),
+        closed_form("hard margin, ReLU", ufm.Problem(LONG_TAIL, 5e-4, 1e-3, constraint=ufm.HardMargin())),
+        closed_form("contrastive, bound", ufm.ContrastiveProblem(LONG_TAIL, bound=1.0, temperature=0.1)),
+        closed_form("contrastive, penalty", ufm.ContrastiveProblem(LONG_TAIL, lambda_h=0.05, temperature=0.5)),
     ]
+
+
+def scaled_by(counts: np.ndarray, power: float) -> ufm.LogitAdjustedCrossEntropy:
+    """Multiplicative adjustment by (n / max n)^power."""
+    scale = tuple(((counts / counts.max()) ** power).tolist())
+    return ufm.LogitAdjustedCrossEntropy((0.0,) * len(counts), scale)
+
+
+def cyclic(K: int) -> ufm.Problem:
+    """Each class puts a quarter of its target on either neighbour of a circle."""
+    rows = [[0.5 if i == k else 0.25 if (i - k) % K in (1, K - 1) else 0.0 for i in range(K)] for k in range(K)]
+    decay = level_decay(np.full(K, 20), 0.05)
+    return ufm.Problem([20] * K, decay, decay, loss=ufm.SoftTargetCrossEntropy(rows))
 
 
 def main() -> None:
     """The table, a row as soon as it is known."""
     print("| model | value | proved gap | from the reference | reference | seconds | solver, level |")
     print("|---|---|---|---|---|---|---|")
-    for case in cases():
+    for case in (*losses(), *models()):
         started = time.perf_counter()
         solution = ufm.solve(case.problem)
         seconds = time.perf_counter() - started
