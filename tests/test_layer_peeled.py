@@ -84,7 +84,7 @@ def test_the_ratio_at_which_minority_classifiers_merge_to_six_digits():
     spans = [(12.0 * (1.0 + 1.2 * step), 12.4 * (1.0 + 1.4 * step)) for step in steps]
     roots = [brentq(excess_norm, *span, args=(step,), xtol=1e-7) for span, step in zip(spans, steps, strict=True)]
     found = np.polynomial.Polynomial.fit(steps, roots, 3)(0.0)
-    assert found == pytest.approx(MERGE, abs=5e-6)
+    assert found == pytest.approx(MERGE, abs=1e-6)
     below, above = (ufm.solve(two_groups(ratio), tolerance=1e-10) for ratio in (12.0, 12.4))
     assert (below.merged_groups, above.merged_groups) == ((), ((5, 6, 7, 8, 9),))
     assert below.multiplier < 1 / 12.0 / 10

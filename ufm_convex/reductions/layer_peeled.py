@@ -49,8 +49,8 @@ class LayerPeeledReduction(Reduction):
 
     @classmethod
     def accepts(cls, problem: Problem) -> bool:
-        """Norm balls, and logits W h."""
-        return isinstance(problem.constraint, LayerPeeled) and problem.bias is None
+        """Norm balls."""
+        return isinstance(problem.constraint, LayerPeeled)
 
     def solve(self, problem: Problem, inner: InnerSolve, tolerance: float, tell: Progress) -> Solution:
         """The penalised problem with the right multiplier; see ``Reduction.solve``.
