@@ -19,7 +19,19 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import cli, crosscheck, duality, enclosure, identity, interchange, measures, pigeonhole, proof, theory
+from ufm_convex import (
+    cli,
+    crosscheck,
+    duality,
+    enclosure,
+    gap_closure,
+    identity,
+    interchange,
+    measures,
+    pigeonhole,
+    proof,
+    theory,
+)
 from ufm_convex.bias import BiasModel, FreeBias, NoBias, PenalisedBias, bias_of
 from ufm_convex.candidate import Candidate
 from ufm_convex.descent import Scaled
@@ -283,6 +295,44 @@ def replace_dimension(problem):
                    features=problem.features)  # fmt: skip
 
 
+@pytest.mark.parametrize("bias", ["free", 1e-3, 1.0])
+@pytest.mark.parametrize("counts", [[300, 7], [5, 5], [40, 1]])
+def test_two_classes_have_a_frame_whatever_the_bias(bias, counts):
+    found = solve(Problem(counts, 0.02, 0.02, bias=bias))
+    assert (found.status, found.run.claim) == ("certified", Claim.OPTIMAL)
+    assert found.solver == ("theory" if counts == [5, 5] else "frame")
+    assert found.value == pytest.approx(textbook(found.problem), rel=1e-6)
+
+
+def test_a_small_dimension_gives_two_bounds():
+    problem = Problem([60, 40, 20], 0.01, 0.01, bias="free", feature_dim=1, features="free")
+    wide = solve(Problem([60, 40, 20], 0.01, 0.01, bias="free", features="free"))
+    found = solve(problem)
+    W, H = found.factors()
+    assert W.shape == H.shape == (3, 1)
+    assert found.lower_bound == pytest.approx(wide.lower_bound, rel=1e-5)
+    assert raw(problem, W, H, found.bias) == pytest.approx(found.upper_bound, rel=1e-12)
+    assert found.upper_bound > wide.upper_bound * 1.01
+    assert found.status == "bounded"
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("bias", [1e-16, 1e-9, 1e-4, 1e3, 1e12])
+def test_a_penalty_of_any_size(bias, features):
+    """Between a free bias and none the value rises with the penalty; the ends are reached in the limit."""
+    counts = [60, 40, 20, 5]
+    found = solve(Problem(counts, 0.01, 0.01, bias=bias, features=features), tolerance=1e-7)
+    free = solve(Problem(counts, 0.01, 0.01, bias="free", features=features), tolerance=1e-7)
+    none = solve(Problem(counts, 0.01, 0.01, features=features), tolerance=1e-7)
+    assert found.status == free.status == none.status == "certified"
+    assert free.lower_bound <= found.upper_bound
+    assert found.lower_bound <= none.upper_bound
+    if bias <= 1e-9:
+        assert found.value == pytest.approx(free.value, rel=2e-7)
+    if bias >= 1e3:
+        assert found.value == pytest.approx(none.value, rel=1e-4)
+
+
 # -- identity, bounds, proofs -------------------------------------------------------------------------------------
 
 BIASES = st.one_of(st.just("free"), st.floats(-6.0, 2.0).map(lambda x: 10.0**x))
@@ -351,6 +401,25 @@ def test_the_proved_dual_point_is_feasible_exactly(counts):
     assert found.relative_gap < 1e-6
 
 
+def test_the_proved_value_of_a_penalised_bias():
+    """From the integers of a group proof, with its two alike classes written out: entropy less ‖U1‖²/(2 λ_b)."""
+    problem = majority(1e-3)
+    lower = solve(problem).evidence.lower
+    assert lower.proof == "group"
+    exact, members, counts = lower.evidence, [0, 0, 1], [10, 10, 100]  # groups come by size
+    p = [[Fraction(2) ** exact.exponents[g] * exact.columns[g][h] for h in members] for g in members]
+    for k, column in enumerate(p):
+        column[k] = 1 - sum(q for j, q in enumerate(column) if j != k)
+    sums = [sum(Fraction(n, 120) * (p[k][j] - (j == k)) for k, n in enumerate(counts)) for j in range(3)]
+    square = sum(s * s for s in sums) / (2 * Fraction(problem.bias))
+    with mpmath.workdps(40):
+        value = -mpmath.mpf(square.numerator) / square.denominator
+        for count, column in zip(counts, p, strict=True):
+            masses = [mpmath.mpf(q.numerator) / q.denominator for q in column]
+            value -= mpmath.mpf(count) / 120 * sum(q * mpmath.log(q) for q in masses)
+        assert abs(value - mpmath.mpf(lower.exact.numerator) / lower.exact.denominator) < mpmath.mpf(10) ** -30
+
+
 @given(
     size=st.integers(2, 6),
     closed=st.booleans(),
@@ -392,6 +461,22 @@ def test_a_dual_point_that_is_not_balanced_proves_no_more_than_the_truth():
     repaired, value = duality.repair(columns, [dual])
     assert 0.5 * truth < value <= truth
     assert enclosure.lower_bound(majority("free"), repaired).value == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("bias", ["free", 1e-4])
+def test_repair_loses_the_square_of_an_error(bias):
+    problem = Problem([60, 40, 20, 5], 0.01, 0.01, bias=bias, features="free")
+    found, columns = solve(problem, tolerance=1e-9), Columns.of_classes(problem)
+    noise = np.random.default_rng(1).normal(size=(4, 4))
+    noise -= noise.mean(axis=0)
+    losses = []
+    for size in (1e-3, 1e-5):
+        V = found.dual.residuals + size * noise
+        _, value = duality.repair(columns, [DualPoint(V, np.zeros((4, 4)))], found.factors()[1], found.bias)
+        losses.append((found.upper_bound - value) / found.upper_bound)
+    # linear would be a factor 100 and 1e-5 of the value; a square is 1e4 and 1e-10
+    assert losses[1] < 1e-3 * losses[0]
+    assert losses[1] < 1e-8
 
 
 def test_a_proof_that_forgets_the_balance_is_refused(monkeypatch):
@@ -541,6 +626,7 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
         lambda problem: interchange.export_cbf(problem),
         lambda problem: crosscheck.cross_check(problem),
         lambda problem: pigeonhole.pigeonhole_bound(problem),
+        lambda problem: gap_closure.close_gap(problem),
         lambda problem: phases(problem),
         lambda problem: ufm.testing.assert_optimal(problem, CANDIDATE),
         lambda problem: ufm.testing.assert_kkt(problem, CANDIDATE),
@@ -552,6 +638,18 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
 def test_what_has_no_form_for_a_bias_says_so(call, bias):
     with pytest.raises(HypothesisError, match=r"a bias|without bias"):
         call(majority(bias))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"constraint": ufm.LayerPeeled(weight_radius=1.0, feature_radius=5.0)},
+        {"constraint": ufm.HardMargin(margins=1.0), "lambda_w": 0.01, "lambda_h": 0.01},
+    ],
+)
+def test_a_bias_beside_a_constraint_is_refused(given):
+    with pytest.raises(ProblemError, match="beside the constraint"):
+        Problem([9, 5, 4], bias=0.1, **given)
 
 
 def test_bad_forms_of_a_bias():

@@ -130,6 +130,14 @@ def test_a_psd_matrix_and_a_nonnegative_one_are_copositive_and_their_sum_is():
     assert copositivity_proof((X @ X.T - np.eye(8, dtype=int)).tolist()) is None
 
 
+def test_all_supports_are_looked_at_up_to_the_limit_and_no_further():
+    """A Gram matrix with three obtuse angles all round is copositive, but dominates no pattern of signs."""
+    for K, proof in ((LARGEST, "supports"), (LARGEST + 1, None)):
+        X = np.random.default_rng(K).integers(-2, 3, size=(K, 2))
+        X[:3] = [[1, 0], [-1, 2], [-1, -2]]  # three obtuse angles
+        assert copositivity_proof((X @ X.T).tolist()) == proof
+
+
 def test_the_least_form_is_that_of_a_search():
     """Against projected descent from many starts, written down independently."""
     rng = np.random.default_rng(3)

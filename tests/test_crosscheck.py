@@ -184,6 +184,65 @@ def test_what_a_solver_prints_is_not_seen(capfd):
     assert capfd.readouterr().out == ""
 
 
+def noisy(problem):
+    import subprocess
+    import sys
+
+    sys.stdout.write("a" * 2**18)  # more than a pipe holds
+    print("b" * 2**18, file=sys.stderr)
+    sys.__stdout__.write("c")  # left in a buffer until the process ends
+    os.write(1, b"d" * 2**18)
+    os.write(2, b"e")
+    subprocess.run([sys.executable, "-c", "print('f' * 2**18)"], check=True)
+    return perfect(problem)
+
+
+def test_noise_on_every_channel_is_neither_seen_nor_in_the_way(capfd):
+    (row,) = ufm.cross_check(PROBLEM, [noisy], time_limit=30.0).rows
+    assert row.verdict == "right", row.reason
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def spawning(monkeypatch):
+    """Processes start as on a system without fork; what it holds are the start methods asked for."""
+    from ufm_convex.crosscheck import process
+
+    used = []
+    context = process.multiprocessing.get_context
+    monkeypatch.setattr(process.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.setattr(process.multiprocessing, "get_context", lambda method: used.append(method) or context(method))
+    return used
+
+
+def test_where_processes_cannot_be_forked_they_are_spawned(spawning, capfd):
+    def local(problem):  # cannot be pickled
+        return perfect(problem)
+
+    right, failed = ufm.cross_check(PROBLEM, [noisy, local], time_limit=60.0).rows
+    assert spawning == ["spawn", "spawn"]
+    assert (right.verdict, failed.verdict) == ("right", "failed"), right.reason
+    assert "cannot be sent to a process" in failed.reason
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_spawned_processes_are_judged_and_ended_like_forked_ones(spawning):
+    rows = ufm.cross_check(PROBLEM, ["lbfgsb", rows_permuted, abort, hang], time_limit=20.0).rows
+    assert rows[0].primal_gap is not None, rows[0].reason
+    assert [str(row.verdict) for row in rows[1:]] == ["wrong", "failed", "failed"]
+    assert "20 s" in rows[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("liar", "words"), [(huge, "its numbers overflow when they are"), (nan, "W has no entries, or")]
+)
+def test_numbers_beyond_the_range_are_named(liar, words):
+    row = ufm.cross_check(PROBLEM, [liar]).rows[0]
+    assert row.verdict == "failed"
+    assert row.reason.startswith(words)
+
+
 def test_conic_solvers_are_right_and_a_truncated_claim_is_inaccurate():
     def modest(problem):
         return Answer(Claim.STOPPED, factors=truncated(problem))
@@ -199,6 +258,22 @@ def test_the_measures_are_zero_at_the_exact_optimum_and_see_a_fault():
     assert max(abs(error) for error in vars(good.dimacs).values()) < 1e-12  # rounding
     assert bad.dimacs.err4 > 0.1
     assert bad.dual_violation > 0.1
+
+
+def test_the_proof_of_the_bounds_is_shown_and_timed():
+    """It has no time limit, so that whoever waits for it must see what it does."""
+    lines = []
+    checked = ufm.cross_check(
+        Problem([3, 2], 0.1, 0.1, loss=ufm.MeanSquaredError()), [perfect_zero], progress=lines.append
+    )
+    shown = [line for line in lines if line.startswith("reference: ")]
+    assert shown
+    assert lines.index(shown[-1]) < lines.index("perfect_zero: running, at most 60 s")
+    assert 0.0 < checked.reference_seconds < 60.0
+
+
+def perfect_zero(problem):
+    return np.zeros((2, 2)), np.zeros((2, 2))
 
 
 def test_contestants_are_found_by_presence():
@@ -247,6 +322,22 @@ def test_a_solver_is_run_over_cases():
     assert [str(row.verdict) for _, row in rows] == ["right", "right"]
 
 
+def test_the_case_of_samples_is_run_at_sample_level():
+    case = next(case for case in CASES if case.level == "sample")
+    ((_, right),) = run_conformance("clarabel", cases=[case])
+    assert right.verdict == "right", right.reason
+    ((_, failed),) = run_conformance("cvxpy-default", cases=[case])
+    assert (failed.verdict, failed.reason) == ("failed", "has no level 'sample', only class")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fifty-classes", "fifty-long-tail"])
+def test_a_real_solver_passes_the_large_cases(name):
+    ((_, row),) = run_conformance("scs", cases=[case for case in CASES if case.name == name], time_limit=300.0)
+    assert row.verdict == "right", row.reason
+    assert max(abs(error) for error in vars(row.dimacs).values()) < 1e-4
+
+
 ARGUMENTS = ["crosscheck", "--class-counts", "40,20,8,2", "--lambda-w", "0.02", "--lambda-h", "0.01"]
 
 
@@ -270,7 +361,23 @@ def test_the_command_leaves_with_1_when_a_solver_is_wrong(monkeypatch):
     assert "wrong" in result.stdout
 
 
-@pytest.mark.parametrize("extra", [["--solvers", "nonsense"], ["--time-limit", "x"], ["--tolerance", "0"]])
+def test_the_command_takes_a_level():
+    arguments = ["crosscheck", "--class-counts", "3,2", "--lambda-w", "0.1", "--lambda-h", "0.02", "--level", "sample"]
+    result = CliRunner().invoke(application(), [*arguments, "--solvers", "clarabel,cvxpy-default", "--json"])
+    assert result.exit_code == 0, result.output
+    assert [row["verdict"] for row in json.loads(result.stdout)["rows"]] == ["right", "failed"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--solvers", "nonsense"],
+        ["--time-limit", "x"],
+        ["--tolerance", "0"],
+        ["--level", "auto"],
+        ["--level", "class", "--conformance"],
+    ],
+)
 def test_the_command_leaves_with_2_on_bad_input(extra):
     result = CliRunner().invoke(application(), [*ARGUMENTS, *extra])
     assert result.exit_code == 2

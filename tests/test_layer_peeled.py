@@ -302,6 +302,21 @@ def test_any_multiplier_proves_a_lower_bound(counts, radii, shift, weighted):
         assert mp.mpf(evidence.upper.value) >= exact * (1 - slack)
 
 
+def test_class_weights_that_are_no_binary64_numbers_are_rounded_down():
+    weights, counts = [0.1, 0.7, 1.3], [3, 7, 11]
+    family = PenalisedFamily.of(peeled(counts, loss=ufm.CrossEntropy(class_weights=weights)))
+    exact = [Fraction(w) * n / 21 for w, n in zip(weights, counts, strict=True)]
+    rounded = [family.scale * Fraction(w) / 3 for w in family.loss.weights(3).tolist()]
+    assert all(r <= e for r, e in zip(rounded, exact, strict=True))
+    assert any(r < e for r, e in zip(rounded, exact, strict=True))
+    assert all(e <= family.excess * r for r, e in zip(rounded, exact, strict=True))
+    assert 1 < family.excess < 1 + Fraction(1, 2**51)
+    integers = PenalisedFamily.of(peeled([500, 100, 20]))
+    assert integers.excess == 1
+    shares = [integers.scale * Fraction(w) / 3 for w in integers.loss.weights(3).tolist()]
+    assert shares == [Fraction(n, 620) for n in (500, 100, 20)]
+
+
 def test_the_bound_needs_its_price():
     """Planted: without the price of the balls the penalised optimum is no lower bound."""
     problem = peeled([50, 20, 5])
@@ -338,6 +353,19 @@ def test_factors_lie_in_the_balls_and_have_the_proved_loss(features):
     np.testing.assert_allclose(W @ W.T, solution.weight_gram, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(W @ H.T, solution.logits, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(H @ H.T, solution.feature_gram, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_factors_of_other_dimensions_are_as_good(features):
+    problem = peeled([500, 100, 20, 20], 0.5, 0.5, features=features)
+    solution = ufm.solve(problem, tolerance=1e-9)
+    for dimension in (solution.rank, 3, 7):
+        W, H = solution.factors(dimension)
+        assert W.shape == H.shape == (4, dimension)
+        for M in (W, H):
+            assert sum(Fraction(entry) ** 2 for entry in M.ravel().tolist()) <= 2
+        # narrowing descends on the penalised objective; the loss loses no more than the gap left open
+        assert loss_at(problem, W, H) <= solution.upper_bound * (1.0 + 1e-9)
 
 
 def test_square_norms_are_exact():
@@ -446,6 +474,19 @@ def test_smoothing_leaves_large_balls_unused(features):
     assert (H * H).sum() < 300.0
 
 
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_a_kink_of_the_penalised_optimum(kind):
+    """A hinge loss jumps from L = 0 to L = P at one multiplier; in between the optimum is a share s of P.
+
+    With non-negative features the budget is K s √((K−1)/K) = K √(E_W E_H), and the loss falls linearly in s.
+    """
+    K, product = 4, 0.09
+    solution = ufm.solve(peeled([5] * K, 0.3, 0.3, loss=ufm.MulticlassHinge(kind)), tolerance=1e-8)
+    share = math.sqrt(product * K / (K - 1))
+    assert solution.status == "certified"
+    assert solution.value == pytest.approx((1.0 if kind == "crammer-singer" else K - 1.0) * (1.0 - share), rel=1e-8)
+
+
 @pytest.mark.parametrize(
     ("loss", "value"),
     [
@@ -484,8 +525,8 @@ def test_bad_input_is_named_before_any_work():
         ufm.solve(peeled([5, 4, 3], 1e-80, 1e80))
     with pytest.raises(ProblemError, match="too far apart"):
         ufm.solve(peeled([5, 4, 3], loss=ufm.CrossEntropy(class_weights=[1e200, 1.0, 5e-324])))
-    with pytest.raises(HypothesisError, match="layer-peeled"):
-        ufm.solve(peeled([5, 4, 3], bias="free"))
+    with pytest.raises(ProblemError, match="layer-peeled"):
+        peeled([5, 4, 3], bias="free")
     with pytest.raises(ProblemError, match="tolerance"):
         ufm.solve(peeled([5, 4, 3]), tolerance=0.0)
     with pytest.raises(UnknownNameError, match="level 'sample'"):

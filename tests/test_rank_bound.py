@@ -84,12 +84,64 @@ def test_no_factors_of_that_dimension_are_better(counts, d, decay, seed):
             assert bound <= objective(counts, (decay, decay), W, H) * (1 + 1e-13)
 
 
-def test_one_dimension_less_would_be_no_bound():
+# -- with a bias --------------------------------------------------------------------------------------------------
+
+BIASED = [[200, 100, 50, 50], [5, 5, 5], [30, 20, 10, 5, 2, 1], [1_000_000, 3, 2, 1], [50] * 6 + [5] * 6, [7, 1]]
+
+
+def exact_with_bias(counts, decays, d):
+    """‖M‖²/(2N) − Σ over the d largest singular values of Diag(√n)(I − √n √nᵀ/N), by an eigensolver in 60 digits."""
+    with mp.workdps(60):
+        N = sum(counts)
+        roots = [mp.sqrt(n) for n in counts]
+        M = mp.matrix(
+            [
+                [(i == j) * r - n * q / N for j, q in enumerate(roots)]
+                for i, (r, n) in enumerate(zip(roots, counts, strict=True))
+            ]
+        )
+        squares = sorted((abs(e) for e in mp.eigsy(M * M.T, eigvals_only=True)), reverse=True)
+        kappa = mp.sqrt(mp.mpf(decays[0]) * mp.mpf(decays[1]))
+        saved = sum(max(mp.sqrt(e) - N * kappa, 0) ** 2 for e in squares[:d])
+        return (sum(squares) - saved) / (2 * N)
+
+
+@pytest.mark.parametrize("counts", BIASED, ids=lambda counts: f"{counts[0]}x{len(counts)}")
+@pytest.mark.parametrize("bias", ["free", 0.1])
+def test_a_bias_centres_the_targets(counts, bias):
+    """The bound of a free bias holds for one with a penalty, too."""
+    decays = (2e-3, 1e-3)
+    for d in range(1, len(counts)):
+        problem = ufm.Problem(counts, *decays, loss=ufm.MeanSquaredError(), features="free", bias=bias, feature_dim=d)
+        found, expected = rank_bound(problem).value, exact_with_bias(counts, decays, d)
+        assert found <= expected
+        # each eigenvalue is bounded to 2^-44 or so, one count apart of a million included; values lie below N/2
+        assert float(expected - found) <= 1e-9 * float(expected)
+
+
+@pytest.mark.parametrize("counts", BIASED[:3], ids=lambda counts: f"{counts[0]}x{len(counts)}")
+@pytest.mark.parametrize("solver", ["auto", "factored"])
+def test_a_free_bias_is_certified_at_every_dimension(counts, solver):
+    decays = (2e-3, 1e-3)
+    for d in range(1, len(counts)):
+        problem = ufm.Problem(counts, *decays, loss=ufm.MeanSquaredError(), features="free", bias="free", feature_dim=d)
+        solution = ufm.solve(problem, solver=solver)
+        assert solution.status is ufm.Status.CERTIFIED
+        assert float(exact_with_bias(counts, decays, d)) == pytest.approx(solution.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("bias", [None, "free"])
+def test_one_dimension_less_would_be_no_bound(bias):
     """The planted fault: the bound of d − 1 dimensions lies above what d of them reach."""
-    counts, decays = [200, 100, 50, 50], (5e-4, 5e-4)
-    reached = ufm.solve(problem_of(counts, decays, 2)).upper_bound
-    assert rank_bound(problem_of(counts, decays, 1)).value > 1.1 * reached
-    assert rank_bound(problem_of(counts, decays, 2)).value <= reached
+    reached, one, two = (
+        ufm.Problem(
+            [200, 100, 50, 50], 5e-4, 5e-4, loss=ufm.MeanSquaredError(), features="free", bias=bias, feature_dim=d
+        )
+        for d in (2, 1, 2)
+    )
+    upper = ufm.solve(reached).upper_bound
+    assert rank_bound(one).value > 1.1 * upper
+    assert rank_bound(two).value <= upper
 
 
 def test_where_it_says_nothing():
@@ -97,8 +149,8 @@ def test_where_it_says_nothing():
     assert rank_bound(problem_of([5, 3, 2], decays, None)) is None
     assert rank_bound(problem_of([5, 3, 2], decays, 3)) is None  # d is not binding
     assert rank_bound(problem_of([5, 3, 2], decays, 2, loss=ufm.CrossEntropy())) is None
-    biased = ufm.Problem([5, 3, 2], *decays, loss=ufm.MeanSquaredError(), feature_dim=2, bias="free")
-    assert rank_bound(biased) is None
+    many = ufm.Problem(np.arange(1, 2003), *decays, loss=ufm.MeanSquaredError(), feature_dim=2, bias="free")
+    assert rank_bound(many) is None  # too many different counts
 
 
 def test_the_dual_point_proves_what_it_can():

@@ -13,9 +13,10 @@ import time
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ufm_convex import solving
-from ufm_convex.cli import main
+from ufm_convex.cli import application, main
 from ufm_convex.errors import FileFormatError, ProblemError, SolverError, UnknownNameError
 from ufm_convex.sweep import FIELDS, Grid, phase_diagram, sweep, values_of, write_csv, write_parquet
 
@@ -290,3 +291,56 @@ def test_the_table_is_the_same_on_a_dask_cluster(tmp_path):
         joblib.parallel_config("dask"),
     ):
         assert sweep(GRID, tmp_path / "2", solver="scs", workers=-1) == alone
+
+
+# -- over losses ---------------------------------------------------------------------------------------------------
+
+LOSSES = ["binary-cross-entropy", "cross-entropy", "mean-squared-error", "multiclass-hinge"]
+AT_ZERO = {"binary-cross-entropy": 3 * math.log(2), "cross-entropy": math.log(3), "multiclass-hinge": 1.0}
+"""The loss of zero logits at K = 3: the optimum when every class has collapsed."""
+
+
+def swept_losses(folder):
+    """Loss and decay → value, from the table that the command writes."""
+    target = folder / "losses.csv"
+    arguments = ["--decays", "2e-3,1", "--imbalances", "5", "--classes", "3", "--max-count", "20", "-o", str(target)]
+    assert CliRunner().invoke(application(), ["sweep", *arguments, "--loss", ", ".join(LOSSES)]).exit_code == 0
+    with target.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["loss"] for row in rows] == [loss for loss in LOSSES for _ in range(2)]
+    return {(row["loss"], float(row["lambda_w"])): float(row["value"]) for row in rows}
+
+
+def deviations(values):
+    """Largest relative difference from the programme written out in cvxpy, and from the loss of zero logits."""
+    import cvxpy as cp
+
+    from ufm_convex.crosscheck.textbook import Textbook
+    from ufm_convex.losses import make
+    from ufm_convex.problem import Problem
+
+    found = [abs(values[loss, 1.0] / value - 1.0) for loss, value in AT_ZERO.items()]
+    for loss in LOSSES:
+        textbook = Textbook.of(Problem([20, 8, 4], 2e-3, 2e-3, loss=make(loss)))
+        textbook.programme.solve(solver=cp.CLARABEL)
+        found.append(abs(textbook.programme.value / values[loss, 2e-3] - 1.0))
+    return max(found)
+
+
+def test_a_sweep_over_losses_has_the_values_of_each(tmp_path):
+    assert deviations(swept_losses(tmp_path)) < 1e-6  # interior point at 1e-8, value of order 0.1
+
+
+def test_a_sweep_that_confuses_losses_is_seen(tmp_path, monkeypatch):
+    from ufm_convex.losses import CrossEntropy
+    from ufm_convex.sweep import grid
+
+    monkeypatch.setattr(grid, "make", lambda name: CrossEntropy())
+    assert deviations(swept_losses(tmp_path)) > 0.1
+
+
+def test_a_loss_without_its_parameters_is_refused(tmp_path):
+    arguments = ["sweep", "--loss", "soft-target-cross-entropy", "-o", str(tmp_path / "x.csv")]
+    result = CliRunner().invoke(application(), arguments)
+    assert result.exit_code == 2
+    assert "lacks the parameter 'targets'" in result.stderr

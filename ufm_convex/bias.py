@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import Loss
-from ufm_convex.losses.base import Indicator
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -108,6 +106,19 @@ class Bias(ABC):
         """The b of the same logits, up to what the loss does not see, of least norm."""
         return b
 
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
+        """The residuals V nearest to the given ones with −U1 in ∂g(b), whatever domain they leave.
+
+        Args:
+            residuals: V, (K, m).
+            weights: Weights of the columns, (m,): U = V Diag(weights).
+            squares: σ², (m,): distances are ‖(U − U′) D^{-1/2}‖.
+            b: A bias that is nearly the best, (K,).
+        """
+        missing = self.curvature * b + residuals @ weights
+        # spread like this a free bias has U D^{-1/2} σ = 0, which changes of the spectrum keep
+        return residuals - np.outer(missing, squares / (squares.sum() * weights))
+
     def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
         """Residuals V near the given ones whose sums g* can pay; V itself where that is all."""
         return residuals
@@ -159,6 +170,10 @@ class NoBias(Bias):
     def misfit(self, b: FloatArray, sums: FloatArray) -> float:
         """Nothing: b is zero."""
         return 0.0
+
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
+        """Any will do."""
+        return residuals
 
     def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
         """No condition."""
@@ -218,6 +233,11 @@ class PenalisedBias(Bias):
     def misfit(self, b: FloatArray, sums: FloatArray) -> float:
         """λ_b/2 ‖b + s/λ_b‖²."""
         return self._halved_square(self.weight * b + sums)
+
+    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
+        """See ``Bias.project``; for a heavy penalty the sums tell more of b than b tells of them."""
+        light = self.weight <= float(weights.sum())
+        return super().project(residuals, weights, squares, b) if light else residuals
 
     def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
         """Square root of λ_b/2 ‖b + s/λ_b‖² in units of the objective."""
@@ -374,18 +394,9 @@ def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int)
         value: None, "free", or λ_b > 0.
         loss: The loss of the problem.
         num_classes: K.
-
-    Raises:
-        HypothesisError: there is a bias, and the loss is an indicator, whose points are stretched, not shifted.
     """
     if value is None:
         return NoBias()
-    if isinstance(loss, Indicator):
-        raise HypothesisError(
-            f"the problem has a bias, and its loss is the indicator {loss.name!r}.",
-            expected="a problem without bias for prescribed margins",
-            fix="leave the bias out, or use the loss MulticlassHinge with small decays.",
-        )
     if isinstance(value, str):
         return FreeBias(num_classes, loss.closing_weights(num_classes))
     return PenalisedBias(num_classes, value)

@@ -84,7 +84,8 @@ class Scaled:
     def outputs(self, flat: FloatArray) -> FloatArray:
         """W Hᵀ + b 1ᵀ, (K, m)."""
         w, h = self.split(flat)
-        return (w @ h.T) * (self.kappa / self.columns.sigma) + self.bias(flat)[:, None]
+        logits: FloatArray = (w @ h.T) * (self.kappa / self.columns.sigma)
+        return logits + self.bias(flat)[:, None] if self.columns.bias.size else logits
 
     def pull(self, outputs: FloatArray) -> FloatArray:
         """P = U D^{-1/2}, (K, m), at the given outputs."""

@@ -73,7 +73,7 @@ def objective(columns: Columns, point: GramPoint) -> float:
 def factored_objective(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> float:
     """f(W, H, b) for W (K, d), H (m, d) and b (K,), without forming Gram matrices."""
     b = np.zeros(columns.num_classes) if bias is None else bias
-    losses = columns.loss.values(W @ H.T + b[:, None], columns.labels)
+    losses = columns.loss.values(W @ H.T if bias is None else W @ H.T + b[:, None], columns.labels)
     penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ (H * H).sum(axis=1))
     penalties = 0.5 * columns.lambda_w * (W * W).sum() + penalty_h + columns.bias.penalty(b)
     return float(columns.loss_weights @ losses + penalties)

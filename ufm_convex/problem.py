@@ -133,6 +133,10 @@ class Problem:
     def require_plain(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
         self.require_decays(what)
+        self.require_no_bias(what)
+
+    def require_no_bias(self, what: str) -> None:
+        """Raise ``HypothesisError`` if the problem has a bias, which ``what`` has no form for."""
         if self.bias is not None:
             raise HypothesisError(
                 "the problem has a bias.",

@@ -50,7 +50,8 @@ def row(name: str, problem: ufm.Problem, solver: str, proof: str) -> None:
     certificate = ufm.certify(problem, solution=solution, proof=proof)
     text = certificate.to_json().encode()
     made = time.perf_counter()
-    result = ufm.verify(text)
+    repeats = 1 if problem.num_classes > 1000 else 5  # as the reference
+    result = min((ufm.verify(text) for _ in range(repeats)), key=lambda result: result.checking_seconds)
     ratio = "" if problem.num_classes > 1000 else f"{result.checking_seconds / reference(problem.num_classes):.1f}"
     print(
         f"| {name} | {solver} | {certificate.proof} | {solved - started:.2f} | {made - solved:.2f} | {len(text):,} "

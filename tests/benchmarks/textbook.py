@@ -56,6 +56,38 @@ def nuclear_programme(problem):
     )
 
 
+def layer_peeled_programme(class_counts, weight_norm, feature_norm, nonnegative=True):
+    """Norm balls instead of decays: Σ π_k CE(L e_k) under tr A ≤ K E_W and tr B ≤ K E_H (Fang et al., PNAS 2021)."""
+    n = np.asarray(class_counts, dtype=float)
+    K = n.size
+    Z = cp.Variable((2 * K, 2 * K), symmetric=True)
+    A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
+    losses = (n / n.sum()) @ (cp.log_sum_exp(L, axis=0) - cp.diag(L))
+    constraints = [Z >> 0, cp.trace(A) <= K * weight_norm, cp.trace(B) <= K * feature_norm]
+    return cp.Problem(cp.Minimize(losses), [*constraints, B >= 0] if nonnegative else constraints)
+
+
+def layer_peeled_optimum(class_counts, weight_norm, feature_norm):
+    """Its closed form for non-negative features, by water-filling over the margins M_k.
+
+    With e^{M_k} = 1 + K (1/r_k − 1) and r_k = min(1, μ √(K/(K−1)) / π_k), μ is the root of
+    Σ M_k = K √(E_W E_H K/(K−1)), whose left side falls in μ; the optimum is Σ π_k log(1 + (K−1) e^{−M_k}).
+    """
+    n = np.asarray(class_counts, dtype=float)
+    K, shares = n.size, n / n.sum()
+    root = math.sqrt(K / (K - 1))
+
+    def margins(mu):
+        return np.log1p(K * (1.0 / np.minimum(1.0, mu * root / shares) - 1.0))
+
+    budget = K * math.sqrt(weight_norm * feature_norm) * root
+    low, high = 0.0, shares.max() / root
+    for _ in range(200):  # bisection to the last bit
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if margins(middle).sum() > budget else (low, middle)
+    return float(shares @ np.log1p((K - 1) * np.exp(-margins(high))))
+
+
 def solve(programme, accuracy, solver=cp.SCS, time_limit=None):
     """One run of cvxpy with SCS at ``eps = accuracy``; its value is what the solver claims."""
     options = {"eps_abs": accuracy, "eps_rel": accuracy, "max_iters": 10**6} if solver == cp.SCS else {}

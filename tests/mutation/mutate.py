@@ -268,15 +268,39 @@ def limits(document):
     return [(data, None) for data in files]
 
 
-def answers(cases, stop=None):
-    """The verdict on each case by the verifier now importable; ends at the first that differs from ``stop``."""
-    import ufm_convex.verifier as verifier
+GENERAL = [
+    ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
+    ("Frame", "objective"), ("Factors", "objective"),
+]  # fmt: skip
+"""What a fast path spares; a mutant that asks for one of them where the original does not has lost its fast path."""
 
+
+def recorded(function, asked):
+    """The function, its name kept in a list whenever it is called."""
+
+    def wrapper(*arguments):
+        asked.append(function.__qualname__)
+        return function(*arguments)
+
+    return wrapper
+
+
+def answers(cases, stop=None):
+    """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
+    that differs from ``stop``."""
+    import ufm_convex.verifier as verifier
+    from ufm_convex.verifier import proof
+
+    asked = []
+    for kind, name in GENERAL:
+        owner = getattr(proof, kind) if kind else verifier
+        setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
+        asked.clear()
         try:
             result = verifier.verify(data, arrays)
-            answer = tuple((step.name, str(step.verdict)) for step in result.steps)
+            answer = tuple((step.name, str(step.verdict)) for step in result.steps) + tuple(asked)
         except verifier.MalformedCertificate:
             answer = "malformed"
         except Exception as error:  # - a mutant may raise anything, and that is a difference

@@ -17,7 +17,7 @@ from ufm_convex.cli.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ufm_convex.crosscheck import CrossCheck, CrossCheckRow, SolutionFile
+    from ufm_convex.crosscheck import ConformanceCase, CrossCheck, CrossCheckRow, SolutionFile
 
 _COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
 
@@ -31,6 +31,9 @@ def crosscheck(
     solution: Annotated[
         Path | None,
         typer.Option(metavar="FILE.JSON", help="Judge this solution of an exported programme instead of solvers."),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="NAME", help="class (if not given), group or sample: what solvers are given.")
     ] = None,
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Gap up to which an answer is right.")] = "1e-6",
     time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="For each solver.")] = "60",
@@ -56,9 +59,15 @@ def crosscheck(
         "tolerance": required_number("--tolerance", tolerance),
         "time_limit": required_number("--time-limit", time_limit),
     }
+    if conformance:
+        _check_alone({"--solution": solution, "--level": level})
     with progress(verbose) as tell:
-        entrants: list[Any] | None = [*(names or []), *_file(solution, conformance)] or None
-        checks = _conformance(names, limits, tell) if conformance else _one(problem, entrants, limits, tell)
+        entrants: list[Any] | None = [*(names or []), *_file(solution)] or None
+        checks = (
+            _conformance(names, limits, tell)
+            if conformance
+            else _one(problem, entrants, level or "class", limits, tell)
+        )
     if as_json:
         typer.echo(json.dumps(_json(checks, conformance), allow_nan=False))
     else:
@@ -68,19 +77,26 @@ def crosscheck(
     return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
 
 
-def _file(path: Path | None, conformance: bool) -> list[SolutionFile]:
-    """The solution file as a contestant; ``ProblemError`` beside --conformance: a file answers one problem."""
+def _check_alone(options: dict[str, Any]) -> None:
+    """Raise ``ProblemError`` for an option that says what each conformance case says for itself."""
+    from ufm_convex.errors import ProblemError
+
+    for name, value in options.items():
+        if value is not None:
+            raise ProblemError(
+                f"{name} is given with --conformance.",
+                expected="the problems and levels of the cases, and solvers that answer each of them",
+                fix="leave one of them out.",
+            )
+
+
+def _file(path: Path | None) -> list[SolutionFile]:
+    """The solution file as a contestant."""
     if path is None:
         return []
     from ufm_convex.crosscheck import SolutionFile
-    from ufm_convex.errors import FileFormatError, ProblemError
+    from ufm_convex.errors import FileFormatError
 
-    if conformance:
-        raise ProblemError(
-            "--solution is given with --conformance.",
-            expected="one problem for one solution file",
-            fix="leave one of them out.",
-        )
     if not path.is_file():
         raise FileFormatError(
             f"{path} is no file.", expected="a solution in JSON (docs/interchange.md)", fix="check the path."
@@ -89,13 +105,13 @@ def _file(path: Path | None, conformance: bool) -> list[SolutionFile]:
 
 
 def _one(
-    problem: ProblemOptions, names: list[Any] | None, limits: dict[str, float], tell: Callable[[str], None]
+    problem: ProblemOptions, names: list[Any] | None, level: str, limits: dict[str, float], tell: Callable[[str], None]
 ) -> dict[str, CrossCheck]:
     instance = problem.problem()
     tell("loading the solvers")
     from ufm_convex.crosscheck import cross_check
 
-    return {"": cross_check(instance, names, **limits, progress=tell)}
+    return {"": cross_check(instance, names, level=level, **limits, progress=tell)}
 
 
 def _conformance(
@@ -104,7 +120,11 @@ def _conformance(
     tell("loading the solvers")
     from ufm_convex.crosscheck import conformance_cases, cross_check
 
-    return {f"{case.name}: ": cross_check(case.problem, names, **limits, progress=tell) for case in conformance_cases()}
+    def checked(case: ConformanceCase) -> CrossCheck:
+        tell(f"case {case.name}")
+        return cross_check(case.problem, names, level=case.level, **limits, progress=tell)
+
+    return {f"{case.name}: ": checked(case) for case in conformance_cases()}
 
 
 def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
@@ -115,7 +135,8 @@ def _json(checks: dict[str, CrossCheck], conformance: bool) -> dict[str, Any]:
         for name, checked in checks.items()
         for row in checked.rows
     ]
-    bounds = {} if conformance else {"lower_bound": first.lower, "upper_bound": first.upper}
+    proof = {"lower_bound": first.lower, "upper_bound": first.upper, "reference_seconds": first.reference_seconds}
+    bounds = {} if conformance else proof
     return {**bounds, "tolerance": first.tolerance, "rows": rows}
 
 

@@ -46,7 +46,7 @@ class GridOptions:
             values_of(self.decays, "--decays"),
             values_of(self.imbalances, "--imbalances"),
             [whole_number(f"entry {k} of --classes", cell) or 0 for k, cell in enumerate(self.classes.split(","))],
-            tuple(self.loss.split(",")),
+            tuple(name.strip() for name in self.loss.split(",")),
             max_count=whole_number("--max-count", self.max_count) or 0,
             profile=self.profile,
             features=self.features,  # type: ignore[arg-type]  # judged by Problem

@@ -47,7 +47,11 @@ class Answer:
 
 
 class Contestant(ABC):
-    """A solver under test."""
+    """A solver under test.
+
+    Args:
+        level: The level whose programme it is given.
+    """
 
     name: ClassVar[str]
     """Name in the registry and in the rows."""
@@ -57,18 +61,40 @@ class Contestant(ABC):
     """What it leaves: "factors", "gram and dual", …"""
     claims: ClassVar[str]
     """What its word "optimal" means."""
+    levels: ClassVar[tuple[str, ...]] = ("class",)
+    """Levels at which it can be asked; its points are class-level points in any case."""
+
+    def __init__(self, level: str = "class") -> None:
+        self.level = level
 
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
 
-    @abstractmethod
     def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
-        """Its answer to the problem.
+        """Its answer to the problem; ``Claim.FAILED`` at a level that it does not have.
 
         Args:
             problem: The problem.
             tolerance: Relative accuracy that is wanted of the value.
             time_limit: Seconds after which the process is ended; a contestant may stop by itself before.
         """
+        if self.level not in self.levels:
+            return Answer(Claim.FAILED, message=f"has no level {self.level!r}, only {', '.join(self.levels)}")
+        return self.attempt(problem, tolerance, time_limit)
+
+    @abstractmethod
+    def attempt(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
+        """The answer at ``self.level``, one of ``levels``; arguments as those of ``answer``."""
+
+
+MARGIN = 0.1
+"""Share of the tolerance that is asked for: a solver's accuracy is relative to 1 + its terms, not to the value."""
+_USUAL = 1e-8
+"""What interior-point solvers are asked for in any case."""
+
+
+def accuracy_for(tolerance: float) -> float:
+    """The accuracy that an interior-point solver is asked for."""
+    return min(_USUAL, MARGIN * tolerance)

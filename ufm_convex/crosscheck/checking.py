@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ufm_convex import solving
+from ufm_convex import relaxation, solving
 from ufm_convex.crosscheck.callables import CallableContestant, Entrant, Solution
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Reference, judge
 from ufm_convex.crosscheck.process import answer_of
@@ -25,6 +26,7 @@ class CrossCheck:
         upper: Proved upper bound of the optimum.
         tolerance: Relative gap up to which an answer is right.
         rows: One for each solver, in the order asked for.
+        reference_seconds: Wall time of proving the bounds; the time limit is that of the solvers, not of this.
     """
 
     problem: Problem
@@ -32,6 +34,7 @@ class CrossCheck:
     upper: float
     tolerance: float
     rows: tuple[CrossCheckRow, ...]
+    reference_seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -43,6 +46,7 @@ def cross_check(
     problem: Problem,
     solvers: Sequence[str | Solution] | None = None,
     *,
+    level: str = "class",
     tolerance: float = 1e-6,
     time_limit: float = 60.0,
     progress: Callable[[str], None] | None = None,
@@ -53,16 +57,18 @@ def cross_check(
         problem: The problem.
         solvers: Names of the registry and callables that take a ``Problem`` and return (W, H) with W (K, d) and
             class-mean features H (K, d), a ``GramPoint`` or a ``DualPoint``; by default all that are installed.
+        level: Level at which the solvers of the registry are asked: "class", "group" or "sample". One that does not
+            have it has failed; callables are asked for class-level points as always.
         tolerance: Relative gap up to which an answer is right, in (0, 1).
         time_limit: Seconds for each solver, > 0.
-        progress: Called with one line of text for each solver.
+        progress: Called with one line of text when the proof of the bounds or a solver begins or ends.
 
     Returns:
         One row a solver. Nothing that a solver does ends the check.
 
     Raises:
         ProblemError: the problem, the tolerance or the time limit is not one.
-        UnknownNameError: no solver has that name, or the list is empty.
+        UnknownNameError: no solver or level has that name, or the list is empty.
         SolverNotInstalledError: its package cannot be imported.
         SizeError: the problem is too large for dense points.
     """
@@ -71,28 +77,45 @@ def cross_check(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
     problem.require_plain("a cross-check")
-    entrants = _entrants(solvers)
-    best = solving.solve(problem, tolerance=tolerance)
-    if best.relative_gap > 0.01 * tolerance:  # bounds much tighter than the tolerance leave little undecided
-        tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12))
-        best = tighter if tighter.relative_gap < best.relative_gap else best
-    reference = Reference(best.lower_bound, best.upper_bound)
+    entrants = _entrants(solvers, level)
+    tell = progress or (lambda _: None)
+    started = time.perf_counter()
+    reference = _reference(problem, tolerance, tell)
+    reference_seconds = time.perf_counter() - started
     rows = []
     for entrant in entrants:
-        if progress is not None:
-            progress(f"{entrant.name}: running, at most {time_limit:g} s")
+        tell(f"{entrant.name}: running, at most {time_limit:g} s")
         answer, seconds = answer_of(entrant, problem, tolerance, time_limit)
         rows.append(judge(problem, entrant.name, answer, reference, tolerance, seconds))
-    return CrossCheck(problem, reference.lower, reference.upper, tolerance, tuple(rows))
+    return CrossCheck(problem, reference.lower, reference.upper, tolerance, tuple(rows), reference_seconds)
 
 
-def _entrants(solvers: Sequence[str | Solution] | None) -> list[Entrant]:
+def _reference(problem: Problem, tolerance: float, tell: Callable[[str], None]) -> Reference:
+    """Proved bounds, much tighter than the tolerance where that can be had: it leaves little undecided."""
+
+    def shown_as(line: str) -> None:
+        tell(f"reference: {line}")
+
+    best = solving.solve(problem, tolerance=tolerance, progress=shown_as)
+    if best.relative_gap > 0.01 * tolerance:
+        tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12), progress=shown_as)
+        best = tighter if tighter.relative_gap < best.relative_gap else best
+    return Reference(best.lower_bound, best.upper_bound)
+
+
+def _entrants(solvers: Sequence[str | Solution] | None, level: str) -> list[Entrant]:
+    if not isinstance(level, str) or level not in relaxation.available():
+        raise UnknownNameError(
+            f"level {shown(level)} is not known.",
+            expected="one of " + ", ".join(sorted(relaxation.available())),
+            fix="use 'class': its programme has one column a class.",
+        )
     if solvers is None:
-        return [contestant(name) for name in installed()]
+        return [contestant(name, level) for name in installed()]
     if isinstance(solvers, str) or not isinstance(solvers, Sequence) or not solvers:
         raise UnknownNameError(
             f"solvers is {shown(solvers)}.",
             expected="a list of names and callables",
             fix="pass for example ['clarabel', 'scs'], or leave it out for all that are installed.",
         )
-    return [CallableContestant(one) if callable(one) else contestant(one) for one in solvers]
+    return [CallableContestant(one) if callable(one) else contestant(one, level) for one in solvers]

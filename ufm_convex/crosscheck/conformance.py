@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ufm_convex import solving, theory
+from ufm_convex import class_counts, solving, theory
+from ufm_convex._arrays import IntArray
 from ufm_convex.crosscheck.callables import CallableContestant, Entrant, as_answer
 from ufm_convex.crosscheck.judgement import CrossCheckRow, Reference, judge
 from ufm_convex.crosscheck.process import answer_of
@@ -27,7 +28,7 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 
-VERSION = 1
+VERSION = 2
 """Changes whenever a case or its reference does."""
 
 
@@ -39,11 +40,13 @@ class ConformanceCase:
         name: Stable within a version.
         problem: The problem.
         why: What a solver shows by passing it.
+        level: Level at which the solvers of the registry are asked.
     """
 
     name: str
     problem: Problem
     why: str
+    level: str = "class"
 
     @cached_property
     def theory(self) -> theory.Optimum:
@@ -88,17 +91,19 @@ def run_conformance(
     cases: Sequence[ConformanceCase] | None = None,
 ) -> list[tuple[ConformanceCase, CrossCheckRow]]:
     """Every case with its judgement, each in a process of its own; raises as ``cross_check`` for an unknown name."""
-    entrant: Entrant = CallableContestant(solver) if callable(solver) else contestant(solver)
     rows = []
     for case in conformance_cases() if cases is None else cases:
+        entrant: Entrant = CallableContestant(solver) if callable(solver) else contestant(solver, case.level)
         answer, seconds = answer_of(entrant, case.problem, tolerance, time_limit)
         rows.append((case, judge(case.problem, entrant.name, answer, case.reference, tolerance, seconds)))
     return rows
 
 
 def _cases() -> Iterator[ConformanceCase]:
-    def case(name: str, why: str, counts: list[int], w: float, h: float, **options: Any) -> ConformanceCase:
-        return ConformanceCase(name, Problem(counts, w, h, **options), why)
+    def case(
+        name: str, why: str, counts: Sequence[int] | IntArray, w: float, h: float, level: str = "class", **options: Any
+    ) -> ConformanceCase:
+        return ConformanceCase(name, Problem(counts, w, h, **options), why, level)
 
     yield case("two-classes", "the smallest K, where the frame is a line", [7, 3], 1e-2, 1e-2)
     yield case("balanced", "neural collapse proper; every multiplier is degenerate alike", [10] * 4, 1e-2, 1e-2)
@@ -128,4 +133,19 @@ def _cases() -> Iterator[ConformanceCase]:
         loss=CrossEntropy(class_weights=(0.5, 1.0, 2.0)),
     )
     yield case("smoothing", "finite margins without decay", [40, 20, 10], 5e-3, 1e-2, loss=CrossEntropy(smoothing=0.1))
+    yield case(
+        "samples",
+        "sample level: a Gram matrix of all features, and that those of a class agree is a result",
+        [8, 5, 3, 2],
+        2e-2,
+        2e-2,
+        level="sample",
+    )
     yield case("fifty-classes", "K = 50: beyond what loose accuracies survive", [100] * 25 + [40] * 25, 1e-4, 1e-4)
+    yield case(
+        "fifty-long-tail",
+        "K = 50 with hardly two classes alike and the small ones collapsed: no symmetry to lean on",
+        class_counts.exponential(50, 500, 100),
+        1e-3,
+        1e-3,
+    )

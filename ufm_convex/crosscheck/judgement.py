@@ -68,7 +68,8 @@ class CrossCheckRow:
         primal_gap: (f − L) / f for the objective f of its W and H, enclosed; None without a primal point.
         dual_gap: (U − D) / U for the value D of its dual point, repaired and proved; None without a dual point.
         primal_violation: How far its primal point is from Z ⪰ 0 and B ≥ 0, H ≥ 0.
-        dual_violation: How far its dual point is from feasibility.
+        dual_violation: How far its dual point is from feasibility: the domain of the conjugate, T ≥ 0, S ⪰ 0, and the
+            equations for the diagonal blocks of S, where it has some.
         overstatement: (its dual objective − U) / U where positive; 0 otherwise, None without a dual objective.
         dimacs: The six error measures, where it left both points.
         seconds: Wall time of its process.
@@ -107,13 +108,18 @@ def judge(
         tolerance: Relative gap up to which an answer is right.
         seconds: Wall time.
     """
+    claim = answer.claim if isinstance(answer.claim, Claim) else Claim.FAILED
+    if claim in (Claim.INFEASIBLE, Claim.UNBOUNDED):
+        reason = f"claims {claim}, but the problem has an optimum"
+        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), _plain(answer.value), seconds=seconds)
     try:
         with np.errstate(all="ignore"):  # absurd numbers overflow; they are judged by what comes of them
             return _judge(problem, name, _checked(problem, answer), reference, tolerance, seconds)
-    except (_UnusableError, np.linalg.LinAlgError) as error:
-        claim = str(answer.claim) if isinstance(answer.claim, Claim) else str(Claim.FAILED)
-        value = _plain(answer.value)
-        return CrossCheckRow(name, CrossVerdict.FAILED, str(error), claim, value, seconds=seconds)
+    except _UnusableError as error:
+        reason = str(error)
+    except np.linalg.LinAlgError as error:
+        reason = f"its numbers overflow when they are multiplied or decomposed ({error})"
+    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), _plain(answer.value), seconds=seconds)
 
 
 # -- what may be judged -------------------------------------------------------------------------------------------
@@ -180,6 +186,16 @@ def _plain(number: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
+_PRIMAL_FEASIBILITY = ("primal_psd", "primal_nonnegativity")
+_DUAL_FEASIBILITY = (
+    "dual_domain",
+    "dual_nonnegativity",
+    "dual_slack_psd",
+    "stationarity_weight_gram",  # the dual's equations: S_A, and S_B with the multiplier of B ≥ 0
+    "stationarity_feature_gram",
+)
+
+
 # -- the measurements ---------------------------------------------------------------------------------------------
 
 
@@ -201,8 +217,8 @@ def _judge(
     primal_gap = None if objective is None else evidence.relative_gap(reference.lower, objective)
     dual_gap = None if bound is None else reference.relative(reference.upper - bound)
     own = answer.dual_value
-    primal_violation = max(report[n].residual for n in ("primal_psd", "primal_nonnegativity"))
-    dual_violation = max(report[n].residual for n in ("dual_domain", "dual_nonnegativity", "dual_slack_psd"))
+    primal_violation = max(report[n].residual for n in _PRIMAL_FEASIBILITY)
+    dual_violation = max(report[n].residual for n in _DUAL_FEASIBILITY)
     row = CrossCheckRow(
         solver=name,
         verdict=CrossVerdict.RIGHT,

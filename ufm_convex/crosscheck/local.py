@@ -27,6 +27,7 @@ class LocalContestant(Contestant):
 
     returns: ClassVar[str] = "factors"
     claims: ClassVar[str] = "optimal: the projected gradient vanishes, which is not enough for a global optimum"
+    levels: ClassVar[tuple[str, ...]] = ("class", "sample")
     stationary: ClassVar[float]
     """Largest entry of the projected gradient that it takes for zero."""
 
@@ -39,16 +40,24 @@ class LocalContestant(Contestant):
     def descend(self, scaled: Scaled, flat: FloatArray, deadline: float) -> tuple[FloatArray, int]:
         """The end of a descent from ``flat``, and its iterations; ends by itself at the deadline if it is slow."""
 
-    def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
-        """Stops by itself at half the time limit; see ``Contestant.answer``."""
+    def attempt(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
+        """Stops by itself at half the time limit; features of samples are averaged. See ``Contestant.attempt``."""
         if isinstance(problem.loss, Indicator):
             return Answer(Claim.FAILED, message=f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it")
-        scaled = Scaled(Columns.of_classes(problem), problem.feature_dim or problem.num_classes)
+        columns = Columns.of_samples(problem) if self.level == "sample" else Columns.of_classes(problem)
+        scaled = Scaled(columns, problem.feature_dim or problem.num_classes)
         flat, iterations = self.descend(scaled, _random_start(scaled), time.monotonic() + 0.5 * time_limit)
         W, H = scaled.unpack(flat)
         claim = Claim.OPTIMAL if _largest_gradient(scaled, flat) <= self.stationary else Claim.STOPPED
-        value = factored_objective(scaled.columns, W, H)
-        return Answer(claim, value, factors=(W, H), message=f"{iterations} iterations")
+        value = factored_objective(columns, W, H)
+        return Answer(claim, value, factors=(W, _class_means(columns, H)), message=f"{iterations} iterations")
+
+
+def _class_means(columns: Columns, H: FloatArray) -> FloatArray:
+    """The mean of the columns of each class, (K, d): its objective is no larger."""
+    means = np.zeros((columns.num_classes, H.shape[1]))
+    np.add.at(means, columns.labels, H)
+    return means / np.bincount(columns.labels, minlength=columns.num_classes)[:, None]
 
 
 def _random_start(scaled: Scaled) -> FloatArray:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
+from ufm_convex.errors import UFMError
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
 
@@ -33,8 +34,9 @@ class _Confession(AbstractContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is not None:
-            words = " ".join(str(error).split())[:200]
-            self.pipe.send(Answer(Claim.FAILED, message=f"crashed: {type(error).__name__}: {words}"))
+            said = error.got if isinstance(error, UFMError) else f"{type(error).__name__}: {error}"
+            fate = "refused" if isinstance(error, UFMError) else "crashed"
+            self.pipe.send(Answer(Claim.FAILED, message=f"{fate}: {' '.join(said.split())[:200]}"))
         return True
 
 

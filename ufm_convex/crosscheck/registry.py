@@ -21,8 +21,8 @@ def installed() -> list[str]:
     return [name for name, kind in available().items() if kind.installed()]
 
 
-def contestant(name: str) -> Contestant:
-    """The contestant called ``name``.
+def contestant(name: str, level: str = "class") -> Contestant:
+    """The contestant called ``name``, to be asked at a level.
 
     Raises:
         UnknownNameError: none has that name.
@@ -41,4 +41,4 @@ def contestant(name: str) -> Contestant:
             expected="an installed solver: " + ", ".join(installed()),
             fix=f"pip install {kind.package}",
         )
-    return kind()
+    return kind(level)

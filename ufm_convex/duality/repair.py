@@ -30,7 +30,10 @@ _NNLS_CLASSES = 24
 
 
 def repair(
-    columns: Columns, candidates: Iterable[DualPoint], features: FloatArray | None = None
+    columns: Columns,
+    candidates: Iterable[DualPoint],
+    features: FloatArray | None = None,
+    bias: FloatArray | None = None,
 ) -> tuple[DualPoint, float]:
     """The feasible point of largest dual value made from the candidates, and that value.
 
@@ -39,6 +42,7 @@ def repair(
         candidates: Dual points in any state: infeasible, asymmetric, with NaN.
         features: Class means H (K, d) of a good primal point, if there is one: where features are non-negative and
             the optimum is no orthogonal frame, the multiplier that is complementary to them is tried as well.
+        bias: The bias b (K,) of that point, by which U1 is corrected; a free one needs none.
 
     Returns:
         The repaired point, with ``weight_block`` and ``feature_block`` left to stationarity, and −Σ weight l*(v).
@@ -52,7 +56,7 @@ def repair(
         if last is not None and _same(candidate, last):
             continue
         last = candidate
-        for dual in _repaired(columns, candidate, features):
+        for dual in _repaired(columns, candidate, features, bias):
             value = dual_value(columns, dual)
             if value > best_value:
                 best, best_value = dual, value
@@ -66,9 +70,15 @@ def _same(first: DualPoint, second: DualPoint) -> bool:
     )
 
 
-def _repaired(columns: Columns, candidate: DualPoint, features: FloatArray | None) -> Iterator[DualPoint]:
+def _repaired(
+    columns: Columns, candidate: DualPoint, features: FloatArray | None, bias: FloatArray | None
+) -> Iterator[DualPoint]:
     """Feasible points near one candidate: with and without the active constraints restored, for each multiplier."""
     inside = columns.loss.into_domain(np.nan_to_num(candidate.residuals), columns.labels)
+    if columns.bias.needs_balance or bias is not None:
+        b = np.zeros(columns.num_classes) if bias is None else bias
+        projected = columns.bias.project(inside, columns.loss_weights, columns.sigma**2, b)
+        inside = columns.loss.into_domain(projected, columns.labels)
     residual_choices = [inside]
     if columns.nonnegative:
         residual_choices.append(_rescale_columns(columns, inside))

@@ -154,21 +154,22 @@ class Evidence(ABC):
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
         return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
 
-    def silent(self) -> tuple[int, ...]:
-        """Classes whose row of W could be set to zero for less than the gap leaves open; needs (K, K) arrays.
+    def silent(self, classes: Iterable[int]) -> tuple[int, ...]:
+        """Those of some classes whose row of W could be set to zero for less than the gap leaves open.
 
-        Along s·w_k a stationary loss falls by λ_W ‖w_k‖² s, so that by convexity the rise to s = 0 is at least that:
-        what it is more is lost.
+        Along s·w_k the loss at a stationary point has the slope −λ_W ‖w_k‖² at s = 1, so that by convexity it is
+        higher at s = 0 by at least λ_W ‖w_k‖²: what it is higher than that is lost. Needs (K, K) arrays.
         """
         problem, point = self.problem, self.dense_point()
-        labels, lost = np.arange(problem.num_classes), []
+        labels, found = np.arange(problem.num_classes), []
         losses = problem.loss.values(point.logits, labels)
-        for k in labels:
+        for k in classes:
             logits = point.logits.copy()
             logits[k] = 0.0
             rise = problem.loss_weights @ (problem.loss.values(logits, labels) - losses)
-            lost.append(float(rise) - problem.lambda_w * float(point.weight_gram[k, k]))
-        return tuple(np.flatnonzero(np.array(lost) <= self._open_gap).tolist())
+            if float(rise) - problem.lambda_w * float(point.weight_gram[k, k]) <= self._open_gap:
+                found.append(k)
+        return tuple(found)
 
     @property
     def _open_gap(self) -> float:

@@ -170,7 +170,9 @@ def _close_gap(
     """See ``evidence.base.close_gap``; W = H = 0 where nothing was recovered."""
 
     def repair(candidates: Iterable[DualPoint], recovered: factors.Factors | None) -> tuple[DualPoint, float]:
-        return duality.repair(columns, candidates, None if recovered is None else recovered.H)
+        if recovered is None:
+            return duality.repair(columns, candidates, None, None if point is None else point.bias)
+        return duality.repair(columns, candidates, recovered.H, recovered.bias)
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
         outputs = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias).outputs

@@ -51,7 +51,7 @@ def classifier_cosine(solution: Solution, k: int, l: int) -> Cosine:  # noqa: E7
                 expected=f"a class from 0 to {len(classes) - 1}",
                 fix="classes are numbered from 0 in the order of class_counts.",
             )
-    zero = [one for one in (k, l) if one in solution.evidence.silent()]
+    zero = solution.evidence.silent((k, l))
     if zero:
         return Cosine(None, f"w_{zero[0]} = 0 as far as the gap of {solution.relative_gap:.1e} can tell: no angle")
     A = solution.weight_gram

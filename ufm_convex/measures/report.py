@@ -68,6 +68,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
+        HypothesisError: the problem has a bias, which a nearest class mean does not know.
         CountsError: the subject has other class counts than the problem.
         CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
         DimensionError: the solution's factors need more dimensions than the problem has.
@@ -82,7 +83,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
         (0.0, 1.0, None)
     """
-    problem.require_plain("measures of geometry")
+    problem.require_no_bias("measures of geometry")
     require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):

@@ -36,8 +36,8 @@ _FIRST_STEP = 0.5
 """First step of log μ in the search for a bracket; it doubles."""
 _SMALLEST = 1e-200
 """Multipliers below this share of the first one are not tried: the loss is then as good as nothing."""
-_ENOUGH = 1e-3
-"""Error of log μ, over the root of the tolerance, that is not reduced further: the gap that it leaves is its square."""
+_ENOUGH = 0.01
+"""Error of log μ, over the tolerance, that is not reduced further: at a kink of p the gap is proportional to it."""
 _ROUNDS = 100
 
 
@@ -115,7 +115,7 @@ class _Search:
         """Bracket the root, then Brent's method."""
         from scipy.optimize import brentq
 
-        accuracy = max(_ENOUGH * math.sqrt(self.tolerance), 1e-12)
+        accuracy = max(_ENOUGH * self.tolerance, 1e-13)
         try:
             bracket = self._bracket()
             if bracket is not None:

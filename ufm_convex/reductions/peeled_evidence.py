@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -50,24 +51,16 @@ class PeeledEvidence(Evidence):
             if upper.exact is None or loss < upper.exact:
                 fitted = one
                 upper = ProvedBound(enclosure.fraction_above(loss), found.upper.proof, loss, one.upper.evidence)
-        lower = cls._lower(family, found)
-        scale = float(family.scale)
-        dual = _scaled_dual(found.dual, scale)
-        idle = lower.proof == "trivial"
-        if idle:
-            fitted = replace(fitted, dual=_nothing(found.dual))
-            dual = fitted.dual
-        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
-
-    @staticmethod
-    def _lower(family: PenalisedFamily, found: Representation) -> ProvedBound:
-        """From the penalised problem, or the least value of the loss alone, which is the bound of μ = 0."""
-        trivial = enclosure.trivial_bound(found.problem)
-        bounds = [] if trivial.exact is None else [replace(trivial, exact=family.scale * trivial.exact)]
+        lower, idle = family.least, True
         if found.lower.exact is not None:
-            bounds.append(replace(found.lower, exact=family.lower(found.problem, found.lower.exact)))
-        best = max(bounds, key=lambda bound: bound.exact or 0, default=ProvedBound(-math.inf, "trivial"))
-        return best if best.exact is None else replace(best, value=enclosure.fraction_below(best.exact))
+            exact = family.lower(found.problem, found.lower.exact)
+            if lower.exact is None or exact > lower.exact:
+                lower = replace(found.lower, value=enclosure.fraction_below(exact), exact=exact)
+                idle = False
+        scale = float(family.scale)
+        fitted = replace(fitted, dual=_nothing(found.dual)) if idle else fitted
+        dual = _scaled_dual(fitted.dual, scale)
+        return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
 
     @property
     def relative_gap(self) -> float:
@@ -154,15 +147,15 @@ class PeeledEvidence(Evidence):
         """As in the penalised problem."""
         return self.inner.merged()
 
-    def silent(self) -> tuple[int, ...]:
+    def silent(self, classes: Iterable[int]) -> tuple[int, ...]:
         """As in the penalised problem."""
-        return self.inner.silent()
+        return self.inner.silent(classes)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``; both lie in their balls."""
         W, H = self.inner.factors(feature_dim)
-        radii = PenalisedFamily.of(self.problem).radii
-        return _shortened(W, radii[0]), _shortened(H, radii[1])
+        weights, features = self.inner.square_norms() or (Fraction(0), Fraction(0))
+        return _of_length(W, float(weights)), _of_length(H, float(features))
 
     @property
     def factor_residual(self) -> float:
@@ -175,10 +168,12 @@ class PeeledEvidence(Evidence):
         return self.inner.rank
 
 
-def _shortened(matrix: FloatArray, radius: Fraction) -> FloatArray:
-    """The matrix, or a little less of it where narrowing to fewer dimensions or rounding left it too long."""
-    square = math.fsum((matrix * matrix).ravel())
-    return matrix if square <= float(radius) else matrix * (math.sqrt(float(radius) / square) * (1.0 - INWARDS))
+def _of_length(matrix: FloatArray, square: float) -> FloatArray:
+    """The matrix at a length that is proved to be admissible, which narrowing to fewer dimensions may have changed."""
+    found = math.fsum((matrix * matrix).ravel())
+    if abs(found - square) <= INWARDS * square or found == 0.0:
+        return matrix
+    return matrix * (math.sqrt(square / found) * (1.0 - INWARDS))
 
 
 def _nothing(dual: DualPoint | FrameDual | GroupDual) -> DualPoint | FrameDual | GroupDual:

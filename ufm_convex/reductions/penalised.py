@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from ufm_convex.constraints import LayerPeeled
-from ufm_convex.enclosure import fraction_below
+from ufm_convex.enclosure import ProvedBound, fraction_below, trivial_bound
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.evidence import Representation
 from ufm_convex.losses import CrossEntropy, Loss
@@ -103,6 +104,15 @@ class PenalisedFamily:
             features=self.problem.features,
             feature_dim=self.problem.feature_dim,
         )
+
+    @cached_property
+    def least(self) -> ProvedBound:
+        """The least value of the loss alone: the lower bound of μ = 0."""
+        found = trivial_bound(self.penalised(self.first))
+        if found.exact is None:
+            return found
+        exact = self.scale * found.exact
+        return replace(found, value=fraction_below(exact), exact=exact)
 
     def multiplier(self, penalised: Problem) -> float:
         """μ of a penalised problem, in the units of the problem."""

@@ -210,7 +210,10 @@ def _numbers(rows: Any) -> Any:
 def _exactly(rows: list[list[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
     numbers = _numbers(rows)
-    if numbers is None or list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
+    if numbers is None:
+        return None
+    rounded = max(numbers.max(), -numbers.min()) >= 1 << 53  # perhaps; no smaller integer is
+    if rounded and list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
         return None
     with np.errstate(over="ignore", under="ignore"):
         scaled_ = np.ldexp(numbers, exponent)

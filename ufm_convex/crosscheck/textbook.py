@@ -1,0 +1,121 @@
+"""The programme as the papers print it, in cvxpy, and a solver that cvxpy drives on it.
+
+    min  Σ_k pt_k l_k(L e_k) + λ_W/2 tr A + λ_H/2 Σ_k n_k B_kk      s.t.  Z = [[A, L], [Lᵀ, B]] ⪰ 0,  B ≥ 0
+
+(docs/duality.md, equation 3) without scaling and with every option left alone: what a reader of a paper types in. The
+constraints are explicit, because cvxpy has no multipliers of attributes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ufm_convex.crosscheck.base import Answer, Contestant
+from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.problem import Problem
+from ufm_convex.relaxation.programme import symmetric
+from ufm_convex.solvers import Claim
+from ufm_convex.solvers.conic import STATUS_MAP
+
+if TYPE_CHECKING:
+    import cvxpy as cp
+
+
+@dataclass(frozen=True, eq=False)
+class Textbook:
+    """The cvxpy problem and what is needed to read its solution.
+
+    Attributes:
+        source: The problem that it states.
+        programme: The cvxpy problem.
+        Z: Its variable, (2K, 2K).
+        psd: Z ⪰ 0.
+        nonnegative: B ≥ 0, all K² entries; None for free features.
+    """
+
+    source: Problem
+    programme: cp.Problem
+    Z: cp.Variable
+    psd: cp.Constraint
+    nonnegative: cp.Constraint | None
+
+    @classmethod
+    def of(cls, problem: Problem) -> Textbook:
+        """The programme of a problem."""
+        import cvxpy as cp
+
+        K = problem.num_classes
+        Z = cp.Variable((2 * K, 2 * K), symmetric=True)
+        A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
+        losses = problem.loss_weights @ problem.loss.expression(L, np.arange(K))
+        penalty = problem.lambda_w / 2 * cp.trace(A) + problem.lambda_h / 2 * (problem.class_counts @ cp.diag(B))
+        psd = Z >> 0
+        nonnegative = B >= 0 if problem.nonnegative else None
+        constraints = [psd] if nonnegative is None else [psd, nonnegative]
+        return cls(problem, cp.Problem(cp.Minimize(losses + penalty), constraints), Z, psd, nonnegative)
+
+    def point(self) -> GramPoint | None:
+        """Z, or None when the solver left no value."""
+        if self.Z.value is None:
+            return None
+        K, Z = self.source.num_classes, symmetric(self.Z.value)
+        return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:])
+
+    def dual(self) -> DualPoint | None:
+        """The multipliers, or None when the solver left none; that of B ≥ 0 is T/(2 λ_W), all its entries listed."""
+        if self.psd.dual_value is None:
+            return None
+        problem, K, S = self.source, self.source.num_classes, symmetric(self.psd.dual_value)
+        T = np.zeros((K, K))
+        if self.nonnegative is not None and self.nonnegative.dual_value is not None:
+            T = 2.0 * problem.lambda_w * symmetric(self.nonnegative.dual_value)
+        return DualPoint(2.0 * S[:K, K:] / problem.loss_weights, T, S[:K, :K], S[K:, K:])
+
+
+class TextbookContestant(Contestant):
+    """A solver on the textbook programme."""
+
+    returns: ClassVar[str] = "gram and dual"
+    claims: ClassVar[str] = "optimal: whatever cvxpy makes of the solver's status"
+
+    @abstractmethod
+    def solve(self, programme: cp.Problem) -> None:
+        """Solve the programme, with as little said as possible."""
+
+    def attempt(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
+        """One run with the solver's own settings; see ``Contestant.attempt``."""
+        import cvxpy as cp
+
+        textbook = Textbook.of(problem)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
+            try:
+                self.solve(textbook.programme)
+            except cp.SolverError as error:
+                return Answer(Claim.FAILED, message=f"solver error: {error}")
+        status, statistics = str(textbook.programme.status), textbook.programme.solver_stats
+        return Answer(
+            claim=STATUS_MAP.get(status, Claim.FAILED),
+            value=_finite(textbook.programme.value),
+            dual_value=_dual_objective(statistics),
+            point=textbook.point(),
+            dual=textbook.dual(),
+            message=status if statistics is None else f"{status}, {statistics.solver_name}",
+        )
+
+
+def _finite(value: Any) -> float | None:
+    """The value, or None for the infinities that stand for "infeasible" and "unbounded"."""
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _dual_objective(statistics: Any) -> float | None:
+    """``dobj`` of the info that SCS returns; other solvers' dual objectives do not get through cvxpy."""
+    extra = None if statistics is None else statistics.extra_stats
+    info = extra.get("info", {}) if isinstance(extra, dict) else {}
+    return _finite(info.get("dobj"))
