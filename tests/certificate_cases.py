@@ -34,6 +34,7 @@ WEIGHTED = Problem(
 CROWDED = Problem([9, 4, 2, 2], 2e-2, 2e-2)
 TIGHT = Problem([50, 10, 2], 2e-2, 2e-2, feature_dim=2)
 ALIKE = Problem([9, 9, 4, 2], 1e-2, 1e-2, feature_dim=4)
+WEIGHTED_FREE = Problem([5, 3, 1], 2e-2, 2e-2, loss=CrossEntropy(class_weights=(1.0, 0.5, 3.0)), features="free")
 FREE = Problem([40, 40, 9, 9, 3], 1e-2, 1e-2, features="free")
 
 
@@ -92,6 +93,7 @@ def base_certificates():
         "group witness, nonnegative": certify(ALIKE, solution=solve(ALIKE, solver="clarabel", level="group")),
         "group witness": certify(FREE, solution=solve(FREE, solver="clarabel", level="group")),
         "dense": certify(Problem([9, 4, 2], 2e-2, 2e-2, features="free"), proof="dense"),
+        "weighted, dense": certify(WEIGHTED_FREE),
         "multiplier": with_dual(CROWDED, crowded_dual(), "dense"),
         "grouped multiplier": with_dual(CROWDED, crowded_dual(), "group"),
         "suboptimal": certify(small, Candidate(weights=W_small, features=F_small, labels=y_small)),

@@ -184,7 +184,10 @@ def killers():
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
     ]
     cases.append((text({**documents[0], "provenance": {"solver": 3}}), None))
-    forged = [pair[1] for document in documents for pair in alterations(document)]
+    forged = [pair for document in documents for pair in alterations(document)]
+    bounds = [document for what, document in forged if what.startswith(("claims.lower", "claims.upper"))]
+    cases += [(text(resealed(document)), None) for document in bounds]
+    forged = [document for _, document in forged]
     random.Random(0).shuffle(forged)
     cases += [(text(document), None) for document in forged[:100]]
     cases += [
