@@ -292,11 +292,10 @@ def answers(cases, stop=None):
     """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
     that differs from ``stop``."""
     import ufm_convex.verifier as verifier
-    from ufm_convex.verifier import proof
 
     asked = []
     for kind, name in GENERAL:
-        owner = getattr(proof, kind) if kind else verifier
+        owner = getattr(verifier, kind) if kind else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
