@@ -185,7 +185,10 @@ def test_the_domain_ends_at_its_limit(name):
         assert np.isinf(loss.conjugate(v * (1.01 * limit), LABELS))[moved].all()
 
 
-@pytest.mark.parametrize("name", ["mse", "bce"])
+GROUPED = ["mse", "bce", "crammer-singer", "weston-watkins"]
+
+
+@pytest.mark.parametrize("name", GROUPED)
 def test_reduced_columns_are_columns_of_alike_entries(name):
     loss = CASES[name][0]
     assert isinstance(loss, GroupedLoss)
@@ -196,6 +199,46 @@ def test_reduced_columns_are_columns_of_alike_entries(name):
     mine, rest = loss.grouped_residuals(own, others, sizes)
     assert np.concatenate([mine, np.repeat(rest[:2, 0], [2, 3])]) == pytest.approx(loss.residuals(full, label)[:, 0])
     assert rest[2, 0] == 0.0
+    half = 0.5 * mine, 0.5 * rest, sizes
+    v = np.concatenate([half[0], np.repeat(half[1][:2, 0], [2, 3])])[:, None]
+    assert loss.grouped_conjugate(*half) == pytest.approx(loss.conjugate(v, label), rel=8 * EPS)
+    assert loss.grouped_violation(*half) == 0.0
+    assert loss.grouped_limit(*half) == pytest.approx(loss.domain_limit(v, label), rel=8 * EPS)
+    exact = [fmpq(*x.as_integer_ratio()) for x in half[1][:, 0].tolist()]
+    exact_own = -sum(m * x for m, x in zip([2, 3, 0], exact, strict=True)) if loss.shift_invariant else fmpq(-1, 4)
+    ball = loss.enclose_grouped_conjugate(exact_own, exact, [2, 3, 0])
+    column = [exact_own, *[exact[0]] * 2, *[exact[1]] * 3]
+    assert ball.overlaps(loss.enclose_conjugate(column, 0))
+    logits = [arb(0.5), *[arb(-1)] * 2, *[arb(2)] * 3]
+    ball = loss.enclose_grouped_value(arb(0.5), [arb(-1), arb(2), arb(9)], [2, 3, 0])
+    assert ball.overlaps(loss.enclose_value(logits, 0))
+    assert mp.mpf(ball.mid().str(30, radius=False)) == pytest.approx(
+        CASES[name][1]([0.5, -1, -1, 2, 2, 2], 0), rel=1e-14
+    )
+
+
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_free_hinges_are_solved_by_groups(kind):
+    """Twenty classes at both levels, and a thousand that no other level could hold."""
+    problem = ufm.Problem([500] * 10 + [50] * 10, 2e-3, 2e-3, features="free", loss=ufm.MulticlassHinge(kind))
+    by_group = ufm.solve(problem, solver="clarabel", level="group", tolerance=1e-7)
+    by_class = ufm.solve(problem, solver="clarabel", level="class", tolerance=1e-7)
+    assert by_group.status is by_class.status is ufm.Status.CERTIFIED
+    assert by_group.lower_bound <= by_class.upper_bound
+    assert by_class.lower_bound <= by_group.upper_bound
+    assert by_group.kkt().passed
+    many = ufm.Problem([500] * 500 + [20] * 500, 1e-5, 1e-5, features="free", loss=ufm.MulticlassHinge(kind))
+    assert ufm.solve(many).status is ufm.Status.CERTIFIED
+
+
+def test_crammer_singer_merges_a_small_group():
+    """A group is merged when its classes share one row of W and one feature: then no margin separates them."""
+    problem = ufm.Problem([500] * 10 + [50] * 10, 2e-3, 2e-3, features="free", loss=ufm.MulticlassHinge())
+    solution = ufm.solve(problem, solver="clarabel", level="group", tolerance=1e-8)
+    assert solution.merged_groups == (tuple(range(10, 20)),)
+    W, H = solution.factors()
+    spread = max(np.ptp(W[10:] @ H[10:].T, axis=0).max(), np.ptp(W[10:] @ H[10:].T, axis=1).max())
+    assert spread < 1e-3 * np.abs(W @ H.T).max()  # logits are known to the square root of the gap
 
 
 @pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
@@ -421,7 +464,7 @@ def test_an_infeasible_own_entry_is_not_proved(name):
     assert enclosure.lower_bound(problem, planted).value < solution.upper_bound
 
 
-@pytest.mark.parametrize("name", ["mse", "bce"])
+@pytest.mark.parametrize("name", GROUPED)
 def test_alike_classes_are_proved_together(name):
     problem = ufm.Problem(np.repeat([40, 6], [4, 6]), 0.004, 0.004, loss=CASES[name][0])
     by_group = ufm.solve(problem, solver="clarabel", level="group", tolerance=1e-5)

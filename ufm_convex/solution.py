@@ -184,7 +184,7 @@ class Solution:
         A group of at least two classes with equal counts and weights counts as merged when averaging its features and
         its rows of W would cost no more than the gap leaves open. Cross-entropy merges a group with n samples a class
         iff ω² (1−α)² n ≤ N² λ_W λ_H (docs/solvers.md, section 5). Empty for non-negative features, which collapse one
-        by one, and for a loss without a form by groups (hinge, soft targets, logit adjustment).
+        by one, and for a loss without a form by groups (soft targets, logit adjustment).
         """
         return self.evidence.merged()
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import ProblemError, shown
-from ufm_convex.losses.base import MarginLoss, own_entries, ray_limit, with_own
+from ufm_convex.losses.base import MarginLoss, ray_limit
+from ufm_convex.losses.reduced import ReducedLoss
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -33,7 +34,7 @@ _TIGHT = 1e-3
 
 
 @dataclass(frozen=True)
-class MulticlassHinge(MarginLoss):
+class MulticlassHinge(MarginLoss, ReducedLoss):
     """A hinge loss with margin 1.
 
     Args:
@@ -68,99 +69,108 @@ class MulticlassHinge(MarginLoss):
         """Whether the kind is Crammer–Singer."""
         return self.kind == _JOINT
 
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    # -- reduced columns ------------------------------------------------------------------------------------
+
+    def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
         """The hinges of the violations 1 + z_j − z_k, their maximum or sum."""
-        hinges = np.maximum(_violations(logits, labels), 0.0)
-        values: FloatArray = hinges.max(axis=0) if self.joint else hinges.sum(axis=0)
+        hinges = np.maximum(_violations(own, others, multiplicities), 0.0)
+        values: FloatArray = hinges.max(axis=0) if self.joint else (multiplicities * hinges).sum(axis=0)
         return values
 
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    def grouped_residuals(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """A subgradient: the hinges that count, with equal shares where the maximum is attained several times."""
-        violations = _violations(logits, labels)
+        violations = _violations(own, others, multiplicities)
         counted = violations > 0.0
-        if self.joint:
-            counted &= violations == violations.max(axis=0)
-            return _closed(counted / np.maximum(counted.sum(axis=0), 1), labels)
-        return _closed(counted.astype(np.float64), labels)
-
-    def nearest_residuals(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """The given residuals at the kinks, where they are free to choose; the gradient elsewhere."""
-        violations = _violations(logits, labels)
-        given = np.clip(with_own(residuals, labels, fill=0.0), 0.0, 1.0)
         if not self.joint:
-            return _closed(np.where(np.abs(violations) <= _TIGHT, given, violations > 0.0), labels)
+            return _closed(counted.astype(np.float64), multiplicities)
+        counted &= violations == violations.max(axis=0)
+        return _closed(counted / np.maximum((multiplicities * counted).sum(axis=0), 1.0), multiplicities)
+
+    def grouped_nearest(
+        self, residuals: tuple[FloatArray, FloatArray], own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """The given residuals at the kinks, where they are free to choose; the gradient elsewhere."""
+        violations = _violations(own, others, multiplicities)
+        given = np.clip(residuals[1], 0.0, 1.0)
+        if not self.joint:
+            return _closed(np.where(np.abs(violations) <= _TIGHT, given, violations > 0.0), multiplicities)
         largest = violations.max(axis=0)
         tight = violations >= largest - _TIGHT
         chosen = np.where(tight, given, 0.0)
-        mass = chosen.sum(axis=0)
-        shares = np.where(mass > 0.0, chosen / np.where(mass > 0.0, mass, 1.0), tight / tight.sum(axis=0))
+        mass, alternatives = (multiplicities * chosen).sum(axis=0), (multiplicities * tight).sum(axis=0)
+        shares = np.where(mass > 0.0, chosen / np.where(mass > 0.0, mass, 1.0), tight / alternatives)
         wanted = np.where(np.abs(largest) <= _TIGHT, np.minimum(mass, 1.0), largest > 0.0)
-        return _closed(shares * wanted, labels)
+        return _closed(shares * wanted, multiplicities)
 
-    def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
         """v_k, taken as minus the sum of the others; +inf outside the domain by more than rounding."""
-        others = with_own(residuals, labels, fill=0.0)
-        slack = 4.0 * np.finfo(float).eps * residuals.shape[0]
-        mass = others.sum(axis=0)
-        load = mass if self.joint else others.max(axis=0)
-        outside = (others.min(axis=0) < -slack) | (load > 1.0 + slack) | (np.abs(residuals.sum(axis=0)) > slack)
+        present, mass, load = self._loads(others, multiplicities)
+        slack = 4.0 * np.finfo(float).eps * (1.0 + multiplicities.sum(axis=0))
+        outside = (present.min(axis=0) < -slack) | (load.max(axis=0) > 1.0 + slack) | (np.abs(own + mass) > slack)
         return np.where(outside, np.inf, -mass)
 
-    def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def grouped_into_domain(
+        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Clipped at zero, then at a mass or an entry of 1."""
-        finite = np.nan_to_num(residuals, nan=0.0, posinf=1.0, neginf=0.0)
-        others = np.clip(with_own(finite, labels, fill=0.0), 0.0, None)
-        inside = others / np.maximum(others.sum(axis=0), 1.0) if self.joint else np.minimum(others, 1.0)
-        return _closed(inside, labels)
+        positive = np.clip(np.nan_to_num(others, nan=0.0, posinf=1.0, neginf=0.0), 0.0, None)
+        _, _, load = self._loads(positive, multiplicities)
+        return _closed(positive / np.maximum(load, 1.0), multiplicities)
 
-    def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
+    def grouped_violation(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> float:
         """Largest of: a negative entry, mass (or an entry) above 1, a column that does not sum to zero."""
-        others = with_own(residuals, labels, fill=0.0)
-        load = others.sum(axis=0) if self.joint else others
-        return float(max(0.0, -others.min(), load.max() - 1.0, np.abs(residuals.sum(axis=0)).max()))
+        present, mass, load = self._loads(others, multiplicities)
+        return float(max(0.0, -present.min(), load.max() - 1.0, np.abs(own + mass).max()))
 
-    def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def grouped_limit(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
         """Where the mass or an entry reaches 1."""
-        others = with_own(residuals, labels, fill=0.0)
-        load = others.sum(axis=0, keepdims=True) if self.joint else others
+        _, _, load = self._loads(others, multiplicities)
         return ray_limit(np.ones(load.shape), -load)
 
-    def ray_maximum(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def grouped_ray_maximum(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
         """−l* grows along every ray, so its end."""
-        return self.domain_limit(residuals, labels)
+        return self.grouped_limit(own, others, multiplicities)
 
-    def expression(self, logits: cp.Expression, labels: IntArray) -> cp.Expression:
-        """The hinges; the own violation, which is 0, is put to 0 under the maximum."""
+    def grouped_expression(
+        self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
+    ) -> cp.Expression:
+        """The hinges; those of no class are put to 0 under the maximum."""
         import cvxpy as cp
 
-        num_classes, columns = logits.shape
-        mask = np.zeros((num_classes, columns))
-        mask[labels, np.arange(columns)] = 1.0
-        own = cp.reshape(cp.sum(cp.multiply(mask, logits), axis=0), (1, columns), order="C")
-        hinges = cp.pos(logits - np.ones((num_classes, 1)) @ own + (1.0 - mask))
-        return cp.max(hinges, axis=0) if self.joint else cp.sum(hinges, axis=0)
+        groups, columns = multiplicities.shape
+        hinges = cp.pos(1.0 + others - np.ones((groups, 1)) @ cp.reshape(own, (1, columns), order="C"))
+        if self.joint:
+            return cp.max(cp.multiply(multiplicities > 0, hinges), axis=0)
+        return cp.sum(cp.multiply(multiplicities, hinges), axis=0)
 
-    def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
+    def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
         """The hinges in balls."""
         from flint import arb
 
-        hinges = [(1 + z - logits[label]).max(arb(0)) for j, z in enumerate(logits) if j != label]
-        if not self.joint:
-            return sum(hinges, arb(0))
-        largest = arb(0)
-        for hinge in hinges:
-            largest = largest.max(hinge)
-        return largest
+        total = arb(0)
+        for z, multiplicity in zip(others, multiplicities, strict=True):
+            hinge = (1 + z - own).max(arb(0)) if multiplicity else arb(0)
+            total = total.max(hinge) if self.joint else total + multiplicity * hinge
+        return total
 
-    def enclose_conjugate(self, residual: Sequence[fmpq], label: int) -> arb:
+    def enclose_grouped_conjugate(self, own: fmpq, others: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
         """v_k, after an exact test of the domain."""
         from flint import arb, fmpq
 
-        others = [v for j, v in enumerate(residual) if j != label]
-        load = sum(others, fmpq(0)) if self.joint else max(others)
-        if min(others) < 0 or load > 1 or sum(residual, fmpq(0)) != 0:
-            raise ValueError(f"column {label} lies outside the domain")
-        return arb(residual[label])
+        present = [(v, m) for v, m in zip(others, multiplicities, strict=True) if m]
+        mass = sum((m * v for v, m in present), fmpq(0))
+        load = mass if self.joint else max(v for v, _ in present)
+        if min(v for v, _ in present) < 0 or load > 1 or own + mass != 0:
+            raise ValueError("the column lies outside the domain")
+        return arb(own)
+
+    def _loads(self, others: FloatArray, multiplicities: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Entries that stand for classes, (G, m), their mass, (m,), and what may be at most 1, (1, m) or (G, m)."""
+        present = np.where(multiplicities > 0, others, 0.0)
+        mass: FloatArray = (multiplicities * present).sum(axis=0)
+        return present, mass, mass[None, :] if self.joint else present
 
     # -- one number a class ---------------------------------------------------------------------------------
 
@@ -208,12 +218,12 @@ class MulticlassHinge(MarginLoss):
         return 1 if self.joint else num_classes - 1
 
 
-def _violations(logits: FloatArray, labels: IntArray) -> FloatArray:
-    """1 + z_j − z_k; −1 for the own class."""
-    return with_own(1.0 + logits - own_entries(logits, labels), labels, fill=-1.0)
+def _violations(own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+    """1 + z_j − z_k; −1 for what stands for no class."""
+    return np.where(multiplicities > 0, 1.0 + others - own, -1.0)
 
 
-def _closed(others: FloatArray, labels: IntArray) -> FloatArray:
-    closed = with_own(others, labels, fill=0.0)
-    closed[labels, np.arange(labels.size)] = -closed.sum(axis=0)
-    return closed
+def _closed(others: FloatArray, multiplicities: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The column with these others, 0 where there is no class, whose own entry makes the sum zero."""
+    present = np.where(multiplicities > 0, others, 0.0)
+    return -(multiplicities * present).sum(axis=0), present

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.losses.base import GroupedLoss, own_entries, ray_limit, with_own
+from ufm_convex._arrays import FloatArray
+from ufm_convex.losses.base import ray_limit
+from ufm_convex.losses.reduced import ReducedLoss
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -20,7 +21,7 @@ _FAR = 1e6
 """Where a ray that never leaves a domain is cut: residuals of order one at most become useless long before."""
 
 
-class SeparableLoss(GroupedLoss):
+class SeparableLoss(ReducedLoss):
     """A sum of one convex function of the own logit and another of each other logit.
 
         l_k(z)  = a(z_k) + Σ_{j≠k} b(z_j),      l_k*(v) = a*(v_k) + Σ_{j≠k} b*(v_j)
@@ -65,54 +66,6 @@ class SeparableLoss(GroupedLoss):
     def parameters(self) -> dict[str, Any]:
         """None."""
         return {}
-
-    # -- full columns ---------------------------------------------------------------------------------------
-
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """Sum of the entries' values."""
-        return self.grouped_values(*_split(logits, labels))
-
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """Entry by entry."""
-        return _joined(*self.grouped_residuals(*_split(logits, labels)), labels)
-
-    def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """Sum of the entries' conjugates; +inf outside the box."""
-        return self.grouped_conjugate(*_split(residuals, labels))
-
-    def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """Clipped to the box."""
-        return _joined(*self.grouped_into_domain(*_split(residuals, labels)), labels)
-
-    def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
-        """Largest distance of an entry from its interval."""
-        return self.grouped_violation(*_split(residuals, labels))
-
-    def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """Where the ray leaves the box."""
-        return self.grouped_limit(*_split(residuals, labels))
-
-    def expression(self, logits: cp.Expression, labels: IntArray) -> cp.Expression:
-        """Sum of the entries' expressions, the own ones picked by a mask."""
-        import cvxpy as cp
-
-        mask = np.zeros(logits.shape)
-        mask[labels, np.arange(labels.size)] = 1.0
-        own = cp.sum(cp.multiply(mask, logits), axis=0)
-        others = cp.multiply(1.0 - mask, self.entry_expression(logits, own=False))
-        return self.entry_expression(own, own=True) + cp.sum(others, axis=0)
-
-    def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
-        """Sum of balls."""
-        others = [logit for j, logit in enumerate(logits) if j != label]
-        return self.enclose_grouped_value(logits[label], others, [1] * len(others))
-
-    def enclose_conjugate(self, residual: Sequence[fmpq], label: int) -> arb:
-        """Sum of balls, after an exact test of the box."""
-        others = [entry for j, entry in enumerate(residual) if j != label]
-        return self.enclose_grouped_conjugate(residual[label], others, [1] * len(others))
-
-    # -- reduced columns ------------------------------------------------------------------------------------
 
     def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
         """The sum a + Σ m_g b."""
@@ -186,14 +139,3 @@ class SeparableLoss(GroupedLoss):
 def _weighted(multiplicities: FloatArray, entries: FloatArray) -> FloatArray:
     total: FloatArray = (multiplicities * np.where(multiplicities > 0, entries, 0.0)).sum(axis=0)
     return total
-
-
-def _split(columns: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Own entries, all entries, and multiplicities that are 0 at the own ones."""
-    return own_entries(columns, labels), columns, with_own(np.ones(columns.shape), labels, fill=0.0)
-
-
-def _joined(own: FloatArray, others: FloatArray, labels: IntArray) -> FloatArray:
-    joined = others.copy()
-    joined[labels, np.arange(labels.size)] = own
-    return joined
