@@ -39,6 +39,9 @@ class Loss(ABC):
     shift_invariant: ClassVar[bool]
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
+    smooth: ClassVar[bool] = True
+    """Whether it is differentiable where it is finite: "auto" lets nothing descend on a loss with kinks."""
+
     @abstractmethod
     def validate(self, num_classes: int) -> None:
         """Raise ``ProblemError`` unless the parameters fit ``num_classes`` classes."""
@@ -244,6 +247,8 @@ class Indicator(Loss):
 
     Nothing descends on it, and W = H = 0 need not be admissible: approximate factors are stretched into the set.
     """
+
+    smooth: ClassVar[bool] = False
 
     @abstractmethod
     def unit(self, num_classes: int) -> float:

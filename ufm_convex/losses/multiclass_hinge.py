@@ -46,6 +46,7 @@ class MulticlassHinge(MarginLoss, ReducedLoss):
 
     name: ClassVar[str] = "multiclass-hinge"
     shift_invariant: ClassVar[bool] = True
+    smooth: ClassVar[bool] = False
 
     kind: str = _JOINT
 

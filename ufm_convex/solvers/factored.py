@@ -57,8 +57,13 @@ class FactoredSolver(Solver):
         return True
 
     def suits(self, problem: Problem, level: str) -> str | None:
-        """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24."""
+        """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24.
+
+        A loss with kinks, on which descent stalls, is tried only where ``feature_dim`` leaves little else.
+        """
         if level != "auto" or isinstance(problem.loss, Indicator):
+            return None
+        if not problem.loss.smooth and problem.feature_dim is None:
             return None
         if not problem.nonnegative:
             return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None

@@ -62,11 +62,13 @@ class FrameSolver(Solver):
         return True
 
     def suits(self, problem: Problem, level: str) -> str | None:
-        """Non-negative features, unless a level was asked for; K ≤ 4000 unless the loss sees margins only."""
+        """Non-negative features, unless a level was asked for; K ≤ 4000 and no kinks unless the loss sees margins."""
         if level != "auto" or not problem.nonnegative:
             return None
         if _sees_margins_alone(problem):
             return "the loss sees margins only: one number a class"
+        if not (problem.loss.smooth or isinstance(problem.loss, Indicator)):
+            return None
         if problem.num_classes > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
             return None
         return f"{problem.num_classes} small problems, if an orthogonal frame is optimal"
