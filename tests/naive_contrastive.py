@@ -1,7 +1,7 @@
 """A deliberately naive verifier of contrastive proofs, from docs/certificate.md, section 10: fractions and intervals.
 
-``verdict`` takes classes one by one. ``sample_by_sample`` asks the same of all samples, without a formula for classes: it
-builds the probabilities, Θ, μ and the N × N slack matrix, and the Gram matrix of explicit features.
+``verdict`` takes classes one by one. ``sample_by_sample`` asks the same of all samples, without formulas for classes,
+and builds the probabilities, Θ, μ and the N × N slack matrix, and the Gram matrix of explicit features.
 """
 
 from __future__ import annotations
