@@ -203,30 +203,34 @@ def modest(document):
 TINY = Fraction(1, 2**150)
 
 
-@pytest.mark.parametrize(
-    ("name", "outside", "verdict"),
-    [
-        ("bound", Fraction(0), "PROVED"),
-        ("bound", -TINY, "REFUTED"),
-        ("bound", Fraction(1), "PROVED"),
-        ("bound", 1 + TINY, "REFUTED"),
-        ("penalty", Fraction(3, 32), "PROVED"),  # s = a
-        ("penalty", Fraction(3, 32) + TINY, "REFUTED"),
-        ("all collapsed", Fraction(1), "PROVED"),  # a = 3/2 is no bound of a probability
-        ("all collapsed", 1 + TINY, "REFUTED"),
-    ],
-)
-def test_the_edges_of_the_dual_point_are_exact(name, outside, verdict):
-    assert judge_forgery(exactly(modest(BASES[name]), ("dual", "outside"), outside)) == verdict
+EDGES = [
+    ("bound", "dual", Fraction(0), "PROVED"),
+    ("bound", "dual", -TINY, "REFUTED"),
+    ("bound", "dual", Fraction(1), "PROVED"),
+    ("bound", "dual", 1 + TINY, "REFUTED"),
+    ("penalty", "dual", Fraction(3, 32), "PROVED"),  # s = a
+    ("penalty", "dual", Fraction(3, 32) + TINY, "REFUTED"),
+    ("all collapsed", "dual", Fraction(1), "PROVED"),  # a = 3/2 is no bound of a probability
+    ("all collapsed", "dual", 1 + TINY, "REFUTED"),
+    ("square bound", "witness", Fraction(2), "PROVED"),  # τ = 4
+    ("square bound", "witness", 2 + TINY, "REFUTED"),
+    ("square bound", "witness", Fraction(0), "PROVED"),
+    ("square bound", "witness", -TINY, "REFUTED"),
+    ("penalty", "witness", Fraction(9), "PROVED"),  # there is no bound
+]
+"""Base, what is changed, its last number, and the verdict where the claims leave room."""
 
 
-@pytest.mark.parametrize(
-    ("length", "verdict"),
-    [(Fraction(2), "PROVED"), (2 + TINY, "REFUTED"), (Fraction(0), "PROVED"), (-TINY, "REFUTED")],
-)
-def test_the_edges_of_the_witness_are_exact(length, verdict):
-    document = modest(json.loads(ufm.certify(ufm.ContrastiveProblem([3, 2], bound=4.0)).to_json()))
-    assert judge_forgery(exactly(document, ("witness", "lengths"), length)) == verdict
+def edges():
+    """The documents of ``EDGES``."""
+    square = json.loads(ufm.certify(ufm.ContrastiveProblem([3, 2], bound=4.0)).to_json())
+    for name, part, number, _ in EDGES:
+        document = modest(BASES.get(name, square))
+        yield exactly(document, (part, "outside" if part == "dual" else "lengths"), number)
+
+
+def test_the_edges_of_dual_point_and_witness_are_exact():
+    assert [judge_forgery(document) for document in edges()] == [verdict for *_, verdict in EDGES]
 
 
 def test_sample_by_sample_rejects_what_does_not_hold():
@@ -251,34 +255,46 @@ def test_a_class_of_one_sample_has_no_dual_number():
     assert judge_forgery(forged) == "malformed"
 
 
-@pytest.mark.parametrize(
-    ("changes", "verdict"),
-    [
-        ({"bound": "5p-1"}, "REFUTED"),  # a higher bound: the optimum is lower than was proved
-        ({"bound": "3p-1"}, "REFUTED"),  # a lower one: the witness is too long
-        ({"temperature": "1p0"}, "REFUTED"),
-        ({"class_counts": "4 3 2 2"}, "malformed"),  # three distinct counts, four numbers
-        ({"class_counts": "5 3 2 1"}, "REFUTED"),
-        ({"class_counts": "1 2 3 4"}, "PROVED"),  # the same problem but for the order of classes
-        ({"multiplicities": "1 1 1 2"}, "REFUTED"),
-        ({"bound": None, "lambda_h": "1p1"}, "REFUTED"),  # the bound as a penalty
-        ({"lambda_h": "1p-3"}, "malformed"),  # both
-        ({"bound": None}, "malformed"),  # neither
-        ({"model": "other"}, "malformed"),
-        ({"loss": {"name": "cross-entropy"}}, "malformed"),
-    ],
-)  # fmt: skip
-def test_the_problem_exchanged(changes, verdict):
+EXCHANGED = [
+    ({"bound": "5p-1"}, "REFUTED"),  # a higher bound: the optimum is lower than was proved
+    ({"bound": "3p-1"}, "REFUTED"),  # a lower one: the witness is too long
+    ({"temperature": "1p0"}, "REFUTED"),
+    ({"class_counts": "4 3 2 2"}, "malformed"),  # three distinct counts, four numbers
+    ({"class_counts": "5 3 2 1"}, "REFUTED"),
+    ({"class_counts": "1 2 3 4"}, "PROVED"),  # the same problem but for the order of classes
+    ({"class_counts": "4 3 2 1 1", "multiplicities": "1 1 1 1 1"}, "REFUTED"),  # runs of one count are put together
+    ({"multiplicities": "1 1 1 2"}, "REFUTED"),
+    ({"bound": None, "lambda_h": "1p1"}, "REFUTED"),  # the bound as a penalty
+    ({"lambda_h": "1p-3"}, "malformed"),  # both
+    ({"bound": None}, "malformed"),  # neither
+    ({"bound": "0p0"}, "malformed"),
+    ({"bound": "-1p1"}, "malformed"),
+    ({"temperature": "0p0"}, "malformed"),
+    ({"model": "other"}, "malformed"),
+    ({"loss": {"name": "cross-entropy"}}, "malformed"),
+]  # fmt: skip
+"""What is changed in the problem of a bound, and the verdict."""
+
+
+def exchanged():
+    """The documents of ``EXCHANGED``."""
     document = BASES["bound"]
-    forged = {**document, "problem": {**document["problem"], **changes}}
-    assert judge_forgery(forged) == verdict
+    return [{**document, "problem": {**document["problem"], **changes}} for changes, _ in EXCHANGED]
+
+
+def test_the_problem_exchanged():
+    assert [judge_forgery(document) for document in exchanged()] == [verdict for _, verdict in EXCHANGED]
+
+
+def with_another_hash():
+    """The digest re-sealed, the problem's hash not."""
+    document = replaced(BASES["bound"], ("problem", "sha256"), "0" * 64)
+    content = {key: value for key, value in document.items() if key not in ("digest", "provenance")}
+    return {**document, "digest": sha256(content)}
 
 
 def test_the_problem_has_a_hash_of_its_own():
-    document = json.loads(json.dumps(BASES["bound"]))
-    document["problem"]["bound"] = "5p-1"
-    content = {key: value for key, value in document.items() if key not in ("digest", "provenance")}
-    assert outcome(text({**document, "digest": sha256(content)})) == "malformed"
+    assert outcome(text(with_another_hash())) == "malformed"
 
 
 def test_parts_of_the_other_kind_of_certificate_are_malformed():
@@ -290,19 +306,33 @@ def test_parts_of_the_other_kind_of_certificate_are_malformed():
     assert outcome(text(resealed({**BASES["bound"], "problem": without}))) == "malformed"
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("problem", "multiplicities"), f"1 1 1 {10**8}"),
-        (("problem", "class_counts"), f"4 3 2 {2**63}"),
-        (("problem", "class_counts"), f"4 3 2 {2**5000}"),
-        (("problem", "class_counts"), "0 3 2 1"),
-        (("dual", "outside", "exponent"), -(2**15)),
-        (("witness", "lengths", "exponent"), 2**15),
-    ],
-)
-def test_beyond_the_limits_is_malformed(path, value):
-    assert outcome(text(resealed(replaced(BASES["bound"], path, value)))) == "malformed"
+LIMITS = [
+    (("problem", "multiplicities"), "1 1 1 99999997", True),
+    (("problem", "multiplicities"), "1 1 1 99999998", False),
+    (("problem", "class_counts"), f"{2**63 - 7} 3 2 1", True),
+    (("problem", "class_counts"), f"{2**63 - 6} 3 2 1", False),
+    (("problem", "class_counts"), f"{2**5000} 3 2 1", False),
+    (("problem", "class_counts"), "0 3 2 1", False),
+    (("problem", "multiplicities"), "0 1 1 1", False),
+    (("dual", "outside", "exponent"), -(2**14), True),
+    (("dual", "outside", "exponent"), -(2**14) - 1, False),
+    (("witness", "lengths", "exponent"), 2**14, True),
+    (("witness", "lengths", "exponent"), 2**14 + 1, False),
+]
+"""Where, what, and whether it is within the limits of docs/certificate.md, section 8."""
+
+
+def limits():
+    """The documents of ``LIMITS``, and two classes and one."""
+    yield from (replaced(BASES["bound"], path, value) for path, value, _ in LIMITS)
+    two = json.loads(ufm.certify(ufm.ContrastiveProblem([2, 2], bound=1.0)).to_json())
+    yield two
+    yield replaced(two, ("problem", "multiplicities"), "1")
+
+
+def test_limits():
+    found = [outcome(text(resealed(document))) != "malformed" for document in limits()]
+    assert found == [*(within for *_, within in LIMITS), True, False]
 
 
 def test_steps_are_named_as_for_the_other_kind():

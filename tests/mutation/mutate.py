@@ -2,6 +2,7 @@
 
     python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py and many.py
+    python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
@@ -196,6 +197,19 @@ def killers():
     return cases
 
 
+def contrastive_killers():
+    """The same for ``contrastive.py``: its certificates, everything altered, and numbers at the edge of a range."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    import test_contrastive_certificates as made
+    from certificate_cases import alterations, text
+
+    documents = [*made.BASES.values(), *made.edges(), *made.exchanged(), *made.limits()]
+    forged = [altered for document in made.BASES.values() for _, altered in alterations(document)]
+    sealed = [made.resealed(document) for document in (*documents, *forged) if isinstance(document, dict)]
+    unsealed = [*made.BASES.values(), made.with_another_hash(), *forged[:100]]
+    return [(text(document), None) for document in (*unsealed, *sealed)]
+
+
 def large_forgeries(document):
     """A dense proof in the range of the fast path: its claim raised, its slack spoilt, its columns beyond range."""
     from certificate_cases import replaced, resealed
@@ -292,11 +306,11 @@ def answers(cases, stop=None):
     """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
     that differs from ``stop``."""
     import ufm_convex.verifier as verifier
-    from ufm_convex.verifier import proof
+    from ufm_convex.verifier import points, proof
 
     asked = []
     for kind, name in GENERAL:
-        owner = getattr(proof, kind) if kind else verifier
+        owner = (getattr(proof, kind, None) or getattr(points, kind)) if kind else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
@@ -332,12 +346,14 @@ def main():
     parser = argparse.ArgumentParser(description="Mutation testing of the verifier.")
     parser.add_argument("--fast", action="store_true", help="mutate the fast path instead of the exact core")
     parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
+    parser.add_argument("--contrastive", action="store_true", help="mutate the proof of contrastive problems instead")
     chosen = parser.parse_args()
     sys.dont_write_bytecode = True
-    cases = killers()
+    cases = contrastive_killers() if chosen.contrastive else killers()
+    names = ("contrastive",) if chosen.contrastive else FAST if chosen.fast else CORE
     expected = answers(cases)
     everything = [
-        (name, *mutant) for name in (FAST if chosen.fast else CORE)
+        (name, *mutant) for name in names
         for mutant in mutants((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     ]  # fmt: skip
     if chosen.sample:

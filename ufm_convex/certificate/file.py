@@ -136,7 +136,11 @@ class CertificateFile:
         if not isinstance(document.get("provenance"), dict) or not isinstance(document.get("claims"), dict):
             raise _not_a_certificate(path, "claims or provenance is missing")
         if _model(document.get("problem")) != cls.model:
-            raise _not_a_certificate(path, f"its problem is not of the kind that {cls.__name__} is about")
+            raise _not_a_certificate(
+                path,
+                f"its problem is not of the kind that {cls.__name__} is about",
+                fix="load it with the class that ufm_convex.certify makes for its kind of problem.",
+            )
         content = {key: value for key, value in document.items() if key not in ("digest", "provenance")}
         certificate = cls(content, document["provenance"])
         if document.get("digest") != certificate.digest:
@@ -150,11 +154,15 @@ class CertificateFile:
         )
 
 
-def _not_a_certificate(path: str | Path, reason: str) -> FileFormatError:
+def _not_a_certificate(
+    path: str | Path,
+    reason: str,
+    fix: str = "write one with Certificate.save; docs/certificate.md describes the format.",
+) -> FileFormatError:
     return FileFormatError(
         f"{path} cannot be loaded: {reason}.",
         expected=f"a certificate of format {FORMAT}, version {VERSION}",
-        fix="write one with Certificate.save; docs/certificate.md describes the format.",
+        fix=fix,
     )
 
 
