@@ -259,7 +259,7 @@ class Problem:
                 expected="class_counts or profile; lambda_w and lambda_h; any of " + ", ".join(_KEYS[4:]),
                 fix="add what is missing and remove what is not listed."
                 if "model" not in data
-                else "with the key model it is another kind of problem: for ufm-convex solve, or the load of its class.",
+                else "with the key model it is another kind of problem: for ufm-convex solve or the load of its class.",
             )
         counts = data["class_counts"] if "class_counts" in data else counts_from_profile(data["profile"])
         return cls(
