@@ -2,8 +2,8 @@
 
     python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py and many.py
-    python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
+    python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
 must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of
@@ -197,19 +197,6 @@ def killers():
     return cases
 
 
-def contrastive_killers():
-    """The same for ``contrastive.py``: its certificates, everything altered, and numbers at the edge of a range."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    import test_contrastive_certificates as made
-    from certificate_cases import alterations, text
-
-    documents = [*made.BASES.values(), *made.edges(), *made.exchanged(), *made.limits()]
-    forged = [altered for document in made.BASES.values() for _, altered in alterations(document)]
-    sealed = [made.resealed(document) for document in (*documents, *forged) if isinstance(document, dict)]
-    unsealed = [*made.BASES.values(), made.with_another_hash(), *forged[:100]]
-    return [(text(document), None) for document in (*unsealed, *sealed)]
-
-
 def large_forgeries(document):
     """A dense proof in the range of the fast path: its claim raised, its slack spoilt, its columns beyond range."""
     from certificate_cases import replaced, resealed
@@ -285,6 +272,19 @@ def limits(document):
     return [(data, None) for data in files]
 
 
+def contrastive_killers():
+    """The same for ``contrastive.py``: its certificates, everything altered, and numbers at the edge of a range."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    import test_contrastive_certificates as made
+    from certificate_cases import alterations, text
+
+    documents = [*made.BASES.values(), *made.edges(), *made.exchanged(), *made.limits()]
+    forged = [altered for document in made.BASES.values() for _, altered in alterations(document)]
+    sealed = [made.resealed(document) for document in (*documents, *forged) if isinstance(document, dict)]
+    unsealed = [*made.BASES.values(), made.with_another_hash(), *forged[:100]]
+    return [(text(document), None) for document in (*unsealed, *sealed)]
+
+
 GENERAL = [
     ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
     ("Frame", "objective"), ("Factors", "objective"),
@@ -306,11 +306,10 @@ def answers(cases, stop=None):
     """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
     that differs from ``stop``."""
     import ufm_convex.verifier as verifier
-    from ufm_convex.verifier import points, proof
 
     asked = []
     for kind, name in GENERAL:
-        owner = (getattr(proof, kind, None) or getattr(points, kind)) if kind else verifier
+        owner = getattr(verifier, kind) if kind else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
@@ -350,12 +349,14 @@ def main():
     chosen = parser.parse_args()
     sys.dont_write_bytecode = True
     cases = contrastive_killers() if chosen.contrastive else killers()
-    names = ("contrastive",) if chosen.contrastive else FAST if chosen.fast else CORE
     expected = answers(cases)
     everything = [
-        (name, *mutant) for name in names
+        (name, *mutant) for name in (FAST if chosen.fast else CORE)
         for mutant in mutants((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     ]  # fmt: skip
+    if chosen.contrastive:
+        path = FOLDER / "contrastive.py"
+        everything = [("contrastive", *mutant) for mutant in mutants(path.read_text(encoding="utf-8"))]
     if chosen.sample:
         everything = random.Random(1).sample(everything, min(chosen.sample, len(everything)))
     print(f"{len(cases)} cases, {len(everything)} mutants", flush=True)

@@ -7,11 +7,12 @@ fast path whose products are exact. Everything is recomputed from the problem da
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
 read in this order: ``reading`` (exact numbers), ``losses``, ``problem``, ``proof`` (the dual point and its slack),
 ``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers.
-``contrastive`` is a problem of another kind, with a proof of its own.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
     INCONCLUSIVE  no step was shown to fail, and at least one could not be decided.
+
+``contrastive`` is another kind of problem, with steps of its own.
 """
 
 from __future__ import annotations
