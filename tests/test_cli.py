@@ -561,7 +561,7 @@ def test_a_hundred_thousand_classes_take_a_moment():
     ],
 )
 def test_numbers_of_a_column_share_one_form(numbers, expected):
-    assert render._aligned(numbers) == expected
+    assert render.aligned(numbers) == expected
 
 
 # -- files --------------------------------------------------------------------------------------------------------

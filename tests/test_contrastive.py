@@ -562,12 +562,6 @@ def test_many_samples_are_enclosed_in_blocks():
     assert len(told) > 1
 
 
-def test_files_are_refused_by_name(tmp_path):
-    with pytest.raises(errors.HypothesisError, match="no contrastive proofs"):
-        ufm.certify(BOUND).save(tmp_path / "c.json")
-    assert not (tmp_path / "c.json").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

@@ -257,7 +257,9 @@ class Problem:
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}.",
                 expected="class_counts or profile; lambda_w and lambda_h; any of " + ", ".join(_KEYS[4:]),
-                fix="add what is missing and remove what is not listed.",
+                fix="add what is missing and remove what is not listed."
+                if "model" not in data
+                else "with the key model it is another kind of problem: for ufm-convex solve or the load of its class.",
             )
         counts = data["class_counts"] if "class_counts" in data else counts_from_profile(data["profile"])
         return cls(

@@ -3,6 +3,7 @@
     python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py and many.py
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
+    python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
 must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of
@@ -271,6 +272,19 @@ def limits(document):
     return [(data, None) for data in files]
 
 
+def contrastive_killers():
+    """The same for ``contrastive.py``: its certificates, everything altered, and numbers at the edge of a range."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    import test_contrastive_certificates as made
+    from certificate_cases import alterations, text
+
+    documents = [*made.BASES.values(), *made.edges(), *made.exchanged(), *made.limits()]
+    forged = [altered for document in made.BASES.values() for _, altered in alterations(document)]
+    sealed = [made.resealed(document) for document in (*documents, *forged) if isinstance(document, dict)]
+    unsealed = [*made.BASES.values(), made.with_another_hash(), *forged[:100]]
+    return [(text(document), None) for document in (*unsealed, *sealed)]
+
+
 GENERAL = [
     ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
     ("Frame", "objective"), ("Factors", "objective"),
@@ -331,14 +345,18 @@ def main():
     parser = argparse.ArgumentParser(description="Mutation testing of the verifier.")
     parser.add_argument("--fast", action="store_true", help="mutate the fast path instead of the exact core")
     parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
+    parser.add_argument("--contrastive", action="store_true", help="mutate the proof of contrastive problems instead")
     chosen = parser.parse_args()
     sys.dont_write_bytecode = True
-    cases = killers()
+    cases = contrastive_killers() if chosen.contrastive else killers()
     expected = answers(cases)
     everything = [
         (name, *mutant) for name in (FAST if chosen.fast else CORE)
         for mutant in mutants((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     ]  # fmt: skip
+    if chosen.contrastive:
+        path = FOLDER / "contrastive.py"
+        everything = [("contrastive", *mutant) for mutant in mutants(path.read_text(encoding="utf-8"))]
     if chosen.sample:
         everything = random.Random(1).sample(everything, min(chosen.sample, len(everything)))
     print(f"{len(cases)} cases, {len(everything)} mutants", flush=True)

@@ -1,38 +1,15 @@
-"""The certificate as an object: its claims, and its file.
-
-A ``Certificate`` is what was claimed and the exact data of the proof. Nothing is checked on loading beyond the form of
-the file: ``ufm_convex.verify`` does that, and believes nothing of what stands here.
-"""
+"""The certificate of a ``Problem`` as an object: its claims about the optimum and about a candidate."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from ufm_convex._files import write_atomically
-from ufm_convex.certificate.encoding import FORMAT, VERSION, decode_problem, seal, undyadic
-from ufm_convex.errors import FileFormatError, ProblemError
+from ufm_convex.certificate.encoding import decode_problem, undyadic
+from ufm_convex.certificate.file import CertificateFile, Judgement, rounded_down, rounded_up
 from ufm_convex.problem import Problem
-
-
-class Judgement(StrEnum):
-    """What the claims say about the candidate or, without one, about the enclosure of the optimum."""
-
-    OPTIMAL = "optimal"
-    """The relative gap is at most the tolerance."""
-    SUBOPTIMAL = "suboptimal"
-    """The candidate's objective is above an upper bound of the optimum."""
-    INFEASIBLE = "infeasible"
-    """A feature of the candidate is negative."""
-    UNDECIDED = "undecided"
-    """None of these was proved."""
 
 
 def judge(claims: Mapping[str, Any]) -> Judgement:
@@ -50,8 +27,8 @@ def judge(claims: Mapping[str, Any]) -> Judgement:
     return Judgement.SUBOPTIMAL if above else Judgement.UNDECIDED
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(CertificateFile):
     """A claim about the optimum, with its proof.
 
     Attributes:
@@ -59,39 +36,13 @@ class Certificate:
         provenance: Where it comes from, in words; no part of the proof.
     """
 
-    content: Mapping[str, Any]
-    provenance: Mapping[str, str]
-
-    # -- claims ---------------------------------------------------------------------------------------------
-
-    @property
-    def lower(self) -> float:
-        """Lower bound of the optimum, rounded down."""
-        return _down(self.optimum_enclosure[0])
-
     @property
     def upper(self) -> float:
         """Upper bound of the candidate's objective or, without a candidate, of the optimum; rounded up."""
         candidate = self.content["claims"]["candidate"]
         if candidate is None or candidate["objective"] is None:
             return self.optimum_upper
-        return _up(undyadic(candidate["objective"]["upper"]))
-
-    @property
-    def optimum_upper(self) -> float:
-        """Upper bound of the optimum, rounded up."""
-        return _up(self.optimum_enclosure[1])
-
-    @cached_property
-    def optimum_enclosure(self) -> tuple[Fraction, Fraction]:
-        """The two bounds of the optimum, exactly."""
-        claims = self.content["claims"]
-        return undyadic(claims["lower"]), undyadic(claims["upper"])
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper; 0 when both are equal."""
-        return 0.0 if self.upper == self.lower else (self.upper - self.lower) / self.upper
+        return rounded_up(undyadic(candidate["objective"]["upper"]))
 
     @property
     def candidate_gap(self) -> tuple[float, float] | None:
@@ -99,7 +50,7 @@ class Certificate:
         candidate = self.content["claims"]["candidate"]
         if candidate is None or candidate["gap"] is None:
             return None
-        return _down(undyadic(candidate["gap"]["lower"])), _up(undyadic(candidate["gap"]["upper"]))
+        return _outward(candidate["gap"])
 
     @property
     def candidate_objective(self) -> tuple[float, float] | None:
@@ -107,7 +58,7 @@ class Certificate:
         candidate = self.content["claims"]["candidate"]
         if candidate is None or candidate["objective"] is None:
             return None
-        return _down(undyadic(candidate["objective"]["lower"])), _up(undyadic(candidate["objective"]["upper"]))
+        return _outward(candidate["objective"])
 
     @property
     def violation(self) -> tuple[int, int, float] | None:
@@ -118,117 +69,14 @@ class Certificate:
         place = candidate["violation"]
         return place["row"], place["column"], float(undyadic(place["value"]))
 
-    @property
-    def verdict(self) -> Judgement:
-        """What the claims amount to."""
-        return Judgement(self.content["claims"]["verdict"])
-
-    @property
-    def tolerance(self) -> float:
-        """The relative gap that counts as optimal."""
-        return float(undyadic(self.content["claims"]["tolerance"]))
-
-    @property
-    def proof(self) -> str:
-        """The slack proof: "diagonal", "group" or "dense"."""
-        return str(self.content["dual"]["kind"])
-
     @cached_property
     def problem(self) -> Problem:
         """The problem that the certificate is about."""
         return decode_problem(self.content["problem"])
 
-    def decimals(self, digits: int) -> tuple[str, str]:
-        """The enclosure of the optimum in decimals, rounded outwards to ``digits`` significant digits."""
-        if not (isinstance(digits, int) and 1 <= digits <= 10_000):
-            raise ProblemError(f"digits is {digits!r}.", expected="an integer from 1 to 10000", fix="50 is plenty.")
-        lower, upper = self.optimum_enclosure
-        return _decimal(lower, digits, up=False), _decimal(upper, digits, up=True)
 
-    # -- files ----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The whole document, digest and provenance included."""
-        return seal(self.content, self.provenance)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical content."""
-        return str(self.document["digest"])
-
-    def to_json(self) -> str:
-        """The file's text."""
-        return json.dumps(self.document, indent=1, sort_keys=True) + "\n"
-
-    def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises ``FileFormatError`` when it cannot be written."""
-        write_atomically(Path(path), self.to_json())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Certificate:
-        """Read a certificate. What it claims is not checked: ``ufm_convex.verify(path)`` does that.
-
-        Raises:
-            FileFormatError: the file cannot be read, or is not a certificate of version 1.
-        """
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise _not_a_certificate(path, str(error)) from error
-        if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-            raise _not_a_certificate(path, f"it is not {FORMAT} version {VERSION}")
-        if not isinstance(document.get("provenance"), dict) or not isinstance(document.get("claims"), dict):
-            raise _not_a_certificate(path, "claims or provenance is missing")
-        content = {key: value for key, value in document.items() if key not in ("digest", "provenance")}
-        certificate = cls(content, document["provenance"])
-        if document.get("digest") != certificate.digest:
-            raise _not_a_certificate(path, "its digest does not match its content")
-        return certificate
-
-    def __repr__(self) -> str:
-        return (
-            f"Certificate(verdict={self.verdict.value!r}, lower={self.lower!r}, upper={self.upper!r}, "
-            f"relative_gap={self.relative_gap:.1e}, proof={self.proof!r})"
-        )
+def _outward(interval: Mapping[str, str]) -> tuple[float, float]:
+    return rounded_down(undyadic(interval["lower"])), rounded_up(undyadic(interval["upper"]))
 
 
-def _not_a_certificate(path: str | Path, reason: str) -> FileFormatError:
-    return FileFormatError(
-        f"{path} cannot be loaded: {reason}.",
-        expected=f"a certificate of format {FORMAT}, version {VERSION}",
-        fix="write one with Certificate.save; docs/certificate.md describes the format.",
-    )
-
-
-def _down(number: Fraction) -> float:
-    nearest = float(number)
-    return nearest if Fraction(nearest) <= number else math.nextafter(nearest, -math.inf)
-
-
-def _up(number: Fraction) -> float:
-    return -_down(-number)
-
-
-def _decimal(number: Fraction, digits: int, *, up: bool) -> str:
-    """Decimal of at most ``digits`` significant digits, rounded in one direction."""
-    if number == 0:
-        return "0"
-    places = digits - 1 - _decimal_exponent(abs(number))
-    scaled = number * Fraction(10) ** places
-    integer = -((-scaled).__floor__()) if up else scaled.__floor__()
-    sign, text = "-" if integer < 0 else "", str(abs(integer))
-    if places <= 0:
-        return sign + text + "0" * -places
-    text = text.rjust(places + 1, "0")
-    return f"{sign}{text[:-places]}.{text[-places:]}"
-
-
-def _decimal_exponent(number: Fraction) -> int:
-    """⌊log10⌋ of a positive number."""
-    guess = math.floor((number.numerator.bit_length() - number.denominator.bit_length()) * math.log10(2.0))
-    while Fraction(10) ** guess > number:
-        guess -= 1
-    while Fraction(10) ** (guess + 1) <= number:
-        guess += 1
-    return guess
+__all__ = ["Certificate", "Judgement", "judge"]

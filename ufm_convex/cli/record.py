@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.duality import KKTReport
     from ufm_convex.solution import Solution
 
@@ -20,6 +21,26 @@ def solution_record(solution: Solution) -> dict[str, Any]:
     """The fields of ``solve --json``; ``value`` is computed, the two bounds are proved, ``solver_claim`` is hearsay."""
     run = solution.run
     return {
+        **outcome(solution),
+        "collapsed_classes": list(solution.collapsed_classes),
+        "merged_groups": [list(group) for group in solution.merged_groups],
+        "multiplier": finite(solution.multiplier),
+        "bias": None if solution.problem.bias is None else solution.bias.tolist(),
+        "within_class_variability": finite(run.within_class_variability),
+        **evidence(solution),
+        "solver_claim": {
+            "status": str(run.claim),
+            "message": run.message,
+            "value": finite(run.value),
+            "dual_value": finite(run.dual_value),
+        },
+        "route": list(solution.route),
+    }
+
+
+def outcome(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
+    """The fields that solutions of every kind of problem have: what was found, by what, of how large a problem."""
+    return {
         "value": finite(solution.value),
         "lower_bound": finite(solution.lower_bound),
         "upper_bound": finite(solution.upper_bound),
@@ -31,25 +52,19 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "seconds": finite(solution.seconds),
         "num_classes": solution.problem.num_classes,
         "num_samples": solution.problem.num_samples,
-        "collapsed_classes": list(solution.collapsed_classes),
-        "merged_groups": [list(group) for group in solution.merged_groups],
-        "multiplier": finite(solution.multiplier),
-        "bias": None if solution.problem.bias is None else solution.bias.tolist(),
-        "within_class_variability": finite(run.within_class_variability),
-        "theory": _theory(solution),
-        "kkt": _residuals(solution.kkt()),
-        "solver_kkt": _residuals(solution.solver_kkt()),
-        "solver_claim": {
-            "status": str(run.claim),
-            "message": run.message,
-            "value": finite(run.value),
-            "dual_value": finite(run.dual_value),
-        },
-        "route": list(solution.route),
     }
 
 
-def relative_difference(solution: Solution) -> float | None:
+def evidence(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
+    """Further such fields: what theory and the optimality conditions say."""
+    return {
+        "theory": _theory(solution),
+        "kkt": _residuals(solution.kkt()),
+        "solver_kkt": _residuals(solution.solver_kkt()),
+    }
+
+
+def relative_difference(solution: Solution | ContrastiveSolution) -> float | None:
     """|value − theory| / theory; None where no theorem says anything."""
     if solution.theory is None:
         return None
@@ -62,7 +77,7 @@ def finite(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
 
 
-def _theory(solution: Solution) -> dict[str, Any] | None:
+def _theory(solution: Solution | ContrastiveSolution) -> dict[str, Any] | None:
     found = solution.theory
     if found is None:
         return None

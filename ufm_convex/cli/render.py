@@ -15,12 +15,16 @@ from ufm_convex.cli.record import relative_difference
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from ufm_convex._arrays import BoolArray, IntArray
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.certificate import Certificate
+    from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.problem import Problem
     from ufm_convex.solution import Solution
+
+    Line = tuple[str, str | Text]
 
 MOST_ROWS = 30
 """Up to so many classes, or distinct counts, each has its row."""
@@ -190,7 +194,7 @@ def _class_table(rows: Sequence[Row | int], *, biased: bool) -> Table:
     for name in ("count", *columns):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("", no_wrap=True)
-    numbers = zip(*map(_aligned, columns.values()), strict=True)
+    numbers = zip(*map(aligned, columns.values()), strict=True)
     for row in rows:
         if isinstance(row, int):
             table.add_row("…", f"{row:,} more")
@@ -201,7 +205,7 @@ def _class_table(rows: Sequence[Row | int], *, biased: bool) -> Table:
     return table
 
 
-def _aligned(numbers: Sequence[float]) -> list[str]:
+def aligned(numbers: Sequence[float]) -> list[str]:
     """The numbers of a column, all with six decimals where their size allows it, else all with an exponent."""
     largest = max(map(abs, numbers), default=0.0)
     form = ".6f" if largest == 0.0 or 1e-3 <= largest < 1e7 else ".5e"
@@ -213,31 +217,41 @@ def _aligned(numbers: Sequence[float]) -> list[str]:
 
 
 def _summary(solution: Solution) -> Table:
-    from rich.table import Table
+    lines = outcome(solution, _degenerate(solution))
+    if solution.level == "sample" and solution.run.within_class_variability is not None:
+        lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
+    if solution.multiplier is not None:
+        lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
+    return summary(lines, solution.route)
+
+
+def outcome(solution: Solution | ContrastiveSolution, degenerate: Line) -> list[Line]:
+    """What there is to say about the solution of a problem of any kind, line by line."""
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     worst = solution.kkt().worst
     status = str(solution.status)
-    lines: list[tuple[str, str | Text]] = [
+    return [
         ("optimal value", f"{solution.value:.12g}"),
         ("proved at least", repr(float(solution.lower_bound))),
         ("proved at most", repr(float(solution.upper_bound))),
         ("relative gap", f"{solution.relative_gap:.3g} (tolerance {solution.tolerance:g})"),
         ("status", Text(status, style=f"bold {_COLOURS[status]}")),
-        _degenerate(solution),
+        degenerate,
         ("worst KKT residual", f"{worst.name} {worst.residual:.3g} ({_verdict(worst.passed)} {worst.tolerance:.3g})"),
         ("theory", _theory(solution)),
         ("solver", f"{solution.solver}, {solution.level} level, {solution.seconds:.2f} s"),
     ]
-    if solution.level == "sample" and solution.run.within_class_variability is not None:
-        lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
-    if solution.multiplier is not None:
-        lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
-    lines += [("route" if number == 0 else "", line) for number, line in enumerate(solution.route)]
-    for name, words in lines:
+
+
+def summary(lines: Sequence[Line], route: Sequence[str]) -> Table:
+    """The lines as a table, the route below them."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, words in (*lines, *(("route" if number == 0 else "", line) for number, line in enumerate(route))):
         table.add_row(name, words)
     return table
 
@@ -302,20 +316,21 @@ def _verdict(passed: bool) -> str:
 def _degenerate(solution: Solution) -> tuple[str, str]:
     """Which classes collapse, or, with free features, merge."""
     if solution.problem.nonnegative:
-        return "collapsed classes", _listed(solution.collapsed_classes)
+        return "collapsed classes", listed(solution.collapsed_classes)
     groups = solution.merged_groups
-    classes = _listed([k for group in groups for k in group])
+    classes = listed([k for group in groups for k in group])
     return "merged groups", f"{len(groups):,}, classes {classes}" if groups else classes
 
 
-def _listed(classes: Sequence[int]) -> str:
+def listed(classes: Sequence[int]) -> str:
+    """How many classes, and which, if they are few."""
     if not classes:
         return "none"
     more = ", …" if len(classes) > _LISTED else ""
     return f"{len(classes):,}: " + ", ".join(map(str, classes[:_LISTED])) + more
 
 
-def _theory(solution: Solution) -> str:
+def _theory(solution: Solution | ContrastiveSolution) -> str:
     found, difference = solution.theory, relative_difference(solution)
     if found is None:
         return "no theorem says anything about this problem"

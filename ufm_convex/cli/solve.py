@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from ufm_convex.cli import contrastive
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose
@@ -16,7 +17,8 @@ from ufm_convex.cli.render import show
 def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions, verbose: Verbose = False) -> ExitCode:
     """Find the global optimum, with proved bounds.
 
-    A convex relaxation is solved, and a lower and an upper bound of the optimum are proved from its solution.
+    A convex relaxation is solved, and a lower and an upper bound of the optimum are proved from its solution. A file
+    that says model = "contrastive" is a problem of supervised contrastive learning.
 
     Exit code: 0 if the relative gap is within the tolerance, 1 if it is not, 2 for bad input.
 
@@ -25,6 +27,8 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
         ufm-convex solve problem.toml --solver scs --json -o certificate.json
     """
     output.check()
+    if contrastive.describes(problem.file):
+        return contrastive.solve(problem, method, output, verbose)
     with progress(verbose) as tell:
         instance = problem.problem()
         if output.output is not None:

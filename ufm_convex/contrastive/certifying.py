@@ -4,61 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import NoReturn
+from functools import cached_property
 
-from ufm_convex.certificate import Judgement
+from ufm_convex._version import __version__
 from ufm_convex.certificate.certifying import Progress
+from ufm_convex.certificate.file import CertificateFile, Judgement
+from ufm_convex.certificate.limits import require_checkable
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
+from ufm_convex.contrastive.encoding import decode_problem, encode
 from ufm_convex.contrastive.judging import Violation, enclose_objective, outward, require_match, violation
-from ufm_convex.contrastive.problem import ContrastiveProblem
+from ufm_convex.contrastive.problem import MODEL, ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveSolution
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.solving import AUTO, solve
 
 
-@dataclass(frozen=True, eq=False)
-class ContrastiveCertificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class ContrastiveCertificate(CertificateFile):
     """Bounds of the optimum and, with a candidate, of how far it is from that; all proved.
 
+    The file carries the proof of the two bounds of the optimum. What was found about a candidate stays in memory.
+
     Attributes:
-        solution: The solution whose two bounds enclose the optimum.
-        tolerance: The relative gap that counts as optimal.
+        content: Everything that the digest covers, as plain JSON values (docs/certificate.md, section 10).
+        provenance: Where it comes from, in words; no part of the proof.
         candidate: The features that were judged; None for the optimum alone.
         candidate_objective: Enclosure of their objective; None without a candidate, or with an inadmissible one.
         violation: Where the candidate is not admissible; None where it is.
     """
 
-    solution: ContrastiveSolution
-    tolerance: float
+    model = MODEL
+
     candidate: ContrastiveCandidate | None = None
     candidate_objective: tuple[float, float] | None = None
     violation: Violation | None = None
 
-    @property
+    @cached_property
     def problem(self) -> ContrastiveProblem:
-        """The problem."""
-        return self.solution.problem
-
-    @property
-    def lower(self) -> float:
-        """Lower bound of the optimum, rounded down."""
-        return self.solution.lower_bound
-
-    @property
-    def optimum_upper(self) -> float:
-        """Upper bound of the optimum, rounded up."""
-        return self.solution.upper_bound
+        """The problem that the certificate is about."""
+        return decode_problem(self.content["problem"])
 
     @property
     def upper(self) -> float:
         """Upper bound of the candidate's objective or, without an admissible one, of the optimum; rounded up."""
         return self.optimum_upper if self.candidate_objective is None else self.candidate_objective[1]
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper; 0 when both are equal."""
-        return 0.0 if self.upper == self.lower else (self.upper - self.lower) / self.upper
 
     @property
     def candidate_gap(self) -> tuple[float, float] | None:
@@ -73,28 +62,25 @@ class ContrastiveCertificate:
         """What was proved, in the words of ``Certificate``: comparisons are exact, the tolerance is that of optimal."""
         if self.violation is not None:
             return Judgement.INFEASIBLE
+        if self.candidate_objective is None:
+            return super().verdict
         top = Fraction(self.upper)
         if top - Fraction(self.lower) <= Fraction(self.tolerance) * top:
             return Judgement.OPTIMAL
-        above = self.candidate_objective is not None and self.candidate_objective[0] > self.optimum_upper
-        return Judgement.SUBOPTIMAL if above else Judgement.UNDECIDED
+        return Judgement.SUBOPTIMAL if self.candidate_objective[0] > self.optimum_upper else Judgement.UNDECIDED
 
-    def save(self, path: str | Path) -> NoReturn:
-        """Refused: certificate files of version 1 carry no contrastive proof.
+    def to_json(self) -> str:
+        """The file's text.
 
         Raises:
-            HypothesisError: always.
+            HypothesisError: a candidate was judged, of which the file format has no proof.
         """
+        if self.candidate is None:
+            return super().to_json()
         raise HypothesisError(
-            f"{path} is not written: the file format has no contrastive proofs.",
-            expected="a certificate of a Problem with cross-entropy",
-            fix="keep problem.save(path), solution.dual.outside and solution.lengths: they determine both bounds.",
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"ContrastiveCertificate(verdict={self.verdict.value!r}, lower={self.lower!r}, upper={self.upper!r}, "
-            f"relative_gap={self.relative_gap:.1e})"
+            "the certificate is about a candidate, and is not written.",
+            expected="a certificate of the optimum: files carry no proof about somebody's features",
+            fix="save ufm_convex.certify(problem) for the optimum; whoever has the features can judge them again.",
         )
 
 
@@ -115,6 +101,7 @@ def certify_contrastive(
         CountsError: the candidate has other class counts than the problem.
         CandidateError: the candidate's features are absurdly long.
         HypothesisError: digits or a slack proof are asked for; there is one proof, in binary64.
+        SizeError: the certificate would be beyond the limits of its format.
     """
     if digits is not None or proof != AUTO:
         raise HypothesisError(
@@ -130,7 +117,12 @@ def certify_contrastive(
         broken = violation(problem, chosen)
         objective = None if broken else enclose_objective(problem, chosen, progress=rows)
     found = _solution(problem, solution, tolerance, progress)
-    return ContrastiveCertificate(found, tolerance, chosen, objective, broken)
+    content = encode(found, tolerance)
+    require_checkable(content)
+    origin = {"solver": found.solver, "level": found.level, "route": "; ".join(found.route)}
+    return ContrastiveCertificate(
+        content, {"generator": f"ufm-convex {__version__}", **origin}, chosen, objective, broken
+    )
 
 
 def _candidate(candidate: object) -> ContrastiveCandidate | None:

@@ -11,6 +11,8 @@ read in this order: ``reading`` (exact numbers), ``losses``, ``problem``, ``proo
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
     INCONCLUSIVE  no step was shown to fail, and at least one could not be decided.
+
+``contrastive`` is another kind of problem, with steps of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any
 
 from flint import arb, ctx, fmpq
 
-from . import many
+from . import contrastive, many
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Alike, Candidate, Factors, Frame
 from .problem import Problem
@@ -99,9 +101,11 @@ def verify(source: str | Path | bytes, candidate: str | Path | Mapping[str, Any]
         MalformedCertificate: the file is no certificate of this format, or exceeds the limits.
     """
     started = time.perf_counter()
-    certificate = _Certificate(document(source))
+    fields = document(source)
+    another = contrastive.speaks_of(fields["problem"])
+    checks = contrastive.checks(fields, _compare) if another else _steps(_Certificate(fields), candidate)
     read = time.perf_counter()
-    steps = tuple(_step(name, check) for name, check in _steps(certificate, candidate))
+    steps = tuple(_step(name, check) for name, check in checks)
     found = {step.verdict for step in steps}
     verdict = next((v for v in (Verdict.REFUTED, Verdict.INCONCLUSIVE) if v in found), Verdict.PROVED)
     return VerificationResult(verdict, steps, read - started, time.perf_counter() - read)

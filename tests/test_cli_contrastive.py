@@ -1,0 +1,100 @@
+"""``ufm-convex solve`` and ``verify`` with files of the contrastive problem."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from test_cli import record_of, refused, run
+
+import ufm_convex as ufm
+
+TOML = 'model = "contrastive"\nclass_counts = [50, 10, 2, 1]\nbound = 1.0\ntemperature = 0.5\n'
+VALUE = sum(n * math.log(n - 1 + (63 - n) * math.exp(-2.0)) for n in (50, 10, 2))  # docs/contrastive.md, section 4
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "problem.toml"
+    path.write_text(TOML)
+    return path
+
+
+def test_the_optimum_as_json(file):
+    result = run("solve", file, "--json")
+    found = record_of(result)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert found["lower_bound"] <= VALUE * (1 + 1e-14)  # VALUE is a rounded number
+    assert found["upper_bound"] >= VALUE * (1 - 1e-14)
+    assert (found["model"], found["status"], found["collapsed_classes"]) == ("contrastive", "certified", [3])
+    assert (found["num_classes"], found["num_samples"], found["theory"]["relation"]) == (4, 63, "tight")
+    plain = record_of(
+        run("solve", "--profile", "balanced:classes=3,max=5", "--lambda-w", "1", "--lambda-h", "1", "--json")
+    )
+    other = {"merged_groups", "multiplier", "bias", "within_class_variability"}  # of W and of samples, which have none
+    assert set(found) == set(plain) - other | {"model"}
+
+
+def test_the_optimum_as_a_table(file):
+    result = run("solve", file)
+    assert (result.exit_code, result.stderr) == (0, "")
+    outside = {n: (63 - n) * math.exp(-2.0) / (n - 1 + (63 - n) * math.exp(-2.0)) for n in (50, 10, 2)}
+    assert [line.split() for line in result.stdout.splitlines()[5:9]] == [
+        *(["1", str(n), "1.000000", f"{s:.6f}", "active"] for n, s in outside.items()),
+        ["1", "1", "0.000000", "0.000000", "collapsed"],
+    ]
+    for words in ("4 classes, 63 samples, ‖h‖² ≤ 1, temperature 0.5", "certified", "1: 3", f"{VALUE:.12g} (tight)"):
+        assert words in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_of_many_counts_both_ends_are_shown(tmp_path):
+    ufm.ContrastiveProblem(np.repeat(np.arange(1, 101), 2), lambda_h=0.5).save(tmp_path / "p.toml")
+    result = run("solve", tmp_path / "p.toml")
+    rows = [line.split() for line in result.stdout.splitlines()[5:36]]
+    assert [row[1] for row in rows] == [*map(str, range(100, 85, -1)), "70", *map(str, range(15, 0, -1))]
+    assert "λ_H = 0.5" in result.stdout
+
+
+def test_a_gap_that_is_not_reached_is_one(file):
+    result = run("solve", file, "--solver", "scs", "--tolerance", "1e-15", "--json")
+    assert (result.exit_code, record_of(result)["status"]) == (1, "bounded")
+
+
+def test_the_certificate_is_verified(file, tmp_path):
+    target = tmp_path / "c.json"
+    assert run("solve", file, "-o", target).exit_code == 0
+    result = run("verify", target, "--json")
+    assert (result.exit_code, record_of(result)["verdict"]) == (0, "PROVED")
+    assert ufm.ContrastiveCertificate.load(target).problem == ufm.ContrastiveProblem.load(file)
+    document = json.loads(target.read_text())
+    document["problem"]["bound"] = "3p-1"
+    target.write_text(json.dumps(document))
+    assert run("verify", target).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TOML + "lambda_h = 1.0\n", "both given"),
+        (TOML.replace("bound = 1.0\n", ""), "neither bound nor lambda_h"),
+        (TOML.replace("1.0", "nan"), "bound is nan"),
+        (TOML.replace("1.0", "true"), "bound is True"),
+        (TOML + "lambda_w = 1.0\n", "lambda_w"),
+        (TOML.replace("[50, 10, 2, 1]", "[50]"), "class_counts"),
+        (TOML.replace("contrastive", "other"), "has the keys"),
+        (TOML + "=", "not TOML"),
+    ],
+)
+def test_bad_files_are_refused(file, text, words):
+    file.write_text(text)
+    assert refused(run("solve", file), words)
+
+
+def test_options_do_not_override_the_file(file):
+    assert refused(run("solve", file, "--lambda-h", "1", "--loss", "multiclass-hinge"), "--lambda-h, --loss is given")
+
+
+@pytest.mark.parametrize("command", [["certify"], ["crosscheck"], ["export", "-o", "p.cbf"]])
+def test_other_commands_refuse_the_file(file, command):
+    assert refused(run(command[0], file, *command[1:]), "another kind of problem")

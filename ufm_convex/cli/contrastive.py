@@ -1,0 +1,132 @@
+"""What ``ufm-convex solve`` does with a file that says ``model = "contrastive"``: another problem, another table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ufm_convex.cli import record, render
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.progress import progress
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions
+    from ufm_convex.contrastive import ContrastiveProblem, ContrastiveSolution
+
+_MODEL = "contrastive"
+
+
+def describes(path: Path | None) -> bool:
+    """Whether a file is the TOML of a contrastive problem; whatever else may be wrong with it is said elsewhere."""
+    if path is None:
+        return False
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")).get("model") == _MODEL
+    except (OSError, ValueError):
+        return False
+
+
+def solve(options: ProblemOptions, method: MethodOptions, output: OutputOptions, verbose: bool) -> ExitCode:
+    """The command ``solve`` for such a file."""
+    with progress(verbose) as tell:
+        problem = _problem(options)
+        tell("loading the solvers")
+        from ufm_convex import solving
+        from ufm_convex.solution import Status
+
+        solution = solving.solve(problem, **method.arguments(), progress=tell)
+    if output.as_json:
+        typer.echo(json.dumps(solution_record(solution), allow_nan=False))
+    else:
+        show(solution)
+    if output.output is not None:
+        from ufm_convex.certificate import certify
+
+        certify(problem, solution=solution, tolerance=solution.tolerance).save(output.output)
+    return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED
+
+
+def _problem(options: ProblemOptions) -> ContrastiveProblem:
+    """The problem in the file; ``ProblemError`` if options would override what it does not have."""
+    from ufm_convex.contrastive import ContrastiveProblem
+    from ufm_convex.errors import ProblemError
+
+    given = [field.name for field in dataclasses.fields(options) if field.name != "file"]
+    given = ["--" + name.replace("_", "-") for name in given if getattr(options, name) is not None]
+    if options.file is None or given:
+        raise ProblemError(
+            f"{', '.join(given) or 'no file'} is given for a contrastive problem.",
+            expected="the file alone: it holds class_counts, bound or lambda_h, and temperature",
+            fix="change the values in the file.",
+        )
+    return ContrastiveProblem.load(options.file)
+
+
+def solution_record(solution: ContrastiveSolution) -> dict[str, Any]:
+    """The fields of ``solve --json``: those of the other kind that make sense here, and which model it is."""
+    run = solution.run
+    return {
+        "model": _MODEL,
+        **record.outcome(solution),
+        "collapsed_classes": list(solution.collapsed_classes),
+        **record.evidence(solution),
+        "solver_claim": {"status": str(run.claim), "message": run.message, "value": record.finite(run.value)},
+        "route": list(solution.route),
+    }
+
+
+def show(solution: ContrastiveSolution) -> None:
+    """Print the solution on stdout."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    collapsed = ("collapsed classes", render.listed(solution.collapsed_classes))
+    parts: tuple[RenderableType, ...] = (
+        _headline(solution.problem),
+        _count_table(solution),
+        render.summary(render.outcome(solution, collapsed), solution.route),
+    )
+    for part in parts:
+        console.print(part)
+
+
+def _headline(problem: ContrastiveProblem) -> str:
+    limit = f"‖h‖² ≤ {problem.bound:g}" if problem.bound is not None else f"λ_H = {problem.lambda_h:g}"
+    return (
+        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, {limit}, temperature "
+        f"{problem.temperature:g}\nsupervised contrastive loss, non-negative features"
+    )
+
+
+def _count_table(solution: ContrastiveSolution) -> Table:
+    """One row a distinct count, the largest first; of many, both ends. "outside" is the dual number s of the count."""
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+
+    groups = solution.problem.groups
+    members = groups.members
+    norms = np.bincount(members, solution.feature_norms) / groups.multiplicities
+    outside = np.bincount(members, solution.dual.outside[solution.dual.groups.members]) / groups.multiplicities
+    collapsed = np.bincount(members[list(solution.collapsed_classes)], minlength=groups.size)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("classes", "count", "‖h_i‖", "outside"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("", no_wrap=True)
+    texts = list(zip(render.aligned(norms.tolist()), render.aligned(outside.tolist()), strict=True))
+    half = render.MOST_ROWS // 2
+    shown = [g for g in reversed(range(groups.size)) if groups.size <= 2 * half or not half <= g < groups.size - half]
+    for place, g in enumerate(shown):
+        if place and shown[place - 1] - g > 1:
+            table.add_row("…", f"{shown[place - 1] - g - 1:,} more")
+        state = "collapsed" if collapsed[g] == groups.multiplicities[g] else "active"
+        table.add_row(f"{groups.multiplicities[g]:,}", f"{groups.counts[g]:,}", *texts[g], state)
+    return table
