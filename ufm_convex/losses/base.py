@@ -39,6 +39,9 @@ class Loss(ABC):
     shift_invariant: ClassVar[bool]
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
+    differentiable: ClassVar[bool] = True
+    """False where ∇l does not exist everywhere, so that a minimum need not have a gradient that vanishes."""
+
     @abstractmethod
     def validate(self, num_classes: int) -> None:
         """Raise ``ProblemError`` unless the parameters fit ``num_classes`` classes."""
@@ -244,6 +247,8 @@ class Indicator(Loss):
 
     Nothing descends on it, and W = H = 0 need not be admissible: approximate factors are stretched into the set.
     """
+
+    differentiable: ClassVar[bool] = False
 
     @abstractmethod
     def unit(self, num_classes: int) -> float:

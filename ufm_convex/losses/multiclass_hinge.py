@@ -45,6 +45,7 @@ class MulticlassHinge(MarginLoss):
 
     name: ClassVar[str] = "multiclass-hinge"
     shift_invariant: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = False
 
     kind: str = _JOINT
 

@@ -313,9 +313,12 @@ class _Offset:
 
 
 def _best_bias(columns: Columns) -> FloatArray:
-    """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b."""
+    """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b; 0 where a loss has no gradient to follow."""
     from scipy.optimize import minimize
 
+    start = np.zeros(columns.num_classes)
+    if not columns.loss.differentiable:  # every small problem would take its limit of iterations, in every round
+        return start
     price = columns.sigma / columns.loss_weights
     unit = float(columns.loss_weights.sum()) + columns.bias.curvature
 
@@ -328,9 +331,6 @@ def _best_bias(columns: Columns) -> FloatArray:
         return value / unit, (sums + columns.bias.curvature * bias) / unit
 
     options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}
-    start = np.zeros(columns.num_classes)
-    if not separable_optimum(columns.loss, price)[2]:  # a loss that is not smooth: every round would take its limit
-        return start
     found: FloatArray = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
     return columns.bias.canonical(found)
 
