@@ -152,7 +152,7 @@ def test_an_infeasible_dual_point_is_not_proved_as_it_stands(factor):
 def test_a_dual_point_that_overflows_when_it_is_scaled_proves_nothing(loss, bias):
     """Finite as it stands; in units of the last place it is not, and an infinite number is no integer."""
     problem = Problem([5, 3, 1], 0.05, 0.05, loss=loss, bias=bias)
-    residuals = -1e308 * np.eye(3)
+    residuals = 5e307 * (1.0 - 3.0 * np.eye(3))
     bound = enclosure.lower_bound(problem, DualPoint(residuals, np.zeros((3, 3))), proof="dense")
     assert bound.proof == "trivial"
     assert bound.value == enclosure.trivial_bound(problem).value == 0.0  # the least value of each of these losses
