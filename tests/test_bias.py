@@ -51,6 +51,7 @@ from ufm_convex.plots.phase import phases
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
+from ufm_convex.solvers.frame import separable_optimum
 from ufm_convex.solving import solve
 
 HONG_LING = [
@@ -213,6 +214,21 @@ def test_levels_have_one_value(solver, bias):
     for one in found[1:]:
         np.testing.assert_allclose(one.logits, found[0].logits, atol=2e-3)
     assert found[1].run.within_class_variability == pytest.approx(0.0, abs=1e-4)
+
+
+def test_where_there_is_no_gradient_the_frame_looks_for_no_bias(monkeypatch):
+    """Small problems of a hinge run into their limit of iterations: once is allowed, and not once in every round."""
+    problem = Problem([6, 31, 55, 55, 77, 144], 73.0, 1.7e-4, loss=MulticlassHinge(kind="weston-watkins"), bias=0.011)
+    rounds = []
+
+    def counted(loss, price):
+        rounds.append(loss)
+        return separable_optimum(loss, price)
+
+    monkeypatch.setattr("ufm_convex.solvers.frame.separable_optimum", counted)
+    found = solve(problem, solver="frame")
+    assert len(rounds) == 1
+    assert found.lower_bound <= textbook(problem) <= found.upper_bound * (1.0 + 1e-8)  # of the textbook's solver
 
 
 def test_a_free_bias_need_not_be_unique():
@@ -688,3 +704,6 @@ def test_the_command_line(tmp_path):
     assert refused.exit_code == 2
     assert "the problem has a bias" in refused.stderr
     assert not path.exists()
+    strange = CliRunner().invoke(cli.application(), [*arguments, "yes"])
+    assert strange.exit_code == 2
+    assert '"free", or a number > 0' in strange.stderr

@@ -20,7 +20,7 @@ from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.identity import factored_objective
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -145,6 +145,17 @@ def test_an_infeasible_dual_point_is_not_proved_as_it_stands(factor):
     top = feasible_dual(FREE, share=1.0)
     beyond = DualPoint(top.residuals * math.sqrt(factor * 1.2), top.nonnegativity)
     assert slack.prove(FREE, groups, DualPoint(beyond.residuals, beyond.nonnegativity), "dense") is None
+
+
+@pytest.mark.parametrize("bias", [None, 0.1, "free"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), MeanSquaredError(), BinaryCrossEntropy()], ids=lambda loss: loss.name)
+def test_a_dual_point_that_overflows_when_it_is_scaled_proves_nothing(loss, bias):
+    """Finite as it stands; in units of the last place it is not, and an infinite number is no integer."""
+    problem = Problem([5, 3, 1], 0.05, 0.05, loss=loss, bias=bias)
+    residuals = 5e307 * (1.0 - 3.0 * np.eye(3))
+    bound = enclosure.lower_bound(problem, DualPoint(residuals, np.zeros((3, 3))), proof="dense")
+    assert bound.proof == "trivial"
+    assert bound.value == enclosure.trivial_bound(problem).value == 0.0  # the least value of each of these losses
 
 
 @pytest.mark.parametrize("entry", [np.nan, np.inf, -1.0])

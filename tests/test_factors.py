@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import factors, identity, theory
+from ufm_convex.constraints import LayerPeeled
 from ufm_convex.descent import descend
 from ufm_convex.errors import DimensionError
+from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -101,3 +103,50 @@ def test_descent_never_ends_above_its_start(problem, seed):
     assert (new_H >= 0.0).all()
     before = identity.factored_objective(columns, W, H)
     assert identity.factored_objective(columns, new_W, new_H) <= before
+
+
+# -- what counts as a dimension -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("problem", "level", "rank"),
+    [
+        # three margins of 3.33 that cost 1e-7 of the objective; free features need K − 1 dimensions (docs/theorem.md)
+        (Problem([5, 3, 2], 1e-8, 1e-8, loss=CrossEntropy(smoothing=0.1), features="free"), "class", 2),
+        (Problem([5, 3, 2], 1e-8, 1e-8, loss=CrossEntropy(smoothing=0.1)), "class", 3),
+        (Problem([5, 5, 5, 5], 1e-8, 1e-8, loss=CrossEntropy(smoothing=0.1), features="free"), "group", 3),
+        # nothing is active
+        (Problem([5, 3, 2], 3.0, 3.0, loss=CrossEntropy(smoothing=0.1), features="free"), "class", 0),
+    ],
+    ids=["free", "nonnegative", "group", "collapsed"],
+)
+def test_features_that_cost_next_to_nothing_have_a_rank(problem, level, rank):
+    solution = solve(problem, solver="clarabel", level=level)
+    assert solution.status == "certified"
+    assert solution.rank == rank
+    if rank > 1:
+        with pytest.raises(DimensionError, match=f"rank {rank}"):
+            solution.factors(rank - 1)
+    W, H = solution.factors(max(rank, 1))
+    # a direction of noise is left out, which may cost a share of 1e-6
+    columns = Columns.of_classes(problem)
+    assert identity.factored_objective(columns, W, H) <= solution.upper_bound * (1.0 + 1e-6 * problem.num_classes)
+
+
+def test_the_rank_within_norm_bounds_that_do_not_bind():
+    problem = Problem([5, 5, 2], constraint=LayerPeeled(20.0, 20.0), loss=CrossEntropy(smoothing=0.1), features="free")
+    solution = solve(problem)
+    assert (solution.status, solution.rank) == ("certified", 2)
+    W, H = solution.factors(2)
+    assert max((W**2).sum(), (H**2).sum()) <= 60.0
+
+
+def test_factors_that_are_worse_than_promised_are_refused():
+    """Planted fault: one dimension less than the optimum needs."""
+    problem = Problem([5, 3, 2], 0.02, 0.02, features="free", bias="free")
+    columns, recovered = Columns.of_classes(problem), solve(problem, solver="clarabel").evidence.recovered
+    W, H = factors.narrowed(columns, recovered, 2)
+    found = identity.factored_objective(columns, W, H, recovered.bias)
+    assert found == pytest.approx(recovered.objective, rel=2e-6)
+    with pytest.raises(DimensionError, match="best factors found there"):
+        factors.narrowed(columns, recovered, 1)

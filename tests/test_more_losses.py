@@ -295,6 +295,18 @@ def test_mean_squared_error_has_the_reference_value_at_every_dimension():
     assert ufm.solve(narrow).upper_bound == pytest.approx(theory.optimum(narrow).value, rel=1e-8)
 
 
+@pytest.mark.parametrize(("bias", "values"), [(None, 2), ("free", 1)])
+def test_mean_squared_error_keeps_its_digits_where_nothing_is_lost(bias, values):
+    """One half less a sum that rounds to one half would be 0 or negative; singular values are √50, 2 or 1 times."""
+    decay = 2.0**-60
+    problem = ufm.Problem([50, 50], decay, decay, loss=ufm.MeanSquaredError(), features="free", bias=bias)
+    with mp.workdps(50):
+        price = 100 * mp.mpf(decay)
+        expected = float(values * price * (2 * mp.sqrt(50) - price) / 200)
+    # a few roundings of positive numbers; singular values have a few more
+    assert theory.optimum(problem).value == pytest.approx(expected, rel=8 * EPS)
+
+
 @pytest.mark.parametrize(("kind", "copies"), [("crammer-singer", 1), ("weston-watkins", 2)])
 def test_hinge_classes_collapse_at_their_threshold(kind, copies):
     """K = 3, N = 100: thresholds N² λ² (K−1) / (K c²)."""

@@ -422,3 +422,22 @@ def test_progress_is_told(capsys):
     assert lines[0] == "scs: starting"
     assert "proved relative gap" in lines[-1]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("module", "passes"), [("pyo3_runtime", False), ("somewhere", True)])
+def test_a_panic_of_a_solver_is_a_run_that_failed(monkeypatch, module, passes):
+    """Panics of Rust extensions are no subclass of ``Exception``; whatever else is none, as Ctrl-C, goes through."""
+    panic = type("PanicException", (BaseException,), {"__module__": module})
+
+    def panics(*_):
+        raise panic("Eigval error: Eigen(1)")
+
+    monkeypatch.setattr(ConicSolver, "_solve", panics)
+    problem = Problem([5, 3, 2], 0.05, 0.05)
+    if passes:
+        with pytest.raises(panic):
+            solve(problem, solver="clarabel")
+        return
+    found = solve(problem, solver="clarabel")
+    assert (found.status, found.run.claim, found.run.message) == (Status.FAILED, Claim.FAILED, "Eigval error: Eigen(1)")
+    assert found.lower_bound <= theory.optimum(problem).value <= found.upper_bound

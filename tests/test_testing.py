@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 import ufm_convex as ufm
-from ufm_convex import identity, testing, theory
+from ufm_convex import HardMargin, LayerPeeled, identity, testing, theory
 from ufm_convex.certificate import Certificate
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, UnknownNameError
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, MulticlassHinge
 from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
 from ufm_convex.testing import candidates, feasible_dual_points, feasible_primal_points, problems, spurious_minima
@@ -429,6 +429,47 @@ def test_a_diverged_classifier_is_not_compared_with_infinity(check):
     W, H = ufm.solve(problem).factors()
     with pytest.raises(AssertionError, match="diverged"):
         check(problem, (W * 1e200, H))
+
+
+@pytest.mark.parametrize("check", [testing.assert_stationary, testing.assert_kkt])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem([5, 3, 2], 0.05, 0.05, loss=MulticlassHinge()),
+        Problem([5, 3, 2], 0.05, 0.05, loss=MulticlassHinge(kind="weston-watkins")),
+        Problem([5, 3, 2], 0.05, 0.05, constraint=HardMargin()),
+    ],
+    ids=["crammer-singer", "weston-watkins", "hard-margin"],
+)
+def test_an_optimum_at_a_kink_is_not_judged_by_a_gradient(check, problem):
+    """Every margin is 1 there, where one subgradient is as good as another: none of them alone is the multiplier."""
+    solution = ufm.solve(problem)
+    np.testing.assert_allclose(solution.margins, 1.0, rtol=1e-9)  # so nothing is wrong with the optimum
+    with pytest.raises(HypothesisError, match="not differentiable"):
+        check(problem, solution.factors())
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem([3, 2, 1], 0.02, 0.02, constraint=HardMargin()),
+        Problem([3, 2, 1], 0.02, 0.02, constraint=HardMargin(margins=(1.0, 2.0, 1.0))),
+        Problem([3, 2, 1], constraint=LayerPeeled(1.0, 5.0)),
+        Problem([3, 2, 1], 0.02, 0.02, loss=BinaryCrossEntropy()),
+        Problem([3, 2, 1], 0.02, 0.02, loss=MeanSquaredError()),
+        Problem([2, 2, 2], 0.02, 0.02, bias="free"),
+    ],
+    ids=["margin", "margins", "layer-peeled", "binary", "squares", "bias"],
+)
+@settings(QUICK, max_examples=20)
+@given(data=st.data())
+def test_what_is_drawn_for_a_problem_whose_theorem_knows_no_frame(problem, data):
+    candidate = data.draw(candidates(problem))
+    assert np.asarray(candidate.features).min() >= 0.0
+    assert candidate.class_counts.tolist() == problem.class_counts.tolist()
+    if (problem.bias is None and problem.constraint is None) or isinstance(problem.constraint, HardMargin):
+        dual = data.draw(feasible_dual_points(problem))
+        assert Columns.of_classes(problem).loss.domain_violation(dual.residuals, np.arange(3)) < 1e-12
 
 
 # -- input that makes no sense --------------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from theory_cases import optimum_of
 
+from ufm_convex.constraints import LayerPeeled
+from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.theory import exact_threshold
 
 # (counts, λ_W, λ_H) with the first class on the boundary: n (K−1) = N² λ_W λ_H K holds in rational numbers
 BOUNDARIES = {
@@ -107,3 +110,10 @@ def test_two_classes() -> None:
     assert (W[0] == -W[1]).all()
     assert optimum.cos_weights(0, 1) == pytest.approx(-1.0, rel=1e-15)
     assert optimum.weight_norm_ratio(0, 1) == 1.0
+
+
+def test_without_decays_there_is_no_threshold_of_the_counts() -> None:
+    with pytest.raises(HypothesisError, match="layer-peeled"):
+        exact_threshold(Problem([3, 2, 1], constraint=LayerPeeled(1.0, 5.0)))
+    # a bias is not looked at: N² λ_W λ_H K/(K−1) = 36 · 2⁻¹² · 3/2
+    assert exact_threshold(Problem([3, 2, 1], 2.0**-6, 2.0**-6, bias="free")) == Fraction(54, 4096)

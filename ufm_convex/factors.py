@@ -22,7 +22,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import admitted, balanced, descend_with_bias, steepness
 from ufm_convex.errors import DimensionError
-from ufm_convex.identity import factored_objective
+from ufm_convex.identity import RANK_CUT, factored_objective, noise
 from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, GramPoint
 
@@ -36,9 +36,6 @@ _CUT = 1e-3
 _LEAST = 1e-9
 """The same where every feature needs one: what is shorter is noise."""
 _RANDOM_STARTS = 2
-_RANK_CUT = 1e-6
-"""Features shorter than this share of the longest, in penalty units, do not count towards the rank: below the
-square root of the accuracy of any solver here, a length is noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +146,24 @@ def fit(
     return fitted
 
 
+def narrowed(columns: Columns, factors: Factors, feature_dim: int) -> tuple[FloatArray, FloatArray]:
+    """W and H in ``feature_dim`` coordinates that go with the same bias and are as good, up to directions of noise.
+
+    Raises:
+        DimensionError: they are not: what does not count towards the rank is worth more than noise.
+    """
+    found = fit(columns, factors, feature_dim)
+    value = factored_objective(columns, found.W, found.H, factors.bias)
+    left_out = max(factors.H.shape[1] - feature_dim, 0)
+    if left_out and not value <= (1.0 + left_out * RANK_CUT) * factors.objective:
+        raise DimensionError(
+            f"feature_dim is {feature_dim}, and the best factors found there have the objective {value:.9g}.",
+            expected=f"one of at most {factors.objective:.9g}, up to {left_out} directions of noise",
+            fix=f"use feature_dim={factors.H.shape[1]}, in which the solution was found.",
+        )
+    return found.W, found.H
+
+
 def _fitted(columns: Columns, factors: Factors, feature_dim: int, point: GramPoint) -> Factors:
     surplus = feature_dim - factors.H.shape[1]
     if surplus >= 0:
@@ -170,9 +185,9 @@ def _summary(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | 
     W, H = admitted(columns, W, H)
     scaled = H * np.sqrt(columns.lambda_h * columns.feature_weights)[:, None]
     lengths = np.diag(scaled) if _is_frame(scaled) else np.linalg.svd(scaled, compute_uv=False)
-    value = factored_objective(columns, W, H, bias)
-    # lengths² are penalties; relative to the objective, so that an all-collapsed solution has rank 0
-    rank = int((lengths**2 > _RANK_CUT * value).sum())
+    value, without = (factored_objective(columns, share * W, share * H, bias) for share in (1.0, 0.0))
+    squares = lengths**2
+    rank = int((squares > noise(value, without, float(squares.sum()))).sum())
     return Factors(W, H, value, gram_distance(columns, GramPoint.from_factors(W, H), point), rank, bias)
 
 

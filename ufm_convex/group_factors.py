@@ -18,13 +18,12 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
+from ufm_convex.identity import RANK_CUT, noise
 from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import require_dense
 
 _DIAGONAL = 1e-2
 """Off-diagonal entries of B below this share of the largest diagonal one are noise: one start is enough."""
-_RANK_CUT = 1e-6
-"""Features whose penalty is below this share of the objective do not count towards the rank, as in ``factors``."""
 _ABOVE = 1e-6
 """Excess of a singular value over 1 that is worth an escape."""
 _STEP = 0.1
@@ -179,7 +178,9 @@ def summary(columns: GroupColumns, W: Invariant, H: Invariant, point: GroupPoint
     # the penalties are aggregated over a group before they are compared with the objective
     trivial = np.linalg.svd(scaled.trivial, compute_uv=False) ** 2 * groups.num_classes
     standard = scaled.standard**2 * groups.num_classes
-    rank = (trivial > _RANK_CUT * value).sum() + (groups.multiplicities - 1) @ (standard > _RANK_CUT * value)
+    nothing = Invariant.zeros(groups)
+    cut = noise(value, objective(columns, nothing, nothing), scaled.inner(scaled))
+    rank = (trivial > cut).sum() + (groups.multiplicities - 1) @ (standard > cut)
     residual = math.sqrt(max(difference.inner(difference), 0.0) / size) if size > 0.0 else 0.0
     return GroupFactors(W, H, value, residual, int(rank))
 
@@ -212,7 +213,7 @@ def _tidy(columns: GroupColumns, W: Invariant, H: Invariant) -> tuple[Invariant,
     """
     value = objective(columns, W, H)
     penalties = columns.groups.num_classes * columns.lambda_h * columns.feature_weights
-    short = penalties * (H.own if columns.nonnegative else H.standard) ** 2 <= _RANK_CUT * value
+    short = penalties * (H.own if columns.nonnegative else H.standard) ** 2 <= RANK_CUT * value
     if columns.nonnegative:
         kept = np.where(short, 0.0, 1.0)
         tidied = Invariant(H.groups, H.own * kept, np.where(H.cross < 1e-9 * H.own.max(), 0.0, H.cross) * kept[:, None])

@@ -30,6 +30,9 @@ from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
+RANK_CUT, _PENALTY_CUT = 1e-6, 1e-3
+"""Penalty of a direction of the features that does not count towards the rank: see ``noise``."""
+
 
 @dataclass(frozen=True)
 class IdentityTerms:
@@ -218,3 +221,22 @@ def group_terms(columns: GroupColumns, point: GroupPoint, dual: GroupDual) -> Id
         nonnegativity=dual.nonnegativity.inner(B) / (2.0 * lambda_w),
         slack=group_scaled_slack(columns, dual).inner(scaled_B) / (2.0 * lambda_w),
     )
+
+
+# -- what counts as a dimension -----------------------------------------------------------------------------------
+
+
+def noise(value: float, without: float, penalty: float) -> float:
+    """The penalty λ_H ‖·‖² up to which a direction of the features is noise.
+
+    It is a share of the objective, whose accuracy is known, so that a solution whose classes all collapsed has rank 0.
+    Where features are worth something and yet cost less than that, as with smoothed targets and small decays, it is a
+    share of the penalty.
+
+    Args:
+        value: The objective.
+        without: The objective of W = H = 0.
+        penalty: λ_H Σ n_k ‖h_k‖².
+    """
+    worthless = without - value <= RANK_CUT * value
+    return RANK_CUT * value if worthless else min(RANK_CUT * value, _PENALTY_CUT * penalty)

@@ -214,7 +214,8 @@ class Solution:
         """W (K, d) and class-mean features H (K, d), whose objective, with ``bias``, is at most ``upper_bound``.
 
         Args:
-            feature_dim: d; by default the problem's, or as many as the factorisation used.
+            feature_dim: d; by default the problem's, or as many as the factorisation used. With fewer than these a
+                direction that is noise is left out, and the objective may be larger by a share of 1e-6 for each.
 
         Raises:
             DimensionError: d is smaller than the factorisation needs; the message says what d would do.

@@ -101,7 +101,7 @@ class ProblemOptions:
             "lambda_h": _number("--lambda-h", self.lambda_h),
             "features": self.features,
             "feature_dim": whole_number("--feature-dim", self.feature_dim),
-            "bias": self.bias if self.bias == "free" else _number("--bias", self.bias),
+            "bias": _bias(self.bias),
             "constraint": _constraint(self.constraint),
         }
         if self.file is not None:
@@ -334,6 +334,21 @@ def _number(name: str, text: str | None) -> float | None:
             fix="write it as 0.005 or 5e-3.",
         )
     return None if text is None else float(text)
+
+
+def _bias(text: str | None) -> float | str | None:
+    """The word "free", or the option as a number; ``ProblemError`` for anything else."""
+    from ufm_convex.errors import ProblemError
+
+    if text is None or text == "free":
+        return text
+    if not _is_number(text):
+        raise ProblemError(
+            f"--bias is {reprlib.repr(text)}.",
+            expected='"free", or a number > 0',
+            fix="write --bias free for a bias without penalty, --bias 0.01 for one with a penalty.",
+        )
+    return float(text)
 
 
 def required_number(name: str, text: str) -> float:

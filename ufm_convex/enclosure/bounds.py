@@ -158,11 +158,12 @@ def lower_bound(
     from flint import ctx
 
     problem.require_decays("this bound")
-    with ctx.workprec(precision):
+    # entries that binary64 cannot scale become infinite, and so no integers
+    with ctx.workprec(precision), np.errstate(over="ignore", invalid="ignore"):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
-            except ValueError:  # a column left the conjugate's domain, or a free bias its balance: exact tests refused
+            except (ValueError, OverflowError):  # exact tests refused a domain or a free bias's balance; or as above
                 continue
             if found is not None:
                 return found

@@ -131,8 +131,7 @@ class DenseEvidence(Representation):
         if feature_dim is None or feature_dim == self.recovered.H.shape[1]:
             return self.recovered.W, self.recovered.H
         factors.require_dimension(self.recovered.rank, feature_dim)
-        narrowed = factors.fit(self._columns, self.recovered, feature_dim)
-        return narrowed.W, narrowed.H
+        return factors.narrowed(self._columns, self.recovered, feature_dim)
 
     @property
     def factor_residual(self) -> float:

@@ -39,8 +39,8 @@ class Loss(ABC):
     shift_invariant: ClassVar[bool]
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
-    smooth: ClassVar[bool] = True
-    """Whether it is differentiable where it is finite: "auto" lets nothing descend on a loss with kinks."""
+    differentiable: ClassVar[bool] = True
+    """False where ∇l does not exist everywhere: a minimum need not have a gradient that vanishes, and descents stall."""
 
     @abstractmethod
     def validate(self, num_classes: int) -> None:
@@ -248,7 +248,7 @@ class Indicator(Loss):
     Nothing descends on it, and W = H = 0 need not be admissible: approximate factors are stretched into the set.
     """
 
-    smooth: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = False
 
     @abstractmethod
     def unit(self, num_classes: int) -> float:

@@ -46,7 +46,7 @@ class MulticlassHinge(MarginLoss, ReducedLoss):
 
     name: ClassVar[str] = "multiclass-hinge"
     shift_invariant: ClassVar[bool] = True
-    smooth: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = False
 
     kind: str = _JOINT
 

@@ -11,6 +11,8 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ufm_convex import relaxation
@@ -37,6 +39,17 @@ STATUS_MAP: Mapping[str, Claim] = {
 
 _SMALL = 20
 """Number of classes up to which class level takes no longer than building a programme."""
+
+
+class _Panics(AbstractContextManager[None]):
+    """A panic of a solver written in Rust becomes a ``RuntimeError``: it arrives as no subclass of ``Exception``."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Every extension module has a type of its own for it, which cannot be imported: it is known by its module."""
+        if kind is not None and kind.__module__ == "pyo3_runtime":
+            raise RuntimeError(str(error)) from error
 
 
 class ConicSolver(Solver):
@@ -105,7 +118,8 @@ class ConicSolver(Solver):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
             try:
-                self._solve(problem, options)
+                with _Panics():
+                    self._solve(problem, options)
                 status = message = str(problem.status)
             except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
                 status, message = "solver_error", str(error) or "solver_error"

@@ -63,7 +63,7 @@ class FactoredSolver(Solver):
         """
         if level != "auto" or isinstance(problem.loss, Indicator):
             return None
-        if not problem.loss.smooth and problem.feature_dim is None:
+        if not problem.loss.differentiable and problem.feature_dim is None:
             return None
         if not problem.nonnegative:
             return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None

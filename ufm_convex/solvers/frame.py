@@ -67,7 +67,7 @@ class FrameSolver(Solver):
             return None
         if _sees_margins_alone(problem):
             return "the loss sees margins only: one number a class"
-        if not (problem.loss.smooth or isinstance(problem.loss, Indicator)):
+        if not (problem.loss.differentiable or isinstance(problem.loss, Indicator)):
             return None
         if problem.num_classes > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
             return None
@@ -315,9 +315,12 @@ class _Offset:
 
 
 def _best_bias(columns: Columns) -> FloatArray:
-    """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b."""
+    """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b; 0 where a loss has no gradient to follow."""
     from scipy.optimize import minimize
 
+    start = np.zeros(columns.num_classes)
+    if not columns.loss.differentiable:  # every small problem would take its limit of iterations, in every round
+        return start
     price = columns.sigma / columns.loss_weights
     unit = float(columns.loss_weights.sum()) + columns.bias.curvature
 
@@ -330,9 +333,6 @@ def _best_bias(columns: Columns) -> FloatArray:
         return value / unit, (sums + columns.bias.curvature * bias) / unit
 
     options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}
-    start = np.zeros(columns.num_classes)
-    if not separable_optimum(columns.loss, price)[2]:  # a loss that is not smooth: every round would take its limit
-        return start
     found: FloatArray = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
     return columns.bias.canonical(found)
 

@@ -149,8 +149,10 @@ def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float =
 
     Raises:
         AssertionError: it does not vanish; the message names the row where it is largest.
+        HypothesisError: the loss is not differentiable, as a hinge or a hard margin.
     """
     _check_tolerance(tolerance)
+    _require_gradient(problem)
     candidate, _ = _read(problem, candidate)
     labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
     columns = replace(
@@ -184,8 +186,10 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
 
     Raises:
         AssertionError: a condition fails; the message lists each that does.
+        HypothesisError: the loss is not differentiable, as a hinge or a hard margin.
     """
     _check_tolerance(tolerance)
+    _require_gradient(problem)
     candidate, statistics = _read(problem, candidate)
     W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
     columns, point = Columns.of_classes(problem), GramPoint.from_factors(W, H)
@@ -272,6 +276,16 @@ def _candidate(problem: Problem, candidate: Judged) -> Candidate:
         expected="a Candidate, or a pair (W, H) of a classifier and class means",
         fix="pass (W, H), or Candidate(weights=W, features=F, labels=y).",
     )
+
+
+def _require_gradient(problem: Problem) -> None:
+    """Raise ``HypothesisError`` for a loss whose minima lie at its kinks, where no one gradient says anything."""
+    if not problem.loss.differentiable:
+        raise HypothesisError(
+            f"loss {problem.loss.name!r} is not differentiable.",
+            expected="a loss whose gradient at W h is the multiplier",
+            fix="use assert_certified or assert_optimal, which look for multipliers themselves.",
+        )
 
 
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:

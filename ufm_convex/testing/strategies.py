@@ -24,6 +24,7 @@ from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.identity import frame_strengths, margin_loss, residual_gram, scaled_load
 from ufm_convex.losses import CrossEntropy, Loss
+from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 
@@ -184,6 +185,12 @@ def _at_the_boundary(draw: st.DrawFn, min_classes: int, max_classes: int, max_co
     return Problem(draw(st.permutations(counts)), math.ldexp(j * (K - 1), e - a), math.ldexp(1.0, -e - a))
 
 
+def _has_frame(problem: Problem) -> bool:
+    """Whether ``_frame`` has an answer."""
+    found = theory.bound(problem)
+    return isinstance(found, theory.FrameOptimum) and found.relation is theory.Relation.TIGHT
+
+
 def _frame(problem: Problem) -> theory.FrameOptimum:
     optimum = theory.optimum(problem)
     if isinstance(optimum, theory.FrameOptimum):
@@ -224,7 +231,7 @@ def candidates(
     if level not in ("class", "sample"):
         raise UnknownNameError(f"level is {shown(level)}.", expected='"class" or "sample"', fix='use "class".')
     if near is None:
-        near = draw(st.booleans()) if theory.find(problem) is not None and problem.nonnegative else False
+        near = draw(st.booleans()) if _has_frame(problem) else False
     K, d = problem.num_classes, problem.feature_dim if feature_dim is None else feature_dim
     if near:
         optimum = _frame(problem)
@@ -281,7 +288,8 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     """
     problem.require_plain("points drawn at random")
     K, columns = problem.num_classes, Columns.of_classes(problem)
-    if draw(st.booleans()) and problem.nonnegative and theory.find(problem) is not None:
+    frame = problem.nonnegative and isinstance(problem.loss, MarginLoss) and theory.find(problem) is not None
+    if draw(st.booleans()) and frame:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals
     else:
         logits = 10.0 ** draw(st.integers(-2, 0)) * draw(_integers(K, K))

@@ -72,9 +72,12 @@ def collapse_ratios(problem: Problem) -> CollapseRatios:
 def exact_threshold(problem: Problem) -> Fraction:
     """θ for a class of weight 1, N² λ_W λ_H K / ((K−1)(1−α)²), from the exact binary64 parameters.
 
+    It is that of logits W h: a bias is not looked at, and one that is not idle moves the threshold.
+
     Raises:
-        HypothesisError: the loss is not cross-entropy.
+        HypothesisError: the loss is not cross-entropy, or norm bounds stand in place of the decays.
     """
+    problem.require_decays("a threshold of the class counts")
     K = problem.num_classes
     decay = Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
     fidelity = 1 - Fraction(cross_entropy(problem).smoothing)

@@ -72,10 +72,11 @@ class MeanSquaredErrorFrame(Theorem):
         if problem.feature_dim is not None:
             collapsed[np.argsort(-problem.class_counts, kind="stable")[problem.feature_dim :]] = True
         pull = np.where(collapsed, 0.0, np.maximum(roots - shrink, 0.0))
+        lost = np.where(collapsed, roots, np.minimum(roots, shrink))  # √n less the pull, without cancellation
         logits = pull / roots
         ratio = math.sqrt(math.sqrt(problem.lambda_w)) / math.sqrt(math.sqrt(problem.lambda_h))
         return OneHotOptimum(
-            value=0.5 - math.fsum(pull * pull) / (2 * problem.num_samples),
+            value=math.fsum(lost * (roots + pull)) / (2 * problem.num_samples),
             relation=relation,
             citation=self.citation,
             threshold=float(threshold),

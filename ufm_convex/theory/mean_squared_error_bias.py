@@ -88,12 +88,13 @@ class MeanSquaredErrorBias(Theorem):
         price = N * math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h)
         kept = np.maximum(values - price, 0.0)
         kept[problem.feature_dim or problem.num_classes :] = 0.0
+        lost = np.where(kept > 0.0, price, values)  # s less what is kept, without cancellation
         rank = int(np.count_nonzero(kept))
         share = np.sqrt(kept[:rank])
         ratio = math.sqrt(math.sqrt(problem.lambda_h)) / math.sqrt(math.sqrt(problem.lambda_w))
         logits_root = (left[:, :rank] * kept[:rank]) @ right[:rank]
         return BiasedOneHotOptimum(
-            value=math.fsum(values * values - kept * kept) / (2 * N),
+            value=math.fsum(lost * (values + kept)) / (2 * N),
             relation=relation,
             citation=self.citation,
             singular_values=frozen(kept),
