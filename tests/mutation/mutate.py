@@ -24,6 +24,7 @@ import random
 import re
 import sys
 import tempfile
+from operator import attrgetter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -272,8 +273,8 @@ def limits(document):
 
 
 GENERAL = [
-    ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
-    ("Frame", "objective"), ("Factors", "objective"),
+    ("proof.Diagonal", "check_slack"), ("proof.Blocks", "check_slack"), ("", "_dual_value"),
+    ("points.Frame", "objective"), ("points.Factors", "objective"),
 ]  # fmt: skip
 """What a fast path spares; a mutant that asks for one of them where the original does not has lost its fast path."""
 
@@ -292,11 +293,10 @@ def answers(cases, stop=None):
     """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
     that differs from ``stop``."""
     import ufm_convex.verifier as verifier
-    from ufm_convex.verifier import proof
 
     asked = []
-    for kind, name in GENERAL:
-        owner = getattr(proof, kind) if kind else verifier
+    for place, name in GENERAL:
+        owner = attrgetter(place)(verifier) if place else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
