@@ -6,17 +6,20 @@ Every forgery is re-sealed. "malformed" and "REFUTED" say where it is stopped; w
 from __future__ import annotations
 
 import copy
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
 from certificate_cases import base_certificates, loss_certificates, resealed, text
+from flint import arb, ctx
 
 from ufm_convex import losses, verifier
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import MalformedCertificate, Verdict, verify
+from ufm_convex.verifier import MalformedCertificate, Verdict, points, proof, verify
 
 DOCUMENTS = {
     name: json.loads(certificate.to_json())
@@ -153,6 +156,116 @@ def test_features_and_weights_of_one_shape_are_not_exchanged(monkeypatch):
     counts = np.array([4, 2, 1])
     assert verify(data, {"weights": W, "features": H, "class_counts": counts}).verdict is Verdict.PROVED
     assert verify(data, {"weights": H, "features": W, "class_counts": counts}).verdict is Verdict.INCONCLUSIVE
+
+
+# -- arrays at hand -----------------------------------------------------------------------------------------------
+
+ARRAYS = {
+    "weights": np.eye(3) + 0.25,
+    "features": np.arange(30.0).reshape(10, 3) / 32,
+    "labels": np.repeat([0, 1, 2], [5, 3, 2]),
+}
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """A certificate of ``ARRAYS``, which it knows by their SHA-256."""
+    monkeypatch.setattr(encoding, "EMBEDDED_NUMBERS", 0)
+    return certify(Problem([5, 3, 2], 1e-2, 1e-2), Candidate(**ARRAYS)).to_json().encode()
+
+
+def entry_of_archive(array, descr):
+    """An array in the format of NumPy, its header saying another type."""
+    whole = io.BytesIO()
+    np.save(whole, array)
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {array.shape}}}\n".encode()
+    body = whole.getvalue()[-array.nbytes :]
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
+
+
+@pytest.mark.parametrize(
+    ("descr", "expected"),
+    [("'<f8'", "PROVED"), ("('<f8',)", "INCONCLUSIVE"), ("()", "INCONCLUSIVE"), ("[()]", "INCONCLUSIVE"),
+     ("('<f8', (2,))", "INCONCLUSIVE"), ("'O'", "INCONCLUSIVE"), ("'<c16'", "INCONCLUSIVE")],
+)  # fmt: skip
+def test_types_of_arrays_that_are_none(known, tmp_path, descr, expected):
+    """Headers of which reading makes an IndexError among others, or another array."""
+    with zipfile.ZipFile(tmp_path / "candidate.npz", "w") as archive:
+        archive.writestr("weights.npy", entry_of_archive(ARRAYS["weights"], descr))
+        for name in ("features", "labels"):
+            archive.writestr(f"{name}.npy", entry_of_archive(ARRAYS[name], f"'{ARRAYS[name].dtype.str}'"))
+    assert verify(known, tmp_path / "candidate.npz").verdict == expected
+
+
+def test_an_archive_is_not_unpacked_beyond_what_the_certificate_says(known, tmp_path):
+    """Eight megabytes of zeros in eight kilobytes; they are not even read."""
+    for features, word in ((np.zeros((10, 100_000)), "holds more"), (ARRAYS["features"] + 1.0, "SHA-256")):
+        np.savez_compressed(tmp_path / "candidate.npz", **{**ARRAYS, "features": features})
+        steps = verify(known, tmp_path / "candidate.npz").steps
+        assert [word in step.detail for step in steps if step.name == "candidate"] == [True]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("kind", [np.asmatrix, np.ma.asarray, np.asfortranarray])
+def test_kinds_of_arrays_are_arrays(known, kind):
+    """A product of matrices is not taken entry by entry, unless they are made arrays first."""
+    arrays = {**ARRAYS, "weights": kind(ARRAYS["weights"]), "features": kind(ARRAYS["features"])}
+    assert verify(known, arrays).verdict is Verdict.PROVED
+
+
+def test_a_mask_hides_nothing():
+    """The SHA-256 is that of the entries below the mask; so are the entries that count."""
+    negative = np.where(np.arange(30).reshape(10, 3) == 7, -1.0, ARRAYS["features"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "EMBEDDED_NUMBERS", 0)
+        problem = Problem([5, 3, 2], 1e-2, 1e-2)
+        honest = certify(problem, Candidate(**{**ARRAYS, "features": negative}))
+    document = json.loads(honest.to_json())
+    assert document["claims"]["verdict"] == "infeasible"
+    wide = {"lower": "0p0", "upper": "1p9"}
+    document["claims"]["candidate"] = {"objective": wide, "gap": wide, "violation": None}
+    document["claims"]["verdict"] = "undecided"
+    for features in (negative, np.ma.masked_less(negative, 0.0)):
+        assert outcome(document, {**ARRAYS, "features": features}) == "REFUTED"
+
+
+# -- time and memory ----------------------------------------------------------------------------------------------
+
+
+def test_objects_of_very_many_fields_are_not_made():
+    document = {**DOCUMENTS["diagonal"], "provenance": {f"{place:x}": "" for place in range(1 << 14)}}
+    with pytest.raises(MalformedCertificate, match="members"):
+        verify(text(resealed(document)))
+
+
+def test_long_scales_are_counted_before_columns_are_multiplied_by_them(monkeypatch):
+    """2048 classes of 4096 bits in each of two short lists would make gigabytes of one."""
+    document = copy.deepcopy(DOCUMENTS["adjusted"])
+    assert outcome(document) == "PROVED"
+    document["problem"]["loss"]["scale"] = {"exponent": -4000, "integers": f"{2**4000 + 1} {2**4000} {2**4000}"}
+    assert outcome(document) != "malformed"
+    monkeypatch.setattr(proof, "MAX_COLUMN_BITS", 3 * 3 * 4000)
+    monkeypatch.delattr(proof.Blocks, "_integers")
+    assert outcome(document) == "malformed"
+
+
+@pytest.mark.parametrize("name", ["tight dimension", "group witness"])
+def test_a_claim_that_is_hard_to_decide_costs_one_product(name, monkeypatch):
+    """The products of integers do not depend on the precision."""
+    document, asked, product = copy.deepcopy(DOCUMENTS[name]), [], points.product
+    document["claims"]["upper"] = precise_objective(document)
+    monkeypatch.setattr(points, "product", lambda *factors: asked.append(1) or product(*factors))
+    steps = verify(text(resealed(document))).steps
+    assert [step.verdict for step in steps if step.name == "upper bound"] == [Verdict.PROVED]
+    assert len(asked) == 1
+
+
+def precise_objective(document):
+    """The witness's objective, a relative 2^-400 above: decided with 512 bits, the third precision tried."""
+    certificate = verifier._Certificate(document)
+    with ctx.workprec(2000):
+        value = certificate.witness.objective() * (1 + arb(2) ** -400) * arb(2) ** 1000
+        return f"{int(value.mid().floor().unique_fmpz()) | 1}p-1000"
 
 
 LARGE = {

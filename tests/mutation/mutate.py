@@ -25,6 +25,7 @@ import random
 import re
 import sys
 import tempfile
+from operator import attrgetter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -286,8 +287,8 @@ def contrastive_killers():
 
 
 GENERAL = [
-    ("Diagonal", "check_slack"), ("Blocks", "check_slack"), ("", "_dual_value"),
-    ("Frame", "objective"), ("Factors", "objective"),
+    ("proof.Diagonal", "check_slack"), ("proof.Blocks", "check_slack"), ("", "_dual_value"),
+    ("points.Frame", "objective"), ("points.Factors", "objective"),
 ]  # fmt: skip
 """What a fast path spares; a mutant that asks for one of them where the original does not has lost its fast path."""
 
@@ -308,8 +309,8 @@ def answers(cases, stop=None):
     import ufm_convex.verifier as verifier
 
     asked = []
-    for kind, name in GENERAL:
-        owner = getattr(verifier, kind) if kind else verifier
+    for place, name in GENERAL:
+        owner = attrgetter(place)(verifier) if place else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):

@@ -40,7 +40,7 @@ class Loss(ABC):
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
     differentiable: ClassVar[bool] = True
-    """False where ∇l does not exist everywhere: a minimum need not have a gradient that vanishes, and descents stall."""
+    """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
 
     @abstractmethod
     def validate(self, num_classes: int) -> None:

@@ -42,7 +42,7 @@ except ImportError:  # no NumPy: the exact path decides everything but candidate
 __all__ = ["MalformedCertificate", "Step", "Verdict", "VerificationResult", "verify"]
 
 FIRST_PRECISION = 128
-WORK = 1 << 29
+WORK = 1 << 26
 """Bits of precision times numbers that are evaluated: what a value may cost before it is left undecided."""
 
 _LEMMAS = ["class-mean-reduction", "master-identity", "weak-duality"]

@@ -126,6 +126,8 @@ _STEPS, _CUT = 64, 64
 _MODERATE = 2.0**100
 _FEW = 1 << 12
 """Fewer logits are soon evaluated one by one."""
+_HEADERS = 1 << 16
+"""Bytes allowed for the headers of three arrays."""
 
 
 class InFile:
@@ -133,7 +135,7 @@ class InFile:
 
     def __init__(self, candidate: Candidate, arrays: Mapping[str, Any]) -> None:
         self.problem = problem = candidate.problem
-        self.W, self.F = arrays["weights"], arrays["features"]
+        self.W, self.F = (np.asarray(arrays[name]) for name in ("weights", "features"))  # without masks, say
         sample = candidate.level == "sample"
         third = np.asarray(arrays["labels" if sample else "class_counts"])
         if third.dtype.kind not in "iu" or third.ndim != 1 or not third.size or third.max() >= 1 << 63:
@@ -261,7 +263,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
 
 
 _UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, OverflowError),
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, OverflowError),
     *(RuntimeError, NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, LZMAError),
 )
 """What reading a damaged archive can raise: of the archive, its compression, or the header of an array."""
@@ -274,9 +276,19 @@ def candidate_in_file(candidate: Candidate, given: str | Path | Mapping[str, Any
             return InFile(candidate, given)
         names = ("weights", "features", "labels" if candidate.level == "sample" else "class_counts")
         with open(given, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            _require_fitting(candidate, archive, names)
             return InFile(candidate, {name: archive[name] for name in names})
     except _UNREADABLE as error:
         raise Undecided(f"the candidate cannot be read: {error}") from error
+
+
+def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
+    """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
+    K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
+    most = 8 * ((K + rows) * candidate.feature_dim + rows) + _HEADERS
+    wanted = {f"{name}.npy" for name in names}
+    if sum(member.file_size for member in archive.zip.infolist() if member.filename in wanted) > most:
+        raise Undecided("the archive holds more than the arrays of the candidate")
 
 
 def _moderate(array: Any) -> bool:

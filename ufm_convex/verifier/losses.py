@@ -28,6 +28,8 @@ from .reading import (
 
 Number = TypeVar("Number", arb, fmpq)
 
+_HALF = fmpq(1, 2)
+
 
 class Column(NamedTuple, Generic[Number]):
     """Exact residual or enclosed logits of one class: the own entry, and the others with how many classes have them.
@@ -68,22 +70,26 @@ class Softmax(Loss):
     """l_k(z) = log Σ_j exp z_j − <y_k, z>; l_k*(v) = Σ p log p, p = v + y_k in the simplex; the y_k sum to 1."""
 
     @abstractmethod
-    def targets(self, column: Column[Any]) -> list[fmpq]:
-        """The entries of y_k that belong to the column's others."""
+    def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
+        """The entries of y_k that belong to the column: its own, and the others."""
 
     def conjugate(self, column: Column[fmpq]) -> arb:
-        """See ``Loss``; the own entry of p closes it."""
-        pairs = zip(column.others, self.targets(column), strict=True)
-        wrong = [(v + target, multiplicity) for (v, multiplicity), target in pairs]
-        own = 1 - sum((p * multiplicity for p, multiplicity in wrong), fmpq(0))
-        if own < 0 or any(p < 0 for p, _ in wrong):
+        """See ``Loss``; the entries of p sum to one, as those of v do to zero."""
+        own, others = self.targets(column)
+        total = self._p_log_p(column.own + own)
+        for (v, multiplicity), target in zip(column.others, others, strict=True):
+            total += multiplicity * self._p_log_p(v + target)
+        return total
+
+    def _p_log_p(self, p: fmpq) -> arb:
+        if p < 0:
             raise Refuted("a column of the dual point lies outside the simplex")
-        return sum((multiplicity * _p_log_p(p) for p, multiplicity in wrong), _p_log_p(own))
+        return _p_log_p(p)
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``; in differences from the own logit, so that a small loss keeps its digits."""
         rest, linear = arb(0), arb(0)
-        for (z, multiplicity), target in zip(column.others, self.targets(column), strict=True):
+        for (z, multiplicity), target in zip(column.others, self.targets(column)[1], strict=True):
             difference = z - column.own
             rest += multiplicity * difference.exp()
             if target:
@@ -102,9 +108,9 @@ class CrossEntropy(Softmax):
             raise MalformedCertificate("smoothing is a number in [0, 1)")
         self._share = self.smoothing / K
 
-    def targets(self, column: Column[Any]) -> list[fmpq]:
-        """All the same."""
-        return [self._share] * len(column.others)
+    def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
+        """The others all the same."""
+        return 1 - self.smoothing + self._share, [self._share] * len(column.others)
 
 
 class SoftTargetCrossEntropy(Softmax):
@@ -120,9 +126,10 @@ class SoftTargetCrossEntropy(Softmax):
         if any(scaled(sum(row), self.exponent) != 1 for row in self.rows):
             raise MalformedCertificate("targets sum to 1, exactly")
 
-    def targets(self, column: Column[Any]) -> list[fmpq]:
-        """The row without its own entry."""
-        return [scaled(y, self.exponent) for y in _without(column.place, self.rows[column.place])]
+    def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
+        """The row, split."""
+        row = [scaled(y, self.exponent) for y in self.rows[column.place]]
+        return row.pop(column.place), row
 
 
 class LogitAdjustedCrossEntropy(Loss):
@@ -140,12 +147,12 @@ class LogitAdjustedCrossEntropy(Loss):
 
     def conjugate(self, column: Column[fmpq]) -> arb:
         """See ``Loss``."""
-        linear = fmpq(0)
+        linear = arb(0)
         if self.shift is not None:
             own = self.shift[column.place]
             pairs = zip(column.others, _without(column.place, self.shift), strict=True)
-            linear = sum((w * (b - own) for (w, _), b in pairs), linear)  # w sums to zero
-        return self._plain.conjugate(column) - arb(linear)
+            linear = sum((arb(w) * arb(b - own) for (w, _), b in pairs), linear)  # w sums to zero
+        return self._plain.conjugate(column) - linear
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``."""
@@ -192,7 +199,7 @@ class MeanSquaredError(Loss):
 
     def conjugate(self, column: Column[fmpq]) -> arb:
         """See ``Loss``."""
-        return arb(sum((m * v * v for v, m in column.others), column.own * (column.own + 2))) / 2
+        return sum((m * arb(v) ** 2 for v, m in column.others), arb(column.own) * arb(column.own + 2)) / 2
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``."""
@@ -240,7 +247,7 @@ def _p_log_p(p: fmpq) -> arb:
     """The ball p log p, p ≥ 0; near 1 the logarithm is formed from the exact 1 − p, and keeps its relative accuracy."""
     if not p:
         return arb(0)
-    return arb(p) * (arb(p - 1).log1p() if 2 * p > 1 else arb(p).log())
+    return arb(p) * (arb(p - 1).log1p() if p > _HALF else arb(p).log())
 
 
 def _without(place: int, entries: list[Any]) -> Iterator[Any]:

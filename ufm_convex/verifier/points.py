@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
-from flint import arb, fmpq
+from flint import arb, fmpq, fmpz_mat
 
 from .losses import Column
 from .problem import Group, Problem, check_singles, product, require_short
@@ -120,10 +121,15 @@ class Alike:
             total += group.multiplicity * (loss + arb(penalty) / 2)
         return total
 
+    @cached_property
+    def _sums(self) -> fmpz_mat:
+        sizes = self.W.sizes
+        return product(self.H.rows, [[m * x for m, x in zip(sizes, row, strict=True)] for row in self.W.rows])
+
     def _logits(self) -> Iterator[Column[arb]]:
         """W h of a class of each group: the sum over all coordinates, corrected at the two own ones."""
         W, H, sizes = self.W, self.H, self.W.sizes
-        sums = product(H.rows, [[m * x for m, x in zip(sizes, row, strict=True)] for row in W.rows]).tolist()
+        sums = self._sums.tolist()
         unit = arb(W.unit * H.unit)
         for g, h in enumerate(H.rows):
             own = sums[g][g] - W.rows[g][g] * h[g] + W.own[g] * H.own[g]
@@ -171,14 +177,18 @@ class Factors:
             raise Refuted("there is no such feature")
         return self.H[row][column] * self.unit_h
 
+    @cached_property
+    def _products(self) -> list[fmpz_mat]:
+        """H Wᵀ in integers, once for all precisions; in blocks, whose rows become lists one block at a time."""
+        require_short(len(self.H), self.H, self.W)
+        return [product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS)]
+
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
         if self.numbers > (MAX_EXACT_LOGITS if problem.loss.streamed else MAX_UNSTREAMED_LOGITS):
             raise Undecided("more logits than are evaluated one by one")
-        require_short(len(self.H), self.H, self.W)
-        blocks = (product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS))
-        logits = (row for block in blocks for row in block.tolist())
+        logits = (row for block in self._products for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
             others = [(arb(entry) * unit, 1) for j, entry in enumerate(z) if j != k]

@@ -67,14 +67,16 @@ class Blocks:
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
         columns = rows_of(fields["columns"], [size] * size)
         check_singles(self.groups, columns)
-        self.columns_, self.own = self._integers(columns, fields.get("own"))
-        triangle = list(range(1, size + 1))
-        self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
+        units = None if problem.loss.scale is None else _coprime(problem.loss.scale)
+        longest = 0 if units is None else max(units).bit_length()
         bits = sum(
-            max(max(x), -min(x)).bit_length() + abs(e) for x, e in zip(self.columns_, self.exponents, strict=True)
+            max(max(x), -min(x)).bit_length() + longest + abs(e) for x, e in zip(columns, self.exponents, strict=True)
         )
         if size * bits > MAX_COLUMN_BITS:
             raise MalformedCertificate(f"the columns need more than {MAX_COLUMN_BITS} bits")
+        self.columns_, self.own = self._integers(columns, units, fields.get("own"))
+        triangle = list(range(1, size + 1))
+        self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
@@ -83,15 +85,16 @@ class Blocks:
             if not problem.nonnegative or any(min(row) < 0 for row in self.multiplier):
                 raise MalformedCertificate("a multiplier is non-negative, and none for free features")
 
-    def _integers(self, columns: list[list[int]], own: Any) -> tuple[list[list[int]], list[int]]:
+    def _integers(
+        self, columns: list[list[int]], units: list[int] | None, own: Any
+    ) -> tuple[list[list[int]], list[int]]:
         """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out."""
         if not self.problem.loss.closed:
             return columns, integers(own, len(self.groups))
         sizes = [group.multiplicity for group in self.groups]
         closing = [row[g] - sum(m * x for m, x in zip(sizes, row, strict=True)) for g, row in enumerate(columns)]
-        if self.problem.loss.scale is None:
+        if units is None:
             return columns, closing
-        units = _coprime(self.problem.loss.scale)
         scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
         return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
 

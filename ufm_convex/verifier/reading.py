@@ -15,6 +15,7 @@ from flint import fmpq
 FORMAT, VERSION = "ufm-convex-certificate", 1
 MAX_BYTES = 1 << 27
 MAX_CONTAINERS = 1 << 10
+MAX_COLONS = 1 << 14
 MAX_LENGTH = 1 << 21
 MAX_BLOCKS = 2048
 MAX_BITS = 4096
@@ -49,7 +50,8 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
             raise MalformedCertificate(f"cannot be read: {error}") from error
     if len(data) > MAX_BYTES:
         raise MalformedCertificate(f"larger than {MAX_BYTES} bytes")
-    if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS or data.count(b",") > 2 * MAX_LENGTH:
+    containers, colons = data.count(b"[") + data.count(b"{"), data.count(b":")
+    if containers > MAX_CONTAINERS or colons > MAX_COLONS or data.count(b",") > 2 * MAX_LENGTH:
         raise MalformedCertificate("more lists, objects or members than any certificate has")
     try:
         parsed = json.loads(
