@@ -39,9 +39,13 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
 
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
+
+    Raises:
+        HypothesisError: the problem has a bias, whose part of the dual value is not here.
     """
     from flint import arb, ctx
 
+    problem.require_no_bias("a bound from a group-level point")
     columns = GroupColumns.of(problem)
     groups = dual.groups
     with ctx.workprec(PRECISION):

@@ -35,6 +35,9 @@ STATUS_MAP: Mapping[str, Claim] = {
     "solver_error": Claim.FAILED,
 }
 
+_PANIC = "PanicException"
+"""What a panic in a Rust extension becomes: no ``Exception``, and a class that no module exports, so by its name."""
+
 _SMALL = 20
 """Number of classes up to which class level takes no longer than building a programme."""
 
@@ -109,6 +112,10 @@ class ConicSolver(Solver):
                 status = message = str(problem.status)
             except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
                 status, message = "solver_error", str(error) or "solver_error"
+            except BaseException as error:
+                if type(error).__name__ != _PANIC:
+                    raise
+                status, message = "solver_error", f"it panicked: {error}"
         return STATUS_MAP.get(status, Claim.FAILED), message, time.perf_counter() - started
 
     def check_order(self, order: int) -> None:
