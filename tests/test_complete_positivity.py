@@ -211,6 +211,7 @@ def test_a_factor_with_a_negative_entry_is_refused():
         ([[1.0, 0.5], [0.4, 1.0]], ProblemError),
         ([[1e200, 0.0], [0.0, 1.0]], ProblemError),
         ([[1e-200]], ProblemError),
+        (np.eye(2, dtype=np.longdouble) * np.longdouble("1e400"), ProblemError),
         (np.zeros((0, 0)), ShapeError),
         (np.ones((2, 3)), ShapeError),
         (np.ones(4), ShapeError),
@@ -233,6 +234,12 @@ def test_what_is_no_tolerance_is_named(tolerance):
 def test_a_factor_of_another_shape_is_named(factor):
     with pytest.raises(ShapeError, match="factor"):
         complete_positivity(np.eye(2), factor=factor)
+
+
+def test_a_factor_beyond_the_range_is_no_start_and_no_harm():
+    report = complete_positivity(np.eye(2), factor=np.full((2, 2), 1e200))
+    assert report.verdict is Positivity.COMPLETELY_POSITIVE
+    assert report.residual < 1e-6
 
 
 def test_zero_and_one_class_are_completely_positive():

@@ -275,6 +275,12 @@ def test_factors_need_as_many_dimensions_as_active_classes():
         solution.factors(feature_dim=2)
 
 
+@pytest.mark.parametrize("dimension", [0, -1, 3.7, 4.0, float("nan"), "4", True])
+def test_a_dimension_that_is_no_positive_integer_is_refused(dimension):
+    with pytest.raises(errors.DimensionError, match="positive integer"):
+        ufm.solve(BOUND).factors(feature_dim=dimension)
+
+
 # -- the identity and the dual point ----------------------------------------------------------------------------------
 
 
