@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ufm_convex.duality import KKTReport
+    from ufm_convex.positivity import CompletePositivity
     from ufm_convex.solution import Solution
 
 
@@ -37,6 +38,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "bias": None if solution.problem.bias is None else solution.bias.tolist(),
         "within_class_variability": finite(run.within_class_variability),
         "theory": _theory(solution),
+        "gram_positivity": _positivity(gram_positivity(solution)),
         "kkt": _residuals(solution.kkt()),
         "solver_kkt": _residuals(solution.solver_kkt()),
         "solver_claim": {
@@ -47,6 +49,20 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         },
         "route": list(solution.route),
     }
+
+
+def gram_positivity(solution: Solution) -> CompletePositivity | None:
+    """The verdict on B where bounds stay apart and it may be the reason; None elsewhere.
+
+    That is with non-negative features under decays, and for so few classes that ``close_gap`` can follow.
+    """
+    from ufm_convex.copositivity import LARGEST
+    from ufm_convex.solution import Status
+
+    problem = solution.problem
+    decays = problem.constraint is None or not problem.constraint.replaces_decays
+    asked = problem.nonnegative and decays and problem.num_classes <= LARGEST
+    return solution.gram_positivity if asked and solution.status is Status.BOUNDED else None
 
 
 def relative_difference(solution: Solution) -> float | None:
@@ -71,6 +87,18 @@ def _theory(solution: Solution) -> dict[str, Any] | None:
         "relation": str(found.relation),
         "relative_difference": finite(relative_difference(solution)),
         "citation": found.citation,
+    }
+
+
+def _positivity(found: CompletePositivity | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "verdict": str(found.verdict),
+        "reason": found.reason,
+        "residual": finite(found.residual),
+        "separation": finite(found.separation),
+        "tolerance": finite(found.tolerance),
     }
 
 
