@@ -23,6 +23,7 @@ from ufm_convex.cli import exits, record, render
 from ufm_convex.cli.progress import progress
 from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.solution import INTERRUPTED
 
 COUNTS = [60, 30, 12, 2]
 DECAYS = ("--lambda-w", "0.04", "--lambda-h", "0.01")
@@ -345,6 +346,12 @@ def test_where_the_gram_matrix_is_not_the_reason_nothing_is_said_of_it(tmp_path,
     assert found["gram_positivity"] is None
     assert (found["status"] == "bounded") == (K == 13)
     assert "Gram matrix " not in solve(path, "--solver", "clarabel").stdout.replace("a Gram matrix of order", "")
+
+
+def test_after_ctrl_c_no_verdict_is_waited_for(tmp_path):
+    solution = solving.solve(Problem.load(confused(tmp_path, 5)), solver="clarabel")
+    assert record.gram_positivity(solution) is not None
+    assert record.gram_positivity(dataclasses.replace(solution, route=(INTERRUPTED,))) is None
 
 
 def test_json_has_no_nan_and_no_infinity():

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import cvxpy as cp
 import mpmath
@@ -279,6 +280,20 @@ def test_factors_need_as_many_dimensions_as_active_classes():
 def test_a_dimension_that_is_no_positive_integer_is_refused(dimension):
     with pytest.raises(errors.DimensionError, match="positive integer"):
         ufm.solve(BOUND).factors(feature_dim=dimension)
+
+
+def test_the_bound_on_the_norm_is_compared_exactly():
+    """√1.1, rounded, has a square that rounds to 1.1 and is larger: no rounded comparison sees it."""
+    problem, root = ufm.ContrastiveProblem([2, 2], bound=1.1), math.sqrt(1.1)
+    assert root * root == problem.bound
+    assert Fraction(root) ** 2 > Fraction(problem.bound)
+    below = math.nextafter(root, 0.0)
+    for length, admissible in ((root, False), (below, True)):
+        assert math.isfinite(upper_bound(problem, problem.groups, np.array([length])).value) == admissible
+        features = length * np.eye(2)[problem.labels]
+        found = violation(problem, ufm.ContrastiveCandidate(features=features, labels=problem.labels))
+        assert (found is None) == admissible
+    assert ufm.solve(problem).lengths.tolist() == [below]
 
 
 # -- the identity and the dual point ----------------------------------------------------------------------------------

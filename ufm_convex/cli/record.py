@@ -54,14 +54,15 @@ def solution_record(solution: Solution) -> dict[str, Any]:
 def gram_positivity(solution: Solution) -> CompletePositivity | None:
     """The verdict on B where bounds stay apart and it may be the reason; None elsewhere.
 
-    That is with non-negative features under decays, and for so few classes that ``close_gap`` can follow.
+    That is with non-negative features under decays, for so few classes that ``close_gap`` can follow, and not after
+    Ctrl-C: whoever pressed it waits for no verdict of seconds.
     """
     from ufm_convex.copositivity import LARGEST
     from ufm_convex.solution import Status
 
     problem = solution.problem
     decays = problem.constraint is None or not problem.constraint.replaces_decays
-    asked = problem.nonnegative and decays and problem.num_classes <= LARGEST
+    asked = problem.nonnegative and decays and problem.num_classes <= LARGEST and not solution.interrupted
     return solution.gram_positivity if asked and solution.status is Status.BOUNDED else None
 
 
