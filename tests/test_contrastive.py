@@ -296,6 +296,27 @@ def test_the_bound_on_the_norm_is_compared_exactly():
     assert ufm.solve(problem).lengths.tolist() == [below]
 
 
+def test_conditions_at_the_end_of_the_range_are_numbers():
+    """n ‖h‖² is beyond binary64 where ‖h‖² is not."""
+    problem = ufm.ContrastiveProblem([10**11, 10**10, 10**9], bound=1e300, temperature=1e298)
+    assert ufm.solve(problem).kkt().passed
+    spread = ContrastivePoint(problem.groups, np.full(3, 1e300), np.full(3, -1e300))
+    assert spread.least_eigenvalue() == -math.inf
+    np.testing.assert_allclose(spread.means, -1e300, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("decay", "temperature"), [(0.1, 0.1), (0.3, 0.7), (1.1, 0.3)])
+def test_the_edge_of_the_dual_domain_is_exact(decay, temperature):
+    """λ_H T/2 rounds upwards: the rounded number is outside the domain, and would prove nothing."""
+    problem = ufm.ContrastiveProblem([5, 4, 3], lambda_h=decay, temperature=temperature)
+    assert Fraction(problem.scaled_penalty) > problem.exact_penalty
+    beyond = ContrastiveDual(problem.groups, np.full(3, problem.scaled_penalty))
+    assert lower_bound(problem, beyond).proof == "trivial"
+    repaired = repair(problem, beyond)
+    assert repaired.outside.tolist() == [math.nextafter(problem.scaled_penalty, 0.0)] * 3
+    assert lower_bound(problem, repaired).proof == "outside mass"
+
+
 # -- the identity and the dual point ----------------------------------------------------------------------------------
 
 
