@@ -21,7 +21,9 @@ from ufm_convex.certificate import Certificate
 from ufm_convex.cli import command as commands
 from ufm_convex.cli import exits, record, render
 from ufm_convex.cli.progress import progress
+from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.solution import INTERRUPTED
 
 COUNTS = [60, 30, 12, 2]
 DECAYS = ("--lambda-w", "0.04", "--lambda-h", "0.01")
@@ -286,6 +288,7 @@ FIELDS = {
     "theory": dict,
     "kkt": dict,
     "solver_claim": dict,
+    "gram_positivity": type(None),
     "route": list,
 }
 
@@ -307,6 +310,48 @@ def test_json_has_every_field_with_its_type_and_the_right_content(route):
     assert all(isinstance(line, str) and found["solver"] in line for line in found["route"])
     assert set(found["kkt"]) >= {"primal_psd", "dual_slack_psd", "duality_gap", "balance"}
     assert all(type(residual) is float and residual >= 0.0 for residual in found["kkt"].values())
+
+
+def confused(tmp_path, K, **arguments):
+    """A file of balanced classes on a circle, each a quarter of the time taken for either neighbour."""
+    targets = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
+    decay = math.sqrt(0.05 * 20 * (K - 1) / (K * (20 * K) ** 2))
+    path = tmp_path / "problem.toml"
+    Problem([20] * K, decay, decay, loss=SoftTargetCrossEntropy(targets), **arguments).save(path)
+    return path
+
+
+def test_a_strict_relaxation_shows_three_numbers_and_the_reason(tmp_path):
+    """1.454972 and 1.461050 of docs/complete_positivity.md, section 4; B is circulant with a cycle of five."""
+    path = confused(tmp_path, 5)
+    result = solve(path, "--solver", "clarabel", "--json")
+    found = record_of(result)
+    assert (found["status"], result.exit_code) == ("bounded", 1)
+    assert found["lower_bound"] <= found["value"] < found["upper_bound"]
+    assert found["value"] == pytest.approx(1.454972, abs=1e-6)
+    assert found["upper_bound"] == pytest.approx(1.461050, abs=1e-6)
+    verdict = found["gram_positivity"]
+    assert verdict["verdict"] == "not completely positive"
+    assert verdict["tolerance"] < verdict["separation"] <= verdict["residual"]
+    table = " ".join(solve(path, "--solver", "clarabel").stdout.split())
+    assert "Gram matrix not completely positive: a copositive matrix keeps it 7.9e-02 of its norm away" in table
+    assert "ufm.close_gap(problem) raises the lower bound" in table
+
+
+@pytest.mark.parametrize(("K", "arguments"), [(4, {}), (5, {"features": "free"}), (13, {})])
+def test_where_the_gram_matrix_is_not_the_reason_nothing_is_said_of_it(tmp_path, K, arguments):
+    """Bounds that meet, free features, and more classes than ``close_gap`` takes."""
+    path = confused(tmp_path, K, **arguments)
+    found = record_of(solve(path, "--solver", "clarabel", "--json"))
+    assert found["gram_positivity"] is None
+    assert (found["status"] == "bounded") == (K == 13)
+    assert "Gram matrix " not in solve(path, "--solver", "clarabel").stdout.replace("a Gram matrix of order", "")
+
+
+def test_after_ctrl_c_no_verdict_is_waited_for(tmp_path):
+    solution = solving.solve(Problem.load(confused(tmp_path, 5)), solver="clarabel")
+    assert record.gram_positivity(solution) is not None
+    assert record.gram_positivity(dataclasses.replace(solution, route=(INTERRUPTED,))) is None
 
 
 def test_json_has_no_nan_and_no_infinity():

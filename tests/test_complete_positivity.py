@@ -11,7 +11,7 @@ from soft_targets import soft_targets
 
 import ufm_convex as ufm
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError, SizeError
-from ufm_convex.positivity import Positivity, complete_positivity
+from ufm_convex.positivity import Positivity, complete_positivity, factorisation
 from ufm_convex.positivity.judging import distance
 from ufm_convex.positivity.theorems import completely_positive, is_positive_semidefinite
 from ufm_convex.positivity.witnesses import prove
@@ -211,6 +211,7 @@ def test_a_factor_with_a_negative_entry_is_refused():
         ([[1.0, 0.5], [0.4, 1.0]], ProblemError),
         ([[1e200, 0.0], [0.0, 1.0]], ProblemError),
         ([[1e-200]], ProblemError),
+        (np.eye(2, dtype=np.longdouble) * np.longdouble("1e400"), ProblemError),
         (np.zeros((0, 0)), ShapeError),
         (np.ones((2, 3)), ShapeError),
         (np.ones(4), ShapeError),
@@ -223,6 +224,30 @@ def test_what_is_no_gram_matrix_is_named(gram, error):
         complete_positivity(gram)
 
 
+def test_a_witness_within_the_tolerance_decides_nothing(monkeypatch):
+    """Planted fault: a descent that finds no factor. What the witness proves is less than was allowed."""
+    monkeypatch.setattr(factorisation, "nearest", lambda gram, *_, **__: np.zeros((5, 1)))
+    report = complete_positivity(RANK_THREE, tolerance=0.5)
+    assert report.verdict is Positivity.UNDECIDED
+    assert not report.exact
+    assert 0.0 < report.separation < 0.5 < report.residual
+
+
+def test_a_factor_whose_remainder_is_not_proved_shows_nothing_exactly(monkeypatch):
+    """Planted fault: the first factor is right, and those with a remainder are not; B itself satisfies no theorem."""
+    factor = np.random.default_rng(0).random((6, 9))
+    gram = factor @ factor.T
+    assert complete_positivity(gram).exact
+    genuine = factorisation.nearest
+
+    def spoiled(gram, *arguments, rounds=None):
+        return np.zeros((6, 1)) if rounds else genuine(gram, *arguments)
+
+    monkeypatch.setattr(factorisation, "nearest", spoiled)
+    report = complete_positivity(gram)
+    assert (report.verdict, report.exact) == (Positivity.COMPLETELY_POSITIVE, False)
+
+
 @pytest.mark.parametrize("tolerance", [-1e-9, 1.0, math.nan, True, "1e-6", None])
 def test_what_is_no_tolerance_is_named(tolerance):
     with pytest.raises(ProblemError, match="tolerance"):
@@ -233,6 +258,12 @@ def test_what_is_no_tolerance_is_named(tolerance):
 def test_a_factor_of_another_shape_is_named(factor):
     with pytest.raises(ShapeError, match="factor"):
         complete_positivity(np.eye(2), factor=factor)
+
+
+def test_a_factor_beyond_the_range_is_no_start_and_no_harm():
+    report = complete_positivity(np.eye(2), factor=np.full((2, 2), 1e200))
+    assert report.verdict is Positivity.COMPLETELY_POSITIVE
+    assert report.residual < 1e-6
 
 
 def test_zero_and_one_class_are_completely_positive():

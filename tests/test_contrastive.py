@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import cvxpy as cp
 import mpmath
@@ -273,6 +274,47 @@ def test_factors_need_as_many_dimensions_as_active_classes():
     assert solution.factors(feature_dim=5).shape == (10, 5)
     with pytest.raises(errors.DimensionError, match="3 classes"):
         solution.factors(feature_dim=2)
+
+
+@pytest.mark.parametrize("dimension", [0, -1, 3.7, 4.0, float("nan"), "4", True])
+def test_a_dimension_that_is_no_positive_integer_is_refused(dimension):
+    with pytest.raises(errors.DimensionError, match="positive integer"):
+        ufm.solve(BOUND).factors(feature_dim=dimension)
+
+
+def test_the_bound_on_the_norm_is_compared_exactly():
+    """√1.1, rounded, has a square that rounds to 1.1 and is larger: no rounded comparison sees it."""
+    problem, root = ufm.ContrastiveProblem([2, 2], bound=1.1), math.sqrt(1.1)
+    assert root * root == problem.bound
+    assert Fraction(root) ** 2 > Fraction(problem.bound)
+    below = math.nextafter(root, 0.0)
+    for length, admissible in ((root, False), (below, True)):
+        assert math.isfinite(upper_bound(problem, problem.groups, np.array([length])).value) == admissible
+        features = length * np.eye(2)[problem.labels]
+        found = violation(problem, ufm.ContrastiveCandidate(features=features, labels=problem.labels))
+        assert (found is None) == admissible
+    assert ufm.solve(problem).lengths.tolist() == [below]
+
+
+def test_conditions_at_the_end_of_the_range_are_numbers():
+    """n ‖h‖² is beyond binary64 where ‖h‖² is not."""
+    problem = ufm.ContrastiveProblem([10**11, 10**10, 10**9], bound=1e300, temperature=1e298)
+    assert ufm.solve(problem).kkt().passed
+    spread = ContrastivePoint(problem.groups, np.full(3, 1e300), np.full(3, -1e300))
+    assert spread.least_eigenvalue() == -math.inf
+    np.testing.assert_allclose(spread.means, -1e300, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("decay", "temperature"), [(0.1, 0.1), (0.3, 0.7), (1.1, 0.3)])
+def test_the_edge_of_the_dual_domain_is_exact(decay, temperature):
+    """λ_H T/2 rounds upwards: the rounded number is outside the domain, and would prove nothing."""
+    problem = ufm.ContrastiveProblem([5, 4, 3], lambda_h=decay, temperature=temperature)
+    assert Fraction(problem.scaled_penalty) > problem.exact_penalty
+    beyond = ContrastiveDual(problem.groups, np.full(3, problem.scaled_penalty))
+    assert lower_bound(problem, beyond).proof == "trivial"
+    repaired = repair(problem, beyond)
+    assert repaired.outside.tolist() == [math.nextafter(problem.scaled_penalty, 0.0)] * 3
+    assert lower_bound(problem, repaired).proof == "outside mass"
 
 
 # -- the identity and the dual point ----------------------------------------------------------------------------------

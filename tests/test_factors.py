@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ufm_convex import factors, identity, theory
 from ufm_convex.constraints import LayerPeeled
 from ufm_convex.descent import descend
-from ufm_convex.errors import DimensionError
+from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
@@ -63,6 +63,16 @@ def test_a_dimension_that_is_too_small_is_refused_with_the_one_that_would_do():
         assert W.shape == H.shape == (4, d)
         columns = Columns.of_classes(solution.problem)
         assert identity.factored_objective(columns, W, H) <= solution.upper_bound * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("solver", ["theory", "clarabel", "frame"])
+@pytest.mark.parametrize("dimension", [0, -1, 2.7, 3.0, float("nan"), "3", True, (3,)])
+def test_a_dimension_that_is_none_is_refused_by_name(solver, dimension):
+    solution = solve(Problem([9, 6, 3], 0.02, 0.03), solver=solver)
+    with pytest.raises(DimensionError, match="positive integer"):
+        solution.factors(dimension)
+    with pytest.raises(SizeError, match="entries"):
+        solution.factors(10**30)
 
 
 def test_refusal_is_the_same_on_a_frame():

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -331,6 +331,29 @@ def test_without_the_check_of_copositivity_the_bound_would_be_false(monkeypatch)
     monkeypatch.setattr("ufm_convex.enclosure.copositive.copositivity_proof", lambda rows: "believed")
     monkeypatch.setattr("ufm_convex.enclosure.copositive.lowest_direction", lambda matrix: (0.0, None))
     assert enclosure.copositive_lower_bound(problem, 1.02 * closed.residuals).value > closed.upper_bound
+
+
+@pytest.mark.parametrize("excess", [1e-6, 1e-4, 2e-2])
+def test_a_hint_that_lies_makes_no_bound_false(monkeypatch, excess):
+    """Planted fault: with the least form said to be 0, all that shrinks the residuals is the proof in integers.
+
+    The dual value grows with the length of V, so V believed as it is would put the bound above the optimum, as above.
+    """
+    problem = confused(5)
+    closed = close_gap(problem)
+    assert closed.gap < 1e-2 * excess  # what is left of the gap must not hide it
+    monkeypatch.setattr("ufm_convex.enclosure.copositive.lowest_direction", lambda matrix: (0.0, None))
+    bound = enclosure.copositive_lower_bound(problem, (1.0 + excess) * closed.residuals)
+    assert closed.upper_bound - 4.0 * excess < bound.value <= closed.upper_bound
+
+
+def test_a_verdict_on_the_solvers_matrix_alone_is_none_on_the_optima():
+    """Bounds that do not separate the two optima leave a Gram matrix that may be a solver's error."""
+    closed = close_gap(confused(5))
+    apart = replace(closed, relaxation_upper=closed.lower_bound, tolerance=0.1)
+    assert apart.gram.verdict is Positivity.NOT_COMPLETELY_POSITIVE
+    assert not apart.relaxation_is_strict
+    assert apart.verdict is Positivity.UNDECIDED
 
 
 def test_a_point_with_an_obtuse_angle_is_no_point_of_the_relaxation():

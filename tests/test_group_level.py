@@ -356,6 +356,15 @@ def test_any_decay_and_any_number_of_classes(solver, features, decay):
             assert solution.lower_bound * (1 - 1e-13) <= value <= solution.upper_bound * (1 + 1e-13)
 
 
+def test_a_bias_has_no_bound_from_a_group_level_point():
+    """Planted fault: without its part of the dual value the bound would be one of the problem without a bias."""
+    plain, biased = (Problem([50, 50, 7, 7], 0.01, 0.01, bias=bias) for bias in (None, 0.1))
+    dual = solve(plain, solver="clarabel", level="group").dual
+    assert group_lower_bound(plain, dual).value > 0.0
+    with pytest.raises(HypothesisError, match="bias"):
+        group_lower_bound(biased, dual)
+
+
 def test_a_million_classes_stay_compressed():
     problem = Problem(np.repeat([5000, 1200, 300, 40, 3], 200_000), 1e-8, 1e-8, features="free")
     tracemalloc.start()

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ufm_convex as ufm
 from ufm_convex.class_counts import exponential
 from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import CountsError, FileFormatError, ProblemError, ShapeError, UFMError, UnknownNameError
@@ -24,6 +25,31 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
 
 HUGE = [pytest.param(10**5000, id="huge"), pytest.param(-(10**5000), id="-huge")]  # too long for an id
+
+
+CANDIDATE = ufm.Candidate(weights=np.eye(3), features=np.eye(3)[[0, 0, 1, 2]], labels=[0, 0, 1, 2])
+TAKING_A_PROBLEM = {
+    "solve": ufm.solve,
+    "certify": ufm.certify,
+    "optimum": ufm.theory.optimum,
+    "bound": ufm.theory.bound,
+    "attribute_gap": lambda problem: ufm.attribute_gap(problem, CANDIDATE),
+    "cross_check": lambda problem: ufm.cross_check(problem, ["clarabel"]),
+    "close_gap": ufm.close_gap,
+}
+
+
+@pytest.mark.parametrize("function", TAKING_A_PROBLEM)
+@pytest.mark.parametrize("given", [None, 5, [500, 100, 20], "problem.toml", np.ones(3)], ids=str)
+def test_what_is_no_problem_is_named_wherever_one_is_asked_for(function, given):
+    with pytest.raises(ProblemError, match="problem is "):
+        TAKING_A_PROBLEM[function](given)
+
+
+@pytest.mark.parametrize("function", ["attribute_gap", "cross_check", "close_gap"])
+def test_a_problem_of_another_kind_is_named_where_it_has_no_answer(function):
+    with pytest.raises(ProblemError, match="problem is ContrastivePr"):
+        TAKING_A_PROBLEM[function](ufm.ContrastiveProblem([2, 1, 1], bound=1.0))
 
 
 def small(**changes: object) -> Problem:

@@ -103,13 +103,15 @@ class GapClosure:
     def verdict(self) -> Positivity:
         """What was shown about the optima of the relaxation.
 
-        That none is completely positive where ``relaxation_is_strict``; else ``gram.verdict``, if the relaxation is
-        solved within the tolerance.
+        That none is completely positive where ``relaxation_is_strict``, and nowhere else: what is not completely
+        positive may be the solver's error. That one is, up to the tolerances, where ``gram`` is and the relaxation is
+        solved.
         """
         if self.relaxation_is_strict:
             return Positivity.NOT_COMPLETELY_POSITIVE
         solved = relative_gap(self.relaxation_lower, self.relaxation_upper) <= self.tolerance
-        return self.gram.verdict if solved else Positivity.UNDECIDED
+        shown = solved and self.gram.verdict is Positivity.COMPLETELY_POSITIVE
+        return Positivity.COMPLETELY_POSITIVE if shown else Positivity.UNDECIDED
 
     @property
     def relaxation_is_strict(self) -> bool:

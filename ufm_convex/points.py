@@ -21,7 +21,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias, bias_of
-from ufm_convex.errors import SizeError
+from ufm_convex.errors import DimensionError, SizeError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Problem
 
@@ -41,6 +41,29 @@ def require_dense(num_classes: int, wanted: str, instead: str) -> None:
             expected=f"at most {DENSE_LIMIT} classes for dense arrays",
             fix=f"use {instead}.",
         )
+
+
+def as_dimension(feature_dim: object, num_rows: int) -> int:
+    """The dimension d as an integer.
+
+    Raises:
+        DimensionError: it is no positive integer.
+        SizeError: an array of shape (num_rows, d) would be too large.
+    """
+    if not isinstance(feature_dim, (int, np.integer)) or isinstance(feature_dim, bool) or feature_dim < 1:
+        raise DimensionError(
+            f"feature_dim is {shown(feature_dim)}.",
+            expected="a positive integer",
+            fix="leave it out for as many dimensions as are needed.",
+        )
+    d = int(feature_dim)
+    if num_rows * d > DENSE_LIMIT**2:
+        raise SizeError(
+            f"the factors would be arrays of {num_rows} × {d}.",
+            expected=f"at most {DENSE_LIMIT**2:,} entries",
+            fix="leave feature_dim out; more coordinates than are needed are zero.",
+        )
+    return d
 
 
 @dataclass(frozen=True, eq=False)

@@ -336,6 +336,16 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
     )
 
 
+def require_problem(given: object) -> None:
+    """Raise ``ProblemError`` for what is not a ``Problem``: a problem of another kind, or none at all."""
+    if not isinstance(given, Problem):
+        raise ProblemError(
+            f"problem is {shown(given)}.",
+            expected="an ufm_convex.Problem",
+            fix="make one with Problem(class_counts, …).",
+        )
+
+
 def _dimension(value: int | None) -> int | None:
     """The feature dimension, or the error that says what is wrong with it."""
     if value is None:

@@ -18,7 +18,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.groups import GroupDual, GroupPoint
-from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint, as_dimension
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -197,7 +197,8 @@ class Solution:
         value's accuracy, which is as a rule far below the tolerance.
 
         Raises:
-            HypothesisError: features are free, and B need not be non-negative.
+            HypothesisError: features are free, and B need not be non-negative; or norm bounds stand in place of the
+                decays, in whose units the distance is measured.
             SizeError: K > 400.
         """
         if not self.problem.nonnegative:
@@ -218,9 +219,12 @@ class Solution:
                 direction that is noise is left out, and the objective may be larger by a share of 1e-6 for each.
 
         Raises:
-            DimensionError: d is smaller than the factorisation needs; the message says what d would do.
-            SizeError: K > 20,000.
+            DimensionError: d is no positive integer, or smaller than the factorisation needs; the message says what d
+                would do.
+            SizeError: K > 20,000, or K d > 20,000².
         """
+        if feature_dim is not None:
+            feature_dim = as_dimension(feature_dim, self.problem.num_classes)
         return self.evidence.factors(self.problem.feature_dim if feature_dim is None else feature_dim)
 
     @property

@@ -37,7 +37,7 @@ from ufm_convex.candidate import (
 from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.identity import frame_strengths
 from ufm_convex.points import Columns, FrameDual, require_dense
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 
 LARGEST_WEIGHT = 2.0**300
 """Beyond it squares of the classifier overflow: training diverged, and there is nothing to explain."""
@@ -121,6 +121,7 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
+        ProblemError: it is none, or one of another kind.
         HypothesisError: no theorem gives the optimum of this problem.
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative (then a part could be), NaN or infinite.
@@ -128,6 +129,7 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
 
     Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
     """
+    require_problem(problem)
     K = problem.num_classes
     require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
     optimum = frame_optimum(problem)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.duality import KKTReport
+    from ufm_convex.positivity import CompletePositivity
     from ufm_convex.solution import Solution
 
 
@@ -27,6 +28,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
         "multiplier": finite(solution.multiplier),
         "bias": None if solution.problem.bias is None else solution.bias.tolist(),
         "within_class_variability": finite(run.within_class_variability),
+        "gram_positivity": _positivity(gram_positivity(solution)),
         **evidence(solution),
         "solver_claim": {
             "status": str(run.claim),
@@ -64,6 +66,21 @@ def evidence(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
     }
 
 
+def gram_positivity(solution: Solution) -> CompletePositivity | None:
+    """The verdict on B where bounds stay apart and it may be the reason; None elsewhere.
+
+    That is with non-negative features under decays, for so few classes that ``close_gap`` can follow, and not after
+    Ctrl-C: whoever pressed it waits for no verdict of seconds.
+    """
+    from ufm_convex.copositivity import LARGEST
+    from ufm_convex.solution import Status
+
+    problem = solution.problem
+    decays = problem.constraint is None or not problem.constraint.replaces_decays
+    asked = problem.nonnegative and decays and problem.num_classes <= LARGEST and not solution.interrupted
+    return solution.gram_positivity if asked and solution.status is Status.BOUNDED else None
+
+
 def relative_difference(solution: Solution | ContrastiveSolution) -> float | None:
     """|value − theory| / theory; None where no theorem says anything."""
     if solution.theory is None:
@@ -86,6 +103,18 @@ def _theory(solution: Solution | ContrastiveSolution) -> dict[str, Any] | None:
         "relation": str(found.relation),
         "relative_difference": finite(relative_difference(solution)),
         "citation": found.citation,
+    }
+
+
+def _positivity(found: CompletePositivity | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "verdict": str(found.verdict),
+        "reason": found.reason,
+        "residual": finite(found.residual),
+        "separation": finite(found.separation),
+        "tolerance": finite(found.tolerance),
     }
 
 

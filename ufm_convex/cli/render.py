@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ufm_convex.cli.record import relative_difference
+from ufm_convex.cli.record import gram_positivity, relative_difference
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -222,7 +222,7 @@ def _summary(solution: Solution) -> Table:
         lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
     if solution.multiplier is not None:
         lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
-    return summary(lines, solution.route)
+    return summary([*lines, *_positivity(solution)], solution.route)
 
 
 def outcome(solution: Solution | ContrastiveSolution, degenerate: Line) -> list[Line]:
@@ -320,6 +320,17 @@ def _degenerate(solution: Solution) -> tuple[str, str]:
     groups = solution.merged_groups
     classes = listed([k for group in groups for k in group])
     return "merged groups", f"{len(groups):,}, classes {classes}" if groups else classes
+
+
+def _positivity(solution: Solution) -> list[Line]:
+    """Why the bounds are apart, where the relaxation's Gram matrix may be the reason."""
+    found = gram_positivity(solution)
+    if found is None:
+        return []
+    words: list[Line] = [("Gram matrix", str(found))]
+    if found.verdict != "completely positive" and solution.problem.bias is None:
+        words.append(("", "the relaxation may be strict; in Python, ufm.close_gap(problem) raises the lower bound"))
+    return words
 
 
 def listed(classes: Sequence[int]) -> str:

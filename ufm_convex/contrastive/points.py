@@ -45,8 +45,7 @@ class ContrastivePoint:
     @property
     def means(self) -> FloatArray:
         """Squared norms of the class means, (G,)."""
-        counts = self.groups.counts
-        return (self.squares + (counts - 1.0) * self.within) / counts
+        return self.within + (self.squares - self.within) / self.groups.counts
 
     @property
     def variability(self) -> float:
@@ -56,12 +55,14 @@ class ContrastivePoint:
     def least_eigenvalue(self) -> float:
         """The smallest eigenvalue of G, from its blocks."""
         counts = self.groups.counts.astype(np.float64)
-        spread = (self.squares - self.within)[counts > 1].min(initial=np.inf)
-        own = self.squares + (counts - 1.0) * self.within
+        unit = float(np.max(np.abs(self.squares))) or 1.0  # squares near the end of the range, times counts, leave it
+        squares, within = self.squares / unit, self.within / unit
+        spread = (squares - within)[counts > 1].min(initial=np.inf)
+        own = squares + (counts - 1.0) * within
         if self.between is None:
-            return float(min(spread, own.min()))
-        blocks = Invariant(self.groups, own, self.between * np.sqrt(np.outer(counts, counts)))
-        return float(min(spread, blocks.least_eigenvalue()))
+            return unit * float(min(spread, own.min()))
+        blocks = Invariant(self.groups, own, self.between / unit * np.sqrt(np.outer(counts, counts)))
+        return unit * float(min(spread, blocks.least_eigenvalue()))
 
     def least_entry(self) -> float:
         """The smallest inner product."""

@@ -19,6 +19,7 @@ from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.evidence import relative_gap
+from ufm_convex.points import as_dimension
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim
 
@@ -164,13 +165,13 @@ class ContrastiveSolution:
             feature_dim: d; by default as many as the classes with a non-zero feature, at least 1.
 
         Raises:
-            DimensionError: d is smaller than that.
+            DimensionError: d is no positive integer, or smaller than that.
             SizeError: H would have more than 10⁸ entries.
         """
         problem, norms = self.problem, self.feature_norms
         active = np.flatnonzero(norms > 0.0)
         needed = max(1, active.size)
-        d = needed if feature_dim is None else int(feature_dim)
+        d = needed if feature_dim is None else as_dimension(feature_dim, 1)
         if d < needed:
             raise DimensionError(
                 f"feature_dim is {d}, but {needed} classes have orthogonal features.",

@@ -13,7 +13,7 @@ from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Referen
 from ufm_convex.crosscheck.process import answer_of
 from ufm_convex.crosscheck.registry import contestant, installed
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def cross_check(
         raise ProblemError(
             f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
         )
+    require_problem(problem)
     problem.require_plain("a cross-check")
     entrants = _entrants(solvers, level)
     tell = progress or (lambda _: None)

@@ -66,30 +66,16 @@ def _prove(problem: Problem, groups: Groups, residuals: FloatArray) -> BlockProo
     units where D = I, is at least m + (1 − m) μ: so m is just above −μ, and rounding asks for a little more.
     """
     K = problem.num_classes
-    attempt = slack._Attempt.of(problem, groups, "copositive", slack._FINE, 0)
     gram = residual_gram(Columns.of_classes(problem), DualPoint(residuals, np.zeros((K, K))))
     lowest, _ = lowest_direction(np.eye(K) - gram)
     off_diagonal, own = groups.block_means(residuals), np.diag(residuals)
-    margin = max(slack._TINY_MARGIN, -1.125 * lowest)
-    while margin <= slack._LARGEST_MARGIN:
-        s = math.sqrt(1.0 - margin)
-        proof = attempt._rounded(off_diagonal * s, own * s, margin)
-        if copositivity_proof(_slack(proof, attempt._radii())) is not None:
+    margin = max(slack.TINY_MARGIN, -1.125 * lowest)
+    while margin <= slack.LARGEST_MARGIN:
+        proof, rows = slack.shrunk(problem, groups, "copositive", off_diagonal, own, margin)
+        if copositivity_proof(rows) is not None:
             return proof
         margin *= _STEP
     return None
-
-
-def _slack(proof: BlockProof, radii: list[int]) -> list[list[int]]:
-    """Diag(⌊ρ⌋) − XᵀX, in integers."""
-    from flint import fmpz_mat
-
-    columns = fmpz_mat(slack._summed(proof, [1] * len(radii)))
-    gram = columns * columns.transpose()
-    rows = [[-int(entry) for entry in row] for row in gram.tolist()]
-    for k, radius in enumerate(radii):
-        rows[k][k] += radius
-    return rows
 
 
 def relaxation_upper_bound(

@@ -39,9 +39,13 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
 
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
+
+    Raises:
+        HypothesisError: the problem has a bias, whose part of the dual value is not here.
     """
     from flint import arb, ctx
 
+    problem.require_no_bias("a bound from a group-level point")
     columns = GroupColumns.of(problem)
     groups = dual.groups
     with ctx.workprec(PRECISION):
@@ -89,23 +93,10 @@ def _prove(problem: Problem, columns: GroupColumns, dual: GroupDual) -> BlockPro
     """The slack proof at V and T: as ``slack.prove``, whose block means these entries are."""
     groups, weights = columns.groups, columns.loss_weights
     alike = ProofGroups(groups.counts, groups.weights, groups.multiplicities, groups.members)
-    bits = slack._FINE
-    attempt = slack._Attempt.of(problem, alike, "group", bits, 0)
-    V, own = dual.residuals.cross, dual.residuals.own
-    tiny = max(slack._TINY_MARGIN, problem.num_classes * 2.0 ** (1 - bits))
-    if problem.nonnegative and (
-        found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
-    ):
-        return found
-    T = dual.nonnegativity.cross / np.outer(weights, weights)
-    margin = 64.0 * groups.size * max(math.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
-    while margin <= slack._LARGEST_MARGIN:
-        s = math.sqrt(1.0 - margin)
-        found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
-        if found is not None:
-            return found
-        margin *= slack._MARGIN_STEP
-    return None
+    V = dual.residuals
+    return slack.prove_entries(
+        problem, alike, "group", V.cross, V.own, lambda: dual.nonnegativity.cross / np.outer(weights, weights)
+    )
 
 
 def _dual_value(problem: Problem, columns: GroupColumns, proof: BlockProof) -> arb:

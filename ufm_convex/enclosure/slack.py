@@ -24,7 +24,7 @@ The margin for rounding is bought by scaling V by s and T by s², s² = 1 − ma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,9 @@ _COARSE_FROM = 64
 _COARSE_SHIFT = 42
 _ROUNDED_BITS = 51
 """Bits to which the row sums of a point in binary64 vanish, a class."""
-_TINY_MARGIN = 2.0**-46
+TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
-_LARGEST_MARGIN = 0.1
+LARGEST_MARGIN = 0.1
 _MARGIN_STEP = 16.0
 
 
@@ -138,23 +138,81 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
     own = groups.mean(np.diag(dual.residuals))
     balanced = bias_of(problem.bias, problem.loss, problem.num_classes).needs_balance
     coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and not balanced
+
+    def multiplier() -> FloatArray:
+        shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
+        return groups.block_means(dual.nonnegativity / np.outer(shares, shares))
+
+    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse)
+
+
+def prove_entries(
+    problem: Problem,
+    groups: Groups,
+    kind: str,
+    V: FloatArray,
+    own: FloatArray,
+    multiplier: Callable[[], FloatArray],
+    *,
+    coarse: bool = False,
+) -> BlockProof | None:
+    """``prove`` for a point that is given by its entries on the groups.
+
+    Args:
+        problem: The problem.
+        groups: Classes on which the point is alike.
+        kind: What the groups are called in the proof.
+        V: Entry of column h at another class of group g, (G, G).
+        own: Own entries, (G,).
+        multiplier: Makes T over the shares of its two classes in the loss, (G, G); called where a factor is needed.
+        coarse: Whether to round to the fewer bits of a large proof.
+    """
+    balanced = problem.bias == "free"
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
     attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
-    tiny = max(_TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))
+    tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))
     if problem.nonnegative and (
-        found := attempt.without_factor(V * np.sqrt(1.0 - tiny), own * np.sqrt(1.0 - tiny), tiny)
+        found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
     ):
         return found
-    shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
-    T = groups.block_means(dual.nonnegativity / np.outer(shares, shares))
-    margin = 64.0 * groups.size * max(np.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
-    while margin <= _LARGEST_MARGIN:
-        s = np.sqrt(1.0 - margin)
+    T = multiplier()
+    margin = 64.0 * groups.size * max(math.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
+    while margin <= LARGEST_MARGIN:
+        s = math.sqrt(1.0 - margin)
         found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
         if found is not None:
             return found
         margin *= _MARGIN_STEP
     return None
+
+
+def shrunk(
+    problem: Problem, groups: Groups, kind: str, V: FloatArray, own: FloatArray, margin: float
+) -> tuple[BlockProof, list[list[int]]]:
+    """The point √(1 − margin) V in integers, with nothing proved, and its slack Diag(⌊ρ⌋) − XᵀX.
+
+    Args:
+        problem: The problem.
+        groups: One group a class.
+        kind: What the proof is called.
+        V: The residuals without their diagonal, (K, K).
+        own: Their diagonal, (K,).
+        margin: The share of D that is given up.
+
+    Returns:
+        The point, and the slack, which is no larger than D − UᵀU in the proof's scale; K rows of K integers.
+    """
+    from flint import fmpz_mat
+
+    attempt = _Attempt.of(problem, groups, kind, _FINE, 0)
+    s = math.sqrt(1.0 - margin)
+    proof = attempt.rounded(V * s, own * s, margin)
+    columns = fmpz_mat(_summed(proof, [1] * groups.size))
+    gram = columns * columns.transpose()
+    rows = [[-int(entry) for entry in row] for row in gram.tolist()]
+    for k, radius in enumerate(attempt.radii()):
+        rows[k][k] += radius
+    return proof, rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +240,7 @@ class _Attempt:
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
         """C = 0; τ cancels what is negative between alike classes, and nothing else."""
         m = self.groups.multiplicities.tolist()
-        proof = self._rounded(V, own_entries, margin)
+        proof = self.rounded(V, own_entries, margin)
         columns, own = proof.columns, proof.own_entries(m)
         multiplier = None
         if max(m) > 1:
@@ -196,7 +254,7 @@ class _Attempt:
     def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
         """C from a binary64 Cholesky factorisation of S less half the margin."""
         multiplier = self._multiplier(T) if self.problem.nonnegative else None
-        bare = replace(self._rounded(V, own_entries, margin), multiplier=multiplier)
+        bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
         # a share of D, but for columns with exponents of their own, where D is about I
         bought = self._scaled_radii() if self.balanced else np.ones(len(bare.columns))
@@ -208,7 +266,7 @@ class _Attempt:
         lower = [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(integers)]
         return self._checked(replace(bare, factor=lower))
 
-    def _rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
+    def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
         scales = self.groups.weights * self.groups.counts if self.balanced else np.ones(len(self.exponents))
         columns = np.ldexp(V * scales, -np.array(self.exponents)).T
@@ -248,10 +306,10 @@ class _Attempt:
 
     def _scaled_radii(self) -> FloatArray:
         """K_g ρ_g over 4^bits, (G,)."""
-        radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self._radii()])
+        radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self.radii()])
         return radii * self.groups.multiplicities
 
-    def _radii(self) -> list[int]:
+    def radii(self) -> list[int]:
         """⌊ρ_g⌋."""
         problem = self.problem
         product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2
@@ -263,7 +321,7 @@ class _Attempt:
         """The proof if it holds, in integers."""
         from flint import fmpz_mat
 
-        m, radii = self.groups.multiplicities.tolist(), self._radii()
+        m, radii = self.groups.multiplicities.tolist(), self.radii()
         rows = _summed(proof, m)
         summed = fmpz_mat(rows)
         alone = proof.multiplier is None and max(m) == 1

@@ -42,8 +42,9 @@ def nearest(gram: FloatArray, enough: float, start: FloatArray | None = None, ro
         return np.zeros((K, 1))
     B = gram / norm
     if start is not None:
-        F = start / np.sqrt(norm)
-        if _distance(B, F) <= enough:
+        with np.errstate(over="ignore", invalid="ignore"):  # a start beyond the range is just not near
+            near = _distance(B, start / np.sqrt(norm)) <= enough
+        if near:
             return start
     best = _descend(B, _spectral(B))
     generator = np.random.default_rng(0)

@@ -211,8 +211,11 @@ def _numbers(given: Any, name: str) -> FloatArray:
         array = np.asarray(given)
     except ValueError:  # rows of different lengths
         array = np.asarray(None)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+    if array.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):  # of wider types than binary64
+            array = array.astype(np.float64)
+    if array.dtype != np.float64 or not np.isfinite(array).all():
         raise ProblemError(
             f"{name} is {shown(given)}.", expected="a matrix of finite real numbers", fix="pass an array of numbers."
         )
-    return array.astype(np.float64)
+    return array

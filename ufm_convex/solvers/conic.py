@@ -47,9 +47,9 @@ class _Panics(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Every extension module has a type of its own for it, which cannot be imported: it is known by its module."""
-        if kind is not None and kind.__module__ == "pyo3_runtime":
-            raise RuntimeError(str(error)) from error
+        """Every extension module has a type of its own for it, which cannot be imported: it is known by its name."""
+        if kind is not None and kind.__name__ == "PanicException":
+            raise RuntimeError(f"it panicked: {error}") from error
 
 
 class ConicSolver(Solver):

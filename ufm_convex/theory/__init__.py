@@ -12,15 +12,12 @@ a file and changes none. Nothing here runs a solver.
 from __future__ import annotations
 
 from functools import cache, singledispatch
-from typing import TYPE_CHECKING
 
 from ufm_convex._registry import discover
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import exact_threshold
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
-
-if TYPE_CHECKING:
-    from ufm_convex.problem import Problem
 
 __all__ = [
     "FrameOptimum",
@@ -48,7 +45,12 @@ def theorems() -> tuple[Theorem, ...]:
 
 @singledispatch
 def theorems_about(problem: object) -> tuple[Theorem, ...]:
-    """The theorems to try on a problem: those of this folder, unless its kind has registered its own."""
+    """The theorems to try on a problem: those of this folder, unless its kind has registered its own.
+
+    Raises:
+        ProblemError: it is no problem.
+    """
+    require_problem(problem)
     return theorems()
 
 
