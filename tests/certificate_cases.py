@@ -15,6 +15,7 @@ from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
+from ufm_convex.constraints import LayerPeeled
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -128,6 +129,53 @@ def loss_certificates():
         "soft targets": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets))),
         "soft targets, free": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets), features="free")),
     }
+
+
+def peeled_certificates():
+    """Name → certificate of problems with norm bounds, in every form that their proofs take."""
+    few = LayerPeeled(1.0, 5.0)
+    free = Problem([40, 40, 9, 3], features="free", feature_dim=4, constraint=few)
+    weighted = CrossEntropy(class_weights=(0.1, 1.0 / 3.0, 0.7))  # the products with the counts are no binary64 numbers
+    return {
+        "peeled": certify(Problem([50, 10, 2], constraint=LayerPeeled(0.3, 0.2))),
+        "peeled, dense": certify(Problem([9, 4, 2], features="free", constraint=few)),
+        "peeled, group": certify(free, solution=solve(free, solver="clarabel", level="group")),
+        "peeled, weighted": certify(Problem([9, 7, 3], features="free", loss=weighted, constraint=few)),
+        "peeled, idle": certify(
+            Problem([5, 5, 3], loss=CrossEntropy(smoothing=0.1), constraint=LayerPeeled(30.0, 30.0))
+        ),
+        "peeled, idle and dense": certify(
+            Problem([5, 5, 3], loss=CrossEntropy(smoothing=0.2), features="free", constraint=LayerPeeled(30.0, 30.0)),
+            proof="dense",
+        ),
+        "peeled, squares": certify(
+            Problem([4, 4, 4], loss=MeanSquaredError(), features="free", constraint=LayerPeeled(0.25, 0.5))
+        ),
+    }
+
+
+def biased_certificates():
+    """Name → certificate of problems with a bias, free and penalised."""
+    counts = [9, 4, 4, 2]
+    squares = {"loss": MeanSquaredError()}
+    return {
+        "free bias": certify(Problem(counts, 2e-2, 2e-2, features="free", bias="free")),
+        "free bias, nonnegative": certify(Problem(counts, 2e-2, 2e-2, bias="free")),
+        "free bias, squares": certify(Problem([4, 2, 1], 5e-2, 5e-2, bias="free", **squares)),
+        "free bias, adjusted": certify(
+            Problem([4, 2, 1], 5e-2, 5e-2, bias="free", loss=LogitAdjustedCrossEntropy(scale=(1.5, 1.0, 0.75)))
+        ),
+        "free bias, balanced": certify(Problem([4, 4, 4], 5e-2, 5e-2, bias="free")),
+        "penalised bias": certify(Problem(counts, 2e-2, 2e-2, features="free", bias=0.1)),
+        "penalised bias, nonnegative": certify(Problem(counts, 2e-2, 2e-2, bias=0.1)),
+        "penalised bias, squares": certify(Problem([4, 2, 1], 5e-2, 5e-2, bias=0.1, **squares)),
+        "penalised bias, diagonal": certify(Problem([4, 4, 4], 4e-2, 4e-2, bias=0.1)),
+    }
+
+
+def model_certificates():
+    """Name → certificate of every model beside the penalised one without bias."""
+    return {**peeled_certificates(), **biased_certificates()}
 
 
 def large_certificates():
@@ -268,6 +316,7 @@ def altered(value):
         yield from altered_integers(value)
     elif isinstance(value, str):
         words = "nonnegative free diagonal group dense frame optimal suboptimal infeasible undecided sample class"
+        words += " norm-budget bias 1p-3"
         names = "crammer-singer weston-watkins mean-squared-error binary-cross-entropy cross-entropy multiclass-hinge"
         for word in (*words.split(), *names.split(), value + " ", value.upper(), value[:-1], value[::-1]):
             if word != value:

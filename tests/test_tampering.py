@@ -13,6 +13,7 @@ from certificate_cases import (
     edges,
     large_certificates,
     loss_certificates,
+    model_certificates,
     replaced,
     resealed,
     sha256,
@@ -24,12 +25,13 @@ from hypothesis import strategies as st
 from ufm_convex import verifier
 from ufm_convex.verifier import MalformedCertificate, Verdict, verify
 
-OF_LOSSES = loss_certificates()
-BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES}.items()}
+OF_LOSSES, OF_MODELS = loss_certificates(), model_certificates()
+BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES, **OF_MODELS}.items()}
 FIRST_OF_ITS_LOSS = {
     "squares, group", "sigmoids, group", "joint hinge", "pairwise hinge, group", "adjusted, free", "soft targets",
 }  # fmt: skip
-SLOW = OF_LOSSES.keys() - FIRST_OF_ITS_LOSS
+FIRST_OF_ITS_MODEL = {"peeled", "peeled, squares", "free bias, squares", "penalised bias, squares"}
+SLOW = (OF_LOSSES.keys() - FIRST_OF_ITS_LOSS) | (OF_MODELS.keys() - FIRST_OF_ITS_MODEL)
 """Their corpora are searched in the slow tests."""
 LARGE = {name: json.loads(certificate.to_json()) for name, certificate in large_certificates()}
 
