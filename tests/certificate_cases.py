@@ -9,13 +9,14 @@ import json
 import re
 from fractions import Fraction
 
+import naive_verifier
 import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
-from ufm_convex.constraints import LayerPeeled
+from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -27,6 +28,7 @@ from ufm_convex.losses import (
 from ufm_convex.points import Columns, DualPoint, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
+from ufm_convex.verifier import MalformedCertificate, verify
 
 PLAIN = Problem([50, 10, 2], 2e-2, 2e-2)
 WEIGHTED = Problem(
@@ -173,9 +175,23 @@ def biased_certificates():
     }
 
 
+def margin_certificates():
+    """Name → certificate of hard margins: one, of classes, of pairs, and scaled."""
+    small = ([4, 2, 1], 5e-2, 5e-2)
+    table = [[0.0, 1.0, 2.0], [1.0, 0.0, 0.5], [3.0, 1.0, 0.0]]
+    free = Problem([3, 3, 1], 5e-2, 5e-2, features="free", constraint=HardMargin(0.75))
+    return {
+        "margin": certify(Problem([5, 5, 2], 5e-2, 5e-2, constraint=HardMargin(0.5))),
+        "margin, free": certify(free),
+        "margins of classes": certify(Problem(*small, constraint=HardMargin((1.0, 2.0, 0.5)))),
+        "margins of pairs": certify(Problem(*small, features="free", constraint=HardMargin(table))),
+        "margin, scaled": certify(Problem(*small, features="free", constraint=HardMargin(1.0, (1.5, 1.0, 0.75)))),
+    }
+
+
 def model_certificates():
     """Name → certificate of every model beside the penalised one without bias."""
-    return {**peeled_certificates(), **biased_certificates()}
+    return {**peeled_certificates(), **biased_certificates(), **margin_certificates()}
 
 
 def large_certificates():
@@ -255,6 +271,29 @@ def resealed(document):
 
 def text(document):
     return json.dumps(document).encode()
+
+
+# -- verdicts --------------------------------------------------------------------------------------------------
+
+
+def outcome(data, candidate=None):
+    """A verdict, or "malformed"; anything else that is raised is a crash and fails the test."""
+    try:
+        return verify(data, candidate).verdict.value
+    except MalformedCertificate:
+        return "malformed"
+
+
+def judge_forgery(document):
+    """The verdict on a re-sealed forgery, compared with the naive verifier's."""
+    found = outcome(text(resealed(document)))
+    if found != "malformed":
+        expected = naive_verifier.verdict(document)
+        assert found == expected, (found, expected)
+        if found == "PROVED":
+            problem = naive_verifier.NaiveProblem(document["problem"])
+            assert naive_verifier.slack_is_psd(problem, document["dual"])
+    return found
 
 
 # -- alterations --------------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex.errors import HypothesisError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.losses.base import Indicator
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
@@ -104,7 +105,7 @@ def certify(
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a bias or
-            norm bounds; or certificates do not carry the loss.
+            a constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
@@ -149,7 +150,7 @@ def _certify_problem(
     chosen = _checked(candidate)
     require_encodable(problem)
     if chosen is not None:
-        problem.require_plain("a certificate of a candidate")
+        _require_judgeable(problem)
     judged = None if chosen is None else _judged(problem, chosen, progress)
     if digits is not None:
         problem.require_plain("digits")
@@ -223,6 +224,17 @@ def _checked(candidate: object) -> Candidate | None:
         expected="an ufm_convex.Candidate",
         fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
     )
+
+
+def _require_judgeable(problem: Problem) -> None:
+    """Raise ``HypothesisError`` unless the objective of somebody's W and features, which have no bias, is finite."""
+    problem.require_plain("a certificate of a candidate")
+    if isinstance(problem.loss, Indicator):
+        raise HypothesisError(
+            f"the loss of {problem.loss.name!r} is 0 or infinite, and a candidate is given.",
+            expected="a loss that is finite at every candidate",
+            fix="leave the candidate out: certify(problem) proves the optimum.",
+        )
 
 
 def _check_settings(tolerance: float, digits: object, proof: str) -> None:

@@ -19,7 +19,7 @@ from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
-from ufm_convex.constraints import LayerPeeled
+from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.enclosure.slack import closing_units
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
@@ -164,6 +164,9 @@ def decode_problem(content: Mapping[str, Any]) -> Problem:
     radii = {name: _unparameter(content[name]) for name in ("weight_radius", "feature_radius") if name in content}
     if radii:
         data["constraint"] = {"name": LayerPeeled.name, **radii}
+    if loss["name"] == HardMargin.name:  # it stands for the loss
+        del data["loss"]
+        data["constraint"] = {name: value for name, value in loss.items() if value is not None}
     return Problem.from_content(data, source="the certificate's problem")
 
 
