@@ -232,6 +232,24 @@ def boundaries():
         yield resealed(replaced(document, ("dual", "multiplier", "rows", place), " ".join([*rows[:place], str(tau)])))
 
 
+def closed_balls():
+    """(document, whether it holds): norm bounds that the witness meets with equality, and a unit less than that.
+
+    With four classes the mean of squares is dyadic, and so can be the bound.
+    """
+    made = certify(Problem([40, 40, 9, 3], features="free", constraint=LayerPeeled(1.0, 5.0)), proof="dense")
+    document = json.loads(made.to_json())
+    problem = naive_verifier.NaiveProblem(document["problem"])
+    W, H, _, _ = naive_verifier.witness_arrays(problem, document["witness"])
+    means = [sum(x * x for row in matrix for x in row) / problem.K for matrix in (W, H)]
+    document["claims"].update(lower="-17p5", upper="17p5", verdict="undecided")
+    document["problem"].update(weight_radius=encoding.dyadic(means[0]), feature_radius=encoding.dyadic(means[1]))
+    yield resealed(document), True
+    for field, mean in zip(("weight_radius", "feature_radius"), means, strict=True):
+        less = encoding.dyadic(mean - Fraction(1, 2**200))
+        yield resealed(replaced(document, ("problem", field), less)), False
+
+
 def edges():
     """Dense proofs whose columns lie inside, on the edge of, or beyond domains; all else in them is generous."""
     documents = {name: json.loads(made.to_json()) for name, made in loss_certificates().items()}

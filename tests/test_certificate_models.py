@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 
-import naive_verifier
 import numpy as np
 import pytest
-from certificate_cases import judge_forgery, model_certificates, outcome, replaced, resealed, text
+from certificate_cases import closed_balls, judge_forgery, model_certificates, outcome, replaced, resealed, text
 
 import ufm_convex as ufm
 from ufm_convex import verifier
@@ -193,28 +192,10 @@ def test_a_problem_with_norm_bounds_and_a_bias_is_proved_where_both_lemmas_are_u
 # -- edges --------------------------------------------------------------------------------------------------------
 
 
-def budget_at(document):
-    """The document with radii at which both balls hold its witness with nothing to spare."""
-    problem = naive_verifier.NaiveProblem(document["problem"])
-    W, H, _, _ = naive_verifier.witness_arrays(problem, document["witness"])
-    squares = [sum(x * x for row in matrix for x in row) / problem.K for matrix in (W, H)]
-    for field, square in zip(("weight_radius", "feature_radius"), squares, strict=True):
-        document = replaced(document, ("problem", field), encoding.dyadic(square))
-    return document
-
-
 def test_the_balls_are_closed_and_no_unit_larger():
-    """K = 4: the mean of squares is dyadic, so the radius can be the square length itself, and one unit less."""
-    made = certify(peeled([40, 40, 9, 3], features="free"), proof="dense")
-    exact = budget_at(json.loads(made.to_json()))
-    exact["claims"].update(lower="-1p9", upper="1p9", verdict="undecided")
-    assert judge_forgery(exact) == "PROVED"
-    for field in ("weight_radius", "feature_radius"):
-        mantissa, exponent = map(int, exact["problem"][field].split("p"))
-        smaller = encoding.dyadic((Fraction(mantissa) - Fraction(1, 2**60)) * Fraction(2) ** exponent)
-        forged = replaced(exact, ("problem", field), smaller)
-        assert judge_forgery(forged) == "REFUTED"
-        assert refuted_at(forged) == ["witness"]
+    for document, admissible in closed_balls():
+        assert judge_forgery(document) == ("PROVED" if admissible else "REFUTED")
+        assert refuted_at(document) == ([] if admissible else ["witness"])
 
 
 def test_a_dual_point_without_decays_is_zero():

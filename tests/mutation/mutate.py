@@ -135,6 +135,7 @@ def killers():
         alterations,
         base_certificates,
         boundaries,
+        closed_balls,
         edges,
         feasible_dual,
         loss_certificates,
@@ -182,6 +183,7 @@ def killers():
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
     cases += limits(documents[0])
     cases += [(text(document), None) for document in boundaries()]
+    cases += [(text(document), None) for document, _ in closed_balls()]
     other = json.loads(data)
     cases += [
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
@@ -308,11 +310,11 @@ def answers(cases, stop=None):
     """The verdict on each case by the verifier now importable, and which general paths it asked; ends at the first
     that differs from ``stop``."""
     import ufm_convex.verifier as verifier
-    from ufm_convex.verifier import proof
+    from ufm_convex.verifier import points, proof
 
     asked = []
     for kind, name in GENERAL:
-        owner = getattr(proof, kind) if kind else verifier
+        owner = getattr(proof if hasattr(proof, kind) else points, kind) if kind else verifier
         setattr(owner, name, recorded(getattr(owner, name), asked))
     found = []
     for place, (data, arrays) in enumerate(cases):
