@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from ufm_convex import enclosure
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
@@ -138,11 +140,11 @@ def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
 
 def _require_distinct(family: PenalisedFamily, penalised: Problem) -> None:
     """Raise ``HypothesisError`` if weights that are not the same have become so by rounding."""
-    problem = family.problem
-    weights = problem.loss.weights(problem.num_classes).tolist()
-    loads = [Fraction(w) * n for w, n in zip(weights, problem.class_counts.tolist(), strict=True)]
+    groups = enclosure.Groups.distinct(family.problem)
+    loads = [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
     place = {load: g for g, load in enumerate(sorted(set(loads)))}
-    if [place[load] for load in loads] != enclosure.Groups.distinct(penalised).members.tolist():
+    first = np.unique(groups.members, return_index=True)[1]
+    if [place[load] for load in loads] != enclosure.Groups.distinct(penalised).members[first].tolist():
         raise HypothesisError(
             "class weights times class counts differ by less than a rounding error.",
             expected="products that are the same, or not the same in binary64",

@@ -5,6 +5,7 @@ Constructors decode and raise ``MalformedCertificate``; ``check_slack`` raises `
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from math import gcd, lcm
 from typing import Any
@@ -29,15 +30,15 @@ from .reading import (
 MAX_COLUMN_BITS = 1 << 32
 
 
-class Dual:
+class Dual(ABC):
     """What dual points of every kind have: decays, and what their value pays."""
 
     def __init__(self, problem: Problem, fields: dict[str, Any]) -> None:
         self.problem, self.decays = problem, problem.regulariser.decays(fields)
 
+    @abstractmethod
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """The entries of U1, one a group, with how many classes have them."""
-        raise NotImplementedError
 
     def price(self) -> fmpq:
         """What the dual value pays for a budget, and for a bias; ``Refuted`` where that is infinite."""
