@@ -9,12 +9,14 @@ import json
 import re
 from fractions import Fraction
 
+import naive_verifier
 import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
+from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -26,6 +28,7 @@ from ufm_convex.losses import (
 from ufm_convex.points import Columns, DualPoint, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
+from ufm_convex.verifier import MalformedCertificate, verify
 
 PLAIN = Problem([50, 10, 2], 2e-2, 2e-2)
 WEIGHTED = Problem(
@@ -132,6 +135,67 @@ def loss_certificates():
     }
 
 
+def peeled_certificates():
+    """Name → certificate of problems with norm bounds, in every form that their proofs take."""
+    few = LayerPeeled(1.0, 5.0)
+    free = Problem([40, 40, 9, 3], features="free", feature_dim=4, constraint=few)
+    weighted = CrossEntropy(class_weights=(0.1, 1.0 / 3.0, 0.7))  # the products with the counts are no binary64 numbers
+    return {
+        "peeled": certify(Problem([50, 10, 2], constraint=LayerPeeled(0.3, 0.2))),
+        "peeled, dense": certify(Problem([9, 4, 2], features="free", constraint=few)),
+        "peeled, group": certify(free, solution=solve(free, solver="clarabel", level="group")),
+        "peeled, weighted": certify(Problem([9, 7, 3], features="free", loss=weighted, constraint=few)),
+        "peeled, idle": certify(
+            Problem([5, 5, 3], loss=CrossEntropy(smoothing=0.1), constraint=LayerPeeled(30.0, 30.0))
+        ),
+        "peeled, idle and dense": certify(
+            Problem([5, 5, 3], loss=CrossEntropy(smoothing=0.2), features="free", constraint=LayerPeeled(30.0, 30.0)),
+            proof="dense",
+        ),
+        "peeled, squares": certify(
+            Problem([4, 4, 4], loss=MeanSquaredError(), features="free", constraint=LayerPeeled(0.25, 0.5))
+        ),
+    }
+
+
+def biased_certificates():
+    """Name → certificate of problems with a bias, free and penalised."""
+    counts = [9, 4, 4, 2]
+    squares = {"loss": MeanSquaredError()}
+    return {
+        "free bias": certify(Problem(counts, 2e-2, 2e-2, features="free", bias="free")),
+        "free bias, nonnegative": certify(Problem(counts, 2e-2, 2e-2, bias="free")),
+        "free bias, squares": certify(Problem([4, 2, 1], 5e-2, 5e-2, bias="free", **squares)),
+        "free bias, adjusted": certify(
+            Problem([4, 2, 1], 5e-2, 5e-2, bias="free", loss=LogitAdjustedCrossEntropy(scale=(1.5, 1.0, 0.75)))
+        ),
+        "free bias, balanced": certify(Problem([4, 4, 4], 5e-2, 5e-2, bias="free")),
+        "penalised bias": certify(Problem(counts, 2e-2, 2e-2, features="free", bias=0.1)),
+        "penalised bias, nonnegative": certify(Problem(counts, 2e-2, 2e-2, bias=0.1)),
+        "penalised bias, squares": certify(Problem([4, 2, 1], 5e-2, 5e-2, bias=0.1, **squares)),
+        "penalised bias, diagonal": certify(Problem([4, 4, 4], 4e-2, 4e-2, bias=0.1)),
+    }
+
+
+def margin_certificates():
+    """Name → certificate of hard margins: one, of classes, of pairs, and scaled."""
+    small = ([4, 2, 1], 5e-2, 5e-2)
+    table = [[0.0, 1.0, 2.0], [1.0, 0.0, 0.5], [3.0, 1.0, 0.0]]
+    free = Problem([3, 3, 1], 5e-2, 5e-2, features="free", constraint=HardMargin(0.75))
+    return {
+        "margin": certify(Problem([5, 5, 2], 5e-2, 5e-2, constraint=HardMargin(0.5))),
+        "margin, free": certify(free),
+        "margins of classes": certify(Problem(*small, constraint=HardMargin((1.0, 2.0, 0.5)))),
+        "margins of pairs": certify(Problem(*small, features="free", constraint=HardMargin(table))),
+        "margin, scaled": certify(Problem(*small, features="free", constraint=HardMargin(1.0, (1.5, 1.0, 0.75)))),
+    }
+
+
+def model_certificates():
+    """Name → certificate of every model beside the penalised one without bias."""
+    return {**peeled_certificates(), **biased_certificates(), **margin_certificates()}
+
+
 def large_certificates():
     """Name → certificate of a dense proof of 64 classes, the fewest that the fast path takes."""
     zeros = np.zeros(64)
@@ -168,6 +232,24 @@ def boundaries():
     for tau in (needed, needed - 1):
         rows = dual["multiplier"]["rows"][place].split(" ")
         yield resealed(replaced(document, ("dual", "multiplier", "rows", place), " ".join([*rows[:place], str(tau)])))
+
+
+def closed_balls():
+    """(document, whether it holds): norm bounds that the witness meets with equality, and a unit less than that.
+
+    With four classes the mean of squares is dyadic, and so can be the bound.
+    """
+    made = certify(Problem([40, 40, 9, 3], features="free", constraint=LayerPeeled(1.0, 5.0)), proof="dense")
+    document = json.loads(made.to_json())
+    problem = naive_verifier.NaiveProblem(document["problem"])
+    W, H, _, _ = naive_verifier.witness_arrays(problem, document["witness"])
+    means = [sum(x * x for row in matrix for x in row) / problem.K for matrix in (W, H)]
+    document["claims"].update(lower="-17p5", upper="17p5", verdict="undecided")
+    document["problem"].update(weight_radius=encoding.dyadic(means[0]), feature_radius=encoding.dyadic(means[1]))
+    yield resealed(document), True
+    for field, mean in zip(("weight_radius", "feature_radius"), means, strict=True):
+        less = encoding.dyadic(mean - Fraction(1, 2**200))
+        yield resealed(replaced(document, ("problem", field), less)), False
 
 
 def edges():
@@ -209,6 +291,29 @@ def resealed(document):
 
 def text(document):
     return json.dumps(document).encode()
+
+
+# -- verdicts --------------------------------------------------------------------------------------------------
+
+
+def outcome(data, candidate=None):
+    """A verdict, or "malformed"; anything else that is raised is a crash and fails the test."""
+    try:
+        return verify(data, candidate).verdict.value
+    except MalformedCertificate:
+        return "malformed"
+
+
+def judge_forgery(document):
+    """The verdict on a re-sealed forgery, compared with the naive verifier's."""
+    found = outcome(text(resealed(document)))
+    if found != "malformed":
+        expected = naive_verifier.verdict(document)
+        assert found == expected, (found, expected)
+        if found == "PROVED":
+            problem = naive_verifier.NaiveProblem(document["problem"])
+            assert naive_verifier.slack_is_psd(problem, document["dual"])
+    return found
 
 
 # -- alterations --------------------------------------------------------------------------------------------------
@@ -264,12 +369,15 @@ def altered(value):
     if isinstance(value, int) and not isinstance(value, bool):
         for other in (value + 1, value - 1, -value - 2, 10 * value + 10, 2**63, 10**30, str(value), float(value)):
             yield f"becomes {other}", other
+    elif isinstance(value, str) and value and len(max(re.split("[p ]", value), key=len)) > 4000:
+        yield "becomes shorter", value[:-1]  # int() and str() stop at 4300 digits, and a number only grows below
     elif isinstance(value, str) and re.fullmatch(r"-?[0-9]+p-?[0-9]+", value, re.ASCII):
         yield from altered_dyadic(value)
     elif isinstance(value, str) and re.fullmatch(r"-?[0-9]+( -?[0-9]+)*", value, re.ASCII) and len(value) != 64:
         yield from altered_integers(value)
     elif isinstance(value, str):
         words = "nonnegative free diagonal group dense frame optimal suboptimal infeasible undecided sample class"
+        words += " norm-budget bias 1p-3"
         names = "crammer-singer weston-watkins mean-squared-error binary-cross-entropy cross-entropy multiclass-hinge"
         for word in (*words.split(), *names.split(), value + " ", value.upper(), value[:-1], value[::-1]):
             if word != value:

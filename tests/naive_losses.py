@@ -65,6 +65,30 @@ class Hinge:
         return interval(v[k]) if inside else None
 
 
+class Margins:
+    tied = True
+
+    def __init__(self, margins, scale, alike):
+        self.margins, self.scale, self.alike = margins, scale, alike
+
+    def value(self, z, k):
+        a = self.scale or [Fraction(1)] * len(z)
+        gaps = [
+            interval(a[k]) * z[k] - interval(a[j]) * z[j] - interval(self.margins[k][j])
+            for j in range(len(z))
+            if j != k
+        ]
+        if any(gap.b < 0 for gap in gaps):
+            return iv.mpf("inf")
+        return iv.mpf(0) if all(gap.a >= 0 for gap in gaps) else iv.mpf(["0", "inf"])
+
+    def conjugate(self, v, k):
+        w = [entry / a for entry, a in zip(v, self.scale or [Fraction(1)] * len(v), strict=True)]
+        if sum(w) != 0 or min(entry for j, entry in enumerate(w) if j != k) < 0:
+            return None
+        return -interval(sum(m * entry for j, (m, entry) in enumerate(zip(self.margins[k], w, strict=True)) if j != k))
+
+
 class SquaredError:
     alike, tied, scale = True, False, None
 
@@ -102,6 +126,13 @@ def naive_loss(fields, K, vector, matrix, dyadic):
         return SquaredError()
     if name == "binary-cross-entropy":
         return Sigmoids()
+    if name == "hard-margin":
+        given, scale = fields["margins"], None if fields["scale"] is None else vector(fields["scale"])
+        if isinstance(given, str):
+            margins = [[dyadic(given)] * K for _ in range(K)]
+        else:
+            margins = matrix(given) if "rows" in given else [[m] * K for m in vector(given)]
+        return Margins(margins, scale, isinstance(given, str) and scale is None)
     loss = Softmax(one_hot, ones, zeros)
     loss.alike = False
     if name == "soft-target-cross-entropy":

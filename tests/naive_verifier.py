@@ -38,11 +38,30 @@ class NaiveProblem:
         weights = [Fraction(1)] * len(runs) if fields["class_weights"] is None else vector(fields["class_weights"])
         self.classes = [(n, w) for n, w, repeat in zip(runs, weights, repeats, strict=True) for _ in range(repeat)]
         self.K, self.N = len(self.classes), sum(n for n, _ in self.classes)
-        self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
+        self.pt = [w * n / self.N for n, w in self.classes]
+        self.budgets, self.bias = None, fields.get("bias")
+        if "weight_radius" in fields:  # classes of one sample, which are alike when their shares are
+            self.budgets = [self.K * dyadic(fields[name]) for name in ("weight_radius", "feature_radius")]
+            self.classes = [(1, n * w) for n, w in self.classes]
+        self.lambda_w, self.lambda_h = (
+            (Fraction(0), Fraction(0)) if self.budgets else (dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"]))
+        )
         self.nonnegative, self.feature_dim = fields["features"] == "nonnegative", fields["feature_dim"]
         self.loss = naive_loss(fields["loss"], self.K, vector, matrix, dyadic)
         self.distinct = sorted(set(self.classes))
-        self.pt = [w * n / self.N for n, w in self.classes]
+
+    def load(self, k):
+        """What the columns of a free bias are multiplied by."""
+        return self.classes[k][0] * self.classes[k][1] if self.bias == "free" else Fraction(1)
+
+    def decays(self, dual):
+        if self.budgets is None:
+            return self.lambda_w, self.lambda_h
+        return [dyadic(dual["decays"][name]) / self.N for name in ("weights", "features")]
+
+    def product(self, dual):
+        alpha, beta = self.decays(dual)
+        return alpha * beta
 
 
 # -- dual points --------------------------------------------------------------------------------------------------
@@ -67,7 +86,7 @@ def full_columns(problem, dual):
             column[k] = unit * numbers(dual["own"])[place[k]]
         if problem.loss.scale is not None:
             column = [a * w for a, w in zip(in_lowest_terms(problem.loss.scale), column, strict=True)]
-        columns.append(column)
+        columns.append([entry / problem.load(k) for entry in column])
     return columns
 
 
@@ -81,9 +100,9 @@ def congruent(problem, dual):
     """The matrix M of section 4.2 without rounding radii, class by class, τ included; and the pieces of it."""
     K, place, exponents = problem.K, places(problem, dual), numbers(dual["exponents"])
     V = full_columns(problem, dual)
-    X = [[entry / Fraction(2) ** exponents[place[k]] for entry in V[k]] for k in range(K)]
+    X = [[problem.load(k) * entry / Fraction(2) ** exponents[place[k]] for entry in V[k]] for k in range(K)]
     rho = [
-        problem.lambda_w * problem.lambda_h * problem.N**2 / (w * w * n) / Fraction(4) ** exponents[place[k]]
+        problem.product(dual) * (problem.N * problem.load(k)) ** 2 / (w * w * n) / Fraction(4) ** exponents[place[k]]
         for k, (n, w) in enumerate(problem.classes)
     ]
     tau = [[Fraction(0)] * K for _ in range(K)]
@@ -120,7 +139,7 @@ def slack_holds(problem, dual):
         for (n, w), q in zip(problem.distinct, vector(dual["strengths"]), strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
                 return False
-            if (w * q) ** 2 * n * (K - 1) > problem.N**2 * problem.lambda_w * problem.lambda_h * K:
+            if (w * q) ** 2 * n * (K - 1) > problem.N**2 * problem.product(dual) * K:
                 return False
         return True
     E, alike, _ = remainder(problem, dual)
@@ -139,7 +158,7 @@ def slack_is_psd(problem, dual):
         U = [[problem.pt[k] * entry for entry in V[k]] for k in range(K)]
         R = [[-sum(a * b for a, b in zip(U[k], U[j], strict=True)) for j in range(K)] for k in range(K)]
         for k, (n, _) in enumerate(problem.classes):
-            R[k][k] += problem.lambda_w * problem.lambda_h * n
+            R[k][k] += problem.product(dual) * n
         if problem.nonnegative:  # T cancels what is positive off the diagonal
             R = [[R[k][j] if k == j else min(R[k][j], Fraction(0)) for j in range(K)] for k in range(K)]
         return is_psd(R)
@@ -171,9 +190,18 @@ def is_psd(matrix):
 
 
 def dual_value(problem, dual):
-    """Interval of −Σ pt l*, or None outside the domain."""
-    total = iv.mpf(0)
-    for k, column in enumerate(full_columns(problem, dual)):
+    """Interval of −Σ pt l* less what budgets and bias cost, or None outside the domain."""
+    total, columns = iv.mpf(0), full_columns(problem, dual)
+    if problem.budgets is not None:
+        pairs = zip(problem.decays(dual), problem.budgets, strict=True)
+        total -= interval(sum(decay * budget / 2 for decay, budget in pairs))
+    if problem.bias is not None:
+        sums = [sum(pt * column[j] for pt, column in zip(problem.pt, columns, strict=True)) for j in range(problem.K)]
+        if problem.bias == "free" and any(sums):
+            return None
+        if problem.bias != "free":
+            total -= interval(sum(s * s for s in sums) / (2 * dyadic(problem.bias)))
+    for k, column in enumerate(columns):
         conjugate = problem.loss.conjugate(column, k)
         if conjugate is None:
             return None
@@ -184,11 +212,14 @@ def dual_value(problem, dual):
 # -- primal points ------------------------------------------------------------------------------------------------
 
 
-def objective(problem, W, rows, labels, repeats):
+def objective(problem, W, rows, labels, repeats, b=None):
     """Interval of f at explicit arrays; ``repeats[i]`` samples have the feature of row i."""
     total = interval(problem.lambda_w * sum(w * w for row in W for w in row) / 2)
+    b = [Fraction(0)] * problem.K if b is None else b
+    if problem.bias not in (None, "free"):
+        total += interval(dyadic(problem.bias) * sum(entry * entry for entry in b) / 2)
     for h, k, repeat in zip(rows, labels, repeats, strict=True):
-        z = [interval(sum((a * b for a, b in zip(w, h, strict=True)), Fraction(0))) for w in W]
+        z = [interval(sum((x * y for x, y in zip(w, h, strict=True)), entry)) for w, entry in zip(W, b, strict=True)]
         total += interval(problem.classes[k][1] * repeat / problem.N) * problem.loss.value(z, k)
         total += interval(problem.lambda_h * repeat * sum(x * x for x in h) / 2)
     return total
@@ -229,6 +260,11 @@ def witness_arrays(problem, witness):
     return W, H, not problem.nonnegative or min(min(row) for row in H) >= 0, used
 
 
+def within(problem, W, H):
+    squares = [sum(x * x for row in matrix for x in row) for matrix in (W, H)]
+    return problem.budgets is None or all(s <= most for s, most in zip(squares, problem.budgets, strict=True))
+
+
 def _fits(problem, used):
     return problem.feature_dim is None or used <= problem.feature_dim
 
@@ -257,9 +293,10 @@ def _decisions(document):
     value = dual_value(problem, document["dual"])
     yield False if value is None else _at_least(value, lower)
     W, H, admissible, used = witness_arrays(problem, document["witness"])
-    yield admissible and _fits(problem, used)
+    yield admissible and _fits(problem, used) and within(problem, W, H)
+    b = vector(document["witness"]["bias"]) if "bias" in document["witness"] else None
     counts = [n for n, _ in problem.classes]
-    yield _at_least(-objective(problem, W, H, range(problem.K), counts), -upper)
+    yield _at_least(-objective(problem, W, H, range(problem.K), counts, b), -upper)
     about = claims["candidate"]
     if about is not None:
         yield from _candidate_decisions(problem, document["candidate"], about, lower, upper)

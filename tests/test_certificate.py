@@ -10,7 +10,16 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from certificate_cases import FREE, PLAIN, WEIGHTED, base_certificates, loss_certificates, resealed, text
+from certificate_cases import (
+    FREE,
+    PLAIN,
+    WEIGHTED,
+    base_certificates,
+    loss_certificates,
+    model_certificates,
+    resealed,
+    text,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,7 +214,7 @@ def test_a_false_claim_about_a_candidate_kept_elsewhere_is_refuted(factors, monk
 
 
 def test_files_come_back(tmp_path):
-    for certificate in [*base_certificates().values(), *loss_certificates().values()]:
+    for certificate in {**base_certificates(), **loss_certificates(), **model_certificates()}.values():
         certificate.save(tmp_path / "c.json")
         again = Certificate.load(tmp_path / "c.json")
         assert again.to_json() == certificate.to_json()
@@ -232,7 +241,11 @@ def fits(value, schema):
         return fits(value, SCHEMA["$defs"][schema["$ref"].split("/")[-1]])
     if "anyOf" in schema or "oneOf" in schema:
         found = [fits(value, option) for option in schema.get("anyOf", schema.get("oneOf"))]
-        return any(found) if "anyOf" in schema else sum(found) == 1
+        chosen = any(found) if "anyOf" in schema else sum(found) == 1
+        if "type" not in schema or not chosen:
+            return chosen
+    if set(schema) == {"required"}:
+        return set(schema["required"]) <= set(value)
     if "const" in schema:
         return value == schema["const"]
     if "enum" in schema:
@@ -241,12 +254,22 @@ def fits(value, schema):
         properties, other = schema.get("properties", {}), schema["additionalProperties"]
         if not isinstance(value, dict) or not set(schema.get("required", ())) <= set(value):
             return False
+        if any(
+            not set(with_it) <= set(value)
+            for key, with_it in schema.get("dependentRequired", {}).items()
+            if key in value
+        ):
+            return False
         return all(
             fits(inner, properties[key]) if key in properties else other is not False and fits(inner, other)
             for key, inner in value.items()
         )
     if schema["type"] == "array":
         first = schema.get("prefixItems", ())
+        if isinstance(value, list) and not schema.get("minItems", 0) <= len(value) <= schema.get(
+            "maxItems", len(value)
+        ):
+            return False
         kinds = [*first, *[schema.get("items")] * (len(value) - len(first))] if isinstance(value, list) else []
         return isinstance(value, list) and all(fits(inner, kind) for inner, kind in zip(value, kinds, strict=True))
     if schema["type"] == "integer":
@@ -258,7 +281,7 @@ def fits(value, schema):
 
 
 def test_every_certificate_fits_the_published_schema():
-    for name, certificate in {**base_certificates(), **loss_certificates()}.items():
+    for name, certificate in {**base_certificates(), **loss_certificates(), **model_certificates()}.items():
         document = json.loads(certificate.to_json())
         assert fits(document, SCHEMA), name
         assert not fits({**document, "unknown": 1}, SCHEMA)
@@ -266,6 +289,10 @@ def test_every_certificate_fits_the_published_schema():
         for loss in ({"name": "focal"}, {**document["problem"]["loss"], "margin": "1p0"}, {}):
             assert not fits({**document, "problem": {**document["problem"], "loss": loss}}, SCHEMA)
         assert not fits({**document, "claims": {**document["claims"], "lower": 0.5}}, SCHEMA)
+        for present in ("lambda_w", "weight_radius"):
+            swapped = {"lambda_w": "1p0", "weight_radius": "1p0"}
+            problem = {**document["problem"], present: swapped[present]}
+            assert fits({**document, "problem": problem}, SCHEMA) == (present in document["problem"]), name
 
 
 @pytest.mark.parametrize(

@@ -632,8 +632,11 @@ def test_what_needs_a_finite_loss_refuses_by_name():
     problem = problem_of([5, 3, 2], features="free")
     with pytest.raises(HypothesisError, match="'hard-margin' is 0 or infinite"):
         ufm.solve(problem, solver="factored")
-    with pytest.raises(HypothesisError, match="do not carry the loss 'hard-margin'"):
-        ufm.certify(problem)
+    candidate = ufm.Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[5, 3, 2])
+    with pytest.raises(HypothesisError, match="'hard-margin' is 0 or infinite"):
+        ufm.certify(problem, candidate)
+    with pytest.raises(HypothesisError, match="'hard-margin'"):
+        ufm.certify(problem, digits=20)
     rows = ufm.cross_check(problem, ["clarabel", "lbfgsb"]).rows
     assert [row.verdict for row in rows] == ["right", "failed"]
     assert "nothing descends on it" in rows[1].reason

@@ -540,7 +540,6 @@ def test_what_has_no_form_for_norm_bounds_refuses_by_name(tmp_path):
     solution = ufm.solve(problem, tolerance=1e-2)
     candidate = ufm.Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[5, 4, 3])
     refusing = [
-        lambda: ufm.certify(problem),
         lambda: ufm.certify(problem, candidate),
         lambda: ufm.certify(problem, digits=30),
         lambda: ufm.attribute_gap(problem, candidate),
@@ -651,7 +650,10 @@ def test_command_line_json():
     assert json.loads(CliRunner().invoke(application(), plain).stdout)["multiplier"] is None
 
 
-def test_command_line_refuses_a_certificate_before_the_work(tmp_path):
-    result = CliRunner().invoke(application(), [*ARGUMENTS, "-o", str(tmp_path / "c.json")])
-    assert result.exit_code == 2
-    assert not list(tmp_path.iterdir())
+def test_command_line_writes_a_certificate_that_is_verified(tmp_path):
+    path = str(tmp_path / "c.json")
+    assert CliRunner().invoke(application(), [*ARGUMENTS, "-o", path]).exit_code == 0
+    assert CliRunner().invoke(application(), ["verify", path]).exit_code == 0
+    result = CliRunner().invoke(application(), ["certify", *ARGUMENTS[1:], "-o", path])
+    assert result.exit_code == 0, result.output
+    assert CliRunner().invoke(application(), ["verify", path]).exit_code == 0

@@ -11,8 +11,11 @@ from certificate_cases import (
     base_certificates,
     by_digest,
     edges,
+    judge_forgery,
     large_certificates,
     loss_certificates,
+    model_certificates,
+    outcome,
     replaced,
     resealed,
     sha256,
@@ -22,36 +25,17 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ufm_convex import verifier
-from ufm_convex.verifier import MalformedCertificate, Verdict, verify
+from ufm_convex.verifier import Verdict, verify
 
-OF_LOSSES = loss_certificates()
-BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES}.items()}
+OF_LOSSES, OF_MODELS = loss_certificates(), model_certificates()
+BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES, **OF_MODELS}.items()}
 FIRST_OF_ITS_LOSS = {
     "squares, group", "sigmoids, group", "joint hinge", "pairwise hinge, group", "adjusted, free", "soft targets",
 }  # fmt: skip
-SLOW = OF_LOSSES.keys() - FIRST_OF_ITS_LOSS
+FIRST_OF_ITS_MODEL = {"peeled", "peeled, squares", "free bias, squares", "penalised bias, squares", "margin"}
+SLOW = (OF_LOSSES.keys() - FIRST_OF_ITS_LOSS) | (OF_MODELS.keys() - FIRST_OF_ITS_MODEL)
 """Their corpora are searched in the slow tests."""
 LARGE = {name: json.loads(certificate.to_json()) for name, certificate in large_certificates()}
-
-
-def outcome(data, candidate=None):
-    """A verdict, or "malformed"; anything else that is raised is a crash and fails the test."""
-    try:
-        return verify(data, candidate).verdict.value
-    except MalformedCertificate:
-        return "malformed"
-
-
-def judge_forgery(document):
-    """The verdict on a re-sealed forgery, compared with the naive verifier's."""
-    found = outcome(text(resealed(document)))
-    if found != "malformed":
-        expected = naive_verifier.verdict(document)
-        assert found == expected, (found, expected)
-        if found == "PROVED":
-            problem = naive_verifier.NaiveProblem(document["problem"])
-            assert naive_verifier.slack_is_psd(problem, document["dual"])
-    return found
 
 
 @pytest.mark.parametrize("name", BASES)

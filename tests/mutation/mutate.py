@@ -2,6 +2,7 @@
 
     python tests/mutation/mutate.py                     all mutants but those of the fast paths
     python tests/mutation/mutate.py --fast              those of fast.py and many.py
+    python tests/mutation/mutate.py --only terms        those of one module
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
     python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
 
@@ -30,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
-CORE, FAST = ("reading", "losses", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
+CORE, FAST = ("reading", "losses", "terms", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -136,9 +137,11 @@ def killers():
         alterations,
         base_certificates,
         boundaries,
+        closed_balls,
         edges,
         feasible_dual,
         loss_certificates,
+        model_certificates,
         replaced,
         resealed,
         text,
@@ -154,10 +157,11 @@ def killers():
 
     documents = [
         json.loads(certificate.to_json())
-        for made in (base_certificates(), loss_certificates())
+        for made in (base_certificates(), loss_certificates(), model_certificates())
         for certificate in made.values()
     ]
     cases = [(text(document), None) for document in (*documents, *edges(), *groups_where_none_are(documents))]
+    cases += [(text(resealed(forgery)), None) for document in documents for forgery in of_models(document)]
     for K, features in ((80, "free"), (80, "nonnegative")):
         problem = Problem(np.arange(20, 20 + K), 1e-4, 1e-4, features=features)
         bound = enclosure.lower_bound(problem, feasible_dual(problem, share=0.9), proof="dense")
@@ -181,6 +185,7 @@ def killers():
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
     cases += limits(documents[0])
     cases += [(text(document), None) for document in boundaries()]
+    cases += [(text(document), None) for document, _ in closed_balls()]
     other = json.loads(data)
     cases += [
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
@@ -196,6 +201,22 @@ def killers():
         (text(resealed(document) if isinstance(document, dict) else document), None) for document in forged[:8000]
     ]
     return cases
+
+
+OF_MODELS = ("problem.weight_radius", "problem.feature_radius", "problem.bias", "dual.decays", "witness.bias", "lemmas")
+
+
+def of_models(document):
+    """Alterations of what only problems with norm bounds or a bias have, bounds that leave room for it included."""
+    from certificate_cases import alterations, replaced
+
+    if set(document["problem"]) & {"weight_radius", "bias"}:
+        weak = {**document["claims"], "lower": "-17p5", "upper": "17p5", "verdict": "undecided"}
+        for base in (document, replaced(document, ("claims",), weak)):
+            yield base
+            for what, forgery in alterations(base):
+                if what.startswith(OF_MODELS) or what.startswith(("problem: with", "dual: with", "witness: with")):
+                    yield forgery
 
 
 def large_forgeries(document):
@@ -345,6 +366,7 @@ def judged(folder, name, source, cases, expected, queue):
 def main():
     parser = argparse.ArgumentParser(description="Mutation testing of the verifier.")
     parser.add_argument("--fast", action="store_true", help="mutate the fast path instead of the exact core")
+    parser.add_argument("--only", choices=(*CORE, *FAST), help="mutate one module alone")
     parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
     parser.add_argument("--contrastive", action="store_true", help="mutate the proof of contrastive problems instead")
     chosen = parser.parse_args()
@@ -352,7 +374,7 @@ def main():
     cases = contrastive_killers() if chosen.contrastive else killers()
     expected = answers(cases)
     everything = [
-        (name, *mutant) for name in (FAST if chosen.fast else CORE)
+        (name, *mutant) for name in ((chosen.only,) if chosen.only else FAST if chosen.fast else CORE)
         for mutant in mutants((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     ]  # fmt: skip
     if chosen.contrastive:

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from fractions import Fraction
 from functools import singledispatch
 from typing import Any, get_args, overload
@@ -16,6 +14,7 @@ from typing import Any, get_args, overload
 from ufm_convex import enclosure
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
+from ufm_convex.certificate.bounds import Bounds
 from ufm_convex.certificate.encoding import (
     FORMAT,
     VERSION,
@@ -35,11 +34,8 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
-from ufm_convex.group_factors import GroupFactors, coordinates
-from ufm_convex.groups import GroupDual
-from ufm_convex.losses.base import MarginLoss
-from ufm_convex.points import FrameDual
+from ufm_convex.errors import HypothesisError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.losses.base import Indicator
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
@@ -108,7 +104,8 @@ def certify(
             digits are given.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
-        HypothesisError: digits were asked for, and no theorem holds; or certificates do not carry the loss.
+        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a bias or
+            a constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         UFMError: as ``solve``.
@@ -152,17 +149,30 @@ def _certify_problem(
 ) -> Certificate:
     chosen = _checked(candidate)
     require_encodable(problem)
+    if chosen is not None:
+        _require_judgeable(problem)
     judged = None if chosen is None else _judged(problem, chosen, progress)
     if digits is not None:
+        problem.require_plain("digits")
         _refuse_solution(solution)
-        lower, upper = bounds_to_digits(problem, digits)
+        bounds = Bounds(*bounds_to_digits(problem, digits))
         origin = {"method": f"closed form to {digits} digits"}
     else:
         found = _solution(problem, solution, tolerance, progress)
-        lower, upper = _lower(found, proof), _upper(found)
-        origin = _origin(found, lower, upper)
+        bounds = Bounds.of(found, proof)
+        origin = _origin(found, bounds.lower, bounds.upper)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
-    return assemble(problem, lower, upper, tolerance, origin, bits=bits, candidate=chosen, judged=judged)
+    return assemble(
+        problem,
+        bounds.lower,
+        bounds.upper,
+        tolerance,
+        origin,
+        bits=bits,
+        decays=bounds.decays,
+        candidate=chosen,
+        judged=judged,
+    )
 
 
 def assemble(
@@ -173,23 +183,24 @@ def assemble(
     provenance: Mapping[str, str],
     *,
     bits: int = _FLOAT_BITS,
+    decays: tuple[Fraction, Fraction] | None = None,
     candidate: Candidate | None = None,
     judged: CandidateEnclosure | None = None,
 ) -> Certificate:
-    """The certificate that two bounds with their evidence amount to.
+    """The certificate that two bounds with their evidence amount to; ``decays`` as in ``Bounds``.
 
     Raises:
         SolverError: a bound is infinite.
         SizeError: no verifier would read the certificate.
     """
-    dual = encode_dual(problem, lower.evidence)
+    dual = encode_dual(problem, lower.evidence, decays)
     content = {
         "format": FORMAT,
         "version": VERSION,
         "problem": encode_problem(problem),
-        "lemmas": lemmas(dual["kind"]),
+        "lemmas": lemmas(problem, dual["kind"]),
         "dual": dual,
-        "witness": encode_witness(upper.evidence),
+        "witness": encode_witness(problem, upper.evidence),
         "candidate": None if candidate is None else encode_candidate(candidate),
     }
     below, above = _rounded_bounds(lower, upper, bits, tolerance)
@@ -213,6 +224,17 @@ def _checked(candidate: object) -> Candidate | None:
         expected="an ufm_convex.Candidate",
         fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
     )
+
+
+def _require_judgeable(problem: Problem) -> None:
+    """Raise ``HypothesisError`` unless the objective of somebody's W and features, which have no bias, is finite."""
+    problem.require_plain("a certificate of a candidate")
+    if isinstance(problem.loss, Indicator):
+        raise HypothesisError(
+            f"the loss of {problem.loss.name!r} is 0 or infinite, and a candidate is given.",
+            expected="a loss that is finite at every candidate",
+            fix="leave the candidate out: certify(problem) proves the optimum.",
+        )
 
 
 def _check_settings(tolerance: float, digits: object, proof: str) -> None:
@@ -267,29 +289,6 @@ def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -
     return enclose_exactly(problem, candidate, progress=_rows(progress))
 
 
-def _lower(solution: Solution, proof: enclosure.Proof) -> ProvedBound:
-    """The solution's own bound with its exact point, or another proof of its dual point."""
-    problem, dual, own = solution.problem, solution.dual, solution.evidence.lower
-    frames = problem.nonnegative and isinstance(problem.loss, MarginLoss) and proof in ("auto", "diagonal")
-    if isinstance(dual, GroupDual) and frames:
-        strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
-        return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
-    if own.evidence is not None and (proof == "auto" or own.proof == proof):
-        return own
-    return enclosure.lower_bound(problem, dual.dense() if isinstance(dual, GroupDual) else dual, proof=proof)
-
-
-def _upper(solution: Solution) -> ProvedBound:
-    """The solution's own bound with its exact point; where it left none, the point is made of its factors."""
-    problem, own = solution.problem, solution.evidence.upper
-    if own.evidence is not None:
-        return own
-    factors = getattr(solution.evidence, "recovered", None)
-    if isinstance(factors, GroupFactors) and coordinates(factors.H).size <= (problem.feature_dim or math.inf):
-        return replace(own, evidence=enclosure.GroupWitness.of(factors.W, factors.H))
-    return enclosure.upper_bound(problem, solution.factors())
-
-
 # -- claims -------------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +303,7 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
     below, above = rounded(lower.exact, bits, up=False), rounded(upper.exact, bits, up=True)
     coarse = below, above
     if isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM:
-        coarse = rounded(lower.exact * (1 - _FAST_ROOM), bits, up=False), above
+        coarse = rounded(lower.exact - _FAST_ROOM * abs(lower.exact), bits, up=False), above
     if isinstance(upper.evidence, enclosure.DenseWitness) and len(upper.evidence.W.rows) >= _FAST_FROM:
         coarse = coarse[0], rounded(upper.exact * (1 + _FAST_ROOM), bits, up=True)
     wanted = Fraction(tolerance)

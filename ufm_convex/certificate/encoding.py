@@ -19,6 +19,7 @@ from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
+from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.enclosure.slack import closing_units
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
@@ -77,10 +78,9 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
 
 
 def require_encodable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the format can carry the problem: its loss, and that it is a plain one."""
+    """Raise ``HypothesisError`` unless the format can carry the problem's loss."""
     from ufm_convex.verifier.losses import LOSSES
 
-    problem.require_plain("a certificate")
     if problem.loss.name not in LOSSES:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",
@@ -100,8 +100,7 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
         "class_counts": integers(counts[starts].tolist()),
         "multiplicities": integers(np.diff(np.append(starts, counts.size)).tolist()),
         "class_weights": None if plain else _vector(enclosure.ExactVector.of_floats(weights[starts])),
-        "lambda_w": dyadic(problem.lambda_w),
-        "lambda_h": dyadic(problem.lambda_h),
+        **_regulariser(problem),
         "features": problem.features,
         "feature_dim": problem.feature_dim,
         "loss": {
@@ -110,6 +109,19 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
         },
     }
     return {**content, "sha256": canonical_sha256(content)}
+
+
+def _regulariser(problem: Problem) -> dict[str, str]:
+    """The decays, or the norm bounds in their place; and the bias, if there is one."""
+    constraint = problem.constraint
+    if isinstance(constraint, LayerPeeled):
+        radii = constraint.weight_radius, constraint.feature_radius
+        content = {"weight_radius": dyadic(radii[0]), "feature_radius": dyadic(radii[1])}
+    else:
+        content = {"lambda_w": dyadic(problem.lambda_w), "lambda_h": dyadic(problem.lambda_h)}
+    if problem.bias is None:
+        return content
+    return {**content, "bias": problem.bias if isinstance(problem.bias, str) else dyadic(problem.bias)}
 
 
 def _parameter(value: Any) -> Any:
@@ -143,23 +155,33 @@ def decode_problem(content: Mapping[str, Any]) -> Problem:
         loss["class_weights"] = np.repeat(_unparameter(content["class_weights"]), repeats).tolist()
     data = {
         "class_counts": np.repeat([int(number) for number in content["class_counts"].split(" ")], repeats),
-        "lambda_w": float(undyadic(content["lambda_w"])),
-        "lambda_h": float(undyadic(content["lambda_h"])),
+        **{name: _unparameter(content[name]) for name in ("lambda_w", "lambda_h", "bias") if name in content},
         "features": content["features"],
         "loss": loss,
     }
     if content["feature_dim"] is not None:
         data["feature_dim"] = content["feature_dim"]
+    radii = {name: _unparameter(content[name]) for name in ("weight_radius", "feature_radius") if name in content}
+    if radii:
+        data["constraint"] = {"name": LayerPeeled.name, **radii}
+    if loss["name"] == HardMargin.name:  # it stands for the loss
+        del data["loss"]
+        data["constraint"] = {name: value for name, value in loss.items() if value is not None}
     return Problem.from_content(data, source="the certificate's problem")
 
 
 # -- evidence -----------------------------------------------------------------------------------------------------
 
 
-def encode_dual(problem: Problem, proof: enclosure.Evidence | None) -> dict[str, Any]:
-    """The dual point with its slack proof."""
+def encode_dual(
+    problem: Problem, proof: enclosure.Evidence | None, decays: tuple[Fraction, Fraction] | None = None
+) -> dict[str, Any]:
+    """The dual point with its slack proof and, where the problem has none, its decays."""
+    own_decays = (
+        {} if decays is None else {"decays": dict(zip(("weights", "features"), map(dyadic, decays), strict=True))}
+    )
     if isinstance(proof, enclosure.DiagonalProof):
-        return {"kind": "diagonal", "strengths": _vector(proof.strengths)}
+        return {"kind": "diagonal", "strengths": _vector(proof.strengths), **own_decays}
     if not isinstance(proof, enclosure.BlockProof):
         raise TypeError(f"{type(proof).__name__} is no dual point")
     units, columns = closing_units(problem), proof.columns
@@ -172,11 +194,12 @@ def encode_dual(problem: Problem, proof: enclosure.Evidence | None) -> dict[str,
         "columns": _rows(columns),
         "multiplier": multiplier,
         "factor": None if proof.factor is None else _rows(proof.factor),
+        **own_decays,
     }
     return encoded if units is not None else {**encoded, "own": integers(proof.own or ())}
 
 
-def encode_witness(witness: enclosure.Evidence | None) -> dict[str, Any]:
+def encode_witness(problem: Problem, witness: enclosure.Evidence | None) -> dict[str, Any]:
     """The admissible point behind the upper bound."""
     if isinstance(witness, enclosure.FrameWitness):
         return {
@@ -190,12 +213,15 @@ def encode_witness(witness: enclosure.Evidence | None) -> dict[str, Any]:
         return {"kind": "group", "W": _invariant(witness.W), "H": _invariant(witness.H)}
     if not isinstance(witness, enclosure.DenseWitness):
         raise TypeError(f"{type(witness).__name__} is no witness")
-    return {
+    content = {
         "kind": "dense",
         "feature_dim": len(witness.W.rows[0]),
         "W": {"exponent": witness.W.exponent, "rows": _rows(witness.W.rows)},
         "H": {"exponent": witness.H.exponent, "rows": _rows(witness.H.rows)},
     }
+    if problem.bias is None:
+        return content
+    return {**content, "bias": _vector(witness.bias or enclosure.ExactVector([0] * problem.num_classes, 0))}
 
 
 EMBEDDED_NUMBERS = 1_000_000
@@ -230,9 +256,10 @@ def _exact_matrix(matrix: FloatArray) -> dict[str, Any]:
     return {"exponent": vector.exponent, "rows": _rows(rows)}
 
 
-def lemmas(kind: str) -> list[str]:
+def lemmas(problem: Problem, kind: str) -> list[str]:
     """The lemmas that a proof with this kind of slack uses."""
-    return [*_LEMMAS, _SLACK_LEMMA[kind]]
+    budget = [] if problem.constraint is None or not problem.constraint.replaces_decays else ["norm-budget"]
+    return [*_LEMMAS, *budget, *([] if problem.bias is None else ["bias"]), _SLACK_LEMMA[kind]]
 
 
 # -- the document -------------------------------------------------------------------------------------------------

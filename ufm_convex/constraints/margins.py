@@ -249,6 +249,10 @@ class UniformMargin(MarginIndicator, MarginLoss, GroupedIndicator):
         """None: the margin belongs to the constraint."""
         return {}
 
+    def exact_parameters(self) -> dict[str, Any]:
+        """See ``Loss.exact_parameters``: as ``ClassMargins`` says it."""
+        return {"margins": self.margin, "scale": None}
+
     def required(self, labels: IntArray, num_classes: int) -> FloatArray:
         """The margin."""
         return np.full(labels.size, self.margin)

@@ -143,7 +143,7 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
         shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
         return groups.block_means(dual.nonnegativity / np.outer(shares, shares))
 
-    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse)
+    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse, balanced=balanced)
 
 
 def prove_entries(
@@ -155,6 +155,7 @@ def prove_entries(
     multiplier: Callable[[], FloatArray],
     *,
     coarse: bool = False,
+    balanced: bool = False,
 ) -> BlockProof | None:
     """``prove`` for a point that is given by its entries on the groups.
 
@@ -166,8 +167,8 @@ def prove_entries(
         own: Own entries, (G,).
         multiplier: Makes T over the shares of its two classes in the loss, (G, G); called where a factor is needed.
         coarse: Whether to round to the fewer bits of a large proof.
+        balanced: Whether U1 = 0 must hold exactly, as a bias asks for that costs nothing or next to nothing.
     """
-    balanced = problem.bias == "free"
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
     attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
     tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))

@@ -68,17 +68,19 @@ class PenalisedFamily:
                 expected="cross-entropy, which has class weights, or equal class counts",
                 fix="use CrossEntropy(class_weights=..., smoothing=...), or balanced counts.",
             )
-        exact = [Fraction(w) * n for w, n in zip(problem.loss.weights(K).tolist(), counts, strict=True)]
+        pairs = list(zip(problem.loss.weights(K).tolist(), counts, strict=True))
+        exact = {(w, n): Fraction(w) * n for w, n in set(pairs)}  # few of them, however many classes
         unit = Fraction(2) ** round(math.log2(problem.num_samples / K))  # weights of about the size of ω
-        weights = [fraction_below(weight / unit) for weight in exact]
-        if min(weights) <= 0.0:
+        rounded = {pair: fraction_below(load / unit) for pair, load in exact.items()}
+        if min(rounded.values()) <= 0.0:
             raise ProblemError(
                 "class weights times class counts are too far apart for binary64.",
                 expected="a ratio of at most 1e300",
                 fix="leave out classes that do not count.",
             )
-        loss = CrossEntropy(class_weights=tuple(weights), smoothing=problem.loss.smoothing)
-        excess = max(one / (unit * Fraction(weight)) for one, weight in zip(exact, weights, strict=True))
+        weights = tuple(rounded[pair] for pair in pairs)
+        loss = CrossEntropy(class_weights=weights, smoothing=problem.loss.smoothing)
+        excess = max(load / (unit * Fraction(rounded[pair])) for pair, load in exact.items())
         return cls(problem, constraint, loss, unit * K / problem.num_samples, excess)
 
     @property

@@ -5,8 +5,9 @@
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
-read in this order: ``reading`` (exact numbers), ``losses``, ``problem``, ``proof`` (the dual point and its slack),
-``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers.
+read in this order: ``reading`` (exact numbers), ``losses``, ``terms`` (of the objective beside them), ``problem``,
+``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast``
+are shorter ways to the same answers.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -117,7 +118,7 @@ class _Certificate:
     def __init__(self, fields: dict[str, Any]) -> None:
         self.problem = problem = Problem(fields["problem"])
         kind = kind_of(fields["dual"], "kind", ("diagonal", "group", "dense"))
-        if fields["lemmas"] != [*_LEMMAS, _SLACK_LEMMA[kind]]:
+        if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, _SLACK_LEMMA[kind]]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
         self.dual = Diagonal(problem, fields["dual"]) if kind == "diagonal" else Blocks(problem, fields["dual"])
         make: dict[str, Callable[[Problem, Any], Any]] = {"frame": Frame, "group": Alike, "dense": Factors.read}
@@ -144,9 +145,10 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
     quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
-    value = None if quick is None else quick.dual_value
+    price = cache(dual.price)
+    value = None if quick is None else lambda: _less(quick.dual_value(), price)
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
-    yield "lower bound", lambda: _compare(lambda: _dual_value(dual), optimum.low, 1, dual.numbers, value)
+    yield "lower bound", lambda: _compare(lambda: _dual_value(dual) - arb(price()), optimum.low, 1, dual.numbers, value)
     objective = None
     if isinstance(witness, Frame) and witness.numbers >= many.FEW:
         objective = partial(many.frame_objective, witness)
@@ -223,6 +225,10 @@ def _compare(
                 raise Refuted(f"the value that is proved misses the claim by {(-difference).str(3)}")
         precision *= 2
     raise Undecided("the claim is too close to the value to be told apart")
+
+
+def _less(value: arb | None, price: Callable[[], fmpq]) -> arb | None:
+    return None if value is None else value - arb(price())
 
 
 def _dual_value(dual: Diagonal | Blocks) -> arb:

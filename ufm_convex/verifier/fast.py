@@ -91,6 +91,8 @@ class Fast:
         problem, size = self.blocks.problem, len(self.rows)
         if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
             return None
+        if problem.bias.free:  # the integers are not those of v
+            return None
         if max(self.rows.max(), -self.rows.min()) > _LONGEST:
             return None
         wrong = self.rows.copy()
@@ -189,7 +191,7 @@ def witness_objective(witness: Any) -> arb | None:
     """The objective of W and one row of features a class, if their integers are binary64 numbers; None otherwise."""
     if not isinstance(witness, Factors) or not isinstance(witness.problem.loss, CrossEntropy):
         return None
-    if witness.numbers < _FEW:
+    if witness.numbers < _FEW or witness.bias is not None:
         return None
     matrices = [_exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
     if any(matrix is None for matrix in matrices):

@@ -228,6 +228,49 @@ class BinaryCrossEntropy(Loss):
         return sum((m * z.exp().log1p() for z, m in column.others), (-column.own).exp().log1p())
 
 
+class HardMargin(Loss):
+    """0 where a_k z_k − a_j z_j ≥ m_kj (j ≠ k), +∞ elsewhere; l_k*(a∘w) = −Σ_{j≠k} m_kj w_j for w_j ≥ 0 (j ≠ k)."""
+
+    def __init__(self, value: Any, K: int) -> None:
+        fields = fields_of(value, "name margins scale")
+        given = fields["margins"]
+        self.alike = isinstance(given, str) and fields["scale"] is None
+        self.scale = None if fields["scale"] is None else list(vector(fields["scale"], K))
+        if isinstance(given, str):
+            self._rows = None
+            self._each = [dyadic(given)]
+        elif isinstance(given, dict) and "rows" in given:
+            self._rows, self._each = _table(given, K), []
+        else:
+            self._rows, self._each = None, list(vector(given, K))
+        if min([*self._each, *(self.scale or ())], default=1) <= 0:
+            raise MalformedCertificate("margins and scales are positive")
+
+    def _margins(self, column: Column[Any]) -> list[fmpq]:
+        """Those from the column's others."""
+        if self._rows is not None:
+            return list(_without(column.place, self._rows[column.place]))
+        return [self._each[0 if len(self._each) == 1 else column.place]] * len(column.others)
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        if min(w for w, _ in column.others) < 0:
+            raise Refuted("a column of the dual point lies outside the cone of the margins")
+        pairs = zip(column.others, self._margins(column), strict=True)
+        return arb(-sum((margin * m * w for (w, m), margin in pairs), fmpq(0)))
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``; all numbers where the ball does not say whether a margin is met."""
+        own, others = column.own, [z for z, _ in column.others]
+        if self.scale is not None:
+            own = arb(self.scale[column.place]) * own
+            others = [arb(a) * z for a, z in zip(_without(column.place, self.scale), others, strict=True)]
+        room = [own - z - arb(m) for z, m in zip(others, self._margins(column), strict=True)]
+        if any(entry < 0 for entry in room):
+            return arb.pos_inf()
+        return arb(0) if all(entry >= 0 for entry in room) else arb(0, "inf")
+
+
 LOSSES: dict[str, type[Loss]] = {
     "cross-entropy": CrossEntropy,
     "soft-target-cross-entropy": SoftTargetCrossEntropy,
@@ -235,12 +278,24 @@ LOSSES: dict[str, type[Loss]] = {
     "multiclass-hinge": MulticlassHinge,
     "mean-squared-error": MeanSquaredError,
     "binary-cross-entropy": BinaryCrossEntropy,
+    "hard-margin": HardMargin,
 }
 
 
 def read_loss(value: Any, K: int) -> Loss:
     """The loss that an object of the file describes."""
     return LOSSES[kind_of(value, "name", tuple(LOSSES))](value, K)
+
+
+def _table(value: Any, K: int) -> list[list[fmpq]]:
+    """Margins of pairs: positive, with the diagonal 0."""
+    if K > MAX_BLOCKS:
+        raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a table of margins")
+    fields = fields_of(value, "exponent rows")
+    rows, exponent = rows_of(fields["rows"], [K] * K), exponent_of(fields["exponent"])
+    if any((entry <= 0) != (j == k) or (j == k and entry) for k, row in enumerate(rows) for j, entry in enumerate(row)):
+        raise MalformedCertificate("margins are positive, with the diagonal 0")
+    return [[scaled(entry, exponent) for entry in row] for row in rows]
 
 
 def _p_log_p(p: fmpq) -> arb:

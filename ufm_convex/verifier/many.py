@@ -21,7 +21,7 @@ class Integral:
     """A diagonal proof of many groups; strengths are q = x 2^e, and weights w 2^f."""
 
     def __init__(self, dual: Diagonal) -> None:
-        self.problem, self.strengths = dual.problem, dual.strengths
+        self.problem, self.strengths, self.decays = dual.problem, dual.strengths, dual.decays
 
     @classmethod
     def of(cls, dual: Diagonal) -> Integral | None:
@@ -33,7 +33,7 @@ class Integral:
         problem, strengths, weights = self.problem, self.strengths, self.problem.weights
         if min(strengths.integers) < 0 or (max(strengths.integers) > 0 and not problem.nonnegative):
             return False
-        radius = problem.N**2 * problem.lambda_w * problem.lambda_h * fmpq(problem.K, problem.K - 1)
+        radius = problem.N**2 * self.decays.product * fmpq(problem.K, problem.K - 1)
         radius *= scaled(1, -2 * (strengths.exponent + weights.exponent))
         bound = int(radius.p // radius.q)
         triples = zip(problem.distinct, weights.integers, strengths.integers, strict=True)

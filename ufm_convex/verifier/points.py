@@ -22,6 +22,7 @@ from .reading import (
     MalformedCertificate,
     Refuted,
     Undecided,
+    Vector,
     exponent_of,
     fields_of,
     integer,
@@ -59,6 +60,14 @@ class Frame:
         if min(min(self.eta.integers), min(self.omega.integers)) < 0:
             raise Refuted("eta or omega is negative")
         check_dimension(self.problem, sum(repeat for repeat, eta, omega in entries if eta or omega))
+        self.problem.regulariser.check(self)
+
+    def squares(self) -> tuple[fmpq, fmpq]:
+        """‖W‖² and Σ ‖h_k‖², exactly."""
+        K, pair = self.problem.K, (self.omega, self.eta)
+        sums = [sum(m * x * x for m, x in zip(self.repeats, vector.integers, strict=True)) for vector in pair]
+        W, H = (scaled(total, 2 * vector.exponent) for total, vector in zip(sums, pair, strict=True))
+        return W * (K - 1) / K, H
 
     def objective(self) -> arb:
         """Enclose its objective."""
@@ -111,6 +120,12 @@ class Alike:
             raise Refuted("a feature is negative")
         used = [group.multiplicity for h, group in enumerate(self.groups) if self.W.uses(h) or self.H.uses(h)]
         check_dimension(self.problem, sum(used))
+        self.problem.regulariser.check(self)
+
+    def squares(self) -> tuple[fmpq, fmpq]:
+        """‖W‖² and Σ ‖h_k‖², exactly."""
+        W, H = (sum((m * matrix.square(g) for g, m in enumerate(matrix.sizes)), fmpq(0)) for matrix in (self.W, self.H))
+        return W, H
 
     def objective(self) -> arb:
         """Enclose its objective."""
@@ -144,13 +159,15 @@ class Alike:
 class Factors:
     """W, and one row of features a class or a sample; ``labels`` and ``repeats`` say what each row stands for."""
 
-    def __init__(self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None) -> None:
+    def __init__(
+        self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None, bias: Vector | None = None
+    ) -> None:
         self.numbers = problem.K * (problem.K if labels is None else len(labels))
         if self.numbers > MAX_LOGITS:
             raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
         self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
-        self.problem, self.classes = problem, problem.classes()
+        self.problem, self.classes, self.bias = problem, problem.classes(), bias
         self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
@@ -160,8 +177,9 @@ class Factors:
     @classmethod
     def read(cls, problem: Problem, value: Any) -> Factors:
         """Class means, row k for class k."""
-        fields = fields_of(value, "kind feature_dim W H")
-        return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"])
+        fields = fields_of(value, "kind feature_dim W H bias" if problem.bias.present else "kind feature_dim W H")
+        bias = vector(fields["bias"], problem.K) if problem.bias.present else None
+        return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"], bias=bias)
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
@@ -170,6 +188,12 @@ class Factors:
         if self.problem.feature_dim is not None:
             columns = zip(zip(*self.W, strict=True), zip(*self.H, strict=True), strict=True)
             check_dimension(self.problem, sum(1 for w, h in columns if any(w) or any(h)))
+        self.problem.regulariser.check(self)
+
+    def squares(self) -> tuple[fmpq, fmpq]:
+        """‖W‖² and Σ ‖h_k‖², exactly, of class means."""
+        W, H = (sum(x * x for row in rows for x in row) for rows in (self.W, self.H))
+        return W * self.unit_w**2, H * self.unit_h**2
 
     def entry(self, row: int, column: int) -> fmpq:
         """One feature."""
@@ -186,14 +210,17 @@ class Factors:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, unit = self.problem, arb(self.unit_w * self.unit_h)
-        if self.numbers > (MAX_EXACT_LOGITS if problem.loss.streamed else MAX_UNSTREAMED_LOGITS):
+        streamed = problem.loss.streamed and self.bias is None
+        if self.numbers > (MAX_EXACT_LOGITS if streamed else MAX_UNSTREAMED_LOGITS):
             raise Undecided("more logits than are evaluated one by one")
         logits = (row for block in self._products for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
+        total += arb(problem.bias.penalty(self.bias or ()))
+        b = [arb(entry) for entry in self.bias or [fmpq(0)] * problem.K]
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
-            others = [(arb(entry) * unit, 1) for j, entry in enumerate(z) if j != k]
+            others = [(arb(entry) * unit + b[j], 1) for j, entry in enumerate(z) if j != k]
             mean = self.classes[k].weight * self.repeats[k] / problem.N
-            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit, others))
+            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit + b[k], others))
             total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
         return total
 
@@ -211,6 +238,8 @@ class Candidate:
     """Somebody's W and features: embedded, or known by the SHA-256 of its arrays."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
+        if problem.lemmas:
+            raise MalformedCertificate("candidates have a penalty, and no bias")
         fields = fields_of(value, "level feature_dim sha256 arrays")
         if fields["level"] not in ("sample", "class") or (fields["sha256"] is None) == (fields["arrays"] is None):
             raise MalformedCertificate("a candidate is at sample or class level, and has either arrays or a SHA-256")

@@ -13,7 +13,6 @@ from .reading import (
     MalformedCertificate,
     Undecided,
     Vector,
-    dyadic,
     fields_of,
     integer,
     integers,
@@ -21,6 +20,7 @@ from .reading import (
     sha256_of,
     vector,
 )
+from .terms import Bias, Budget, Penalty
 
 MAX_CLASSES = 10**8
 MAX_PRODUCT_WORK, WORD = 1 << 32, 64
@@ -39,14 +39,25 @@ class Problem:
     """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
 
     def __init__(self, value: Any) -> None:
-        names = "class_counts multiplicities class_weights lambda_w lambda_h features feature_dim loss sha256"
-        fields = fields_of(value, names)
+        given = value if isinstance(value, dict) else {}
+        kind = Budget if "weight_radius" in given else Penalty
+        names = f"class_counts multiplicities class_weights features feature_dim loss sha256 {kind.names}"
+        fields = fields_of(value, f"{names} bias" if "bias" in given else names)
         length = length_of(fields["class_counts"])
         numbers, repeats = (integers(fields[name], length) for name in ("class_counts", "multiplicities"))
-        given = fields["class_weights"]
-        weights = Vector([1] * length, 0) if given is None else vector(given, length)
+        weights = Vector([1] * length, 0)
+        if fields["class_weights"] is not None:
+            weights = vector(fields["class_weights"], length)
         if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
             raise MalformedCertificate("counts, multiplicities and weights are positive")
+        self.K = sum(repeats)
+        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
+        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
+            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
+        self.regulariser = kind(fields, self.K, self.N)
+        self.lambda_w, self.lambda_h = self.regulariser.weights
+        self.bias = Bias(fields)
+        numbers, weights = self.regulariser.classes(numbers, weights)
         self.runs = numbers, weights, repeats
         merged: Counter[tuple[int, int]] = Counter()
         for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
@@ -54,13 +65,6 @@ class Problem:
         alike = sorted(merged)
         self.weights = Vector([weight for _, weight in alike], weights.exponent)
         self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
-        self.K = sum(repeats)
-        self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
-        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
-            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
-        self.lambda_w, self.lambda_h = dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"])
-        if self.lambda_w <= 0 or self.lambda_h <= 0:
-            raise MalformedCertificate("decays are positive")
         if fields["features"] not in ("nonnegative", "free"):
             raise MalformedCertificate("features are nonnegative or free")
         self.nonnegative = fields["features"] == "nonnegative"
@@ -69,6 +73,11 @@ class Problem:
         self.loss = read_loss(fields["loss"], self.K)
         if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
             raise MalformedCertificate("the problem's SHA-256 does not match the problem")
+
+    @property
+    def lemmas(self) -> tuple[str, ...]:
+        """What is used beside the lemmas of every certificate."""
+        return (*self.regulariser.lemmas, *self.bias.lemmas)
 
     def share(self, group: Group) -> fmpq:
         """ω_k n_k / N, the weight of one class's loss."""

@@ -5,6 +5,7 @@ Constructors decode and raise ``MalformedCertificate``; ``check_slack`` raises `
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from math import gcd, lcm
 from typing import Any
@@ -29,18 +30,35 @@ from .reading import (
 MAX_COLUMN_BITS = 1 << 32
 
 
-class Diagonal:
+class Dual(ABC):
+    """What dual points of every kind have: decays, and what their value pays."""
+
+    def __init__(self, problem: Problem, fields: dict[str, Any]) -> None:
+        self.problem, self.decays = problem, problem.regulariser.decays(fields)
+
+    @abstractmethod
+    def sums(self) -> Iterator[tuple[fmpq, int]]:
+        """The entries of U1, one a group, with how many classes have them."""
+
+    def price(self) -> fmpq:
+        """What the dual value pays for a budget, and for a bias; ``Refuted`` where that is infinite."""
+        return self.decays.price + self.problem.bias.support(self.sums())
+
+
+class Diagonal(Dual):
     """v_k = −q_k (e_k − 1/K): all off-diagonals of G are ≤ 0, so the slack is diagonal."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        self.problem, self.groups = problem, problem.groups()
+        fields = fields_of(value, f"kind strengths{problem.regulariser.proof}")
+        super().__init__(problem, fields)
+        self.groups = problem.groups()
         self.numbers = len(self.groups)
-        self.strengths = vector(fields_of(value, "kind strengths")["strengths"], self.numbers)
+        self.strengths = vector(fields["strengths"], self.numbers)
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
         problem, K = self.problem, self.problem.K
-        radius = problem.N**2 * problem.lambda_w * problem.lambda_h * K
+        radius = problem.N**2 * self.decays.product * K
         for group, q in zip(self.groups, self.strengths, strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
                 raise Refuted("a strength is negative, or positive for free features")
@@ -53,17 +71,28 @@ class Diagonal:
         for g, q in enumerate(self.strengths):
             yield Column(g, -q * (K - 1) / K, [(q / K, K - 1)])
 
+    def sums(self) -> Iterator[tuple[fmpq, int]]:
+        """See ``Dual``: the mean of all pt_l q_l, less the class's own."""
+        pulls = [self.problem.share(group) * q for group, q in zip(self.groups, self.strengths, strict=True)]
+        sizes = [group.multiplicity for group in self.groups]
+        mean = sum((m * pull for m, pull in zip(sizes, pulls, strict=True)), fmpq(0)) / self.problem.K
+        return ((mean - pull, m) for m, pull in zip(sizes, pulls, strict=True))
 
-class Blocks:
-    """A dual point that is alike on alike classes; with groups of one class it is any dual point."""
+
+class Blocks(Dual):
+    """A dual point that is alike on alike classes; with groups of one class it is any dual point.
+
+    For a free bias the integers are those of N u_k = ω_k n_k v_k, ``loads`` times as large, so that U1 can vanish.
+    """
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        names = "kind exponents columns multiplier factor"
+        names = f"kind exponents columns multiplier factor{problem.regulariser.proof}"
         fields = fields_of(value, names if problem.loss.closed else f"{names} own")
-        self.problem = problem
+        super().__init__(problem, fields)
         self.groups = problem.groups(MAX_BLOCKS) if fields["kind"] == "group" else problem.classes(MAX_BLOCKS)
         size = len(self.groups)
         self.numbers = size**2
+        self.loads = [group.weight * group.samples if problem.bias.free else fmpq(1) for group in self.groups]
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
         columns = rows_of(fields["columns"], [size] * size)
         check_singles(self.groups, columns)
@@ -99,27 +128,29 @@ class Blocks:
         return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
 
     def radius(self, g: int) -> int:
-        """⌊ρ_g⌋ with ρ = 4^{-e} λ_W λ_H N² / (ω² n)."""
+        """⌊ρ_g⌋ with ρ = 4^{-e} αβ N² / (ω² n), times the square of the load."""
         problem, group = self.problem, self.groups[g]
-        exact = problem.lambda_w * problem.lambda_h * problem.N**2 / (group.weight**2 * group.samples)
+        exact = self.decays.product * problem.N**2 * self.loads[g] ** 2 / (group.weight**2 * group.samples)
         exact *= scaled(1, -2 * self.exponents[g])
         return int(exact.p // exact.q)
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
-        rows, weighted = [], []
-        for g, (group, column) in enumerate(zip(self.groups, self.columns_, strict=True)):
-            m = group.multiplicity
-            row = [m * x for x in column]
-            row[g] = self.own[g] + (m - 1) * column[g]
-            rows.append(row)
-            weighted.append([h.multiplicity * z for h, z in zip(self.groups, row, strict=True)])
+        rows = list(self._summed())
+        weighted = [[h.multiplicity * z for h, z in zip(self.groups, row, strict=True)] for row in rows]
         gram = product(weighted, rows)
         if self.factor is not None:
             factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
             gram += product(factor, factor)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
+
+    def _summed(self) -> Iterator[list[int]]:
+        """The integers of the sum of the columns of each group: z of (10)."""
+        for g, (group, column) in enumerate(zip(self.groups, self.columns_, strict=True)):
+            row = [group.multiplicity * x for x in column]
+            row[g] = self.own[g] + (group.multiplicity - 1) * column[g]
+            yield row
 
     def _check_row(self, g: int, gram: list[Any]) -> None:
         """Row g of the remainder is dominated by its diagonal; alike classes differ by a non-negative amount."""
@@ -142,13 +173,20 @@ class Blocks:
         """The columns w of V = a∘w, one a group."""
         inverse = [1 / a for a in self.problem.loss.scale or [fmpq(1)] * len(self.groups)]
         for g, (column, own) in enumerate(zip(self.columns_, self.own, strict=True)):
-            unit = scaled(1, self.exponents[g])
+            unit = scaled(1, self.exponents[g]) / self.loads[g]
             others = [
                 (unit * x * inverse[h], other.multiplicity - (h == g))
                 for h, (other, x) in enumerate(zip(self.groups, column, strict=True))
                 if other.multiplicity > (h == g)
             ]
             yield Column(g, unit * own * inverse[g], others)
+
+    def sums(self) -> Iterator[tuple[fmpq, int]]:
+        """See ``Dual``."""
+        pairs = zip(self.groups, self.loads, self.exponents, strict=True)
+        units = [self.problem.share(group) / load * scaled(1, exponent) for group, load, exponent in pairs]
+        for group, row in zip(self.groups, zip(*self._summed(), strict=True), strict=True):
+            yield sum((unit * z for unit, z in zip(units, row, strict=True)), fmpq(0)), group.multiplicity
 
 
 def _coprime(scale: list[fmpq]) -> list[int]:
