@@ -30,7 +30,6 @@ from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
-
 RANK_CUT, _PENALTY_CUT = 1e-6, 1e-3
 """Penalty of a direction of the features that does not count towards the rank: see ``noise``."""
 
