@@ -255,8 +255,12 @@ def test_an_interruption_keeps_the_best_bounds(plant, monkeypatch):
 def test_ctrl_c_inside_scs_interrupts():
     """SCS handles SIGINT itself; the run must not pass as a failure and go on to the next accuracy."""
     script = (
-        "import numpy as np, ufm_convex as ufm, os, signal, threading\n"
-        "threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "import numpy as np, ufm_convex as ufm, os, signal, threading, time\n"
+        "def press():\n"
+        "    while True:\n"  # a press before SCS has installed its handler waits for the end of the run
+        "        time.sleep(3.0)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=press, daemon=True).start()\n"
         "problem = ufm.Problem(np.arange(1, 151), 1e-3, 1e-3)\n"
         "options = {'eps_abs': 1e-12, 'eps_rel': 1e-12, 'max_iters': 10**7}\n"
         "ufm.solve(problem, solver='scs', options=options)\n"
