@@ -15,7 +15,7 @@ from mp_reference import reference_value
 
 from ufm_convex import enclosure, theory
 from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactMatrix, ExactVector, FrameWitness, Groups, slack
-from ufm_convex.enclosure import bounds as bounds_module
+from ufm_convex.enclosure import upper as upper_module
 from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
@@ -245,11 +245,11 @@ def test_features_with_one_coordinate_each_have_the_same_bound_as_by_the_matrix_
     H[[0, 1, 3], [2, 0, 2]] = 1.5, 0.75, 0.25
     found = enclosure.upper_bound(problem, (W, H))
     exact = found.evidence
-    logits = list(bounds_module._logits(exact))
+    logits = list(upper_module._logits(exact))
     assert logits == [
         [sum(h * w for h, w in zip(row, other, strict=True)) for other in exact.W.rows] for row in exact.H.rows
     ]
     shifted = np.roll(H, 1, axis=1)  # planted: features in the wrong coordinates
-    assert list(bounds_module._logits(enclosure.upper_bound(problem, (W, shifted)).evidence)) != logits
+    assert list(upper_module._logits(enclosure.upper_bound(problem, (W, shifted)).evidence)) != logits
     plain = float(factored_objective(Columns.of_classes(problem), W, H))
     assert found.value == pytest.approx(plain, rel=1e-14)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from ufm_convex.enclosure.bounds import (
+from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
+from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
+from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
+from ufm_convex.enclosure.norms import square_norms
+from ufm_convex.enclosure.proved import (
     DenseWitness,
     DiagonalProof,
     Evidence,
     FrameWitness,
     GroupWitness,
-    Proof,
     ProvedBound,
-    lower_bound,
-    trivial_bound,
-    upper_bound,
 )
-from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
-from ufm_convex.enclosure.groups import Groups
-from ufm_convex.enclosure.norms import square_norms
 from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.slack import BlockProof
+from ufm_convex.enclosure.upper import upper_bound
 
 __all__ = [
     "BlockProof",

@@ -17,10 +17,11 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.enclosure import slack
-from ufm_convex.enclosure.bounds import DenseWitness, ProvedBound, upper_bound
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.proved import DenseWitness, ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
+from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.identity import residual_gram
 from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem

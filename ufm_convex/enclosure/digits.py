@@ -13,9 +13,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ufm_convex import theory
-from ufm_convex.enclosure.bounds import DiagonalProof, FrameWitness, ProvedBound, lower_bound, upper_bound
 from ufm_convex.enclosure.exact import ExactVector, rational
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.lower import lower_bound
+from ufm_convex.enclosure.proved import DiagonalProof, FrameWitness, ProvedBound
+from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem

@@ -14,7 +14,6 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import slack
-from ufm_convex.enclosure.bounds import ProvedBound
 from ufm_convex.enclosure.exact import (
     PRECISION,
     float_above,
@@ -25,6 +24,7 @@ from ufm_convex.enclosure.exact import (
     upper_end,
 )
 from ufm_convex.enclosure.groups import Groups as ProofGroups
+from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, Invariant

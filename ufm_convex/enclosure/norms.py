@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ufm_convex.enclosure.bounds import DenseWitness, FrameWitness, GroupWitness
 from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
 from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.proved import DenseWitness, FrameWitness, GroupWitness
 from ufm_convex.problem import Problem
 
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ufm_convex.enclosure.bounds import ProvedBound
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end, rational
+from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.losses import MeanSquaredError
 from ufm_convex.problem import Problem
 
