@@ -254,11 +254,14 @@ def closed_balls():
 
 def edges():
     """Dense proofs whose columns lie inside, on the edge of, or beyond domains; all else in them is generous."""
-    documents = {name: json.loads(made.to_json()) for name, made in loss_certificates().items()}
+    documents = {
+        name: json.loads(made.to_json()) for name, made in {**loss_certificates(), **margin_certificates()}.items()
+    }
     documents["pairwise hinge, dense"] = replaced(
         documents["joint hinge, dense"], ("problem", "loss", "kind"), "weston-watkins"
     )
-    for name in ("squares", "sigmoids", "joint hinge, dense", "pairwise hinge, dense", "adjusted", "soft targets"):
+    for name in ("squares", "sigmoids", "joint hinge, dense", "pairwise hinge, dense", "adjusted", "soft targets",
+                 "margins of pairs"):  # fmt: skip
         document = documents[name]
         document["problem"].update(lambda_w="1p10", lambda_h="1p10")
         document["claims"].update(lower="-1p20", upper="1p40", verdict="undecided")

@@ -259,6 +259,27 @@ def test_margins_are_positive(value):
     assert malformed(replaced(DOCUMENTS["margins of pairs"], ("problem", "loss", "margins"), value))
 
 
+def test_margins_that_tell_classes_apart_admit_no_groups():
+    zeros = {"exponent": 0, "integers": "0 0 0"}
+    frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
+    for name in ("margin, scaled", "margins of classes", "margins of pairs"):
+        assert malformed(replaced(DOCUMENTS[name], ("witness",), frame))
+    for scale in ("0 1 1", "-1 1 1", "1 1"):
+        assert malformed(replaced(DOCUMENTS["margin, scaled"], ("problem", "loss", "scale", "integers"), scale))
+
+
+def test_multipliers_of_margins_are_not_negative():
+    """Along the ray of a negative multiplier the bound would grow without end."""
+    document = replaced(DOCUMENTS["margins of pairs"], ("dual", "columns"), ["0 1 1", "1 0 1", "1 1 0"])
+    document["problem"].update(lambda_w="1p10", lambda_h="1p10")  # room for any small slack
+    document["dual"].update(exponents="0 0 0", factor=None, multiplier=None)
+    document["claims"].update(lower="-17p5", upper="17p40", verdict="undecided")
+    assert judge_forgery(document) == "PROVED"
+    forged = replaced(document, ("dual", "columns", 0), "0 -1 1")
+    assert judge_forgery(forged) == "REFUTED"
+    assert refuted_at(forged) == ["lower bound"]
+
+
 def test_a_margin_that_no_ball_decides_is_left_undecided():
     """A frame has a margin of (K−1)/K + 1/K times η ω in balls: an exact one is never shown to be met."""
     document = replaced(DOCUMENTS["margin"], ("witness", "eta"), {"exponent": 0, "integers": "1 1"})

@@ -244,7 +244,9 @@ def groups_where_none_are(documents):
     zeros = {"exponent": 0, "integers": "0 0 0"}
     frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
     for document in documents:
-        if document["problem"]["loss"]["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy"):
+        loss = document["problem"]["loss"]
+        apart = loss["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy")
+        if apart or loss.get("scale") is not None or not isinstance(loss.get("margins", ""), str):
             yield resealed(replaced(document, ("witness",), frame))
 
 
