@@ -64,8 +64,8 @@ def mutants(source):
 
 
 def is_spared(node):
-    limit = isinstance(node, ast.Assign) and re.fullmatch(
-        "MAX_[A-Z]+|WORK|FIRST_PRECISION", ast.unparse(node.targets[0])
+    limit = isinstance(node, ast.Assign) and re.match(
+        "MAX_|WORK$|FIRST_PRECISION$", ast.unparse(node.targets[0]).strip("(")
     )
     return isinstance(node, ast.JoinedStr) or limit or (isinstance(node, ast.keyword) and node.arg == "strict")
 
@@ -137,9 +137,11 @@ def killers():
         boundaries,
         edges,
         feasible_dual,
+        long_products,
         loss_certificates,
         replaced,
         resealed,
+        small_slacks,
         text,
     )
 
@@ -180,6 +182,9 @@ def killers():
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
     cases += limits(documents[0])
     cases += [(text(document), None) for document in boundaries()]
+    cases += [(text(document), None) for document, _ in small_slacks()]
+    cases += [(text(document), None) for document in long_products()]
+    cases.append((str(ROOT / "tests" / "data" / "cross_entropy_certificate.json"), None))
     other = json.loads(data)
     cases += [
         (text(resealed(replaced(other, ("candidate", "sha256"), bad))), None) for bad in ("", "0" * 63, "G" * 64, 3)
