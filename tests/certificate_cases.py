@@ -274,6 +274,58 @@ def edges():
             yield resealed(replaced(edge, ("dual", "own"), " ".join([str(own)] * 3)) if len(owns) > 1 else edge)
 
 
+def small_slacks():
+    """(document, whether its slack is proved): two samples of two classes, every number at, above and below equality.
+
+    Columns are (-1, 1) and (1, -1), times 2^e. For decays λ the radius of (7) is r = floor(4 λ_W λ_H 4^-e). Dense, with
+    the identity or nothing for factor: E = [[r - 2 - f, 2 - τ], [2 - τ, r - 2 - f]]. As one group of two classes (8)
+    is 4 ≤ r + τ, and (9) is 2 r - 2 τ ≥ f². Diagonal: (6) with q = x 2^e is x² ≤ 8 λ_W λ_H 4^-e.
+    """
+    base = json.loads(certify(Problem([1, 1], 0.5, 0.5), proof="dense").to_json())
+    zeros = {"exponent": 0, "rows": ["0", "0"]}
+    base["witness"] = {"kind": "dense", "feature_dim": 1, "W": zeros, "H": zeros}
+    base["claims"].update(lower="-1p2", upper="1p2", tolerance="1p-20", verdict="undecided")
+
+    def document(eighths, e, kind, features="nonnegative", **dual):
+        changed = copy.deepcopy(base)
+        unit = (eighths & -eighths).bit_length() - 1
+        decays = {"lambda_w": "1p0", "lambda_h": f"{eighths >> unit}p{unit - 3 + 2 * e}", "features": features}
+        changed["problem"].update(decays, class_counts="1 1", multiplicities="1 1")
+        lemma = {"dense": "dense-slack", "group": "symmetry-slack", "diagonal": "frame-slack"}[kind]
+        return resealed({**changed, "dual": {"kind": kind, **dual}, "lemmas": [*base["lemmas"][:3], lemma]})
+
+    multipliers = (None, 0, 1, 2, 3)
+    for eighths, t, f, e in itertools.product(range(4, 14), multipliers, (0, 1), (0, -1)):
+        multiplier = None if t is None else {"exponent": 0, "rows": ["0", f"{t} 0"]}
+        dual = {"columns": ["0 1", "1 0"], "exponents": f"{e} {e}", "factor": ["1", "0 1"] if f else None}
+        for features in ("nonnegative",) if multiplier else ("nonnegative", "free"):
+            beside = abs(2 - (t or 0)) if features == "free" else max(0, (t or 0) - 2)
+            proved = eighths // 2 - 2 - f >= beside
+            yield document(eighths, e, "dense", features, multiplier=multiplier, **dual), proved
+    for eighths, t, shift, f in itertools.product(range(4, 14), (*multipliers, 4), (0, 1), (0, 1, 2)):
+        multiplier = None if t is None else {"exponent": shift, "rows": [str(t)]}
+        dual = {"columns": ["1"], "exponents": "0", "factor": [str(f)] if f else None, "multiplier": multiplier}
+        r, tau = eighths // 2, (t or 0) << shift
+        yield document(eighths, 0, "group", **dual), r + tau >= 4 and 2 * r - 2 * tau >= f * f
+    for eighths, e in itertools.product((1, 2, 3, 4, 5), (0, -1)):
+        yield document(eighths, e, "diagonal", strengths={"exponent": e, "integers": "1"}), True
+        yield document(eighths, e, "diagonal", strengths={"exponent": e, "integers": "2"}), eighths >= 4
+    for shift in (-1, 256, 257):
+        dual = {"columns": ["0"], "exponents": "0", "factor": None, "multiplier": {"exponent": shift, "rows": ["0"]}}
+        yield document(8, 0, "group", **dual), None if shift in (-1, 257) else True
+
+
+def long_products():
+    """Witnesses whose exact product is just short enough to be formed, and just not: 256 d multiplications, once of
+    4096 bits, are 256 (1 + 64²) d of words, and 2^32 are allowed."""
+    base = json.loads(certify(Problem([1] * 16, 1e-3, 1e-3)).to_json())
+    base["claims"].update(upper="1p9000", verdict="undecided")
+    for d in (4095, 4096):
+        rows = [f"{2**4096 - 1}{' 0' * (d - 1)}", *[" ".join(["0"] * d)] * 15]
+        matrix = {"exponent": 0, "rows": rows}
+        yield resealed({**base, "witness": {"kind": "dense", "feature_dim": d, "W": matrix, "H": matrix}})
+
+
 # -- sealing ------------------------------------------------------------------------------------------------------
 
 

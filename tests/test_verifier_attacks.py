@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from certificate_cases import base_certificates, loss_certificates, resealed, text
+from certificate_cases import base_certificates, long_products, loss_certificates, resealed, small_slacks, text
 from flint import arb, ctx
 
 from ufm_convex import losses, verifier
@@ -156,6 +156,23 @@ def test_features_and_weights_of_one_shape_are_not_exchanged(monkeypatch):
     counts = np.array([4, 2, 1])
     assert verify(data, {"weights": W, "features": H, "class_counts": counts}).verdict is Verdict.PROVED
     assert verify(data, {"weights": H, "features": W, "class_counts": counts}).verdict is Verdict.INCONCLUSIVE
+
+
+def test_slacks_at_the_boundary():
+    """Numbers small enough that both sides of every inequality are known by hand."""
+    found = []
+    for document, proved in small_slacks():
+        if proved is None:
+            assert outcome(document) == "malformed"
+        else:
+            step = verify(text(document)).steps[0]
+            assert (step.name, step.verdict) == ("slack", Verdict.PROVED if proved else Verdict.REFUTED), document
+            found.append(proved)
+    assert min(found.count(True), found.count(False)) > 100
+
+
+def test_products_at_the_limit():
+    assert [outcome(document) for document in long_products()] == ["PROVED", "INCONCLUSIVE"]
 
 
 # -- arrays at hand -----------------------------------------------------------------------------------------------
