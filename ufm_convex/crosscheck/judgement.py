@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from ufm_convex import duality, enclosure, evidence, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
+from ufm_convex.crosscheck.plain import UnusableError, plain
 from ufm_convex.descent import admitted
 from ufm_convex.duality import KKTReport
 from ufm_convex.duality.kkt import dense_report
@@ -91,10 +91,6 @@ class CrossCheckRow:
     seconds: float = 0.0
 
 
-class _UnusableError(Exception):
-    """The answer cannot be judged; the message says why."""
-
-
 def judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float = 0.0
 ) -> CrossCheckRow:
@@ -108,82 +104,51 @@ def judge(
         tolerance: Relative gap up to which an answer is right.
         seconds: Wall time.
     """
-    claim = answer.claim if isinstance(answer.claim, Claim) else Claim.FAILED
+    answer = plain(answer)
+    claim = answer.claim
     if claim in (Claim.INFEASIBLE, Claim.UNBOUNDED):
         reason = f"claims {claim}, but the problem has an optimum"
-        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), _plain(answer.value), seconds=seconds)
+        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), answer.value, seconds=seconds)
     try:
         with np.errstate(all="ignore"):  # absurd numbers overflow; they are judged by what comes of them
-            return _judge(problem, name, _checked(problem, answer), reference, tolerance, seconds)
-    except _UnusableError as error:
+            return _judge(problem, name, _fitting(problem, answer), reference, tolerance, seconds)
+    except UnusableError as error:
         reason = str(error)
     except np.linalg.LinAlgError as error:
         reason = f"its numbers overflow when they are multiplied or decomposed ({error})"
-    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), _plain(answer.value), seconds=seconds)
+    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), answer.value, seconds=seconds)
 
 
 # -- what may be judged -------------------------------------------------------------------------------------------
 
 
-def _checked(problem: Problem, answer: Answer) -> Answer:
-    """The answer with plain arrays of the right shapes, or ``_UnusableError``."""
-    if not isinstance(answer.claim, Claim):
-        raise _UnusableError(f"claims {answer.claim!r}, which is no claim")
+def _fitting(problem: Problem, answer: Answer) -> Answer:
+    """The answer, if its points have the shapes of the problem; ``UnusableError`` otherwise."""
     if answer.claim is Claim.FAILED or answer.empty:
-        raise _UnusableError(answer.message or "left no point")
+        raise UnusableError(answer.message or "left no point")
     K = problem.num_classes
-    pair = point = dual = None
     if answer.factors is not None:
-        W, H = _array("W", answer.factors[0], (K, None)), _array("H", answer.factors[1], (K, None))
+        W, H = answer.factors
+        _require_shape("W", W, (K, W.shape[1]))
+        _require_shape("H", H, (K, H.shape[1]))
         if W.shape != H.shape:
-            raise _UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
+            raise UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
         if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
-            raise _UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
-        pair = W, H
-    if answer.point is not None:
-        blocks = (getattr(answer.point, name, None) for name in ("weight_gram", "logits", "feature_gram"))
-        point = GramPoint(*(_array("a Gram block", block, (K, K)) for block in blocks))
-    if answer.dual is not None:
-        V = _array("the dual residuals", answer.dual.residuals, (K, K))
-        dual = DualPoint(
-            V,
-            _array("the multiplier", answer.dual.nonnegativity, (K, K)),
-            *(
-                None if block is None else _array("a multiplier block", block, (K, K))
-                for block in (answer.dual.weight_block, answer.dual.feature_block)
-            ),
-        )
-    for what, number in (("value", answer.value), ("dual value", answer.dual_value)):
-        if number is not None and _plain(number) is None:
-            raise _UnusableError(f"its {what} is {number!r}")
-    return Answer(answer.claim, _plain(answer.value), _plain(answer.dual_value), pair, point, dual, answer.message)
+            raise UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
+    if (point := answer.point) is not None:
+        for block in (point.weight_gram, point.logits, point.feature_gram):
+            _require_shape("a Gram block", block, (K, K))
+    if (dual := answer.dual) is not None:
+        _require_shape("the dual residuals", dual.residuals, (K, K))
+        for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
+            if multiplier is not None:
+                _require_shape("a multiplier", multiplier, (K, K))
+    return answer
 
 
-def _array(name: str, given: Any, shape: tuple[int, int | None]) -> FloatArray:
-    try:
-        raw = np.asarray(given)
-        if raw.dtype.kind == "c":  # a conversion would drop the imaginary parts
-            raise _UnusableError(f"{name} is complex")
-        array = raw.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise _UnusableError(f"{name} is no array of numbers") from error
-    rows, columns = shape
-    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] != (array.shape[1] if columns is None else columns):
-        raise _UnusableError(
-            f"{name} has shape {array.shape}, expected ({rows}, {'d' if columns is None else columns})"
-        )
-    if array.size == 0 or not np.isfinite(array).all():
-        raise _UnusableError(f"{name} has no entries, or entries that are NaN or infinite")
-    return array
-
-
-def _plain(number: Any) -> float | None:
-    """The number as a finite float, else None."""
-    try:
-        value = float(number)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
+def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None:
+    if array.shape != shape:
+        raise UnusableError(f"{name} has shape {array.shape}, expected {shape}")
 
 
 _PRIMAL_FEASIBILITY = ("primal_psd", "primal_nonnegativity")
