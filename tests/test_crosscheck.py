@@ -174,6 +174,16 @@ def dual_of_another_problem(problem):
     return replace(honest(problem), dual=dual(Problem([40, 20, 8, 3], 0.02, 0.01)))
 
 
+def gram_not_symmetric(problem):
+    point = gram(problem)
+    skew = np.triu(np.full((4, 4), 0.3), 1)
+    return GramPoint(point.weight_gram + skew - skew.T, point.logits, point.feature_gram)
+
+
+def nonsense_beside_the_optimum(problem):
+    return replace(honest(problem), factors=perfect(problem), point=GramPoint(*(0.01 * np.eye(4) for _ in range(3))))
+
+
 def value_alone(problem):
     return Answer(Claim.OPTIMAL, VALUE, VALUE)
 
@@ -277,6 +287,8 @@ LIARS = {
     slightly_negative_feature: "wrong",
     multiplier_scaled: "wrong",
     dual_of_another_problem: "wrong",
+    gram_not_symmetric: "wrong",
+    nonsense_beside_the_optimum: "wrong",
     value_alone: "failed",
     value_as_text: "failed",
     value_true: "failed",
@@ -629,6 +641,27 @@ def test_a_shift_is_seen_from_the_tolerance_on(shift):
     shifted = replace(honest(PROBLEM), value=VALUE + shift)
     assert case.judge(shifted, tolerance=1e-6).verdict == "right"
     assert case.judge(shifted, tolerance=1e-7).verdict == ("overclaims" if shift < 0 else "wrong")
+
+
+@pytest.mark.parametrize(("lambda_w", "lambda_h"), [(1e-10, 1e8), (1.0, 1e-2), (1e8, 1e-10)])
+def test_negative_features_are_measured_in_units_of_the_problem(lambda_w, lambda_h):
+    """Features are 1e-5 or 1e4 long here; a column that no row of W uses changes neither the logits nor B >= 0."""
+    problem = Problem([6, 3, 2], lambda_w / 100, lambda_h / 100)
+    W, H = (np.hstack([factor, np.zeros((3, 1))]) for factor in perfect(problem))
+    unused = np.full((3, 1), np.abs(H).max())
+    case = replace(CASES[0], problem=problem)
+    assert case.judge((W, H - 0.05 * unused * [0, 0, 0, 1])).verdict == "wrong"
+    assert case.judge((W, H - 1e-10 * unused * [0, 0, 0, 1])).verdict == "right"
+
+
+def test_a_gram_point_is_not_blamed_for_a_dimension_that_its_programme_does_not_have():
+    narrow = Problem([6, 3, 2], 0.05, 0.02, feature_dim=2)
+    row = ufm.cross_check(narrow, ["clarabel"]).rows[0]
+    assert (row.verdict, row.reason) == ("failed", "its Gram point needs more than feature_dim = 2 columns")
+    simplex = replace(narrow, features="free")  # of rank 2
+    assert [str(row.verdict) for row in ufm.cross_check(simplex, ["clarabel", "lbfgsb"]).rows] == ["right", "right"]
+    dead = Problem([40, 20, 1], 0.1, 0.1, feature_dim=2)  # the last class has collapsed, and needs no column
+    assert ufm.cross_check(dead, [gram]).rows[0].verdict == "right"
 
 
 @pytest.mark.parametrize("liar", [trap, dual_no_dual, factors_no_pair, message_no_text, objects, value_as_text])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
@@ -151,6 +152,9 @@ def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None
         raise UnusableError(f"{name} has shape {array.shape}, expected {shape}")
 
 
+_Pair = tuple[FloatArray, FloatArray]
+"""W (K, d) and H (K, d)."""
+
 _PRIMAL_FEASIBILITY = ("primal_psd", "primal_nonnegativity")
 _DUAL_FEASIBILITY = (
     "dual_domain",
@@ -168,13 +172,13 @@ def _judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float
 ) -> CrossCheckRow:
     columns = Columns.of_classes(problem)
-    pair = _factors(columns, problem, answer)
-    objective = None if pair is None else enclosure.upper_bound(problem, pair).value
+    pairs = _factors(columns, problem, answer, tolerance)
+    objective = max((enclosure.upper_bound(problem, pair).value for pair in pairs), default=None)
     bound = None
     if answer.dual is not None:
         repaired, _ = duality.repair(columns, [answer.dual])
         bound = enclosure.lower_bound(problem, repaired).value
-    report = _report(columns, answer, pair, tolerance)
+    report = _report(columns, answer, pairs, tolerance)
     point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
     measures = None
     if point is not None and answer.dual is not None:
@@ -182,8 +186,6 @@ def _judge(
     primal_gap = None if objective is None else evidence.relative_gap(reference.lower, objective)
     dual_gap = None if bound is None else reference.relative(reference.upper - bound)
     own = answer.dual_value
-    primal_violation = max(report[n].residual for n in _PRIMAL_FEASIBILITY)
-    dual_violation = max(report[n].residual for n in _DUAL_FEASIBILITY)
     row = CrossCheckRow(
         solver=name,
         verdict=CrossVerdict.RIGHT,
@@ -194,8 +196,8 @@ def _judge(
         certified_gap=max(gap for gap in (primal_gap, dual_gap) if gap is not None),
         primal_gap=primal_gap,
         dual_gap=dual_gap,
-        primal_violation=None if point is None else primal_violation,
-        dual_violation=None if answer.dual is None else dual_violation,
+        primal_violation=None if point is None else _worst(report, _PRIMAL_FEASIBILITY),
+        dual_violation=None if answer.dual is None else _worst(report, _DUAL_FEASIBILITY),
         overstatement=None if own is None else max(0.0, reference.relative(own - reference.upper)),
         dimacs=measures,
         seconds=seconds,
@@ -203,30 +205,50 @@ def _judge(
     return _with_verdict(row, reference, tolerance, objective, bound)
 
 
-def _factors(columns: Columns, problem: Problem, answer: Answer) -> tuple[FloatArray, FloatArray] | None:
-    """Its own W and H, H clipped at zero where it must be; else those behind its Gram point, without descent."""
+def _worst(report: KKTReport, names: tuple[str, ...]) -> float:
+    return max(report[name].residual for name in names)
+
+
+def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: float) -> list[_Pair]:
+    """Its own W and H, H clipped at zero where it must be, and those behind its Gram point, without descent.
+
+    One that leaves both is judged by both: the good one would be an alibi for the other.
+    """
+    pairs = []
     if answer.factors is not None:
         W, H = answer.factors
-        return W, np.maximum(H, 0.0) if columns.nonnegative else H
-    if answer.point is None:
-        return None
-    pairs = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
-    fitting = [p for p in pairs if problem.feature_dim is None or p[1].shape[1] <= problem.feature_dim] or pairs
-    return min(fitting, key=lambda pair: _finite_objective(columns, pair))
+        pairs.append((W, np.maximum(H, 0.0) if columns.nonnegative else H))
+    if answer.point is not None:
+        behind = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
+        objective_of = partial(_finite_objective, columns)
+        best = min(behind, key=objective_of)
+        if problem.feature_dim is not None:
+            whole = objective_of(best)
+            best = min((_narrowed(columns, pair, problem.feature_dim) for pair in behind), key=objective_of)
+            if objective_of(best) > (1.0 + tolerance) * whole:
+                raise UnusableError(f"its Gram point needs more than feature_dim = {problem.feature_dim} columns")
+        pairs.append(best)
+    return pairs
 
 
-def _finite_objective(columns: Columns, pair: tuple[FloatArray, FloatArray]) -> float:
+def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
+    """The ``feature_dim`` columns of W and H that weigh most; the others are zero where a point fits."""
+    W, H = pair
+    weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * columns.feature_weights @ H**2
+    kept = np.sort(np.argsort(-weight, kind="stable")[:feature_dim])
+    return W[:, kept], H[:, kept]
+
+
+def _finite_objective(columns: Columns, pair: _Pair) -> float:
     value = identity.factored_objective(columns, *pair)
     return value if math.isfinite(value) else math.inf
 
 
-def _report(
-    columns: Columns, answer: Answer, pair: tuple[FloatArray, FloatArray] | None, tolerance: float
-) -> KKTReport:
+def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: float) -> KKTReport:
     """KKT residuals of the points as they are; zeros stand in for one that is missing."""
     K = columns.num_classes
     zeros = np.zeros((K, K))
-    raw = answer.factors if answer.factors is not None else pair if pair is not None else (zeros, zeros)
+    raw = answer.factors if answer.factors is not None else pairs[0] if pairs else (zeros, zeros)
     point = answer.point or GramPoint.from_factors(*raw)
     return dense_report(columns, point, answer.dual or DualPoint(zeros, zeros), raw, tolerance)
 
