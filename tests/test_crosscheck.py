@@ -16,7 +16,7 @@ from ufm_convex import theory
 from ufm_convex.cli import application
 from ufm_convex.crosscheck import Answer, conformance_cases, run_conformance
 from ufm_convex.crosscheck.registry import available
-from ufm_convex.errors import ProblemError, UnknownNameError
+from ufm_convex.errors import ProblemError, SizeError, UnknownNameError
 from ufm_convex.identity import frame_strengths
 from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
@@ -490,12 +490,18 @@ def test_contestants_are_found_by_presence():
         ("scs", {}, UnknownNameError),
         ([perfect], {"time_limit": 0}, ProblemError),
         ([perfect], {"time_limit": float("nan")}, ProblemError),
+        ([perfect], {"time_limit": 1e300}, ProblemError),  # no clock waits that long
         ([perfect], {"tolerance": 2.0}, ProblemError),
     ],
 )
 def test_bad_input_is_refused(solvers, options, error):
     with pytest.raises(error):
         ufm.cross_check(PROBLEM, solvers, **options)
+
+
+def test_a_problem_too_large_for_dense_points_is_refused_before_any_work():
+    with pytest.raises(SizeError, match="30000 × 30000"):
+        ufm.cross_check(Problem([3] * 30_000, 1e-3, 1e-3), ["lbfgsb"])
 
 
 CASES = conformance_cases()
@@ -522,6 +528,11 @@ def test_a_perfect_solver_passes_and_a_broken_one_does_not(case):
 def test_a_solver_is_run_over_cases():
     rows = run_conformance(perfect, cases=CASES[:2])
     assert [str(row.verdict) for _, row in rows] == ["right", "right"]
+
+
+def test_cases_are_not_run_without_a_limit():
+    with pytest.raises(ProblemError, match="time_limit is nan"):
+        run_conformance(perfect, cases=CASES[:1], time_limit=float("nan"))
 
 
 def test_the_case_of_samples_is_run_at_sample_level():

@@ -24,12 +24,14 @@ from ufm_convex._files import write_atomically
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
 from ufm_convex.crosscheck.plain import plain
-from ufm_convex.errors import UFMError
+from ufm_convex.errors import ProblemError, UFMError, shown
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
 
 _ANSWER = "answer"
 """Name of the file."""
+_LONGEST = 1e6
+"""Seconds; systems wait for milliseconds that fit into 31 bits."""
 
 
 class _Confession(AbstractContextManager[None]):
@@ -62,6 +64,16 @@ def _child(pipe: Connection, folder: Path, entrant: Entrant, problem: Problem, *
     with _Confession(folder), redirect_stdout(quiet), redirect_stderr(quiet):
         _deliver(plain(entrant.answer(problem, *limits)), folder)
     pipe.send_bytes(b"done")  # not its end, which children of the child may keep open; nobody reads it
+
+
+def require_time_limit(time_limit: float) -> None:
+    """Raise ``ProblemError`` unless there are that many seconds to wait."""
+    if isinstance(time_limit, bool) or not (isinstance(time_limit, (int, float)) and 0.0 < time_limit <= _LONGEST):
+        raise ProblemError(
+            f"time_limit is {shown(time_limit)}.",
+            expected=f"a number of seconds > 0, at most {_LONGEST:g}",
+            fix="60 is the default.",
+        )
 
 
 def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: float) -> tuple[Answer, float]:
