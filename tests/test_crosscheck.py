@@ -1,7 +1,9 @@
 """Every planted liar is found, honest solvers are right, and nothing a solver does ends the check."""
 
+import contextlib
 import json
 import os
+import sys
 import time
 from dataclasses import replace
 
@@ -14,7 +16,7 @@ from ufm_convex import theory
 from ufm_convex.cli import application
 from ufm_convex.crosscheck import Answer, conformance_cases, run_conformance
 from ufm_convex.crosscheck.registry import available
-from ufm_convex.errors import ProblemError, UnknownNameError
+from ufm_convex.errors import ProblemError, SizeError, UnknownNameError
 from ufm_convex.identity import frame_strengths
 from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
@@ -123,6 +125,134 @@ def hang(problem):
     time.sleep(600)
 
 
+class Unlikely(BaseException):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def raise_unlikely(problem):
+    raise Unlikely
+
+
+def interrupt(problem):
+    raise KeyboardInterrupt
+
+
+def leave(problem):
+    sys.exit(0)
+
+
+def exhaust(problem):
+    raise MemoryError
+
+
+def generate(problem):
+    yield perfect(problem)
+
+
+def transposed(problem):
+    W, H = perfect(problem)
+    return W.T, H.T
+
+
+def one_row_a_sample(problem):
+    W, H = perfect(problem)
+    return W, np.repeat(H, problem.class_counts, axis=0)
+
+
+def slightly_negative_feature(problem):
+    W, H = perfect(problem)
+    return W, np.where(np.eye(4, k=1) > 0, -1e-3, H)
+
+
+def multiplier_scaled(problem):
+    point = dual(problem)
+    return replace(honest(problem), dual=DualPoint(point.residuals, 1.01 * point.nonnegativity))
+
+
+def dual_of_another_problem(problem):
+    return replace(honest(problem), dual=dual(Problem([40, 20, 8, 3], 0.02, 0.01)))
+
+
+def gram_not_symmetric(problem):
+    point = gram(problem)
+    skew = np.triu(np.full((4, 4), 0.3), 1)
+    return GramPoint(point.weight_gram + skew - skew.T, point.logits, point.feature_gram)
+
+
+def nonsense_beside_the_optimum(problem):
+    return replace(honest(problem), factors=perfect(problem), point=GramPoint(*(0.01 * np.eye(4) for _ in range(3))))
+
+
+def value_alone(problem):
+    return Answer(Claim.OPTIMAL, VALUE, VALUE)
+
+
+def value_as_text(problem):
+    return replace(honest(problem), value=repr(VALUE))
+
+
+def value_true(problem):
+    return replace(honest(problem), value=True)
+
+
+def claim_as_text(problem):
+    return replace(honest(problem), claim="optimal")
+
+
+def factors_as_text(problem):
+    W, H = perfect(problem)
+    return W.astype(str), H
+
+
+def objects(problem):
+    W, H = perfect(problem)
+    return W.astype(object), H
+
+
+def masked(problem):
+    W, H = perfect(problem)
+    return np.ma.masked_array(W, mask=np.eye(4)), H
+
+
+def point_no_point(problem):
+    return replace(honest(problem), point=np.eye(4))
+
+
+def dual_no_dual(problem):
+    return replace(honest(problem), dual=np.eye(4))
+
+
+def one_factor(problem):
+    return Answer(Claim.OPTIMAL, factors=(np.eye(4),))
+
+
+def factors_no_pair(problem):
+    return Answer(Claim.OPTIMAL, factors=7)
+
+
+def message_no_text(problem):
+    return Answer(Claim.FAILED, message=np.zeros(3))
+
+
+def _end_of_the_reader():
+    raise SystemExit(7)
+
+
+class Trap:
+    """What runs where it is read."""
+
+    def __reduce__(self):
+        return _end_of_the_reader, ()
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("this is a tensor of sorts")
+
+
+def trap(problem):
+    return Answer(Claim.OPTIMAL, factors=(Trap(), Trap()), message=Trap())
+
+
 def huge(problem):
     W, H = perfect(problem)
     return W * 1e200, H * 1e200
@@ -147,10 +277,58 @@ LIARS = {
     nothing: "failed",
     crash: "failed",
     abort: "failed",
+    raise_unlikely: "failed",
+    interrupt: "failed",
+    leave: "failed",
+    exhaust: "failed",
+    generate: "failed",
+    transposed: "wrong",
+    one_row_a_sample: "failed",
+    slightly_negative_feature: "wrong",
+    multiplier_scaled: "wrong",
+    dual_of_another_problem: "wrong",
+    gram_not_symmetric: "wrong",
+    nonsense_beside_the_optimum: "wrong",
+    value_alone: "failed",
+    value_as_text: "failed",
+    value_true: "failed",
+    claim_as_text: "failed",
+    factors_as_text: "failed",
+    objects: "failed",
+    masked: "failed",
+    point_no_point: "failed",
+    dual_no_dual: "failed",
+    one_factor: "failed",
+    factors_no_pair: "failed",
+    message_no_text: "failed",
+    trap: "failed",
 }
 
 
-@pytest.mark.parametrize("solver", [perfect, gram, dual, honest])
+def lists(problem):
+    W, H = perfect(problem)
+    return [W.tolist(), H.tolist()]
+
+
+def single_precision(problem):
+    W, H = perfect(problem)
+    return W.astype(np.float32), H.astype(np.float32)
+
+
+def rounded_below_zero(problem):
+    W, H = perfect(problem)
+    return W, np.where(H == 0.0, -1e-12, H)
+
+
+def lingering(problem):
+    if os.fork() == 0:
+        time.sleep(600)
+    return perfect(problem)
+
+
+@pytest.mark.parametrize(
+    "solver", [perfect, gram, dual, honest, lists, single_precision, rounded_below_zero, lingering]
+)
 def test_the_exact_optimum_is_right_in_every_form(solver):
     (row,) = ufm.cross_check(PROBLEM, [solver]).rows
     assert row.verdict == "right", row.reason
@@ -170,6 +348,30 @@ def test_a_solver_that_hangs_is_ended_and_the_rest_goes_on():
     rows = ufm.cross_check(PROBLEM, [hang, perfect], time_limit=1.0).rows
     assert [str(row.verdict) for row in rows] == ["failed", "right"]
     assert "1 s" in rows[0].reason
+    assert time.perf_counter() - started < 60.0  # the sleep is ten times that
+
+
+def open_descriptors():
+    found = set()
+    for descriptor in range(3, 256):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            found.add(descriptor)
+    return found
+
+
+def test_a_solver_that_scribbles_on_its_pipes_holds_nobody_up():
+    before = open_descriptors()
+
+    def scribble(problem):
+        for descriptor in open_descriptors() - before:  # the announcement of many bytes, and one of them
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"\x00\x7f\xff\xffx")
+        time.sleep(600)
+
+    started = time.perf_counter()
+    rows = ufm.cross_check(PROBLEM, [scribble, perfect], time_limit=20.0).rows
+    assert [str(row.verdict) for row in rows] == ["failed", "right"]
     assert time.perf_counter() - started < 60.0  # the sleep is ten times that
 
 
@@ -288,12 +490,18 @@ def test_contestants_are_found_by_presence():
         ("scs", {}, UnknownNameError),
         ([perfect], {"time_limit": 0}, ProblemError),
         ([perfect], {"time_limit": float("nan")}, ProblemError),
+        ([perfect], {"time_limit": 1e300}, ProblemError),  # no clock waits that long
         ([perfect], {"tolerance": 2.0}, ProblemError),
     ],
 )
 def test_bad_input_is_refused(solvers, options, error):
     with pytest.raises(error):
         ufm.cross_check(PROBLEM, solvers, **options)
+
+
+def test_a_problem_too_large_for_dense_points_is_refused_before_any_work():
+    with pytest.raises(SizeError, match="30000 × 30000"):
+        ufm.cross_check(Problem([3] * 30_000, 1e-3, 1e-3), ["lbfgsb"])
 
 
 CASES = conformance_cases()
@@ -320,6 +528,11 @@ def test_a_perfect_solver_passes_and_a_broken_one_does_not(case):
 def test_a_solver_is_run_over_cases():
     rows = run_conformance(perfect, cases=CASES[:2])
     assert [str(row.verdict) for _, row in rows] == ["right", "right"]
+
+
+def test_cases_are_not_run_without_a_limit():
+    with pytest.raises(ProblemError, match="time_limit is nan"):
+        run_conformance(perfect, cases=CASES[:1], time_limit=float("nan"))
 
 
 def test_the_case_of_samples_is_run_at_sample_level():
@@ -432,6 +645,42 @@ def test_a_file_of_another_problem_or_a_truncated_one_is_a_failed_row(tmp_path):
     assert judged(path, extra=("--conformance",)) == (2, None)
 
 
+@pytest.mark.parametrize("shift", [-1e-7, 1e-7])
+def test_a_shift_is_seen_from_the_tolerance_on(shift):
+    """1e-7 is 1.5e-7 of the value: within 1e-6, and beyond 1e-7."""
+    (case,) = [replace(CASES[0], problem=PROBLEM)]
+    shifted = replace(honest(PROBLEM), value=VALUE + shift)
+    assert case.judge(shifted, tolerance=1e-6).verdict == "right"
+    assert case.judge(shifted, tolerance=1e-7).verdict == ("overclaims" if shift < 0 else "wrong")
+
+
+@pytest.mark.parametrize(("lambda_w", "lambda_h"), [(1e-10, 1e8), (1.0, 1e-2), (1e8, 1e-10)])
+def test_negative_features_are_measured_in_units_of_the_problem(lambda_w, lambda_h):
+    """Features are 1e-5 or 1e4 long here; a column that no row of W uses changes neither the logits nor B >= 0."""
+    problem = Problem([6, 3, 2], lambda_w / 100, lambda_h / 100)
+    W, H = (np.hstack([factor, np.zeros((3, 1))]) for factor in perfect(problem))
+    unused = np.full((3, 1), np.abs(H).max())
+    case = replace(CASES[0], problem=problem)
+    assert case.judge((W, H - 0.05 * unused * [0, 0, 0, 1])).verdict == "wrong"
+    assert case.judge((W, H - 1e-10 * unused * [0, 0, 0, 1])).verdict == "right"
+
+
+def test_a_gram_point_is_not_blamed_for_a_dimension_that_its_programme_does_not_have():
+    narrow = Problem([6, 3, 2], 0.05, 0.02, feature_dim=2)
+    row = ufm.cross_check(narrow, ["clarabel"]).rows[0]
+    assert (row.verdict, row.reason) == ("failed", "its Gram point needs more than feature_dim = 2 columns")
+    simplex = replace(narrow, features="free")  # of rank 2
+    assert [str(row.verdict) for row in ufm.cross_check(simplex, ["clarabel", "lbfgsb"]).rows] == ["right", "right"]
+    dead = Problem([40, 20, 1], 0.1, 0.1, feature_dim=2)  # the last class has collapsed, and needs no column
+    assert ufm.cross_check(dead, [gram]).rows[0].verdict == "right"
+
+
+@pytest.mark.parametrize("liar", [trap, dual_no_dual, factors_no_pair, message_no_text, objects, value_as_text])
+def test_what_is_no_answer_is_judged_where_it_was_made_too(liar):
+    """In another project's tests there is no process in between."""
+    assert replace(CASES[0], problem=PROBLEM).judge(liar(PROBLEM)).verdict == "failed"
+
+
 @pytest.mark.parametrize("size", [1.0, 1e200])
 def test_nonsense_that_repair_makes_feasible_is_not_right(size):
     """Repair maps a constant matrix to the optimal dual point here; the verdict is about what was handed over."""
@@ -445,4 +694,4 @@ def test_a_complex_answer_has_failed():
     problem = Problem([5, 3, 2], 0.1, 0.02)
     W, H = ufm.solve(problem).factors()
     row = ufm.cross_check(problem, [lambda _: (W + 1j, H)]).rows[0]
-    assert (row.verdict, row.reason) == ("failed", "W is complex")
+    assert (row.verdict, row.reason) == ("failed", "W holds complex128, not real numbers")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from ufm_convex import relaxation, solving
 from ufm_convex.crosscheck.callables import CallableContestant, Entrant, Solution
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Reference, judge
-from ufm_convex.crosscheck.process import answer_of
+from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant, installed
-from ufm_convex.errors import ProblemError, UnknownNameError, shown
+from ufm_convex.errors import UnknownNameError, shown
+from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
 
 
@@ -60,7 +60,7 @@ def cross_check(
         level: Level at which the solvers of the registry are asked: "class", "group" or "sample". One that does not
             have it has failed; callables are asked for class-level points as always.
         tolerance: Relative gap up to which an answer is right, in (0, 1).
-        time_limit: Seconds for each solver, > 0.
+        time_limit: Seconds for each solver, > 0 and at most 10⁶.
         progress: Called with one line of text when the proof of the bounds or a solver begins or ends.
 
     Returns:
@@ -72,12 +72,10 @@ def cross_check(
         SolverNotInstalledError: its package cannot be imported.
         SizeError: the problem is too large for dense points.
     """
-    if isinstance(time_limit, bool) or not (isinstance(time_limit, (int, float)) and 0.0 < time_limit < math.inf):
-        raise ProblemError(
-            f"time_limit is {shown(time_limit)}.", expected="a finite number of seconds > 0", fix="60 is the default."
-        )
+    require_time_limit(time_limit)
     require_problem(problem)
     problem.require_plain("a cross-check")
+    require_dense(problem.num_classes, "a point of the class level", "fewer classes")
     entrants = _entrants(solvers, level)
     tell = progress or (lambda _: None)
     started = time.perf_counter()

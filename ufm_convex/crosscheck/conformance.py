@@ -21,7 +21,7 @@ from ufm_convex import class_counts, solving, theory
 from ufm_convex._arrays import IntArray
 from ufm_convex.crosscheck.callables import CallableContestant, Entrant, as_answer
 from ufm_convex.crosscheck.judgement import CrossCheckRow, Reference, judge
-from ufm_convex.crosscheck.process import answer_of
+from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
@@ -90,7 +90,8 @@ def run_conformance(
     time_limit: float = 60.0,
     cases: Sequence[ConformanceCase] | None = None,
 ) -> list[tuple[ConformanceCase, CrossCheckRow]]:
-    """Every case with its judgement, each in a process of its own; raises as ``cross_check`` for an unknown name."""
+    """Every case with its judgement, each in a process of its own; raises as ``cross_check`` for a name or a limit."""
+    require_time_limit(time_limit)
     rows = []
     for case in conformance_cases() if cases is None else cases:
         entrant: Entrant = CallableContestant(solver) if callable(solver) else contestant(solver, case.level)

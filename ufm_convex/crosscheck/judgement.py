@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ufm_convex import duality, enclosure, evidence, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
+from ufm_convex.crosscheck.plain import UnusableError, plain
 from ufm_convex.descent import admitted
 from ufm_convex.duality import KKTReport
 from ufm_convex.duality.kkt import dense_report
@@ -91,10 +92,6 @@ class CrossCheckRow:
     seconds: float = 0.0
 
 
-class _UnusableError(Exception):
-    """The answer cannot be judged; the message says why."""
-
-
 def judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float = 0.0
 ) -> CrossCheckRow:
@@ -108,83 +105,55 @@ def judge(
         tolerance: Relative gap up to which an answer is right.
         seconds: Wall time.
     """
-    claim = answer.claim if isinstance(answer.claim, Claim) else Claim.FAILED
+    answer = plain(answer)
+    claim = answer.claim
     if claim in (Claim.INFEASIBLE, Claim.UNBOUNDED):
         reason = f"claims {claim}, but the problem has an optimum"
-        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), _plain(answer.value), seconds=seconds)
+        return CrossCheckRow(name, CrossVerdict.WRONG, reason, str(claim), answer.value, seconds=seconds)
     try:
         with np.errstate(all="ignore"):  # absurd numbers overflow; they are judged by what comes of them
-            return _judge(problem, name, _checked(problem, answer), reference, tolerance, seconds)
-    except _UnusableError as error:
+            return _judge(problem, name, _fitting(problem, answer), reference, tolerance, seconds)
+    except UnusableError as error:
         reason = str(error)
     except np.linalg.LinAlgError as error:
         reason = f"its numbers overflow when they are multiplied or decomposed ({error})"
-    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), _plain(answer.value), seconds=seconds)
+    return CrossCheckRow(name, CrossVerdict.FAILED, reason, str(claim), answer.value, seconds=seconds)
 
 
 # -- what may be judged -------------------------------------------------------------------------------------------
 
 
-def _checked(problem: Problem, answer: Answer) -> Answer:
-    """The answer with plain arrays of the right shapes, or ``_UnusableError``."""
-    if not isinstance(answer.claim, Claim):
-        raise _UnusableError(f"claims {answer.claim!r}, which is no claim")
+def _fitting(problem: Problem, answer: Answer) -> Answer:
+    """The answer, if its points have the shapes of the problem; ``UnusableError`` otherwise."""
     if answer.claim is Claim.FAILED or answer.empty:
-        raise _UnusableError(answer.message or "left no point")
+        raise UnusableError(answer.message or "left no point")
     K = problem.num_classes
-    pair = point = dual = None
     if answer.factors is not None:
-        W, H = _array("W", answer.factors[0], (K, None)), _array("H", answer.factors[1], (K, None))
+        W, H = answer.factors
+        _require_shape("W", W, (K, W.shape[1]))
+        _require_shape("H", H, (K, H.shape[1]))
         if W.shape != H.shape:
-            raise _UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
+            raise UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
         if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
-            raise _UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
-        pair = W, H
-    if answer.point is not None:
-        blocks = (getattr(answer.point, name, None) for name in ("weight_gram", "logits", "feature_gram"))
-        point = GramPoint(*(_array("a Gram block", block, (K, K)) for block in blocks))
-    if answer.dual is not None:
-        V = _array("the dual residuals", answer.dual.residuals, (K, K))
-        dual = DualPoint(
-            V,
-            _array("the multiplier", answer.dual.nonnegativity, (K, K)),
-            *(
-                None if block is None else _array("a multiplier block", block, (K, K))
-                for block in (answer.dual.weight_block, answer.dual.feature_block)
-            ),
-        )
-    for what, number in (("value", answer.value), ("dual value", answer.dual_value)):
-        if number is not None and _plain(number) is None:
-            raise _UnusableError(f"its {what} is {number!r}")
-    return Answer(answer.claim, _plain(answer.value), _plain(answer.dual_value), pair, point, dual, answer.message)
+            raise UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
+    if (point := answer.point) is not None:
+        for block in (point.weight_gram, point.logits, point.feature_gram):
+            _require_shape("a Gram block", block, (K, K))
+    if (dual := answer.dual) is not None:
+        _require_shape("the dual residuals", dual.residuals, (K, K))
+        for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
+            if multiplier is not None:
+                _require_shape("a multiplier", multiplier, (K, K))
+    return answer
 
 
-def _array(name: str, given: Any, shape: tuple[int, int | None]) -> FloatArray:
-    try:
-        raw = np.asarray(given)
-        if raw.dtype.kind == "c":  # a conversion would drop the imaginary parts
-            raise _UnusableError(f"{name} is complex")
-        array = raw.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise _UnusableError(f"{name} is no array of numbers") from error
-    rows, columns = shape
-    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] != (array.shape[1] if columns is None else columns):
-        raise _UnusableError(
-            f"{name} has shape {array.shape}, expected ({rows}, {'d' if columns is None else columns})"
-        )
-    if array.size == 0 or not np.isfinite(array).all():
-        raise _UnusableError(f"{name} has no entries, or entries that are NaN or infinite")
-    return array
+def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None:
+    if array.shape != shape:
+        raise UnusableError(f"{name} has shape {array.shape}, expected {shape}")
 
 
-def _plain(number: Any) -> float | None:
-    """The number as a finite float, else None."""
-    try:
-        value = float(number)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
-
+_Pair = tuple[FloatArray, FloatArray]
+"""W (K, d) and H (K, d)."""
 
 _PRIMAL_FEASIBILITY = ("primal_psd", "primal_nonnegativity")
 _DUAL_FEASIBILITY = (
@@ -203,13 +172,13 @@ def _judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float
 ) -> CrossCheckRow:
     columns = Columns.of_classes(problem)
-    pair = _factors(columns, problem, answer)
-    objective = None if pair is None else enclosure.upper_bound(problem, pair).value
+    pairs = _factors(columns, problem, answer, tolerance)
+    objective = max((enclosure.upper_bound(problem, pair).value for pair in pairs), default=None)
     bound = None
     if answer.dual is not None:
         repaired, _ = duality.repair(columns, [answer.dual])
         bound = enclosure.lower_bound(problem, repaired).value
-    report = _report(columns, answer, pair, tolerance)
+    report = _report(columns, answer, pairs, tolerance)
     point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
     measures = None
     if point is not None and answer.dual is not None:
@@ -217,8 +186,6 @@ def _judge(
     primal_gap = None if objective is None else evidence.relative_gap(reference.lower, objective)
     dual_gap = None if bound is None else reference.relative(reference.upper - bound)
     own = answer.dual_value
-    primal_violation = max(report[n].residual for n in _PRIMAL_FEASIBILITY)
-    dual_violation = max(report[n].residual for n in _DUAL_FEASIBILITY)
     row = CrossCheckRow(
         solver=name,
         verdict=CrossVerdict.RIGHT,
@@ -229,8 +196,8 @@ def _judge(
         certified_gap=max(gap for gap in (primal_gap, dual_gap) if gap is not None),
         primal_gap=primal_gap,
         dual_gap=dual_gap,
-        primal_violation=None if point is None else primal_violation,
-        dual_violation=None if answer.dual is None else dual_violation,
+        primal_violation=None if point is None else _worst(report, _PRIMAL_FEASIBILITY),
+        dual_violation=None if answer.dual is None else _worst(report, _DUAL_FEASIBILITY),
         overstatement=None if own is None else max(0.0, reference.relative(own - reference.upper)),
         dimacs=measures,
         seconds=seconds,
@@ -238,30 +205,50 @@ def _judge(
     return _with_verdict(row, reference, tolerance, objective, bound)
 
 
-def _factors(columns: Columns, problem: Problem, answer: Answer) -> tuple[FloatArray, FloatArray] | None:
-    """Its own W and H, H clipped at zero where it must be; else those behind its Gram point, without descent."""
+def _worst(report: KKTReport, names: tuple[str, ...]) -> float:
+    return max(report[name].residual for name in names)
+
+
+def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: float) -> list[_Pair]:
+    """Its own W and H, H clipped at zero where it must be, and those behind its Gram point, without descent.
+
+    One that leaves both is judged by both: the good one would be an alibi for the other.
+    """
+    pairs = []
     if answer.factors is not None:
         W, H = answer.factors
-        return W, np.maximum(H, 0.0) if columns.nonnegative else H
-    if answer.point is None:
-        return None
-    pairs = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
-    fitting = [p for p in pairs if problem.feature_dim is None or p[1].shape[1] <= problem.feature_dim] or pairs
-    return min(fitting, key=lambda pair: _finite_objective(columns, pair))
+        pairs.append((W, np.maximum(H, 0.0) if columns.nonnegative else H))
+    if answer.point is not None:
+        behind = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
+        objective_of = partial(_finite_objective, columns)
+        best = min(behind, key=objective_of)
+        if problem.feature_dim is not None:
+            whole = objective_of(best)
+            best = min((_narrowed(columns, pair, problem.feature_dim) for pair in behind), key=objective_of)
+            if objective_of(best) > (1.0 + tolerance) * whole:
+                raise UnusableError(f"its Gram point needs more than feature_dim = {problem.feature_dim} columns")
+        pairs.append(best)
+    return pairs
 
 
-def _finite_objective(columns: Columns, pair: tuple[FloatArray, FloatArray]) -> float:
+def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
+    """The ``feature_dim`` columns of W and H that weigh most; the others are zero where a point fits."""
+    W, H = pair
+    weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * columns.feature_weights @ H**2
+    kept = np.sort(np.argsort(-weight, kind="stable")[:feature_dim])
+    return W[:, kept], H[:, kept]
+
+
+def _finite_objective(columns: Columns, pair: _Pair) -> float:
     value = identity.factored_objective(columns, *pair)
     return value if math.isfinite(value) else math.inf
 
 
-def _report(
-    columns: Columns, answer: Answer, pair: tuple[FloatArray, FloatArray] | None, tolerance: float
-) -> KKTReport:
+def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: float) -> KKTReport:
     """KKT residuals of the points as they are; zeros stand in for one that is missing."""
     K = columns.num_classes
     zeros = np.zeros((K, K))
-    raw = answer.factors if answer.factors is not None else pair if pair is not None else (zeros, zeros)
+    raw = answer.factors if answer.factors is not None else pairs[0] if pairs else (zeros, zeros)
     point = answer.point or GramPoint.from_factors(*raw)
     return dense_report(columns, point, answer.dual or DualPoint(zeros, zeros), raw, tolerance)
 

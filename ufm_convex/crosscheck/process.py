@@ -1,7 +1,8 @@
 """Each contestant in a process of its own, with a time limit: it may hang, crash or print, and the rest goes on.
 
 Processes are forked where the system can, so that callables need not be picklable; elsewhere they are spawned. What a
-child prints, on any file descriptor, goes nowhere.
+child prints, on any file descriptor, goes nowhere. Its answer is reduced to plain numbers there (``plain``) and comes
+as a file that appears whole or not at all: nothing that it holds is run here, and half of one is never waited for.
 """
 
 from __future__ import annotations
@@ -10,25 +11,34 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import time
 import warnings
 from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout, suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ufm_convex._files import write_atomically
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
-from ufm_convex.errors import UFMError
+from ufm_convex.crosscheck.plain import plain
+from ufm_convex.errors import ProblemError, UFMError, shown
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
 
+_ANSWER = "answer"
+"""Name of the file."""
+_LONGEST = 1e6
+"""Seconds; systems wait for milliseconds that fit into 31 bits."""
+
 
 class _Confession(AbstractContextManager[None]):
-    """Whatever ends the block is sent to the parent as a failed answer."""
+    """Whatever ends the block is delivered as a failed answer."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -36,19 +46,34 @@ class _Confession(AbstractContextManager[None]):
         if error is not None:
             said = error.got if isinstance(error, UFMError) else f"{type(error).__name__}: {error}"
             fate = "refused" if isinstance(error, UFMError) else "crashed"
-            self.pipe.send(Answer(Claim.FAILED, message=f"{fate}: {' '.join(said.split())[:200]}"))
+            _deliver(Answer(Claim.FAILED, message=f"{fate}: {' '.join(said.split())[:200]}"), self.folder)
         return True
 
 
-def _child(pipe: Connection, entrant: Entrant, problem: Problem, tolerance: float, time_limit: float) -> None:
+def _deliver(answer: Answer, folder: Path) -> None:
+    write_atomically(folder / _ANSWER, pickle.dumps(answer))
+
+
+def _child(pipe: Connection, folder: Path, entrant: Entrant, problem: Problem, *limits: float) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # its own children end with it
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     quiet = os.fdopen(silence, "w", encoding="utf-8")  # whatever stands for sys.stdout need not write to 1
-    with _Confession(pipe), redirect_stdout(quiet), redirect_stderr(quiet):
-        pipe.send(entrant.answer(problem, tolerance, time_limit))
+    with _Confession(folder), redirect_stdout(quiet), redirect_stderr(quiet):
+        _deliver(plain(entrant.answer(problem, *limits)), folder)
+    pipe.send_bytes(b"done")  # not its end, which children of the child may keep open; nobody reads it
+
+
+def require_time_limit(time_limit: float) -> None:
+    """Raise ``ProblemError`` unless there are that many seconds to wait."""
+    if isinstance(time_limit, bool) or not (isinstance(time_limit, (int, float)) and 0.0 < time_limit <= _LONGEST):
+        raise ProblemError(
+            f"time_limit is {shown(time_limit)}.",
+            expected=f"a number of seconds > 0, at most {_LONGEST:g}",
+            fix="60 is the default.",
+        )
 
 
 def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: float) -> tuple[Answer, float]:
@@ -61,36 +86,40 @@ def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: 
         time_limit: Seconds, > 0, after which the process is killed.
     """
     context: Any = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(there, entrant, problem, tolerance, time_limit), daemon=True)
-    started = time.perf_counter()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the limit catches a deadlock
-            process.start()
-    except (pickle.PicklingError, AttributeError, TypeError) as error:  # spawned, and not picklable
-        return Answer(Claim.FAILED, message=f"cannot be sent to a process: {error}"), 0.0
-    there.close()
-    answer = _received(here, time_limit)
-    seconds = time.perf_counter() - started
-    _end(process)
-    here.close()
-    return answer, seconds
+    with tempfile.TemporaryDirectory(prefix="ufm-convex-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        here, there = context.Pipe(duplex=False)
+        arguments = (there, folder, entrant, problem, tolerance, time_limit)
+        process = context.Process(target=_child, args=arguments, daemon=True)
+        started = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: a deadlock has its limit
+                process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:  # spawned, and not picklable
+            return Answer(Claim.FAILED, message=f"cannot be sent to a process: {error}"), 0.0
+        there.close()
+        in_time = bool(wait([here, process.sentinel], time_limit))
+        seconds = time.perf_counter() - started
+        _end(process)
+        here.close()
+        return _delivered(folder / _ANSWER, in_time, time_limit), seconds
 
 
-def _received(pipe: Connection, time_limit: float) -> Answer:
-    if not pipe.poll(time_limit):
+def _delivered(path: Path, in_time: bool, time_limit: float) -> Answer:
+    """The answer in the file, which the project wrote itself; a failed one where there is none."""
+    if not in_time:
         return Answer(Claim.FAILED, message=f"no answer within {time_limit:g} s: ended")
     try:
-        found = pipe.recv()
-    except (EOFError, OSError, pickle.UnpicklingError, AttributeError, ImportError) as error:
-        return Answer(Claim.FAILED, message=f"its process died without an answer ({type(error).__name__})")
-    return found if isinstance(found, Answer) else Answer(Claim.FAILED, message="sent something else than an answer")
+        found = pickle.loads(path.read_bytes())
+    except (OSError, EOFError, pickle.UnpicklingError):
+        return Answer(Claim.FAILED, message="its process died without an answer")
+    return found if isinstance(found, Answer) else Answer(Claim.FAILED, message="left something else than an answer")
 
 
 def _end(process: Any) -> None:
     """End the process and the group it leads."""
-    process.join(0.2)
+    wait([process.sentinel], 0.2)  # not join, which believes a sentinel that the child has written to
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -146,11 +146,12 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     ratio = strength / problem.sigma
     stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
+    root = np.sqrt(problem.lambda_h * problem.class_counts)
     weights_penalty = problem.lambda_w * fraction * float(point.omega @ point.omega)
     features_penalty = problem.lambda_h * float(problem.class_counts @ point.eta**2)
     residuals = {
         "primal_psd": 0.0,
-        "primal_nonnegativity": max(0.0, -float((point.eta).min())),
+        "primal_nonnegativity": max(0.0, -float((point.eta * root).min()) / math.sqrt(scale)),
         "factor_consistency": 0.0,
         "dual_domain": float(np.abs(dual.strengths[outside]).max(initial=0.0)),
         "dual_nonnegativity": max(0.0, -float(ratio.min())),
@@ -190,10 +191,13 @@ def group_report(
     distance = Z - GroupPoint.from_factors(W, H).scaled(rows, features)
     nothing = [0.0] if not columns.nonnegative else None
     classifier, means = Z.weight_gram.own, Z.feature_gram.own
+    units = Invariant(columns.groups, features, np.zeros((features.size, features.size)))
     residuals = {
         "primal_psd": max(0.0, -Z.least_eigenvalue()) / scale,
         "primal_nonnegativity": max(
-            0.0, -min(nothing or Z.feature_gram.entries()) / scale, -min(nothing or H.entries())
+            0.0,
+            -min(nothing or Z.feature_gram.entries()) / scale,
+            -min(nothing or (units @ H).entries()) / math.sqrt(scale),
         ),
         "factor_consistency": math.sqrt(max(distance.inner(distance), 0.0)) / scale,
         **_group_dual_residuals(columns, dual, S),
@@ -266,10 +270,12 @@ def _primal_residuals(
     K = columns.num_classes
     claimed = GramPoint.from_factors(*factors).matrix() * units
     lowest_entry = float(Z[K:, K:].min()) if columns.nonnegative else 0.0
-    lowest_feature = float((factors[1]).min()) if columns.nonnegative else 0.0
+    features = factors[1] * _units(columns)[K:, None]
+    lowest_feature = float(features.min()) if columns.nonnegative else 0.0
+    asymmetry = float(np.abs(Z - Z.T).max())
     return {
-        "primal_psd": max(0.0, -float(np.linalg.eigvalsh(0.5 * (Z + Z.T))[0])) / scale,
-        "primal_nonnegativity": max(0.0, -lowest_entry / scale, -lowest_feature),
+        "primal_psd": max(asymmetry, -float(np.linalg.eigvalsh(0.5 * (Z + Z.T))[0])) / scale,
+        "primal_nonnegativity": max(0.0, -lowest_entry / scale, -lowest_feature / math.sqrt(scale)),
         "factor_consistency": float(np.linalg.norm(Z - claimed)) / scale,
     }
 
