@@ -191,13 +191,17 @@ def test_copt_with_exponential_cones_is_right_or_caught():
             assert row.value is None or abs(row.value / optimum - 1.0) > 1e-6
 
 
-@pytest.mark.parametrize(
-    "without", [{"constraint": HardMargin()}, {"loss": ufm.MulticlassHinge()}], ids=["hard margin", "hinge"]
-)
-def test_copt_is_right_without_exponential_cones(without):
+def test_copt_is_right_on_the_hard_margin():
     needs("copt")
-    row = row_of("copt", Problem([5, 3, 2], 0.1, 0.1, **without))
+    row = row_of("copt", Problem([5, 3, 2], 0.1, 0.1, constraint=HardMargin()))
     assert row.verdict == "right", row.reason
+
+
+def test_copt_on_the_hinge_is_right_or_caught():
+    """It says optimal, with multipliers that are infeasible by far; its value may be right all the same."""
+    needs("copt")
+    row = row_of("copt", Problem([5, 3, 2], 0.1, 0.1, loss=ufm.MulticlassHinge()))
+    assert row.verdict == "right" or (row.verdict == "wrong" and row.dual_violation > 1e-3)
 
 
 def test_descents_and_native_solvers_refuse_an_indicator():
