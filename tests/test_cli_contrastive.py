@@ -31,7 +31,13 @@ def test_the_optimum_as_json(file):
     plain = record_of(
         run("solve", "--profile", "balanced:classes=3,max=5", "--lambda-w", "1", "--lambda-h", "1", "--json")
     )
-    other = {"merged_groups", "multiplier", "bias", "within_class_variability"}  # of W and of samples, which have none
+    other = {
+        "merged_groups",
+        "multiplier",
+        "bias",
+        "within_class_variability",
+        "gram_positivity",
+    }  # of W and of samples, which have none
     assert set(found) == set(plain) - other | {"model"}
 
 

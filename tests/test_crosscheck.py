@@ -535,6 +535,14 @@ def test_cases_are_not_run_without_a_limit():
         run_conformance(perfect, cases=CASES[:1], time_limit=float("nan"))
 
 
+def test_a_pool_of_threads_in_the_parent_does_not_hang_the_child():
+    """Clarabel's threads are gone after a fork; an order of 60 makes the parent start them."""
+    ufm.solve(Problem(np.geomspace(500, 5, 30).astype(int), 1e-3, 1e-3), solver="clarabel", level="class")
+    case = next(case for case in CASES if case.level == "sample")
+    ((_, row),) = run_conformance("clarabel", cases=[case], time_limit=30.0)
+    assert row.verdict == "right", row.reason
+
+
 def test_the_case_of_samples_is_run_at_sample_level():
     case = next(case for case in CASES if case.level == "sample")
     ((_, right),) = run_conformance("clarabel", cases=[case])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ufm_convex.crosscheck.conic import ConicContestant
 
@@ -12,3 +13,5 @@ class ClarabelContestant(ConicContestant):
 
     name: ClassVar[str] = "clarabel"
     package: ClassVar[str] = "clarabel"
+    options: ClassVar[Mapping[str, Any]] = {"max_threads": 1}
+    """Its pool of threads does not survive a fork: where the parent has solved with one, the child would wait for it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ufm_convex import solvers
 from ufm_convex.crosscheck.base import MARGIN, Answer, Contestant
@@ -18,6 +19,8 @@ class ConicContestant(Contestant):
     returns: ClassVar[str] = "gram and dual"
     claims: ClassVar[str] = "optimal: residuals and gap within its own accuracy"
     levels: ClassVar[tuple[str, ...]] = ("class", "group", "sample")
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Options of the solver; see ``Solver.runs``."""
 
     @classmethod
     def installed(cls) -> bool:
@@ -27,7 +30,7 @@ class ConicContestant(Contestant):
     def attempt(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
         """The first run at least as accurate as wanted, else the last; see ``Contestant.attempt``."""
         answer = Answer(Claim.FAILED, message="made no run")
-        for run in solvers.solver(self.name).runs(problem, self.level, tolerance, {}):
+        for run in solvers.solver(self.name).runs(problem, self.level, tolerance, self.options):
             point = run.point.dense() if isinstance(run.point, GroupPoint) else run.point
             dual = run.dual.dense() if isinstance(run.dual, GroupDual) else run.dual
             answer = Answer(

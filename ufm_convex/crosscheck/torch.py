@@ -38,6 +38,7 @@ class Torch(LocalContestant):
         """A fixed number of steps of Adam with a falling rate, then L-BFGS; see ``LocalContestant.descend``."""
         import torch
 
+        torch.set_num_threads(1)  # a pool of threads that the parent has started does not survive a fork
         objective = _objective(scaled)
         x = torch.tensor(flat, requires_grad=True)
         cut = scaled.columns.num_classes * scaled.dimension
