@@ -166,6 +166,7 @@ def killers():
         document = json.loads(assemble(problem, bound, top, 1e-6, {}).to_json())
         cases.append((text(document), None))
         cases += [(text(forgery), None) for forgery in large_forgeries(document)]
+        cases += [(text(other), None) for other in dense_witnesses(document)]
     weights = tuple(1.0 + k % 3 for k in range(80))
     for loss in (CrossEntropy(), CrossEntropy(class_weights=weights, smoothing=0.1)):
         document = json.loads(certify(Problem(np.arange(20, 100), 1e-4, 1e-4, loss=loss)).to_json())
@@ -218,6 +219,24 @@ def large_forgeries(document):
     yield resealed(replaced(document, ("dual", "columns", 7), negative))
     if document["dual"]["factor"] is not None:
         yield resealed(replaced(document, ("dual", "factor"), None))
+
+
+def dense_witnesses(document):
+    """W and H of 80 classes, some exact in binary64 and some not, with an upper bound that holds and one that does not.
+
+    Which of them the fast path answers for is seen from whether the general path was asked.
+    """
+    from certificate_cases import replaced, resealed
+
+    K = 80
+    for entry, e in ((1, -2), (2**53 - 1, -54), (2**53 + 1, -54), (3, -1074), (3, -1075), (1, 90), (1, 101), (1, 1030)):
+        rows = [" ".join([*["0"] * k, str(entry), *["0"] * (K - 1 - k)]) for k in range(K)]
+        matrix = {"exponent": e, "rows": rows}
+        witness = {"kind": "dense", "feature_dim": K, "W": {"exponent": 0, "rows": rows}, "H": matrix}
+        for sides in (witness, {**witness, "W": matrix, "H": witness["W"]}):
+            for upper in ("1p9000", "1p-9"):
+                claims = {**document["claims"], "upper": upper, "verdict": "undecided"}
+                yield resealed({**replaced(document, ("witness",), sides), "claims": claims})
 
 
 def groups_where_none_are(documents):
@@ -314,13 +333,13 @@ def promises(verifier):
         kept.append(float(fast._exp_of_minus(np.array([64.1, 1e9])).max()) == 0.0)
     # 7.2 and 7.1: columns of 2^20 and one of 3 times it, T as large as the rest, m = 1
     K = 64
-    fields = {"class_counts": "1 2", "multiplicities": f"{K - 1} 1", "class_weights": None, "lambda_w": "1p40"}
+    fields = {"class_counts": "1 2", "multiplicities": f"{K - 1} 1", "class_weights": None, "lambda_w": "1p-6"}
     fields |= {"lambda_h": "1p0", "features": "nonnegative", "feature_dim": None}
     fields |= {"loss": {"name": "cross-entropy", "smoothing": "0p0"}}
     problem = verifier.Problem({**fields, "sha256": verifier.problem.sha256_of(fields, ())})
     entries = [[0 if j == k else (3 if j == 5 else 1) << 20 for j in range(K)] for k in range(K)]
     columns = [" ".join(map(str, row)) for row in entries]
-    triangle = [" ".join(["0" if h == g else str(1 << 46) for h in range(g + 1)]) for g in range(K)]
+    triangle = [" ".join(["0" if h == g else str(1 << 56) for h in range(g + 1)]) for g in range(K)]
     factor = [" ".join(["1" if h < g else "1048576" for h in range(g + 1)]) for g in range(K)]
     dual = {"kind": "dense", "exponents": " ".join(["-27"] * K), "columns": columns, "factor": factor}
     blocks = verifier.Blocks(problem, {**dual, "multiplier": {"exponent": 0, "rows": triangle}})
@@ -329,15 +348,15 @@ def promises(verifier):
     np.fill_diagonal(Z, -Z.sum(axis=1))
     for g in range(K):
         C[g, : g + 1] = [1] * g + [1 << 20]
-    tau = (1 - np.eye(K, dtype=int).astype(object)) * (1 << 46)
-    radii = np.array([(K + 1) ** 2 * 2**94 // n for n in [1] * (K - 1) + [2]], dtype=object)
+    tau = (1 - np.eye(K, dtype=int).astype(object)) * (1 << 56)
+    radii = np.array([(K + 1) ** 2 * 2**48 // n for n in [1] * (K - 1) + [2]], dtype=object)
     off = Z @ Z.T + C @ C.T + tau
     deficits = np.array([sum(max(0, off[g, h]) for h in range(K) if h != g) for g in range(K)], dtype=object)
     F = radii - off.diagonal() - deficits
     A = radii + (abs(Z) @ abs(Z).T + C @ C.T + tau).sum(axis=1)
     room = quick.room()
     lost = [(int(f) - int(r)) / int(a) for f, r, a in zip(F, room.tolist(), A, strict=True)]
-    kept.append(all((3 * K + 20) * unit < one - 2 * unit < (6 * K + 80) * unit for one in lost))
+    kept.append(all((3 * K + 20) * unit < one - 2 * unit < (5 * K + 80) * unit for one in lost))
     return kept, *objective_promises(verifier, problem, quick, entries, K)
 
 
