@@ -144,6 +144,7 @@ def killers():
         small_slacks,
         text,
     )
+    from test_verifier_attacks import ATTEMPTS, altered
 
     from ufm_convex import enclosure
     from ufm_convex.candidate import Candidate
@@ -181,7 +182,10 @@ def killers():
     cases += [(data, arrays), (data, None), (data, {**arrays, "features": arrays["features"] + 1e-9}), (data, {})]
     arrays = {**arrays, "features": arrays["features"] - 0.5}
     cases.append((certify(small, Candidate(**arrays)).to_json().encode(), arrays))
+    cases.append((cases[-1][0], None))
     cases += limits(documents[0])
+    cases += [(text(document), None) for document in at_zero()]
+    cases += [(text(resealed(altered(name, changes))), None) for _, name, changes, _ in ATTEMPTS]
     cases += [(text(document), None) for document in boundaries()]
     cases += [(text(document), None) for document, _ in small_slacks()]
     cases += [(text(document), None) for document in long_products()]
@@ -237,6 +241,23 @@ def dense_witnesses(document):
             for upper in ("1p9000", "1p-9"):
                 claims = {**document["claims"], "upper": upper, "verdict": "undecided"}
                 yield resealed({**replaced(document, ("witness",), sides), "claims": claims})
+
+
+def at_zero():
+    """Upper bounds of W = H = 0: equal to the value, which no ball shows with thirds in it, and on either side."""
+    from certificate_cases import replaced, resealed
+
+    from ufm_convex.certificate import certify
+    from ufm_convex.losses import MeanSquaredError, MulticlassHinge
+    from ufm_convex.problem import Problem
+
+    for loss in (MeanSquaredError(), MulticlassHinge(), MulticlassHinge("weston-watkins")):
+        document = json.loads(certify(Problem([2, 2, 1], 1e-2, 1e-2, loss=loss), proof="dense").to_json())
+        zeros = {"exponent": 0, "rows": ["0", "0", "0"]}
+        document["witness"] = {"kind": "dense", "feature_dim": 1, "W": zeros, "H": zeros}
+        document["claims"]["verdict"] = "undecided"
+        for upper in ("1p-1", "1p0", "1p1", "1023p-11", "1025p-11", "1023p-10", "1025p-10", "2047p-10", "2049p-10"):
+            yield resealed(replaced(document, ("claims", "upper"), upper))
 
 
 def groups_where_none_are(documents):
