@@ -420,7 +420,7 @@ def objective_promises(verifier, problem, quick, entries, K):
         generator = np.random.default_rng(0)
         for scale, d in ((0.01, 3), (1.0, 3), (2.0**20, 3), (2.0**20, 4 * K)):
             W, H = scale * generator.standard_normal((K, d)), generator.standard_normal((K, d))
-            W[1:] = W[1:] if d < K else W[0]  # rows longer than columns, and a loss far below their products
+            W[:] = W if d < K else scale  # rows longer than columns, and a loss far below their products
             counts = np.ones(K, dtype=np.int64)
             ball = verifier.fast.enclose(problem, W, H, np.arange(K), counts)
             rho = np.linalg.norm(W, axis=1).max() * np.linalg.norm(H, axis=1)
