@@ -14,4 +14,4 @@ class ClarabelContestant(ConicContestant):
     name: ClassVar[str] = "clarabel"
     package: ClassVar[str] = "clarabel"
     options: ClassVar[Mapping[str, Any]] = {"max_threads": 1}
-    """Its pool of threads does not survive a fork: where the parent has solved with one, the child would wait for it."""
+    """Its pool of threads does not survive a fork: where the parent has started one, the child would wait for it."""
