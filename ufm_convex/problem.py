@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
-from ufm_convex._files import write_atomically
+from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.constraints import Constraint
 from ufm_convex.constraints import make as make_constraint
@@ -225,28 +224,13 @@ class Problem:
             FileFormatError: the text is not TOML, lacks a key, or has one that is not known.
             UFMError: as ``Problem`` for values out of range.
         """
-        try:
-            data = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError, and int() on a number of thousands of digits
-            raise FileFormatError(
-                f"{source} is not TOML: {error}.",
-                expected="keys " + ", ".join(_KEYS),
-                fix="compare with docs/theorem.md, or write one with Problem.save.",
-            ) from error
-        return cls.from_content(data, source=source)
+        fix = "compare with docs/theorem.md, or write one with Problem.save."
+        return cls.from_content(parse_toml(text, source, _KEYS, fix), source=source)
 
     @classmethod
     def load(cls, path: str | Path) -> Problem:
         """Read a problem from a TOML file; raises as ``from_toml``."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileFormatError(
-                f"{path} cannot be read: {error}.",
-                expected="a TOML file in UTF-8",
-                fix="check the path and the encoding.",
-            ) from error
-        return cls.from_toml(text, source=str(path))
+        return cls.from_toml(read_text(path), source=str(path))
 
     @classmethod
     def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Problem:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
-from ufm_convex._files import write_atomically
+from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import FileFormatError, ProblemError, shown
 from ufm_convex.groups import Groups
@@ -183,28 +182,13 @@ class ContrastiveProblem:
             FileFormatError: the text is not TOML, lacks a key, or has one that is not known.
             UFMError: as ``ContrastiveProblem`` for values out of range.
         """
-        try:
-            data = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError, and int() on a number of thousands of digits
-            raise FileFormatError(
-                f"{source} is not TOML: {error}.",
-                expected="keys " + ", ".join(sorted(_KEYS)),
-                fix="compare with docs/contrastive.md, or write one with ContrastiveProblem.save.",
-            ) from error
-        return cls.from_content(data, source=source)
+        fix = "compare with docs/contrastive.md, or write one with ContrastiveProblem.save."
+        return cls.from_content(parse_toml(text, source, sorted(_KEYS), fix), source=source)
 
     @classmethod
     def load(cls, path: str | Path) -> ContrastiveProblem:
         """Read a problem from a TOML file; raises as ``from_toml``."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileFormatError(
-                f"{path} cannot be read: {error}.",
-                expected="a TOML file in UTF-8",
-                fix="check the path and the encoding.",
-            ) from error
-        return cls.from_toml(text, source=str(path))
+        return cls.from_toml(read_text(path), source=str(path))
 
     @classmethod
     def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> ContrastiveProblem:

@@ -140,6 +140,22 @@ def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:
     )
 
 
+def nonnegative_features(problem: Problem) -> Hypothesis:
+    """What a frame theorem asks of the sign; dropping H ≥ 0 can only lower the minimum."""
+    explanation = f'features is "{problem.features}"; free features can do better'
+    return Hypothesis("features are nonnegative", problem.nonnegative, explanation, otherwise=Relation.UPPER)
+
+
+def room_for(problem: Problem, active: int) -> Hypothesis:
+    """What a frame theorem asks of the dimension: a coordinate for each class whose feature is not zero."""
+    return Hypothesis(
+        "feature_dim is at least the number of active classes",
+        problem.feature_dim is None or problem.feature_dim >= active,
+        f"feature_dim is {problem.feature_dim} and {active} of {problem.num_classes} classes are active",
+        otherwise=Relation.LOWER,
+    )
+
+
 def has_idle_bias(problem: Problem) -> bool:
     """Whether b = 0 is a best bias because no class is told from another (docs/bias.md, section 2).
 

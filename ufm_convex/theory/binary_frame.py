@@ -24,7 +24,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.losses import BinaryCrossEntropy
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -69,22 +69,10 @@ class BinaryFrame(Theorem):
             f"there are {K}, and residuals of active classes point towards each other",
             otherwise=Relation.UPPER,
         )
-        sign = Hypothesis(
-            "features are nonnegative",
-            problem.nonnegative,
-            f'features is "{problem.features}"; free features can do better',
-            otherwise=Relation.UPPER,
-        )
+        sign = nonnegative_features(problem)
         if not holds:
             return (loss, few, sign)
-        active = int(np.count_nonzero(~_collapsed(problem)))
-        dimension = Hypothesis(
-            "feature_dim is at least the number of active classes",
-            problem.feature_dim is None or problem.feature_dim >= active,
-            f"feature_dim is {problem.feature_dim} and {active} classes are active",
-            otherwise=Relation.LOWER,
-        )
-        return (loss, few, sign, dimension)
+        return (loss, few, sign, room_for(problem, int(np.count_nonzero(~_collapsed(problem)))))
 
     def evaluate(self, problem: Problem, relation: Relation) -> BinaryFrameOptimum:
         """The closed form; O(K)."""

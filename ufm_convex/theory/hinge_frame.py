@@ -20,7 +20,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.losses import Loss, MulticlassHinge
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -57,22 +57,10 @@ class HingeFrame(Theorem):
         """Loss, sign of the features, dimension; the last is examined only for a hinge loss."""
         holds = type(problem.loss) is MulticlassHinge
         loss = Hypothesis("loss is multiclass-hinge", holds, f"loss is {problem.loss.name}")
-        sign = Hypothesis(
-            "features are nonnegative",
-            problem.nonnegative,
-            f'features is "{problem.features}"; free features can do better',
-            otherwise=Relation.UPPER,
-        )
+        sign = nonnegative_features(problem)
         if not holds:
             return (loss, sign)
-        active = int(np.count_nonzero(~_collapsed(problem, _threshold(problem))))
-        dimension = Hypothesis(
-            "feature_dim is at least the number of active classes",
-            problem.feature_dim is None or problem.feature_dim >= active,
-            f"feature_dim is {problem.feature_dim} and {active} classes are active",
-            otherwise=Relation.LOWER,
-        )
-        return (loss, sign, dimension)
+        return (loss, sign, room_for(problem, int(np.count_nonzero(~_collapsed(problem, _threshold(problem))))))
 
     def evaluate(self, problem: Problem, relation: Relation) -> HingeOptimum:
         """The closed form; O(K)."""

@@ -22,7 +22,7 @@ from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
 from ufm_convex.theory.collapse import cross_entropy
 
 if TYPE_CHECKING:
@@ -85,22 +85,9 @@ class LayerPeeledFrame(_Peeled):
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Sign of the features, dimension."""
-        # dropping H >= 0 can only lower the minimum, so the value stays an upper bound
-        sign = Hypothesis(
-            "features are nonnegative",
-            problem.nonnegative,
-            f'features is "{problem.features}"; free features can do better',
-            otherwise=Relation.UPPER,
-        )
         d, K = problem.feature_dim, problem.num_classes
         active = K if d is None or d >= K else int(np.count_nonzero(_fill(problem)[1] > 0.0))
-        dimension = Hypothesis(
-            "feature_dim is at least the number of active classes",
-            d is None or d >= active,
-            f"feature_dim is {d} and {active} of {K} classes may be active",
-            otherwise=Relation.LOWER,
-        )
-        return sign, dimension
+        return nonnegative_features(problem), room_for(problem, active)
 
     def evaluate(self, problem: Problem, relation: Relation) -> PeeledOptimum:
         """One equation for μ, then O(K)."""
