@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from certificate_cases import closed_balls, judge_forgery, model_certificates, outcome, replaced, resealed, text
+from flint import arb
 
 import ufm_convex as ufm
 from ufm_convex import verifier
@@ -323,3 +324,21 @@ def test_both_ways_agree_on_many_classes(problem, monkeypatch):
     forged["claims"]["verdict"] = "optimal"
     assert both_ways(forged, monkeypatch) == "REFUTED"
     assert refuted_at(forged)[0] == "lower bound"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        peeled(np.arange(20, 90)),
+        Problem(np.arange(20, 90), 1e-4, 1e-4, bias=0.1),
+    ],
+    ids=["norm bounds", "bias"],
+)
+def test_what_decays_and_bias_cost_is_paid_on_fast_paths(problem, monkeypatch):
+    """Seventy kinds of class: a fast path gives the bound, and its price is taken off, not put on."""
+    document = json.loads(certify(problem).to_json())
+    truth, upper = (encoding.undyadic(document["claims"][end]) for end in ("lower", "upper"))
+    above = replaced(document, ("claims", "lower"), encoding.dyadic(truth + (upper - truth) / 2))
+    assert refuted_at(above) == ["lower bound"]
+    monkeypatch.setattr(verifier, "_less", lambda value, price: None if value is None else value + arb(price()))
+    assert refuted_at(above) == []  # the planted fault is believed, so the path is asked

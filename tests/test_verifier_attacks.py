@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from certificate_cases import base_certificates, long_products, loss_certificates, resealed, small_slacks, text
+from certificate_cases import FREE, base_certificates, long_products, loss_certificates, resealed, small_slacks, text
 from flint import arb, ctx
 
 from ufm_convex import losses, verifier
@@ -309,3 +309,21 @@ def test_the_fast_path_is_not_misled_by_other_losses(name, monkeypatch):
     assert found == ["PROVED", "REFUTED", "REFUTED"]
     monkeypatch.setattr(verifier, "fast", None)
     assert [outcome(one) for one in (document, forged, spoilt)] == found
+
+
+@pytest.mark.parametrize("kept", ["own", "rows"])
+def test_each_coordinate_of_a_group_witness_counts(kept):
+    """A coordinate is used by its own class or by others; one of the two is enough to need a dimension."""
+    document = copy.deepcopy(DOCUMENTS["group witness"])
+    classes = FREE.num_classes
+    for matrix in ("W", "H"):
+        found = document["witness"][matrix]
+        if kept == "own":
+            found["rows"] = [" ".join("0" for _ in row.split()) for row in found["rows"]]
+        else:
+            found["own"] = " ".join("0" for _ in found["own"].split())
+    document["claims"]["upper"] = "1p20"
+    for dimension, expected in ((classes, []), (classes - 1, ["witness"])):
+        document["problem"]["feature_dim"] = dimension
+        steps = verify(text(resealed(document))).steps
+        assert [step.name for step in steps if step.verdict is Verdict.REFUTED and step.name == "witness"] == expected
