@@ -3,7 +3,8 @@
 A contestant is one file of this folder with a named subclass of ``Contestant``; it is found by its presence. It runs in
 a process of its own (``process``), so it may hang, crash or print.
 
-Shapes: W (K, d) and class-mean features H (K, d), one row a class; Gram and dual points at class level.
+Shapes: W (K, d) and class-mean features H (K, d), one row a class; dual points at class level; Gram points with one
+column a class, (K, K), or one a sample, (K, N), samples of a class together and classes in order.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ class Answer:
         value: The optimal value it reports, or None.
         dual_value: The dual objective it reports, or None.
         factors: W (K, d) and class-mean features H (K, d), or None.
-        point: Gram point at class level, or None.
+        point: Gram point, or None.
         dual: Dual point at class level, unrepaired, or None.
         message: Its own words.
+        residual: How far variables of its programme that none of the points has are from their constraints, ≥ 0.
     """
 
     claim: Claim
@@ -39,6 +41,7 @@ class Answer:
     point: GramPoint | None = None
     dual: DualPoint | None = None
     message: str = ""
+    residual: float = 0.0
 
     @property
     def empty(self) -> bool:

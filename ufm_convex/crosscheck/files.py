@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ufm_convex.crosscheck.base import Answer
+from ufm_convex.crosscheck.submitted import point_value
 from ufm_convex.groups import GroupPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
@@ -12,6 +13,10 @@ from ufm_convex.solvers import Claim
 
 class SolutionFile:
     """The variables of an exported programme, in the order of its file (docs/interchange.md); claims to be optimal.
+
+    Its point has the level that the file says. Its other variables count as well: where they make the objective of the
+    programme larger than the point's own, that is the value it reports, and where they leave their cones it is
+    infeasible.
 
     Args:
         path: The JSON file. One that is damaged, or belongs to another problem, is a row with verdict "failed".
@@ -25,5 +30,8 @@ class SolutionFile:
         """The point in the file; raises as ``interchange.load_cbf_solution``."""
         from ufm_convex.interchange import load_cbf_solution
 
-        point = load_cbf_solution(self.path, problem).point
-        return Answer(Claim.OPTIMAL, point=point.dense() if isinstance(point, GroupPoint) else point)
+        found = load_cbf_solution(self.path, problem)
+        point = found.level_point
+        dense = point.dense() if isinstance(point, GroupPoint) else point
+        excess = found.objective > point_value(problem, dense)
+        return Answer(Claim.OPTIMAL, found.objective if excess else None, point=dense, residual=found.cone_violation)

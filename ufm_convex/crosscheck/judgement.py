@@ -1,13 +1,15 @@
 """What an answer is worth, measured against proved bounds: nothing that a solver says is taken from it.
 
-The reference is L ≤ optimum ≤ U, both proved. A primal answer is turned into W and H without any descent, which would
-mend what is to be judged, and their objective is enclosed; a dual answer is repaired and its slack proved. The words of
-the verdict are defined in docs/crosscheck.md.
+The reference is L ≤ optimum ≤ U, both proved. Each point is measured twice. First as it stands (``submitted``); then it
+is made admissible, for only of an admissible point can something be proved: W and H come from a primal point without
+any descent, and their objective is enclosed; a dual point is repaired and its slack proved. The worse of both counts,
+so that what is made of a point never speaks for it. The words of the verdict are defined in docs/crosscheck.md.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -19,6 +21,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
 from ufm_convex.crosscheck.plain import UnusableError, plain
+from ufm_convex.crosscheck.submitted import at_class_level, measure
 from ufm_convex.descent import admitted
 from ufm_convex.duality import KKTReport
 from ufm_convex.duality.kkt import dense_report
@@ -63,12 +66,17 @@ class CrossCheckRow:
         verdict: What the answer is worth.
         reason: Why, in words.
         status_claimed: What the solver says of itself.
-        value: The optimal value it reports, else the objective of its point; None without either.
+        value: The optimal value it reports, else ``solver_primal_value``; None without either.
         dual_value: The dual objective it reports, or None.
-        certified_gap: The larger of ``primal_gap`` and ``dual_gap``: relative, proved; None without points.
-        primal_gap: (f − L) / f for the objective f of its W and H, enclosed; None without a primal point.
-        dual_gap: (U − D) / U for the value D of its dual point, repaired and proved; None without a dual point.
-        primal_violation: How far its primal point is from Z ⪰ 0 and B ≥ 0, H ≥ 0.
+        solver_primal_value: The objective of its own primal point, nothing mended; None without one.
+        solver_dual_value: The dual objective of its own dual point, nothing mended; None without one.
+        certified_gap: The larger of ``primal_gap`` and ``dual_gap``: relative; None without points.
+        primal_gap: (f − L) / f for the larger f of ``solver_primal_value`` and the enclosed objective of an admissible
+            W and H made from its point; None without a primal point.
+        dual_gap: (U − D) / U for the smaller D of ``solver_dual_value`` and the proved value of its dual point,
+            repaired; None without a dual point.
+        primal_violation: How far its primal point is from Z = Zᵀ ⪰ 0 and B ≥ 0, H ≥ 0, and further variables of its
+            programme from their constraints.
         dual_violation: How far its dual point is from feasibility: the domain of the conjugate, T ≥ 0, S ⪰ 0, and the
             equations for the diagonal blocks of S, where it has some.
         overstatement: (its dual objective − U) / U where positive; 0 otherwise, None without a dual objective.
@@ -82,6 +90,8 @@ class CrossCheckRow:
     status_claimed: str
     value: float | None = None
     dual_value: float | None = None
+    solver_primal_value: float | None = None
+    solver_dual_value: float | None = None
     certified_gap: float | None = None
     primal_gap: float | None = None
     dual_gap: float | None = None
@@ -137,8 +147,9 @@ def _fitting(problem: Problem, answer: Answer) -> Answer:
         if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
             raise UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
     if (point := answer.point) is not None:
-        for block in (point.weight_gram, point.logits, point.feature_gram):
-            _require_shape("a Gram block", block, (K, K))
+        m = problem.num_samples if point.logits.shape == (K, problem.num_samples) else K
+        for block, shape in ((point.weight_gram, (K, K)), (point.logits, (K, m)), (point.feature_gram, (m, m))):
+            _require_shape("a Gram block", block, shape)
     if (dual := answer.dual) is not None:
         _require_shape("the dual residuals", dual.residuals, (K, K))
         for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
@@ -155,7 +166,6 @@ def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None
 _Pair = tuple[FloatArray, FloatArray]
 """W (K, d) and H (K, d)."""
 
-_PRIMAL_FEASIBILITY = ("primal_psd", "primal_nonnegativity")
 _DUAL_FEASIBILITY = (
     "dual_domain",
     "dual_nonnegativity",
@@ -171,13 +181,14 @@ _DUAL_FEASIBILITY = (
 def _judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float
 ) -> CrossCheckRow:
-    columns = Columns.of_classes(problem)
+    columns, own = Columns.of_classes(problem), measure(problem, answer)
+    answer = at_class_level(problem, answer)
     pairs = _factors(columns, problem, answer, tolerance)
-    objective = max((enclosure.upper_bound(problem, pair).value for pair in pairs), default=None)
+    objective = _worse(max, own.primal_value, *(enclosure.upper_bound(problem, pair).value for pair in pairs))
     bound = None
     if answer.dual is not None:
         repaired, _ = duality.repair(columns, [answer.dual])
-        bound = enclosure.lower_bound(problem, repaired).value
+        bound = _worse(min, own.dual_value, enclosure.lower_bound(problem, repaired).value)
     report = _report(columns, answer, pairs, tolerance)
     point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
     measures = None
@@ -185,24 +196,35 @@ def _judge(
         measures = dimacs(columns, point, answer.dual, report)
     primal_gap = None if objective is None else evidence.relative_gap(reference.lower, objective)
     dual_gap = None if bound is None else reference.relative(reference.upper - bound)
-    own = answer.dual_value
+    said = answer.dual_value
     row = CrossCheckRow(
         solver=name,
         verdict=CrossVerdict.RIGHT,
         reason="",
         status_claimed=str(answer.claim),
-        value=answer.value if answer.value is not None else objective,
-        dual_value=own,
-        certified_gap=max(gap for gap in (primal_gap, dual_gap) if gap is not None),
+        value=answer.value if answer.value is not None else own.primal_value,
+        dual_value=said,
+        solver_primal_value=own.primal_value,
+        solver_dual_value=own.dual_value,
+        certified_gap=_worse(max, primal_gap, dual_gap),
         primal_gap=primal_gap,
         dual_gap=dual_gap,
-        primal_violation=None if point is None else _worst(report, _PRIMAL_FEASIBILITY),
+        primal_violation=own.primal_violation,
         dual_violation=None if answer.dual is None else _worst(report, _DUAL_FEASIBILITY),
-        overstatement=None if own is None else max(0.0, reference.relative(own - reference.upper)),
+        overstatement=None if said is None else max(0.0, reference.relative(said - reference.upper)),
         dimacs=measures,
         seconds=seconds,
     )
-    return _with_verdict(row, reference, tolerance, objective, bound)
+    verdict, reason = _verdict(row, answer.value, reference, tolerance, objective, bound)
+    return replace(row, verdict=verdict, reason=reason)
+
+
+def _worse(choose: Callable[[list[float]], float], *numbers: float | None) -> float | None:
+    """The largest or the smallest of those that there are; NaN is worse than any number. None of none."""
+    there = [number for number in numbers if number is not None]
+    if any(math.isnan(number) for number in there):
+        return math.nan
+    return choose(there) if there else None
 
 
 def _worst(report: KKTReport, names: tuple[str, ...]) -> float:
@@ -210,7 +232,7 @@ def _worst(report: KKTReport, names: tuple[str, ...]) -> float:
 
 
 def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: float) -> list[_Pair]:
-    """Its own W and H, H clipped at zero where it must be, and those behind its Gram point, without descent.
+    """Admissible W and H: its own, H clipped at zero where it must be, and those behind its Gram point, not descended.
 
     One that leaves both is judged by both: the good one would be an alibi for the other.
     """
@@ -256,43 +278,61 @@ def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: flo
 # -- the verdict --------------------------------------------------------------------------------------------------
 
 
-def _with_verdict(
-    row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
-) -> CrossCheckRow:
-    verdict, reason = _verdict(row, reference, tolerance, objective, bound)
-    return replace(row, verdict=verdict, reason=reason)
-
-
 _DUAL_SLACK = 1e3
 """How much more than the gap a dual point may violate its constraints: first-order solvers stop on residuals first."""
 
 
 def _verdict(
-    row: CrossCheckRow, reference: Reference, tolerance: float, objective: float | None, bound: float | None
+    row: CrossCheckRow,
+    claimed: float | None,
+    reference: Reference,
+    tolerance: float,
+    objective: float | None,
+    bound: float | None,
 ) -> tuple[CrossVerdict, str]:
     """The first of the definitions of docs/crosscheck.md, section 2, that holds."""
-    below = 0.0 if row.value is None else reference.relative(reference.lower - row.value)
-    above = 0.0 if row.value is None else reference.relative(row.value - reference.upper)
+    below = 0.0 if claimed is None else reference.relative(reference.lower - claimed)
     if below > tolerance:
         return CrossVerdict.OVERCLAIMS, f"its value lies {below:.1e} below the proved lower bound"
     if row.overstatement is not None and row.overstatement > tolerance:
         return CrossVerdict.OVERCLAIMS, f"its dual value lies {row.overstatement:.1e} above the proved upper bound"
-    off = []
-    if above > tolerance:
-        off.append(f"its value lies {above:.1e} above the proved upper bound")
-    if objective is not None and (excess := reference.relative(objective - reference.upper)) > tolerance:
-        off.append(f"its point is {excess:.1e} above the optimum")
-    if bound is not None and (short := reference.relative(reference.lower - bound)) > tolerance:
-        off.append(f"its dual point is {short:.1e} below the optimum")
-    # the tolerance of a Gram point's violations is that of KKT conditions linear in the gap; factors have none
-    if row.primal_violation is not None and row.primal_violation > max(tolerance, 1e-9) and objective is not None:
-        off.append(f"its primal point is infeasible by {row.primal_violation:.1e}")
-    # repair maps anything to a feasible point, nonsense too, so a good bound alone is no merit of the point itself
-    if row.dual_violation is not None and row.dual_violation > max(_DUAL_SLACK * tolerance, 1e-6):
-        off.append(f"its dual point is infeasible by {row.dual_violation:.1e}")
+    off = [*_off(row, claimed, reference, tolerance, objective, bound), *_infeasible(row, tolerance)]
     if row.status_claimed == Claim.OPTIMAL and off:
         return CrossVerdict.WRONG, "; ".join(off)
     if row.certified_gap is None or not row.certified_gap <= tolerance or row.status_claimed != Claim.OPTIMAL or off:
         gap = math.nan if row.certified_gap is None else row.certified_gap
         return CrossVerdict.INACCURATE, "; ".join(off) or f"claims {row.status_claimed}; proved gap {gap:.1e}"
     return CrossVerdict.RIGHT, f"proved gap {row.certified_gap:.1e}"
+
+
+def _off(
+    row: CrossCheckRow,
+    claimed: float | None,
+    reference: Reference,
+    tolerance: float,
+    objective: float | None,
+    bound: float | None,
+) -> Iterator[str]:
+    """Which values are off, and by how much. Beyond the bounds on the good side lie the infeasible points alone."""
+    L, U = reference.lower, reference.upper
+    differences = (
+        (claimed, U, 1.0, "its value lies {} above the proved upper bound"),
+        (objective, U, 1.0, "its point is {} above the optimum"),
+        (row.solver_primal_value, L, -1.0, "its point has an objective {} below the proved lower bound"),
+        (row.dual_value, L, -1.0, "its dual value lies {} below the proved lower bound"),
+        (bound, L, -1.0, "its dual point is {} below the optimum"),
+        (row.solver_dual_value, U, 1.0, "its dual point has an objective {} above the proved upper bound"),
+    )
+    for value, end, sign, words in differences:
+        if value is not None and not (distance := reference.relative(sign * (value - end))) <= tolerance:
+            yield words.format(f"{distance:.1e}")
+
+
+def _infeasible(row: CrossCheckRow, tolerance: float) -> Iterator[str]:
+    """Which points violate their constraints, and by how much."""
+    # the tolerance of a Gram point's violations is that of KKT conditions linear in the gap
+    if row.primal_violation is not None and not row.primal_violation <= max(tolerance, 1e-9):
+        yield f"its primal point is infeasible by {row.primal_violation:.1e}"
+    # repair maps anything to a feasible point, nonsense too, so a good bound alone is no merit of the point itself
+    if row.dual_violation is not None and not row.dual_violation <= max(_DUAL_SLACK * tolerance, 1e-6):
+        yield f"its dual point is infeasible by {row.dual_violation:.1e}"

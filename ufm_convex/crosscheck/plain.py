@@ -41,6 +41,7 @@ def plain(answer: Answer) -> Answer:
             None if answer.point is None else _point(answer.point),
             None if answer.dual is None else _dual(answer.dual),
             answer.message if isinstance(answer.message, str) else shown(answer.message),
+            _residual(answer.residual),
         )
     except UnusableError as error:
         return Answer(claim, value, message=str(error))
@@ -55,6 +56,8 @@ def _factors(given: Any) -> tuple[FloatArray, FloatArray]:
 def _point(given: Any) -> GramPoint:
     if not isinstance(given, GramPoint):
         _refuse(f"its point is {type(given).__name__}, not GramPoint")
+    if given.bias is not None:
+        _refuse("its Gram point has a bias, and the problem has none")
     blocks = (given.weight_gram, given.logits, given.feature_gram)
     return GramPoint(*(_array("a Gram block", block) for block in blocks))
 
@@ -98,6 +101,13 @@ def _number(name: str, given: Any) -> float | None:
     if given is not None and (found := _finite(given)) is None:
         _refuse(f"its {name} is {shown(given)}")
     return None if given is None else found
+
+
+def _residual(given: Any) -> float:
+    found = _number("residual", given)
+    if found is None or found < 0.0:
+        _refuse(f"its residual is {shown(given)}, not a number >= 0")
+    return found
 
 
 def _finite(given: Any) -> float | None:

@@ -123,7 +123,7 @@ def dense_report(
     scale = _scale(value, identity.dual_value(columns, inside))
     sums = columns.sums(dual.residuals)
     residuals = {
-        **_primal_residuals(columns, point, factors, scale),
+        **primal_residuals(columns, point, factors, scale),
         **_dual_residuals(columns, dual),
         **_stationarity_residuals(columns, point, dual, scale),
         "complementarity_psd": abs(_psd_pairing(columns, point, dual)) / scale,
@@ -262,9 +262,17 @@ def _units(columns: Columns) -> FloatArray:
     return np.concatenate([np.full(columns.num_classes, math.sqrt(columns.lambda_w)), features])
 
 
-def _primal_residuals(
+def primal_residuals(
     columns: Columns, point: GramPoint, factors: tuple[FloatArray, FloatArray], scale: float
 ) -> dict[str, float]:
+    """(KKT-1) to (KKT-3): what the primal point alone says.
+
+    Args:
+        columns: Class or sample columns.
+        point: Primal point Z.
+        factors: W (K, d) and H (m, d) that claim to factor Z.
+        scale: The objective that residuals are relative to, > 0.
+    """
     units = np.outer(_units(columns), _units(columns))
     Z = point.matrix() * units
     K = columns.num_classes

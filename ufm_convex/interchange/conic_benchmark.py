@@ -11,6 +11,7 @@ Math. Program. Comput. 8 (2016), and the specification of CBF version 3 at cblib
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,27 @@ def unpack(model: ConicProgramme, values: FloatArray) -> list[FloatArray]:
         blocks.append(lower + np.tril(lower, -1).T)
         start += size
     return blocks
+
+
+def evaluate(model: ConicProgramme, values: FloatArray) -> tuple[float, float]:
+    """The objective of the programme at all its variables, times its scale, and how far they violate its cones.
+
+    The second is the largest of exp(d + log m − t) − s and Σ s − 1, which are shares of one; B ≥ 0 and Z ⪰ 0 are said
+    by the blocks alone.
+    """
+    blocks = unpack(model, values)
+    total = sum(c * blocks[b][r, k] for (b, r, k), c in model.penalty().items())
+    violation, start = 0.0, sum(order * (order + 1) // 2 for order in model.orders)
+    with np.errstate(over="ignore"):
+        for column in model.losses():
+            t, shares = values[start], values[start + 1 : start + column.num_scalars]
+            start += column.num_scalars
+            d = np.array([sum(c * blocks[b][r, k] for (b, r, k), c in form.items()) for form in column.differences])
+            smoothed = model.smoothing / model.problem.num_classes * float(np.dot(column.multiplicities, d))
+            total += column.weight * (float(t) - smoothed)
+            needed = np.exp(np.array([0.0, *d]) + np.log([1.0, *column.multiplicities]) - t)
+            violation = max(violation, float((needed - shares).max()), float(shares.sum()) - 1.0)
+    return float(model.objective_scale * total), min(violation, sys.float_info.max)
 
 
 def num_values(model: ConicProgramme) -> int:

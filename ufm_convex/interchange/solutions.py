@@ -21,7 +21,7 @@ from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex._files import write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
 from ufm_convex.groups import GroupPoint, Groups, Invariant
-from ufm_convex.interchange.conic_benchmark import num_values, pack, unpack
+from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
 from ufm_convex.interchange.programmes import ColumnConic, ConicProgramme, programme
 from ufm_convex.points import FramePoint, GramPoint
 from ufm_convex.problem import Problem
@@ -49,6 +49,23 @@ class ConicSolution:
     def point(self) -> GramPoint | GroupPoint:
         """``point_from_cbf``."""
         return point_from_cbf(self.problem, self.level, self.values)
+
+    @property
+    def level_point(self) -> GramPoint | GroupPoint:
+        """The point as the file has it: at level sample A (K, K), L (K, N) and B (N, N), with nothing averaged."""
+        model = programme(self.problem, self.level)
+        found: GramPoint | GroupPoint = model.point(unpack(model, self.values))
+        return found
+
+    @property
+    def objective(self) -> float:
+        """The objective of the file at all its variables, t included, in the units of the problem."""
+        return evaluate(programme(self.problem, self.level), self.values)[0]
+
+    @property
+    def cone_violation(self) -> float:
+        """How far t and s are from the exponential cones and Σ s ≤ 1, as a share of one; 0 if they are inside."""
+        return evaluate(programme(self.problem, self.level), self.values)[1]
 
 
 def cbf_solution(problem: Problem, solution: Solution, level: str = "class") -> FloatArray:
