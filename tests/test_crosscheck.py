@@ -91,6 +91,10 @@ def infeasible_gram(problem):
     return GramPoint(0.9 * point.weight_gram, point.logits, point.feature_gram)
 
 
+def gram_rows_permuted_answer(problem):
+    return Answer(Claim.OPTIMAL, point=gram_rows_permuted(problem), dual=dual(problem))
+
+
 def nan(problem):
     W, H = perfect(problem)
     return W * np.nan, H
@@ -580,6 +584,71 @@ def test_the_command_leaves_with_1_when_a_solver_is_wrong(monkeypatch):
     result = CliRunner().invoke(application(), [*ARGUMENTS, "--solvers", "lbfgsb"], env={"COLUMNS": "120"})
     assert result.exit_code == 1
     assert "wrong" in result.stdout
+
+
+def answers(monkeypatch, answer):
+    from ufm_convex.crosscheck import lbfgsb, projected_gradient
+
+    for kind in (lbfgsb.LBFGSB, projected_gradient.ProjectedGradient):
+        monkeypatch.setattr(kind, "answer", lambda self, problem, *_: answer(problem))
+    return ["--solvers", "lbfgsb,projected_gradient"]
+
+
+def test_the_command_leaves_with_1_when_nothing_was_judged(monkeypatch):
+    """Every row has failed: no solver is wrong, and none is right either."""
+    solvers = answers(monkeypatch, lambda problem: Answer(Claim.FAILED, message="out of order"))
+    for extra in ([], ["--json"]):
+        result = CliRunner().invoke(application(), [*ARGUMENTS, *solvers, *extra])
+        assert result.exit_code == 1, result.output
+        assert "failed" in result.stdout
+    assert not ufm.cross_check(PROBLEM, [crash, hang], time_limit=0.5).passed
+    assert ufm.cross_check(PROBLEM, [crash, perfect]).passed
+
+
+def test_a_solution_file_that_cannot_be_judged_leaves_with_1(tmp_path):
+    (tmp_path / "s.json").write_text("{}")
+    code, rows = judged(tmp_path / "s.json")
+    assert (code, [row["verdict"] for row in rows]) == (1, ["failed"])
+
+
+LONG = "its words are many, and each of them counts: " + " ".join(f"word{k:02}" for k in range(30))
+
+
+@pytest.mark.parametrize("columns", ["80", "40", None])
+@pytest.mark.parametrize(
+    "answer",
+    [lambda problem: Answer(Claim.FAILED, message=LONG), gram_rows_permuted_answer, honest],
+    ids=["failed", "wrong", "right"],
+)
+def test_the_table_is_readable_in_a_narrow_terminal_and_piped(columns, answer, monkeypatch, tmp_path):
+    """Numbers and verdicts stand in 80 columns, words are never cut, and piped there is neither colour nor frame."""
+    solvers = answers(monkeypatch, answer)
+    result = CliRunner().invoke(application(), [*ARGUMENTS, *solvers], env={"COLUMNS": columns})
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert result.stdout.isprintable() or set(result.stdout) - {"\n"} <= set(filter(str.isprintable, result.stdout))
+    assert "\x1b" not in result.stdout
+    assert "…" not in result.stdout
+    rows = json.loads(CliRunner().invoke(application(), [*ARGUMENTS, *solvers, "--json"]).stdout)["rows"]
+    (heading,) = (line for line in lines if line.startswith("solver "))
+    for row in rows:
+        place = next(k for k, line in enumerate(lines) if line.startswith(row["solver"] + " "))
+        assert row["verdict"] in lines[place].split()
+        if row["solver_primal_value"] is not None:
+            end = heading.index("its primal") + len("its primal")
+            assert float(lines[place][:end].split()[-1]) == pytest.approx(row["solver_primal_value"], rel=1e-6)
+        said = " ".join(lines[place + 1 :])
+        assert all(word in said.split() for word in row["reason"].split()), row["reason"]
+
+
+def test_a_long_name_has_a_line_of_its_own(tmp_path):
+    name = "the-solution-that-another-solver-left-behind.json"
+    path = solution_file(tmp_path / name, Problem([40, 20, 8], 5e-3, 5e-3))
+    arguments = ["crosscheck", "--class-counts", "40,20,8", "--lambda-w", "5e-3", "--lambda-h", "5e-3"]
+    result = CliRunner().invoke(application(), [*arguments, "--solution", str(path)], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert name in result.stdout.splitlines()
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_the_command_takes_a_level():

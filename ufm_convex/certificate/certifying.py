@@ -100,8 +100,8 @@ def certify(
         non-negative, else "undecided".
 
     Raises:
-        ProblemError: the solution is one of another problem, the tolerance is out of range, or both a solution and
-            digits are given.
+        ProblemError: the solution is one of another problem, the tolerance is out of range, or a solution or a slack
+            proof is given beside digits.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a bias or
@@ -155,6 +155,7 @@ def _certify_problem(
     if digits is not None:
         problem.require_plain("digits")
         _refuse_solution(solution)
+        _refuse_proof(proof)
         bounds = Bounds(*bounds_to_digits(problem, digits))
         origin = {"method": f"closed form to {digits} digits"}
     else:
@@ -261,6 +262,15 @@ def _refuse_solution(solution: object) -> None:
         raise ProblemError(
             "both a solution and digits are given.",
             expected="one of them: digits come from the closed form, not from a solver",
+            fix="leave out one.",
+        )
+
+
+def _refuse_proof(proof: str) -> None:
+    if proof != "auto":
+        raise ProblemError(
+            f"both digits and proof={proof!r} are given.",
+            expected="one of them: the closed form comes with the diagonal proof of its own",
             fix="leave out one.",
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ufm_convex.cli.command import COMMANDS
+from ufm_convex.cli.command import COMMANDS, OnceCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def application() -> typer.Typer:
     )
     app.callback()(_root)
     for name, function in sorted(COMMANDS.items()):
-        app.command(name)(function)
+        app.command(name, cls=OnceCommand)(function)
     return app
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufm_convex.cli.command import command
+from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
@@ -50,6 +50,8 @@ def certify(
     """
     output.check()
     wanted = whole_number("--digits", digits)
+    if wanted is not None:
+        refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
     problem, path = _sort_out(problem, second)
     with progress(verbose) as tell:
         tell("reading")

@@ -5,6 +5,9 @@ a problem share its options by naming one parameter::
 
     @command(breakdown=ExitCode.NOT_REACHED)
     def solve(problem: ProblemOptions, verbose: Verbose = False) -> ExitCode: ...
+
+No option is ignored. A mode of a command that does not use all of its options says so by ``refuse`` or ``take_only``,
+which name those that were given all the same, and one that is given twice is a usage error.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from ufm_convex.cli.exits import Boundary, ExitCode
 
@@ -24,6 +29,52 @@ COMMANDS: dict[str, Callable[..., None]] = {}
 """Name → function for Typer, for every command module imported so far."""
 
 Body = Callable[..., IntEnum]
+
+_GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given")
+"""Name of a parameter → what it is called on the command line, for those of the running command that were given."""
+
+
+def take_only(mode: str, known: Collection[str], expected: str) -> None:
+    """Raise ``ProblemError`` if a parameter was given that a mode of the command does not use.
+
+    Args:
+        mode: What chooses the mode, as the user wrote it.
+        known: Names of the parameters that it uses.
+        expected: What it takes instead.
+    """
+    refuse(mode, [name for name in _GIVEN.get() if name not in known], expected)
+
+
+def refuse(mode: str, names: Collection[str], expected: str) -> None:
+    """Raise ``ProblemError`` if one of the parameters ``names`` was given; see ``take_only``."""
+    from ufm_convex.errors import ProblemError
+
+    unused = [word for name, word in _GIVEN.get().items() if name in names]
+    if unused:
+        words = ", ".join(unused)
+        raise ProblemError(
+            f"{words} is given with {mode}, where nothing uses it.",
+            expected=expected,
+            fix=f"leave out {words}.",
+        )
+
+
+def names_of(*groups: type) -> list[str]:
+    """The names of the parameters that groups of options stand for."""
+    return [field.name for group in groups for field in dataclasses.fields(group)]
+
+
+class OnceCommand(TyperCommand):
+    """A command whose options cannot be given twice, where the last would silently win."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raise a usage error for an option with one value that is given several times."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in order:
+            repeatable = parameter.multiple or parameter.is_flag if hasattr(parameter, "is_flag") else True
+            if not repeatable and order.count(parameter) > 1:
+                ctx.fail(f"{max(parameter.opts, key=len)} is given {order.count(parameter)} times; keep one of them.")
+        return super().parse_args(ctx, args)
 
 
 def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:
@@ -48,16 +99,29 @@ def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
         for name, parameter in inspect.signature(body).parameters.items()
     }
 
-    def entry(**given: Any) -> None:
+    def entry(context: typer.Context, **given: Any) -> None:
         with Boundary(breakdown):
+            _GIVEN.set(_on_the_command_line(context))
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})
         raise typer.Exit(code)
 
-    flat = [option for parameter in parameters.values() for option in _options(parameter)]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    flat = [context, *(option for parameter in parameters.values() for option in _options(parameter))]
     entry.__doc__ = _help(inspect.getdoc(body) or "")
     entry.__annotations__ = {option.name: option.annotation for option in flat}
     vars(entry)["__signature__"] = inspect.Signature(flat)
     return entry
+
+
+def _on_the_command_line(context: typer.Context) -> dict[str, str]:
+    """The parameters that were given: an option by its long name, an argument by its value."""
+    given = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name is not None and source is not None and source.name == "COMMANDLINE":
+            is_option = parameter.param_type_name == "option"
+            given[parameter.name] = max(parameter.opts, key=len) if is_option else str(context.params[parameter.name])
+    return given
 
 
 def _help(docstring: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from ufm_convex.cli import record, render
+from ufm_convex.cli.command import names_of, refuse
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.progress import progress
 
@@ -57,17 +57,10 @@ def solve(options: ProblemOptions, method: MethodOptions, output: OutputOptions,
 def _problem(options: ProblemOptions) -> ContrastiveProblem:
     """The problem in the file; ``ProblemError`` if options would override what it does not have."""
     from ufm_convex.contrastive import ContrastiveProblem
-    from ufm_convex.errors import ProblemError
 
-    given = [field.name for field in dataclasses.fields(options) if field.name != "file"]
-    given = ["--" + name.replace("_", "-") for name in given if getattr(options, name) is not None]
-    if options.file is None or given:
-        raise ProblemError(
-            f"{', '.join(given) or 'no file'} is given for a contrastive problem.",
-            expected="the file alone: it holds class_counts, bound or lambda_h, and temperature",
-            fix="change the values in the file.",
-        )
-    return ContrastiveProblem.load(options.file)
+    described = [name for name in names_of(type(options)) if name != "file"]
+    refuse("a contrastive problem", described, "the file alone: class_counts, bound or lambda_h, and temperature")
+    return ContrastiveProblem.load(cast("Path", options.file))
 
 
 def solution_record(solution: ContrastiveSolution) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufm_convex.cli.command import command
+from ufm_convex.cli.command import command, refuse, take_only
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import ProblemOptions, Verbose, required_number
 from ufm_convex.cli.progress import progress
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
     from ufm_convex.crosscheck import ConformanceCase, CrossCheck, CrossCheckRow, SolutionFile
 
+_HEADINGS = ("its value", "its primal", "its dual", "gap")
+_WIDTHS = (12, 12, 12, 7)
+"""Columns of the numbers, the longest 1.234567e-05; with names up to _MOST and verdicts a line is 78 wide."""
+_LEAST, _MOST = 6, 19
+_NARROWEST = 40
 _COLOURS = {"right": "green", "inaccurate": "yellow", "failed": "magenta", "wrong": "red", "overclaims": "red"}
 
 
@@ -47,7 +53,7 @@ def crosscheck(
 
     Each runs in a process of its own; its words are not believed, its points are.
 
-    Exit code: 0 if no solver is wrong or overclaims, 1 if one is, 2 for bad input.
+    Exit code: 0 if no solver is wrong or overclaims, 1 if one is or nothing could be judged, 2 for bad input.
 
     Examples:
         ufm-convex crosscheck --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
@@ -60,7 +66,10 @@ def crosscheck(
         "time_limit": required_number("--time-limit", time_limit),
     }
     if conformance:
-        _check_alone({"--solution": solution, "--level": level})
+        known = ("conformance", "solvers", "tolerance", "time_limit", "as_json", "verbose")
+        take_only("--conformance", known, "the problems and levels of the cases, and solvers that answer each of them")
+    if solution is not None and names is None:
+        refuse("--solution and no --solvers", ["level"], "the level that the solution file says")
     with progress(verbose) as tell:
         entrants: list[Any] | None = [*(names or []), *_file(solution)] or None
         checks = (
@@ -74,20 +83,13 @@ def crosscheck(
         for name, checked in checks.items():
             typer.echo(f"{name}optimum proved in [{checked.lower!r}, {checked.upper!r}]")
             _show(checked.rows)
-    return ExitCode.DONE if all(checked.passed for checked in checks.values()) else ExitCode.NOT_REACHED
+    return ExitCode.DONE if _passed(list(checks.values())) else ExitCode.NOT_REACHED
 
 
-def _check_alone(options: dict[str, Any]) -> None:
-    """Raise ``ProblemError`` for an option that says what each conformance case says for itself."""
-    from ufm_convex.errors import ProblemError
-
-    for name, value in options.items():
-        if value is not None:
-            raise ProblemError(
-                f"{name} is given with --conformance.",
-                expected="the problems and levels of the cases, and solvers that answer each of them",
-                fix="leave one of them out.",
-            )
+def _passed(checks: Sequence[CrossCheck]) -> bool:
+    """No verdict is wrong or overclaims, and there is one: a case that no solver has a level for says nothing."""
+    judged = [checked for checked in checks if checked.judged]
+    return bool(judged) and all(checked.passed for checked in judged)
 
 
 def _file(path: Path | None) -> list[SolutionFile]:
@@ -154,21 +156,50 @@ def _record(row: CrossCheckRow) -> dict[str, Any]:
 
 
 def _show(rows: Sequence[CrossCheckRow]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    """Two parts a solver: its numbers under their headings, 80 columns wide, and below them its claim and the reason.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("solver", "claims", "value", "gap", "dual viol.", "verdict", "reason"):
-        table.add_column(name)
+    Nothing is ever cut off: a line that does not fit is the terminal's to wrap, and only the reason has many words.
+    """
+    widest = max([_LEAST, *(len(row.solver) for row in rows if len(row.solver) <= _MOST)])
+    typer.echo("\n" + _line(widest, "solver", "verdict", _HEADINGS).rstrip())
     for row in rows:
-        cells = [_cell(row.value, ".8g"), _cell(row.certified_gap, ".1e"), _cell(row.dual_violation, ".1e")]
-        colour = _COLOURS[row.verdict]
-        table.add_row(
-            row.solver, row.status_claimed, *cells, f"[{colour}]{row.verdict}[/]", row.reason.replace("[", r"\[")
-        )
-    Console(highlight=False).print(table)
+        values = (row.value, row.solver_primal_value, row.solver_dual_value)
+        numbers = [*(_cell(value, ".7g") for value in values), _cell(row.certified_gap, ".1e")]
+        if len(row.solver) > _MOST:
+            typer.echo(row.solver)
+        name = row.solver if len(row.solver) <= _MOST else ""
+        verdict = typer.style(f"{row.verdict:10}", fg=_COLOURS[row.verdict])
+        typer.echo(_line(widest, name, verdict, numbers))
+        for line in _reason(row):
+            typer.echo(line)
+
+
+def _line(widest: int, name: str, verdict: str, cells: Sequence[str]) -> str:
+    return f"{name:{widest}}  {verdict:10} " + " ".join(
+        f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)
+    )
+
+
+def _reason(row: CrossCheckRow) -> list[str]:
+    """What it claims, its violations and why it has the verdict, in lines that break between words."""
+    import shutil
+    import textwrap
+
+    words = [f"claims {row.status_claimed}"]
+    violations = (("primal", row.primal_violation), ("dual", row.dual_violation))
+    words += [f"{name} violation {value:.1e}" for name, value in violations if value is not None]
+    if row.reason:
+        words.append(row.reason)
+    width = max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    return textwrap.wrap(
+        "; ".join(words),
+        width,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _cell(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    return "–" if value is None or not math.isfinite(value) else format(value, form)

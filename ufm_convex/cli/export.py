@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ufm_convex.cli.command import command
-from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.exits import ExitCode, complain
 from ufm_convex.cli.options import OutputOptions, ProblemOptions
 
 
@@ -34,6 +34,8 @@ def export(
     instance = problem.problem()
     from ufm_convex.interchange import export_cbf, save_cbf
 
+    if instance.feature_dim is not None:
+        complain(f"not used: feature_dim = {instance.feature_dim}, which is no part of the relaxation.")
     if output is None:
         typer.echo(export_cbf(instance, level), nl=False)
     else:

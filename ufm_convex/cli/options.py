@@ -169,21 +169,37 @@ class ProblemOptions:
 
     def _says_loss(self) -> bool:
         """Whether an option says something about the loss."""
-        return any((self.loss, self.loss_parameter, self.class_weights, self.smoothing))
+        given = (self.loss, self.loss_parameter or None, self.class_weights, self.smoothing)
+        return any(option is not None for option in given)
 
     def _loss(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
         """The table of the loss: that of the file unless another loss is named, with the options put into it."""
         table = dict(before or {"name": "cross-entropy"})
         if self.loss is not None and self.loss != table["name"]:
             table = {"name": self.loss}
-        for assignment in self.loss_parameter or ():
-            table.update(_assignment(assignment))
+        return {**table, **self._loss_parameters()}
+
+    def _loss_parameters(self) -> dict[str, Any]:
+        """The parameters of the loss that options give, each of them once."""
+        from ufm_convex.errors import ProblemError
+
+        given = [_assignment(assignment) for assignment in self.loss_parameter or ()]
         if self.class_weights is not None:
             cells = self.class_weights.split(",")
-            table["class_weights"] = [_number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
+            given.append({
+                "class_weights": [_number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
+            })  # fmt: skip
         if self.smoothing is not None:
-            table["smoothing"] = _number("--smoothing", self.smoothing)
-        return table
+            given.append({"smoothing": _number("--smoothing", self.smoothing)})
+        names = [name for one in given for name in one]
+        for name in names:
+            if names.count(name) > 1:
+                raise ProblemError(
+                    f"the parameter {name} of the loss is given {names.count(name)} times.",
+                    expected="each parameter once, by --loss-parameter or by an option of its own",
+                    fix="keep one of them.",
+                )
+        return {name: value for one in given for name, value in one.items()}
 
 
 @dataclass(frozen=True)

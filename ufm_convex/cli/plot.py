@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ufm_convex.cli.command import command
+from ufm_convex.cli.command import command, names_of, refuse
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, ProblemOptions, Verbose, check_output
 from ufm_convex.cli.progress import progress
@@ -59,6 +59,10 @@ def plot(
     plots.width_in_inches(width)  # like the suffix, refused before the work
     plots.require()
     chosen = plots.plot(figure or ("norms" if candidate_path is None else "attribution"))
+    solved = candidate_path is None and chosen.source is plots.Source.GEOMETRY
+    if not solved:
+        words = f"the figure {chosen.name}" + ("" if candidate_path is None else f" of {candidate_path}")
+        refuse(words, names_of(MethodOptions), "options of a method where a problem is solved for its figure")
     with progress(verbose) as tell:
         tell("reading")
         candidate = _load(candidate_path)
@@ -66,7 +70,7 @@ def plot(
         instance.require_plain("a figure")
         chosen.check_size(instance.num_classes)
         solution = None
-        if candidate is None and chosen.source is plots.Source.GEOMETRY:
+        if solved:
             from ufm_convex import solving
 
             solution = solving.solve(instance, **method.arguments(), progress=tell)
@@ -121,12 +125,7 @@ def _instance(options: ProblemOptions, candidate: Candidate | None, certificate:
     if certificate is None:
         return options.problem(None if candidate is None else candidate.class_counts)
     from ufm_convex.certificate import Certificate
-    from ufm_convex.errors import ProblemError
 
-    if options != ProblemOptions():
-        raise ProblemError(
-            "a certificate is given, and options that describe a problem.",
-            expected="the problem of the certificate alone",
-            fix="leave those options out, or write the problem to a .toml file.",
-        )
+    described = [name for name in names_of(ProblemOptions) if name != "file"]
+    refuse(str(certificate), described, "options that describe a problem, or a certificate, which has its own")
     return Certificate.load(certificate).problem

@@ -11,7 +11,7 @@ from ufm_convex.crosscheck.callables import CallableContestant, Entrant, Solutio
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Reference, judge
 from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant, installed
-from ufm_convex.errors import UnknownNameError, shown
+from ufm_convex.errors import ProblemError, UnknownNameError, shown
 from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
 
@@ -37,9 +37,16 @@ class CrossCheck:
     reference_seconds: float = 0.0
 
     @property
+    def judged(self) -> bool:
+        """True when at least one solver left an answer that could be judged."""
+        return any(row.verdict is not CrossVerdict.FAILED for row in self.rows)
+
+    @property
     def passed(self) -> bool:
-        """True when no solver is wrong and none overclaims."""
-        return all(row.verdict not in (CrossVerdict.WRONG, CrossVerdict.OVERCLAIMS) for row in self.rows)
+        """True when something was judged, no solver is wrong and none overclaims."""
+        return self.judged and all(
+            row.verdict not in (CrossVerdict.WRONG, CrossVerdict.OVERCLAIMS) for row in self.rows
+        )
 
 
 def cross_check(
@@ -58,7 +65,7 @@ def cross_check(
         solvers: Names of the registry and callables that take a ``Problem`` and return (W, H) with W (K, d) and
             class-mean features H (K, d), a ``GramPoint`` or a ``DualPoint``; by default all that are installed.
         level: Level at which the solvers of the registry are asked: "class", "group" or "sample". One that does not
-            have it has failed; callables are asked for class-level points as always.
+            have it has failed; callables are asked for no level, and another than "class" is refused where all are.
         tolerance: Relative gap up to which an answer is right, in (0, 1).
         time_limit: Seconds for each solver, > 0 and at most 10⁶.
         progress: Called with one line of text when the proof of the bounds or a solver begins or ends.
@@ -67,7 +74,7 @@ def cross_check(
         One row a solver. Nothing that a solver does ends the check.
 
     Raises:
-        ProblemError: the problem, the tolerance or the time limit is not one.
+        ProblemError: the problem, the tolerance or the time limit is not one; or a level is given for callables alone.
         UnknownNameError: no solver or level has that name, or the list is empty.
         SolverNotInstalledError: its package cannot be imported.
         SizeError: the problem is too large for dense points.
@@ -116,5 +123,11 @@ def _entrants(solvers: Sequence[str | Solution] | None, level: str) -> list[Entr
             f"solvers is {shown(solvers)}.",
             expected="a list of names and callables",
             fix="pass for example ['clarabel', 'scs'], or leave it out for all that are installed.",
+        )
+    if level != "class" and all(map(callable, solvers)):
+        raise ProblemError(
+            f"level is {level!r}, and every solver is a callable.",
+            expected="a solver of the registry, which can be asked at a level",
+            fix="leave the level out: a callable returns points of whatever level it likes.",
         )
     return [CallableContestant(one) if callable(one) else contestant(one, level) for one in solvers]

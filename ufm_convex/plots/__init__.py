@@ -70,13 +70,15 @@ def draw(
         name: A name of ``available()``: "attribution", "gram", "norms" or "phase".
         problem: The problem.
         solution: Its solution; for figures of the optimum.
-        candidate: A candidate for it; where both are given, the candidate is drawn.
+        candidate: A candidate for it; where both are given, the candidate is drawn. "phase" is drawn from the problem
+            alone, and takes either for a check that it belongs to it.
         width: "column" (3.3 in, 84 mm) or "page" (6.9 in, 174 mm).
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
         UnknownNameError: no figure or no width has that name.
-        ProblemError: the figure needs a solution or a candidate, and it is not given.
+        ProblemError: the figure needs a solution or a candidate, and it is not given; or the solution is one of another
+            problem.
         CountsError: solution or candidate belong to other class counts.
         HypothesisError: the figure needs a theorem that does not hold for the problem, or it has no penalties.
         SizeError: too many classes for this figure.

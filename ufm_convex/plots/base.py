@@ -139,7 +139,7 @@ class Subject:
     candidate: Candidate | None = None
 
     def check(self, kind: Plot) -> None:
-        """Raise ``ProblemError`` where the figure lacks its source, ``CountsError`` where counts differ."""
+        """Raise ``ProblemError`` without its source or with another problem's, ``CountsError`` for other counts."""
         found = {
             Source.PROBLEM: True,
             Source.GEOMETRY: self.solution is not None or self.candidate is not None,
@@ -160,6 +160,13 @@ class Subject:
                     expected="a solution or a candidate of this very problem",
                     fix="draw with solution.problem, or with candidate.problem(lambda_w, lambda_h).",
                 )
+
+        if self.solution is not None and self.solution.problem != self.problem:
+            raise ProblemError(
+                "the solution is one of another problem, with the same class counts.",
+                expected="a solution of this very problem, beside which theory is drawn",
+                fix="draw with solution.problem.",
+            )
 
     def _counts(self) -> list[np.ndarray]:
         counts = [] if self.solution is None else [self.solution.problem.class_counts]
