@@ -377,3 +377,109 @@ def test_help_and_an_import_load_no_matplotlib():
     done = subprocess.run([sys.executable, "-c", script, "ufm-convex plot"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--figure" in done.stdout
+
+
+# -- curves between the counts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [[500, 100, 20], [50, 50], [50, 5], [100] * 10, [400, 100, 50, 20, 10, 5]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_theory_between_counts_solves_the_problem_of_one_class(counts, smoothing):
+    """By Theorem 1 a class of n samples minimises pt l(M) + σ √((K−1)/K) M on its own, here by bounded search."""
+    from scipy.optimize import minimize_scalar
+
+    problem = ufm.Problem(counts, 5e-3, 5e-3, loss=ufm.CrossEntropy(smoothing=smoothing))
+    axes = plots.draw("norms", problem, solution=ufm.solve(problem)).axes
+    K, N, c = problem.num_classes, problem.num_samples, math.sqrt(problem.num_classes / (problem.num_classes - 1))
+    sizes, margins = line(axes[2], "theory")
+    assert (sizes.size > 100, sizes[0] < min(counts), sizes[-1] > max(counts)) == (True, True, True)
+    assert sizes[-1] / sizes[0] >= 4.0 * (1 - 1e-12)
+
+    def cost(M, n):
+        target = 1 - smoothing + smoothing / K
+        loss = math.log1p((K - 1) * math.exp(-M)) + (1 - target) * M  # log-sum-exp less the target's logit
+        return n / N * loss + 5e-3 * math.sqrt(n) / c * M
+
+    for place in range(0, sizes.size, 37):
+        n = float(sizes[place])
+        found = minimize_scalar(cost, bounds=(0.0, 40.0), args=(n,), method="bounded", options={"xatol": 1e-12}).x
+        assert margins[place] == pytest.approx(found, abs=1e-6)  # the search sees the root of the rounding of the cost
+
+
+def test_curves_pass_through_the_closed_form_at_the_counts():
+    optimum = ufm.theory.optimum(PROBLEM)
+    curve = ufm.theory.frame_curve(PROBLEM, optimum, PROBLEM.class_counts.astype(float))
+    for name in ("feature_norms", "weight_norms", "margins"):
+        # a few roundings, and next to n_c those of 1 − ρ
+        np.testing.assert_allclose(getattr(curve, name), getattr(optimum, name), rtol=1e-12, atol=1e-15)
+
+
+def test_with_several_weights_the_norms_are_marked_and_the_margin_is_a_curve():
+    problem = ufm.Problem([40, 20, 8], 0.02, 0.01, loss=ufm.CrossEntropy(class_weights=(1.0, 0.5, 4.0)))
+    axes = plots.draw("norms", problem, solution=ufm.solve(problem)).axes
+    assert [line(ax, "theory")[0].size > 100 for ax in axes] == [False, False, True]
+    _, y = line(axes[0], "theory")
+    np.testing.assert_allclose(y, ufm.theory.optimum(problem).feature_norms[[1, 0, 2]], rtol=1e-15)
+    equal = ufm.Problem([40, 20, 8], 0.02, 0.01, loss=ufm.CrossEntropy(class_weights=(2.0, 2.0, 2.0)))
+    optimum = ufm.theory.optimum(equal)
+    curve = ufm.theory.frame_curve(equal, optimum, 4.0 * equal.class_counts, weight=2.0)
+    np.testing.assert_allclose(curve.feature_norms, optimum.feature_norms, rtol=1e-12)
+    np.testing.assert_allclose(curve.weight_norms, optimum.weight_norms, rtol=1e-12)
+
+
+# -- labels ---------------------------------------------------------------------------------------------------------
+
+
+def overlaps(figure):
+    """Pairs of tick labels of one axis that touch."""
+    figure.draw_without_rendering()
+    found = []
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            labels = [label for label in axis.get_ticklabels(which="both") if label.get_text() and label.get_visible()]
+            boxes = [label.get_window_extent() for label in labels]
+            found += [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+    return found
+
+
+SHAPES = {
+    "documented": [500, 100, 20],
+    "two": [50, 5],
+    "balanced two": [50, 50],
+    "balanced three": [7, 7, 7],
+    "near": [105, 100, 95],
+    "near and large": [100_500, 100_000, 99_000],
+    "one and a million": [1_000_000, 1],
+    "ten": [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50],
+    "balanced ten": [100] * 10,
+    "hundred": [int(500 * 100 ** (-k / 99)) for k in range(100)],
+    "balanced hundred": [50] * 100,
+    "large": [123_456, 98_765],
+}
+
+
+@pytest.mark.parametrize("counts", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("name", ["norms", "phase"])
+def test_labels_of_an_axis_do_not_touch(name, counts):
+    problem = ufm.Problem(counts, 5e-3, 5e-3)
+    width = "page" if len(counts) == 10 else "column"
+    figure = plots.draw(name, problem, solution=ufm.solve(problem), width=width)
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+    bottom = figure.axes[2 if name == "norms" else 0].xaxis
+    low, high = bottom.get_view_interval()
+    assert sum(low <= tick <= high for tick in bottom.get_ticklocs()) >= 2  # a scale has two numbers
+
+
+def test_the_check_sees_labels_that_touch(solution):
+    figure = plots.draw("norms", PROBLEM, solution=solution)
+    figure.axes[2].set_xticks([20.0, 21.0, 22.0], ["twenty", "twenty-one", "twenty-two"])
+    assert overlaps(figure) != []
+
+
+def test_cells_are_centred_in_the_logarithm():
+    from ufm_convex.plots.style import log_cells
+
+    np.testing.assert_allclose(log_cells(np.array([1.0, 100.0])), [0.1, 10.0, 1000.0], rtol=1e-14)
+    (low, high) = log_cells(np.array([3.0]))
+    assert low * high == pytest.approx(9.0, rel=1e-14)

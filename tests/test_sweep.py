@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from ufm_convex import solving
 from ufm_convex.cli import application, main
 from ufm_convex.errors import FileFormatError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.problem import Problem
 from ufm_convex.sweep import FIELDS, Grid, phase_diagram, sweep, values_of, write_csv, write_parquet
 
 GRID = Grid([1e-3, 1e-2, 3e-2], [1.0, 50.0], [4], max_count=200)
@@ -210,6 +211,63 @@ def test_the_figure_shows_the_rows(tmp_path):
     assert (list(crosses.get_xdata()), list(crosses.get_ydata())) == ([1e-3], [1.0])
     with pytest.raises(ProblemError, match="panels"):
         phase_diagram([])
+
+
+def lines_of(figure, panel=0):
+    return {line.get_label(): line for line in figure.axes[panel].lines if not line.get_label().startswith("_")}
+
+
+def at(line, ratio):
+    """λ_W of a line at a ratio; NaN unless the line has that very ratio."""
+    x, y = (np.asarray(data, dtype=float) for data in line.get_data())
+    return float(x[y == ratio][0]) if (y == ratio).any() else math.nan
+
+
+def test_the_lines_are_the_theorems_and_no_contours_through_the_grid(tmp_path):
+    """Balanced: n = N² λ² K/(K−1) at λ = √(n (K−1)/K)/N, which is 0.003 for K = 10 and n = 1000, N = 10,000."""
+    grid = Grid(values_of("1e-3:1e-2:4", "decays"), [1, 10], [10], max_count=1000)
+    lines = lines_of(phase_diagram(sweep(grid, tmp_path / "j")))
+    assert at(lines["first class collapses"], 1.0) == pytest.approx(3e-3, rel=1e-15)
+    assert at(lines["all classes collapse"], 1.0) == pytest.approx(3e-3, rel=1e-15)
+    N, n = sum(counts := grid.counts(10, 10.0)), (min(counts), max(counts))
+    for size, line in zip(n, lines.values(), strict=True):
+        assert at(line, 10.0) == pytest.approx(math.sqrt(size * 9 / 10) / N, rel=1e-14)
+
+
+def test_the_lines_are_those_of_the_figure_phase(tmp_path):
+    from ufm_convex.plots.phase import phases
+
+    found = phases(Problem([1000, 900, 1], 1e-3, 1e-3))  # ratios up to a thousand, exponential in between
+    grid = Grid([1e-3, 1e-2], [1.0, float(found.ratios[-1])], [3], max_count=1000)
+    lines = lines_of(phase_diagram(sweep(grid, tmp_path / "j")))
+    for line, other in zip(lines.values(), (found.first, found.last), strict=True):
+        for ratio in (float(found.ratios[0]), float(found.ratios[-1])):
+            assert at(line, ratio) == float(other[found.ratios == ratio][0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "size"),
+    [
+        # docs/losses.md, section 3: n ≤ N² λ² (K−1)/K, and n ≤ 4 N² λ²/K
+        ("multiclass-hinge", lambda K, N, lam: N**2 * lam**2 * (K - 1) / K),
+        ("binary-cross-entropy", lambda K, N, lam: 4 * N**2 * lam**2 / K),
+    ],
+)
+def test_other_losses_have_lines_of_their_own(loss, size, tmp_path):
+    grid = Grid([1e-3, 1e-1], [1, 5], [3], (loss,), max_count=50, decay_ratio=4.0)
+    lines = lines_of(phase_diagram(sweep(grid, tmp_path / "j")))
+    lam_w = at(lines["first class collapses"], 1.0)
+    assert size(3, 150, 2.0 * lam_w) == pytest.approx(50.0, rel=1e-13)  # λ = √(λ_W · 4 λ_W)
+
+
+def test_where_no_theorem_has_one_threshold_there_is_no_line(tmp_path):
+    grid = Grid([1e-2, 1e-1], [1, 5], [5], ("binary-cross-entropy",), max_count=20)
+    assert lines_of(phase_diagram(sweep(grid, tmp_path / "j"))) == {}
+
+
+def test_a_single_decay_or_ratio_is_drawn_too(tmp_path):
+    for k, (decays, ratios) in enumerate([([1e-2], [1, 10]), ([1e-3, 1e-2], [5]), ([1e-2], [5])]):
+        assert phase_diagram(sweep(Grid(decays, ratios, [3], max_count=50), tmp_path / f"j{k}")).axes
 
 
 def command(*arguments):

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 import typer
@@ -30,7 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {}
 
 Body = Callable[..., IntEnum]
 
-_GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given")
+_GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxyType({}))
 """Name of a parameter → what it is called on the command line, for those of the running command that were given."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.plots.base import Geometry, Plot, Source, Subject
-from ufm_convex.plots.style import BLUE, ORANGE, VERMILLION, new_figure
+from ufm_convex.plots.style import BLUE, ORANGE, VERMILLION, log_axis, new_figure
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ _PANELS = {
     "margins": "margin",
 }
 _BAND = 60  # markers beyond which they merge into a band, and the line is drawn on top
+_POINTS = 400
+"""Places at which theory's curve is computed."""
+_NEAR, _MARGIN, _LEAST_SPAN = 10.0, 1.3, 4.0
+"""Factors: how far off all counts a threshold is drawn, what is left at either end, how wide the axis is at least."""
+_SHARE = 0.74
+"""About how much of the figure's width is axis."""
 _MANY = 5_000  # markers beyond which a vector file holds a picture of them instead
 
 
@@ -67,15 +73,22 @@ class NormsPlot(Plot):
         problem = subject.problem
         groups = _Groups.of(problem)
         optimum = subject.optimum if isinstance(subject.optimum, theory.FrameOptimum) else None
+        threshold = None if optimum is None else theory.threshold_size(problem, optimum)
+        low, high = _limits(groups.size, threshold)
         figure = new_figure(width, min(4.2, 1.25 * width))
         axes = figure.subplots(3, 1, sharex=True)
         for ax, (name, label) in zip(axes, _PANELS.items(), strict=True):
-            _panel(ax, groups, subject, optimum, name)
+            ax.set_xscale("log")
+            ax.set_xlim(low, high)
+            ax.margins(y=0.12)
+            if optimum is not None:
+                _theory(ax, groups, problem, optimum, name)
+            _markers(ax, groups, subject, name)
             ax.set_ylabel(label)
+        log_axis(axes[-1].xaxis, low, high, _SHARE * width)
         weighted = bool((problem.loss.weights(problem.num_classes) != 1.0).any())
         axes[-1].set_xlabel(r"weighted class count $\omega_k^2 n_k$" if weighted else "samples in the class $n_k$")
-        threshold = None if optimum is None else _threshold(optimum, problem)
-        drawn = _abscissa(axes, groups.size, threshold)
+        drawn = _mark_threshold(axes, threshold)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
         beyond = "" if drawn or threshold is None else f"\n$n_c$ = {threshold:.4g}, off the axis"
@@ -83,12 +96,8 @@ class NormsPlot(Plot):
         return figure
 
 
-def _panel(ax: Axes, groups: _Groups, subject: Subject, optimum: theory.FrameOptimum | None, name: str) -> None:
+def _markers(ax: Axes, groups: _Groups, subject: Subject, name: str) -> None:
     geometry: Geometry = subject.geometry
-    dense = groups.size.size > _BAND
-    if optimum is not None:
-        size, values = _curve(groups, optimum, subject.problem, groups.means(getattr(optimum, name)))
-        ax.plot(size, values, color=ORANGE, label="theory", zorder=4 if dense else 1)
     ax.plot(
         groups.size,
         groups.means(getattr(geometry, name)),
@@ -102,33 +111,41 @@ def _panel(ax: Axes, groups: _Groups, subject: Subject, optimum: theory.FrameOpt
     )
 
 
-def _curve(
-    groups: _Groups, optimum: theory.FrameOptimum, problem: Problem, values: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Theory's values with a corner at n_c: up to there all classes have those of the smallest."""
-    threshold = _threshold(optimum, problem)
-    if not groups.size[0] < threshold < groups.size[-1]:
-        return groups.size, values
-    place = int(np.searchsorted(groups.size, threshold))
-    return np.insert(groups.size, place, threshold), np.insert(values, place, values[0])
+def _theory(ax: Axes, groups: _Groups, problem: Problem, optimum: theory.FrameOptimum, name: str) -> None:
+    """Theory's curve over the whole axis; norms of classes with several weights are no function of the abscissa.
+
+    Those are marked where the classes are, and nowhere else.
+    """
+    weights = problem.loss.weights(problem.num_classes)
+    dense = groups.size.size > _BAND
+    style: dict[str, Any] = {"color": ORANGE, "label": "theory", "zorder": 4 if dense else 1}
+    if name != "margins" and (weights != weights[0]).any():
+        ax.plot(
+            groups.size, groups.means(getattr(optimum, name)), linestyle="none", marker="_", markersize=9.0, **style
+        )
+        return
+    threshold = theory.threshold_size(problem, optimum)
+    low, high = ax.get_xlim()
+    sizes = np.geomspace(low, high, _POINTS)
+    corner = [threshold] if low < threshold < high else []  # up to there all classes are alike
+    sizes = np.unique(np.concatenate([sizes[1:-1], [low, high], corner]))
+    ax.plot(sizes, getattr(theory.frame_curve(problem, optimum, sizes, float(weights[0])), name), **style)
 
 
-def _threshold(optimum: theory.FrameOptimum, problem: Problem) -> float:
-    """n_c, the ω_k² n_k at and below which classes collapse."""
-    threshold, weights = optimum.collapse_threshold, problem.loss.weights(problem.num_classes)
-    return float(np.ravel(threshold)[0] * weights[0] ** 2)
-
-
-def _abscissa(axes: Any, size: FloatArray, threshold: float | None) -> bool:
-    """Logarithmic, wide enough for all classes and, if it is within a factor of ten, the threshold: whether it is."""
+def _limits(size: FloatArray, threshold: float | None) -> tuple[float, float]:
+    """Wide enough for all classes, the threshold if it is within a factor of ten, and a curve to be seen."""
     low, high = float(size[0]), float(size[-1])
-    visible = threshold is not None and low / 10.0 <= threshold <= 10.0 * high
-    if visible and threshold is not None:
+    if threshold is not None and low / _NEAR <= threshold <= _NEAR * high:
         low, high = min(low, threshold), max(high, threshold)
+    missing = max(_MARGIN, np.sqrt(_LEAST_SPAN / (high / low)))
+    return float(low / missing), float(high * missing)
+
+
+def _mark_threshold(axes: Any, threshold: float | None) -> bool:
+    """A dashed line at the threshold where the axis has it: whether it has."""
+    low, high = axes[0].get_xlim()
+    if threshold is None or not low < threshold < high:
+        return False
     for ax in axes:
-        ax.set_xscale("log")
-        ax.set_xlim(low / 1.3, high * 1.3)
-        ax.margins(y=0.12)
-        if visible and threshold is not None:
-            ax.axvline(threshold, color=VERMILLION, linestyle="--", label=f"$n_c$ = {threshold:.4g}", zorder=2)
-    return visible
+        ax.axvline(threshold, color=VERMILLION, linestyle="--", label=f"$n_c$ = {threshold:.4g}", zorder=2)
+    return True

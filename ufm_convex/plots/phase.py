@@ -10,23 +10,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.class_counts import counts_from_profile
 from ufm_convex.errors import CountsError, HypothesisError
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.plots.base import Plot, Source, Subject
-from ufm_convex.plots.style import BLACK, ONE_SIGN, ORANGE, VERMILLION, new_figure
+from ufm_convex.plots.style import BLACK, ONE_SIGN, ORANGE, VERMILLION, log_axes, log_cells, new_figure
 from ufm_convex.problem import Problem
-from ufm_convex.theory import exact_threshold
+from ufm_convex.theory import collapse_size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _RATIOS, _DECAYS = 49, 97
+_HEIGHT, _SHARES = 2.9, (0.6, 0.6)
+"""Inches, and about how much of the figure's width and height is axis."""
 _BEYOND = 3.0
 """How far the abscissa runs beyond the two lines and the problem, as a factor."""
 
@@ -60,21 +62,17 @@ class PhasePlot(Plot):
         """Raises ``HypothesisError`` unless the loss is cross-entropy without class weights and features are ≥ 0."""
         problem = subject.problem
         found = phases(problem)
-        figure = new_figure(width, 2.9)
+        figure = new_figure(width, _HEIGHT)
         ax = figure.subplots()
-        # cells are centred on the grid in the logarithm
-        mesh = ax.pcolormesh(
-            found.decays, found.ratios, 100.0 * found.share, cmap=ONE_SIGN, vmin=0.0, vmax=100.0,
-            shading="nearest", rasterized=True,
-        )  # fmt: skip
+        edges = log_cells(found.decays), log_cells(found.ratios)
+        mesh = ax.pcolormesh(*edges, 100.0 * found.share, cmap=ONE_SIGN, vmin=0.0, vmax=100.0, rasterized=True)
         ax.plot(found.first, found.ratios, color=ORANGE, linewidth=1.4, label="first class collapses")
         ax.plot(found.last, found.ratios, color=VERMILLION, linewidth=1.4, linestyle="--", label="all classes collapse")
         ax.plot(
             *_place(problem), marker="*", markersize=9.0, linestyle="none", color="white", markeredgecolor=BLACK,
             markeredgewidth=0.7, label="this problem", clip_on=False, zorder=4,
         )  # fmt: skip
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        log_axes(ax, *edges, _SHARES[0] * width, _SHARES[1] * _HEIGHT)
         ax.set_xlabel(r"weight decay $\lambda = \sqrt{\lambda_W \lambda_H}$")
         ax.set_ylabel("imbalance ratio $n_1 / n_K$")
         figure.colorbar(mesh, ax=ax, aspect=18).set_label("collapsed classes (%)")
@@ -94,23 +92,60 @@ def phases(problem: Problem) -> Phases:
     """
     _check(problem)
     ratios = np.geomspace(1.0, _top(problem), _RATIOS)
-    sorted_counts, units = [], []
-    for ratio in ratios.tolist():
-        profile = f"exponential:classes={problem.num_classes},max={_largest(problem)},ratio={ratio!r}"
-        like = Problem(counts_from_profile(profile), problem.lambda_w, problem.lambda_h, loss=problem.loss)
-        sorted_counts.append(np.sort(like.class_counts))
-        units.append(exact_threshold(like) / (Fraction(like.lambda_w) * Fraction(like.lambda_h)))
-    first = np.array([_decay(int(counts[0]), unit) for counts, unit in zip(sorted_counts, units, strict=True)])
-    last = np.array([_decay(int(counts[-1]), unit) for counts, unit in zip(sorted_counts, units, strict=True)])
+    lines = cast("Boundary", boundary("exponential", problem.num_classes, _largest(problem), ratios, problem.loss))
+    first, last = lines.first, lines.last
     own = _place(problem)[0]
     decays = np.geomspace(min(first.min(), own) / _BEYOND, max(last.max(), own) * _BEYOND, _DECAYS)
     # n ≤ θ iff n ≤ ⌊θ⌋ for an integer n: the comparison is exact
-    floors = [[math.floor(unit * Fraction(decay) ** 2) for decay in decays.tolist()] for unit in units]
+    floors = [[math.floor(unit * Fraction(decay) ** 2) for decay in decays.tolist()] for unit in lines.units]
     share = np.array([
         [np.searchsorted(counts, min(floor, int(counts[-1])), side="right") for floor in row]
-        for counts, row in zip(sorted_counts, floors, strict=True)
+        for counts, row in zip(lines.counts, floors, strict=True)
     ])  # fmt: skip
     return Phases(ratios, decays, share / problem.num_classes, first, last)
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Where classes collapse, for each imbalance ratio.
+
+    Attributes:
+        counts: Class counts in ascending order, one array (K,) a ratio.
+        units: n_c / λ² with λ² = λ_W λ_H, exactly, one a ratio.
+        first: λ at which the smallest class collapses, (R,).
+        last: λ at which the largest class collapses, and with it every one, (R,).
+    """
+
+    counts: list[IntArray]
+    units: list[Fraction]
+    first: FloatArray
+    last: FloatArray
+
+
+def boundary(profile: str, num_classes: int, largest: int, ratios: FloatArray, loss: Loss) -> Boundary | None:
+    """The two lines of every phase diagram, at whatever ratios: n_min = n_c(λ) and n_max = n_c(λ).
+
+    Args:
+        profile: Name of a profile of class counts that takes classes, max and ratio.
+        num_classes: K.
+        largest: n_1, the largest count.
+        ratios: Imbalance ratios, each from 1 to n_1, (R,).
+        loss: The loss; features are non-negative.
+
+    Returns:
+        None where no theorem has one threshold for all classes.
+    """
+    counts, units = [], []
+    for ratio in ratios.tolist():
+        text = f"{profile}:classes={num_classes},max={largest},ratio={ratio!r}"
+        like = Problem(counts_from_profile(text), 1.0, 1.0, loss=loss)
+        unit = collapse_size(like)
+        if unit is None:
+            return None
+        counts.append(np.sort(like.class_counts))
+        units.append(unit)
+    ends = [np.array([_decay(int(n[end]), unit) for n, unit in zip(counts, units, strict=True)]) for end in (0, -1)]
+    return Boundary(counts, units, *ends)
 
 
 def _check(problem: Problem) -> None:

@@ -8,16 +8,23 @@ Renslow, PLoS ONE 13, 2018), matrices of both signs the diverging PuOr of ColorB
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
 from ufm_convex._files import write_atomically
 from ufm_convex.errors import FileFormatError, MissingExtraError, UnknownNameError, shown
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 WIDTHS = {"column": 3.3, "page": 6.9}
@@ -102,6 +109,87 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+_SPACE = 5.0
+"""Points between two labels of an axis."""
+_LETTER = 0.62
+"""Width of a digit as a share of the font's size, generously."""
+_FINEST: tuple[tuple[int, ...], ...] = (tuple(range(1, 10)), (1, 2, 3, 5, 7), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
+
+
+def log_axis(axis: Axis, low: float, high: float, inches: float, *, upright: bool = False) -> None:
+    """A logarithmic axis whose labels are round numbers that do not touch, from whole decades down to single digits.
+
+    Args:
+        axis: ``ax.xaxis`` or ``ax.yaxis``; its limits are set by the caller.
+        low: Lower limit, > 0.
+        high: Upper limit.
+        inches: Its length.
+        upright: True for an ordinate, along which labels are as long as the font is high.
+    """
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
+
+    ticks = _ticks(low, high, 72.0 * inches, upright=upright)
+    digits = [
+        m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in range(1, 10)
+    ]
+    few = math.log10(high / low) < _WIDE
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter([number_label(tick) for tick in ticks]))
+    axis.set_minor_locator(FixedLocator([digit for digit in digits if low <= digit <= high] if few else []))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_cells(values: FloatArray) -> FloatArray:
+    """Edges of cells that are centred on ascending values > 0 in the logarithm: one more than values."""
+    logs = np.log(values)
+    steps = 0.5 * np.diff(logs) if logs.size > 1 else np.array([0.2])
+    return np.exp(np.concatenate([[logs[0] - steps[0]], logs[1:] - steps[: logs.size - 1], [logs[-1] + steps[-1]]]))
+
+
+def log_axes(ax: Axes, abscissa: FloatArray, ordinate: FloatArray, width: float, height: float) -> None:
+    """Both axes logarithmic, from the first to the last of the edges; ``width`` and ``height`` in inches of axis."""
+    ends = [(float(edges[0]), float(edges[-1])) for edges in (abscissa, ordinate)]
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(*ends[0])
+    ax.set_ylim(*ends[1])
+    log_axis(ax.xaxis, *ends[0], width)
+    log_axis(ax.yaxis, *ends[1], height, upright=True)
+
+
+_WIDE = 8.0
+"""Decades beyond which single digits are not marked."""
+
+
+def _ticks(low: float, high: float, points: float, *, upright: bool) -> list[float]:
+    """The finest round numbers between the limits whose labels keep apart on an axis of that length."""
+    per_decade = points / math.log10(high / low)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    series = [[float(f"{m}e{e}") for e in exponents for m in steps] for steps in _FINEST]
+    series += [[float(f"1e{e}") for e in exponents if e % step == 0] for step in range(2, len(exponents) + 1)]
+    for numbers in series:
+        ticks = [tick for tick in numbers if low <= tick <= high]
+        sizes = [SMALLEST_FONT if upright else _width(number_label(tick)) for tick in ticks]
+        gaps = [per_decade * math.log10(b / a) for a, b in pairwise(ticks)]
+        if all(gap >= 0.5 * (a + b) + _SPACE for gap, (a, b) in zip(gaps, pairwise(sizes), strict=True)):
+            return ticks
+    return []
+
+
+def number_label(number: float) -> str:
+    """Plain digits where they are few, else a power of ten."""
+    if 1e-3 <= number < 1e5:
+        return f"{number:,.12g}"
+    exponent = math.floor(math.log10(number) + 1e-9)
+    digit = round(number / 10.0**exponent)
+    return f"$10^{{{exponent}}}$" if digit == 1 else f"${digit}\\cdot 10^{{{exponent}}}$"
+
+
+def _width(label: str) -> float:
+    """About how wide a label is, in points."""
+    return SMALLEST_FONT * _LETTER * len(label.replace("\\cdot ", "..").strip("$").replace("^", "").strip("{}"))
 
 
 def save(figure: Figure, path: str | Path) -> None:

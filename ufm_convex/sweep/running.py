@@ -28,7 +28,18 @@ from ufm_convex.errors import (
 from ufm_convex.sweep.grid import Grid, Point
 
 FIELDS = (
-    *("index", "loss", "classes", "imbalance", "lambda_w", "lambda_h", "num_samples", "smallest_count"),
+    *(
+        "index",
+        "loss",
+        "classes",
+        "imbalance",
+        "lambda_w",
+        "lambda_h",
+        "num_samples",
+        "profile",
+        "smallest_count",
+        "largest_count",
+    ),
     *("value", "lower_bound", "upper_bound", "relative_gap", "status", "solver", "level"),
     *("collapsed", "theory_collapsed", "critical_size", "problem_sha256", "message"),
 )
@@ -121,7 +132,8 @@ def solve_point(
 
     problem = grid.problem(point)
     row: dict[str, Any] = {**dict.fromkeys(FIELDS), **vars(point), "problem_sha256": problem.sha256}
-    row.update(num_samples=problem.num_samples, smallest_count=int(problem.class_counts.min()), message="")
+    row.update(num_samples=problem.num_samples, profile=grid.profile, message="")
+    row.update(smallest_count=int(problem.class_counts.min()), largest_count=int(problem.class_counts.max()))
     row.update(_theory(problem))
     try:
         with threadpool_limits(1):  # the order of sums, hence the last bits, would depend on the number of threads

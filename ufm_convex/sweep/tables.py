@@ -12,8 +12,8 @@ from ufm_convex._files import write_atomically
 from ufm_convex.errors import MissingExtraError
 from ufm_convex.sweep.running import FIELDS
 
-_INTEGERS = {"index", "classes", "num_samples", "smallest_count", "collapsed", "theory_collapsed"}
-_WORDS = {"loss", "status", "solver", "level", "problem_sha256", "message"}
+_INTEGERS = {"index", "classes", "num_samples", "smallest_count", "largest_count", "collapsed", "theory_collapsed"}
+_WORDS = {"loss", "profile", "status", "solver", "level", "problem_sha256", "message"}
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: str | Path) -> None:

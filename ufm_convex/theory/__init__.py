@@ -11,15 +11,18 @@ a file and changes none. Nothing here runs a solver.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache, singledispatch
 
 from ufm_convex._registry import discover
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import exact_threshold
+from ufm_convex.theory.frame_curve import FrameCurve, frame_curve, threshold_size
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
 __all__ = [
+    "FrameCurve",
     "FrameOptimum",
     "Hypothesis",
     "Optimum",
@@ -28,12 +31,15 @@ __all__ = [
     "SolvedOptimum",
     "Theorem",
     "bound",
+    "collapse_size",
     "exact_threshold",
     "find",
+    "frame_curve",
     "has_idle_bias",
     "optimum",
     "theorems",
     "theorems_about",
+    "threshold_size",
 ]
 
 
@@ -77,6 +83,12 @@ def optimum(problem: Problem) -> Optimum:
         if not failed[theorem.name]:
             return theorem.evaluate(problem, theorem.relation)
     raise refusal(failed)
+
+
+def collapse_size(problem: Problem) -> Fraction | None:
+    """The exact count at and below which a class has no feature, by the first theorem that holds; None without one."""
+    theorem = find(problem)
+    return None if theorem is None else theorem.collapse_size(problem)
 
 
 def bound(problem: Problem) -> Optimum | None:

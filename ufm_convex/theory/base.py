@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -97,6 +98,10 @@ class Theorem(ABC):
     @abstractmethod
     def evaluate(self, problem: Problem, relation: Relation) -> Optimum:
         """The closed form, stamped with the relation; called only when the hypotheses allow that relation."""
+
+    def collapse_size(self, problem: Problem) -> Fraction | None:
+        """The exact count at and below which a class has no feature; None where the theorem has no such number."""
+        return None
 
     def failed(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The hypotheses that do not hold; empty when the theorem applies."""

@@ -74,6 +74,10 @@ class BinaryFrame(Theorem):
             return (loss, few, sign)
         return (loss, few, sign, room_for(problem, int(np.count_nonzero(~_collapsed(problem)))))
 
+    def collapse_size(self, problem: Problem) -> Fraction:
+        """See ``Theorem.collapse_size``."""
+        return _threshold(problem)
+
     def evaluate(self, problem: Problem, relation: Relation) -> BinaryFrameOptimum:
         """The closed form; O(K)."""
         K, collapsed = problem.num_classes, _collapsed(problem)

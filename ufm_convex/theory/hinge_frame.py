@@ -62,6 +62,10 @@ class HingeFrame(Theorem):
             return (loss, sign)
         return (loss, sign, room_for(problem, int(np.count_nonzero(~_collapsed(problem, _threshold(problem))))))
 
+    def collapse_size(self, problem: Problem) -> Fraction:
+        """See ``Theorem.collapse_size``."""
+        return _threshold(problem)
+
     def evaluate(self, problem: Problem, relation: Relation) -> HingeOptimum:
         """The closed form; O(K)."""
         threshold, K = _threshold(problem), problem.num_classes

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,7 +26,7 @@ from ufm_convex.errors import DimensionError, HypothesisError, ProblemError, Siz
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import DENSE_LIMIT
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
-from ufm_convex.theory.collapse import collapse_ratios, cross_entropy, rounded_threshold
+from ufm_convex.theory.collapse import collapse_ratios, cross_entropy, exact_threshold, rounded_threshold
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -350,6 +351,10 @@ class OrthogonalFrame(Theorem):
         )
         return (loss, sign, _dimension(problem)) if loss.holds else (loss, sign)
 
+    def collapse_size(self, problem: Problem) -> Fraction | None:
+        """See ``Theorem.collapse_size``; with class weights there is one for each."""
+        return exact_threshold(problem) if cross_entropy(problem).class_weights is None else None
+
     def evaluate(self, problem: Problem, relation: Relation) -> FrameOptimum:
         """The closed form; O(K)."""
         smoothing = cross_entropy(problem).smoothing
@@ -359,7 +364,7 @@ class OrthogonalFrame(Theorem):
         gap = (1.0 - smoothing) * ratios.deficit  # 1 − r
         t = r * ((K - 1) / K)
         right = np.where(t <= 0.5, 1.0 - t, gap + r / K)
-        margins = _margins(r, gap, K, ratios.log_rho if smoothing == 0.0 else None)
+        margins = margins_at(r, gap, K, ratios.log_rho if smoothing == 0.0 else None)
         surprise = -np.where(t <= 0.5, np.log1p(-np.minimum(t, 0.5)), np.log(right))
         weights = problem.loss_weights
         return FrameOptimum(
@@ -379,7 +384,7 @@ class OrthogonalFrame(Theorem):
         )
 
 
-def _margins(r: FloatArray, gap: FloatArray, K: int, log_r: FloatArray | None) -> FloatArray:
+def margins_at(r: FloatArray, gap: FloatArray, K: int, log_r: FloatArray | None = None) -> FloatArray:
     """M = log(1 + K (1−r)/r), every step accurate relative to its own size; log K − log r where r is tiny."""
     tiny = r < _TINY
     margins: FloatArray = np.log1p(K * gap / np.where(tiny, 1.0, r))
