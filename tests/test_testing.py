@@ -503,3 +503,85 @@ def test_nan_is_a_fault_of_the_candidate_for_the_proof_as_well():
     H[0, 0] = np.nan
     with pytest.raises(AssertionError, match=r"features\[0, 0\] is nan"):
         testing.assert_certified(PROBLEM, (W, H))
+
+
+# -- the clock ------------------------------------------------------------------------------------------------------
+
+FIRST_CALL = """
+import sys
+import ufm_convex as ufm
+from ufm_convex import testing
+from hypothesis import given, settings, strategies as st
+
+DRAWN = {
+    "problems": testing.problems(),
+    "candidates": testing.problems().flatmap(lambda p: testing.candidates(p)),
+    "feasible_primal_points": testing.problems().flatmap(testing.feasible_primal_points),
+    "feasible_dual_points": testing.problems().flatmap(testing.feasible_dual_points),
+    "spurious_minima": testing.problems(min_active=2).flatmap(testing.spurious_minima),
+}
+
+def judged(assertion):
+    @settings(max_examples=10, derandomize=True, database=None)  # the default deadline
+    @given(testing.problems(min_active=2).flatmap(testing.spurious_minima))
+    def property_(minimum):
+        for pair in (minimum.candidate, ufm.theory.optimum(minimum.problem).factors()):
+            try:
+                assertion(minimum.problem, pair)
+            except AssertionError:
+                pass
+    property_()
+
+def drawn(strategy):
+    @settings(max_examples=10, derandomize=True, database=None)
+    @given(strategy)
+    def property_(found):
+        pass
+    property_()
+
+before = set(sys.modules)
+for name in sys.argv[1:]:
+    drawn(DRAWN[name]) if name in DRAWN else judged(getattr(testing, name))
+strangers = sorted(set(sys.modules) - before)
+print(len([m for m in strangers if m.split(".")[0] in ("scipy", "cvxpy", "flint", "numpy", "ufm_convex")]), strangers)
+"""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["assert_kkt"],  # each in a fresh interpreter: the first call is what took too long
+        ["assert_certified"],
+        [
+            "assert_optimal",
+            "assert_collapse_pattern",
+            "assert_orthogonal_frame",
+            "assert_self_dual",
+            "assert_stationary",
+        ],
+        ["problems", "candidates", "feasible_primal_points", "feasible_dual_points", "spurious_minima"],
+    ],
+    ids=lambda names: names[0],
+)
+def test_the_first_example_keeps_the_default_deadline(names):
+    """Nothing is imported while the clock runs, and no example takes longer than Hypothesis allows."""
+    done = subprocess.run([sys.executable, "-c", FIRST_CALL, *names], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[0] == "0", done.stdout
+
+
+def test_the_check_sees_a_late_import():
+    """Without the preparation SciPy comes in the middle of an example."""
+    script = FIRST_CALL.replace("import ufm_convex as ufm\n", BARE, 1)
+    done = subprocess.run([sys.executable, "-c", script, "assert_kkt"], capture_output=True, text=True, timeout=120)
+    late = done.returncode == 0 and done.stdout.split()[0] != "0"
+    assert late or "DeadlineExceeded" in done.stderr or "Flaky" in done.stderr
+
+
+BARE = """
+import types
+stub = types.ModuleType("ufm_convex.testing.readiness")
+stub.prepare = lambda: None
+sys.modules[stub.__name__] = stub
+import ufm_convex as ufm
+"""

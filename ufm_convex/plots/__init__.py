@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ufm_convex._registry import choose, discover
 from ufm_convex.plots.base import Plot, Source, Subject
+from ufm_convex.plots.phase import boundary
 from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, require, save, styled, width_in_inches
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Source",
     "Subject",
     "available",
+    "boundary",
     "check_suffix",
     "draw",
     "plot",

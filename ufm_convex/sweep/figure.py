@@ -11,8 +11,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses import make
-from ufm_convex.plots import style
-from ufm_convex.plots.phase import boundary
+from ufm_convex.plots import boundary, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,6 +30,7 @@ from ufm_convex.testing.assertions import (
     assert_self_dual,
     assert_stationary,
 )
+from ufm_convex.testing.readiness import prepare as _prepare
 from ufm_convex.testing.strategies import (
     REGIMES,
     SpuriousMinimum,
@@ -58,3 +59,5 @@ __all__ = [
     "problems",
     "spurious_minima",
 ]
+
+_prepare()
