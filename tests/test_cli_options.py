@@ -92,7 +92,7 @@ def test_options_that_nothing_uses_are_refused_by_name(arguments, words, tmp_pat
 @pytest.mark.parametrize("option", ["--class-counts", "--lambda-w", "--lambda-h", "--solver", "-o", "--output"])
 def test_an_option_that_is_given_twice_does_not_win_in_silence(option):
     result = run("solve", *PROBLEM, option, "7,2", option, "9,1")
-    refused(result, "times; keep one of them")
+    refused(result, "times.", "Fix: keep one of them.")
 
 
 def test_flags_may_be_repeated_and_so_may_what_is_a_list():

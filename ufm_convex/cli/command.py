@@ -7,7 +7,7 @@ a problem share its options by naming one parameter::
     def solve(problem: ProblemOptions, verbose: Verbose = False) -> ExitCode: ...
 
 No option is ignored. A mode of a command that does not use all of its options says so by ``refuse`` or ``take_only``,
-which name those that were given all the same, and one that is given twice is a usage error.
+which name those that were given all the same, and none is given twice.
 """
 
 from __future__ import annotations
@@ -66,15 +66,16 @@ def names_of(*groups: type) -> list[str]:
 
 
 class OnceCommand(TyperCommand):
-    """A command whose options cannot be given twice, where the last would silently win."""
+    """A command whose options with one value cannot be given twice: the last would win without a word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raise a usage error for an option with one value that is given several times."""
+        """As the base class; leaves with code 2 for an option that is given several times."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in order:
             repeatable = parameter.multiple or parameter.is_flag if hasattr(parameter, "is_flag") else True
             if not repeatable and order.count(parameter) > 1:
-                ctx.fail(f"{max(parameter.opts, key=len)} is given {order.count(parameter)} times; keep one of them.")
+                with Boundary(ExitCode.BAD_INPUT):
+                    _refuse_repeated(max(parameter.opts, key=len), order.count(parameter))
         return super().parse_args(ctx, args)
 
 
@@ -112,6 +113,12 @@ def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
     entry.__annotations__ = {option.name: option.annotation for option in flat}
     vars(entry)["__signature__"] = inspect.Signature(flat)
     return entry
+
+
+def _refuse_repeated(option: str, times: int) -> None:
+    from ufm_convex.errors import ProblemError
+
+    raise ProblemError(f"{option} is given {times} times.", expected="each option once", fix="keep one of them.")
 
 
 def _on_the_command_line(context: typer.Context) -> dict[str, str]:
