@@ -301,8 +301,8 @@ def _verdict(
         return CrossVerdict.WRONG, "; ".join(off)
     if row.certified_gap is None or not row.certified_gap <= tolerance or row.status_claimed != Claim.OPTIMAL or off:
         gap = math.nan if row.certified_gap is None else row.certified_gap
-        return CrossVerdict.INACCURATE, "; ".join(off) or f"claims {row.status_claimed}; proved gap {gap:.1e}"
-    return CrossVerdict.RIGHT, f"proved gap {row.certified_gap:.1e}"
+        return CrossVerdict.INACCURATE, "; ".join(off) or f"claims {row.status_claimed}; gap {gap:.1e}"
+    return CrossVerdict.RIGHT, f"gap {row.certified_gap:.1e}"
 
 
 def _off(
