@@ -154,3 +154,61 @@ def test_options_of_solvers_that_have_none_are_refused():
     for solver in ("theory", "frame"):
         with pytest.raises((ProblemError, HypothesisError), match="was given the options foo"):
             ufm.solve(ufm.Problem([5, 3], 0.1, 0.1), solver=solver, options={"foo": 1})
+
+
+# -- each option of a problem is used, beside a file too ----------------------------------------------------------
+
+BESIDE = {
+    "lambda_w": "0.2",
+    "lambda_h": "0.3",
+    "loss": "mean-squared-error",
+    "loss_parameter": ["smoothing=0.25"],
+    "class_weights": "1,2",
+    "smoothing": "0.125",
+    "features": "free",
+    "feature_dim": "7",
+    "bias": "0.5",
+    "constraint": "hard-margin:margins=2",
+}
+SOURCES = {"class_counts": "5,3", "labels": "y.npy", "profile": "balanced:classes=2,max=5"}
+
+
+def test_every_option_of_a_problem_is_in_one_of_the_two_tables():
+    from ufm_convex.cli.command import names_of
+    from ufm_convex.cli.options import ProblemOptions
+
+    assert {"file", *BESIDE, *SOURCES} == set(names_of(ProblemOptions))
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_an_option_beside_a_file_changes_the_problem_or_is_refused(name, tmp_path):
+    from ufm_convex.cli.options import ProblemOptions
+
+    problem, path = ufm.Problem([5, 3], 0.1, 0.1), tmp_path / "p.toml"
+    problem.save(path)
+    given = ProblemOptions(file=path, **{name: BESIDE[name]})
+    if name == "constraint":  # the file has a loss, in the place of which the constraint stands
+        with pytest.raises(ProblemError, match="stands in its place"):
+            given.problem()
+    else:
+        assert given.problem() != problem
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_counts_beside_a_file_are_refused(name, tmp_path):
+    ufm.Problem([5, 3], 0.1, 0.1).save(tmp_path / "p.toml")
+    option = "--" + name.replace("_", "-")
+    refused(run("solve", tmp_path / "p.toml", option, SOURCES[name]), "given 2 times", option)
+
+
+def test_the_rows_of_crosscheck_say_whose_their_numbers_are():
+    import json
+
+    result = run("crosscheck", *PROBLEM, "--solvers", "clarabel,lbfgsb", "--json")
+    conic, local = json.loads(result.stdout)["rows"]
+    value = optimum(ufm.Problem([5, 3], 0.1, 0.1)).value
+    for name in ("solver_primal_value", "solver_dual_value"):
+        assert conic[name] == pytest.approx(value, rel=1e-6)  # the tolerance that was asked for
+    # a descent reports what it evaluates; that it ends in another minimum here is its own affair
+    assert local["solver_primal_value"] == pytest.approx(local["value"], rel=1e-12)
+    assert local["solver_dual_value"] is None
