@@ -32,7 +32,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from ufm_convex.errors import SolverDiedError, ProcessError
+from ufm_convex.errors import ProcessError, SolverDiedError
 
 T = TypeVar("T")
 

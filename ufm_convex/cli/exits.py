@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ufm_convex.cli.output import complain
+
 if TYPE_CHECKING:
     from ufm_convex.errors import UFMError
 
@@ -53,24 +55,19 @@ class Boundary(AbstractContextManager[None]):
         if isinstance(error, KeyboardInterrupt):
             complain("Interrupted.")
             raise typer.Exit(ExitCode.INTERRUPTED)
-        from ufm_convex.errors import UFMError
+        from ufm_convex.errors import SolverDiedError, UFMError
 
         if isinstance(error, OSError) and error.errno is not None:
-            error = _system_error(error)
+            error = system_error(error)
         if isinstance(error, UFMError):
             complain(f"{type(error).__name__}: {error}")
-            raise typer.Exit(ExitCode.BAD_INPUT)
+            raise typer.Exit(self.breakdown if isinstance(error, SolverDiedError) else ExitCode.BAD_INPUT)
         if not sys.flags.dev_mode:
             complain(f"{type(error).__name__}: {_fault(error)}")
             raise typer.Exit(self.breakdown)
 
 
-def complain(message: str) -> None:
-    """Print on stderr."""
-    typer.echo(message, err=True)
-
-
-def _system_error(error: OSError) -> UFMError:
+def system_error(error: OSError) -> UFMError:
     """What the operating system refused, in the three lines of every other error."""
     from ufm_convex.errors import FileFormatError
 

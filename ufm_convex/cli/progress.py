@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ufm_convex.cli.exits import complain
+from ufm_convex.cli.output import complain
 
 
 @contextmanager
