@@ -39,7 +39,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             with path.open("wb", buffering=0) as handle:
                 write_all(handle.fileno(), data)
         else:
-            _replace(path.resolve(), data)
+            _replace(_behind(path), data)
     except (OSError, ValueError, RuntimeError) as error:  # the latter two: a null byte in the name, a loop of links
         raise _unwritable(path, error) from error
 
@@ -52,7 +52,7 @@ def check_writable(path: Path, fix: str = _FIX) -> None:
     """
     try:
         if (descriptor := _stream(path)) is None and (not path.exists() or path.is_file()):
-            _check_place(path.resolve())
+            _check_place(_behind(path))
         else:
             _check_special(path, descriptor)
     except (OSError, ValueError, RuntimeError) as error:
@@ -78,15 +78,15 @@ def _check_place(path: Path) -> None:
 
 
 def _check_special(path: Path, descriptor: int | None) -> None:
-    """Raise ``OSError`` for a folder, and for what cannot be written to as it stands."""
+    """Raise ``OSError`` for a folder, a device, and a pipe or a stream of ours that takes nothing."""
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise OSError("it is a folder")
-    if stat.S_ISBLK(found.st_mode):
-        raise OSError("it is a disk")
+    if descriptor is None and not stat.S_ISFIFO(found.st_mode):
+        raise OSError("it is a device or a pipe")
     if descriptor == 1 and sys.__stdout__ is None:
         raise OSError("it is closed")
-    if not os.access(path, os.W_OK):
+    if descriptor is None and not os.access(path, os.W_OK):
         raise OSError("it may not be written to")
     if sys.platform == "linux" and stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 7):  # /dev/full
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -104,6 +104,11 @@ def _replace(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         _remove(temporary)  # nothing is left to remove after the rename
+
+
+def _behind(path: Path) -> Path:
+    """What a link leads to, whether it is there or not; any other path as it was given."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _beside(path: Path) -> Path:

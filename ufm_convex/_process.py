@@ -103,14 +103,29 @@ def serve(lifeline: int) -> None:
         try:
             if request != _NEXT:
                 items = iter(())  # the generator before is closed now, not after the next has been made
-                function, arguments, keywords = pickle.loads(request)
-                items = iter(function(*arguments, **keywords))
+                items = _begun(request)
             answer = pickle.dumps(("item", next(items)))
         except StopIteration:
             answer = pickle.dumps(("end", None))
         except Exception as error:  # whatever it is, it is the caller's: it is raised again there
             answer = pickle.dumps(("error", _portable(error)))
         _send(answers, answer)
+
+
+def _begun(request: bytes) -> Iterator[Any]:
+    try:
+        function, arguments, keywords = pickle.loads(request)
+    except Exception as error:  # loading runs code of the modules that it names, which may fail in any way
+        raise _not_sent("what was asked for", error) from error
+    return iter(function(*arguments, **keywords))
+
+
+def _not_sent(what: str, error: Exception) -> ProcessError:
+    return ProcessError(
+        f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
+        expected="classes and functions that a module defines at its top level",
+        fix="move them to a module, not the main one, or do without: isolate=False, workers=1.",
+    )
 
 
 def _portable(error: Exception) -> Exception:
@@ -139,7 +154,14 @@ class Worker:
         if os.name == "posix":
             theirs, self._lifeline = os.pipe()
             line = (theirs,)
-        command = [sys.executable, "-P", "-c", _BOOT, json.dumps(sys.path), str(*line or (-1,))]
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            _BOOT,
+            json.dumps([str(entry) for entry in sys.path]),
+            str(*line or (-1,)),
+        ]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -160,8 +182,12 @@ class Worker:
             for descriptor in line:
                 os.close(descriptor)
         self._ending = threading.Lock()
-        self.alive = True
-        """Whether it can be asked."""
+        self._ended = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: neither ended nor dead."""
+        return not self._ended and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -185,11 +211,7 @@ class Worker:
         try:
             request = pickle.dumps((function, arguments, keywords))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ProcessError(
-                f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
-                expected="classes and functions that a module defines at its top level",
-                fix="move them there, or do without: isolate=False, workers=1.",
-            ) from error
+            raise _not_sent(what, error) from error
         while True:
             kind, value = self._ask(what, request)
             if kind == "error":
@@ -198,11 +220,6 @@ class Worker:
                 return
             yield value
             request = _NEXT
-
-    def call(self, what: str, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """The value of a function there; raises as ``items``."""
-        (value,) = self.items(what, once, function, *arguments, **keywords)
-        return value
 
     def _ask(self, what: str, request: bytes) -> tuple[str, Any]:
         try:
@@ -225,9 +242,10 @@ class Worker:
     def end(self) -> None:
         """End the process, and whatever it has started, at once; from any thread."""
         with self._ending:
-            self.alive = False
-            self._let_go()
-            self._kill()
+            if not self._ended:
+                self._ended = True
+                self._let_go()
+                self._kill()
 
     def _kill(self) -> None:
         if hasattr(os, "killpg"):
@@ -277,20 +295,30 @@ class _Bench:
 
     def items(self, what: str, function: Callable[..., Iterator[T]], *arguments: Any, **keywords: Any) -> Iterator[T]:
         """``Worker.items`` of one that is idle, which nobody else has until the generator is closed."""
-        try:
-            worker = self._idle.pop()
-        except IndexError:
-            worker = Worker()
-            self._all.append(worker)
-            if self._closed:
-                worker.end()
+        worker = self._take()
         try:
             yield from worker.items(what, function, *arguments, **keywords)
         finally:
             if worker.alive:
                 self._idle.append(worker)
-            else:
-                self._all.remove(worker)
+            elif worker in self._all:
+                self._drop(worker)
+
+    def _take(self) -> Worker:
+        """One that lives: what has killed an idle one is not the fate of the next call."""
+        while self._idle:
+            if (worker := self._idle.pop()).alive:
+                return worker
+            self._drop(worker)
+        worker = Worker()
+        self._all.append(worker)
+        if self._closed:
+            self._drop(worker)
+        return worker
+
+    def _drop(self, worker: Worker) -> None:
+        worker.end()
+        self._all.remove(worker)
 
     def end(self) -> None:
         """End them all, busy or not."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ufm_convex._process import isolation
 from ufm_convex.cli.command import COMMANDS
 from ufm_convex.cli.exits import ExitCode, system_error
 from ufm_convex.cli.output import complain, held_output, occupy_streams
@@ -25,7 +26,7 @@ __all__ = ["application", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; the entry of the console script.
+    """Run the command line and exit; the entry of the console script. Solvers run in processes of their own.
 
     Args:
         arguments: What stands after the name of the program; by default that of the process.
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without λ shows a question mark, not a traceback
     try:
-        with held_output():
+        with held_output(), isolation():
             application()(args=arguments, prog_name="ufm-convex")
     except OSError as error:
         complain(f"FileFormatError: {system_error(error)}")

@@ -1,7 +1,7 @@
 """What makes a function a command: ``@command`` registers it, groups its options and guards it.
 
 A parameter annotated with a dataclass stands for all fields of that dataclass, each an option; so commands that take
-a problem share its options by naming one parameter. Solvers that may end the process run in one of their own::
+a problem share its options by naming one parameter.::
 
     @command(breakdown=ExitCode.NOT_REACHED)
     def solve(problem: ProblemOptions, verbose: Verbose = False) -> ExitCode: ...
@@ -49,9 +49,7 @@ def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
     }
 
     def entry(**given: Any) -> None:
-        from ufm_convex._process import isolation
-
-        with Boundary(breakdown), isolation():
+        with Boundary(breakdown):
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})
         raise typer.Exit(code)
 

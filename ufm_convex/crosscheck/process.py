@@ -1,8 +1,9 @@
 """Each contestant in a process of its own, with a time limit: it may hang, crash or print, and the rest goes on.
 
 Processes are forked where the system can, so that callables need not be picklable; elsewhere they are spawned. They end
-with this one and print to nowhere, as all processes of the package do (``ufm_convex._process``). The answer is reduced to plain numbers there (``plain``) and comes
-as a file that appears whole or not at all: nothing that it holds is run here, and half of one is never waited for.
+with this one, and print to nowhere, as all processes of the package do (``_process``). The answer is reduced to plain
+numbers there (``plain``) and comes as a file that appears whole or not at all: nothing that it holds is run here, and
+half of one is never waited for.
 """
 
 from __future__ import annotations
