@@ -27,9 +27,9 @@ class ExitCode(IntEnum):
     DONE = 0
     """The question has the good answer: certified within the tolerance."""
     NOT_REACHED = 1
-    """It ran, and the answer is another one."""
+    """It ran, and the answer is another one, or its solver died."""
     BAD_INPUT = 2
-    """Bad input, a bad option, a file that cannot be read or written. Typer uses 2 for usage errors too."""
+    """Bad input or a bad option; a file, or stdout, that cannot be read or written. Typer uses 2 for usage errors too."""
     INTERRUPTED = 130
     """Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
