@@ -235,3 +235,14 @@ def test_a_reader_that_left_is_no_error_and_a_full_disk_is_one(monkeypatch, numb
 def test_news_that_nobody_hears_end_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(OSError(28, "No space left on device")))
     complain("news")
+
+
+def test_memory_that_runs_out_is_no_fault_to_be_reported(monkeypatch):
+    def short(*_, **__):
+        raise MemoryError("Unable to allocate 1. TiB")
+
+    monkeypatch.setattr(solving, "solve", short)
+    result = CliRunner().invoke(cli.application(), ["solve", *SMALL])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "MemoryError: Unable to allocate 1. TiB."
+    assert result.stderr.splitlines()[2] == "  Fix: give it more memory, or choose a smaller level."

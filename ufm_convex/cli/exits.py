@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     NOT_REACHED = 1
     """It ran, and the answer is another one, or its solver died."""
     BAD_INPUT = 2
-    """Bad input or a bad option; a file, or stdout, that cannot be read or written. Typer uses 2 for usage errors too."""
+    """Bad input, a bad option, a file or stdout that cannot be read or written. Typer uses 2 for usage errors too."""
     INTERRUPTED = 130
     """Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
@@ -86,5 +86,7 @@ def _fault(error: BaseException) -> UFMError:
     return UFMError(
         f"{reason or 'no reason was given'}.",
         expected="a result, or an error that says what to mend",
-        fix="this is a fault of ufm-convex or of a solver; PYTHONDEVMODE=1 shows where, so that it can be reported.",
+        fix="give it more memory, or choose a smaller level."
+        if isinstance(error, MemoryError)
+        else "this is a fault of ufm-convex or of a solver; PYTHONDEVMODE=1 shows where, so that it can be reported.",
     )
