@@ -13,6 +13,8 @@ import time
 
 import numpy as np
 import pytest
+from planted_solvers import Bomb
+from processes import alive, children, within
 from typer.testing import CliRunner
 
 from ufm_convex import solving
@@ -339,16 +341,139 @@ def test_a_kill_loses_no_finished_point(tmp_path):
 
 @pytest.mark.slow
 def test_the_table_is_the_same_on_a_dask_cluster(tmp_path):
-    import joblib
     from dask.distributed import Client, LocalCluster
 
     alone = sweep(GRID, tmp_path / "1", solver="scs")
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster),
-        joblib.parallel_config("dask"),
+        Client(cluster) as client,
     ):
-        assert sweep(GRID, tmp_path / "2", solver="scs", workers=-1) == alone
+        assert sweep(GRID, tmp_path / "2", solver="scs", executor=client.get_executor()) == alone
+
+
+# -- workers that die, and the end of a sweep ----------------------------------------------------------------------
+
+
+def test_the_table_is_the_same_from_any_executor(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert sweep(GRID, tmp_path / "1", executor=pool) == sweep(GRID, tmp_path / "2", isolate=True)
+        for given in ({"workers": 2}, {"isolate": True}):
+            with pytest.raises(ProblemError, match="an executor is given"):
+                sweep(GRID, tmp_path / "3", executor=pool, **given)
+
+
+@pytest.mark.parametrize(("workers", "how"), [(1, "SIGKILL"), (2, "SIGKILL"), (2, "exit")])
+def test_a_worker_that_dies_is_a_row_and_the_sweep_goes_on(tmp_path, monkeypatch, workers, how):
+    """Planted: a point whose problem ends the process that unpickles it; then the sweep is taken up without it."""
+    genuine = Grid.problem
+    with monkeypatch.context() as patch:
+        patch.setattr(Grid, "problem", lambda self, at: Bomb(how) if at.index == 3 else genuine(self, at))
+        rows = sweep(GRID, tmp_path / "j", workers=workers, isolate=True)
+    assert [row["status"] for row in rows] == ["certified"] * 3 + ["failed"] + ["certified"] * 2
+    words = {"SIGKILL": "was ended by SIGKILL", "exit": "left with exit code 3, without an answer"}[how]
+    assert rows[3]["message"] == f"the process of a worker {words}."
+    assert rows[3]["lambda_w"] == GRID[3].lambda_w
+    assert sweep(GRID, tmp_path / "j", workers=workers) == sweep(GRID, tmp_path / "undisturbed")
+
+
+def test_whatever_a_point_raises_is_its_row(tmp_path, monkeypatch):
+    solve = solving.solve
+
+    def breaks(problem, **rest):
+        if problem.lambda_w == 1e-2:
+            raise MemoryError("Unable to allocate 1. TiB")
+        return solve(problem, **rest)
+
+    monkeypatch.setattr(solving, "solve", breaks)
+    rows = sweep(GRID, tmp_path / "j")
+    assert [row["status"] for row in rows] == ["certified", "failed", "certified"] * 2
+    assert rows[1]["message"] == "MemoryError: Unable to allocate 1. TiB"
+
+
+def test_an_interrupted_sweep_is_not_a_failed_row(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(solving, "solve", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(GRID, tmp_path / "j")
+    assert (tmp_path / "j").read_bytes().count(b"\n") == 1  # the head alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, -15), (signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_sweep_that_is_ended_leaves_no_process_and_loses_no_row(tmp_path, how, code):
+    target = tmp_path / "p.csv"
+    arguments = ["--decays", "1e-3:3e-2:20", "--imbalances", "1,50", "--classes", "4", "--max-count", "200"]
+    arguments += ["--solver", "scs", "--workers", "2", "-o", str(target)]
+    script = "from ufm_convex.cli import main; main()"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, "sweep", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    journal = target.with_suffix(".journal.jsonl")
+    with running:
+        assert within(60.0, lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 4)
+        below = children(running.pid)
+        assert len(below) == 2
+        running.send_signal(how)
+        said, complained = running.communicate(timeout=20.0)  # held up by an orphan that has stdout
+    assert running.returncode == code
+    assert (said, complained) == ("", "Interrupted.\n" if how == signal.SIGINT else "")
+    assert within(5.0, lambda: not alive(below))
+    before = [json.loads(line) for line in journal.read_bytes().split(b"\n")[1:-1]]
+    assert 3 <= len(before) < 40
+    assert command(*arguments) == 0
+    grid = Grid(values_of("1e-3:3e-2:20", ""), [1.0, 50.0], [4], max_count=200)
+    rows = sweep(grid, journal, solver="scs")
+    assert [rows[row["index"]] for row in before] == before
+    assert rows == sweep(grid, tmp_path / "alone", solver="scs")
+
+
+@pytest.mark.parametrize("blocked", [".csv", ".parquet", ".png", ".journal.jsonl"])
+def test_every_file_of_a_sweep_is_checked_before_the_work(tmp_path, monkeypatch, capsys, blocked):
+    def too_early(*_, **__):
+        raise AssertionError("solved before the outputs were checked")
+
+    monkeypatch.setattr(solving, "solve", too_early)
+    target = tmp_path / "p.csv"
+    target.with_suffix(blocked).mkdir()
+    assert command("--plot", "--decays", "1e-3", "--imbalances", "1", "-o", str(target)) == 2
+    assert f"p{blocked} cannot be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "matplotlib", "threadpoolctl"])
+def test_a_package_that_is_missing_is_found_before_the_work(tmp_path, monkeypatch, capsys, missing):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    assert command("--plot", "-o", str(tmp_path / "p.csv")) == 2
+    assert f"{missing} is not installed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_on_a_full_disk_is_an_error_with_its_path(tmp_path, monkeypatch):
+    from ufm_convex.sweep import running
+
+    genuine, rows = running.write_all, []
+
+    def full(descriptor, data):
+        rows.append(data)
+        if len(rows) == 4:
+            genuine(descriptor, data[:20])
+            raise OSError(28, "No space left on device")
+        genuine(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "write_all", full)
+        with pytest.raises(FileFormatError, match="j cannot be written: No space left on device"):
+            sweep(GRID, tmp_path / "j")
+    solved = []
+    assert len(sweep(GRID, tmp_path / "j", progress=lambda done, total: solved.append(done))) == 6
+    assert solved == [2, 3, 4, 5, 6]  # two rows were there, and half of one
 
 
 # -- over losses ---------------------------------------------------------------------------------------------------

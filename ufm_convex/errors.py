@@ -94,5 +94,13 @@ class SolverNotInstalledError(SolverError):
     """The solver is known, but its package is not installed."""
 
 
+class ProcessError(SolverError):
+    """A process of its own could not be started, or could not be sent what it was to do."""
+
+
+class SolverDiedError(SolverError):
+    """A solver ended without an answer: its process by a signal or an exit, or it ran out of memory."""
+
+
 class MissingExtraError(UFMError, ImportError):
     """A part of the package was imported whose optional dependencies are not installed."""

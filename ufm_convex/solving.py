@@ -23,11 +23,12 @@ from typing import Any, overload
 import numpy as np
 
 from ufm_convex import evidence, reductions, relaxation, solvers
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex._process import apart, isolation
+from ufm_convex.errors import ProblemError, SolverDiedError, SolverError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
-from ufm_convex.solvers import Claim, SolverRun
+from ufm_convex.solvers import Claim, Solver, SolverRun
 
 AUTO = "auto"
 Progress = Callable[[str], None]
@@ -42,6 +43,7 @@ def solve(
     level: str = ...,
     tolerance: float = ...,
     options: Mapping[str, Any] | None = ...,
+    isolate: bool = ...,
     progress: Progress | None = ...,
 ) -> Solution: ...
 @overload
@@ -52,6 +54,7 @@ def solve(
     level: str = ...,
     tolerance: float = ...,
     options: Mapping[str, Any] | None = ...,
+    isolate: bool = ...,
     progress: Progress | None = ...,
 ) -> Any: ...
 def solve(
@@ -61,6 +64,7 @@ def solve(
     level: str = AUTO,
     tolerance: float = 1e-6,
     options: Mapping[str, Any] | None = None,
+    isolate: bool = False,
     progress: Progress | None = None,
 ) -> Any:
     """The global optimum of a problem, with proved bounds.
@@ -73,6 +77,9 @@ def solve(
             in.
         tolerance: Relative gap at which the solution counts as certified, > 0.
         options: Passed to the solver as they are; needs an explicit solver.
+        isolate: Run solvers of compiled code in a process of their own, so that an allocation that fails inside one, or
+            any other death, is an error here and not the end of this process. Problem and solver are pickled. Closed
+            forms and what NumPy does start no process.
         progress: Called with one line of text when something begins or ends.
 
     Returns:
@@ -86,9 +93,13 @@ def solve(
         SizeError: the problem is too large for the level.
         HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
             nothing here solves.
+        SolverDiedError: the solver ran out of memory or, isolated, its process ended, and no other run left bounds;
+            with "auto" the route says so and the next solver is tried.
+        ProcessError: with ``isolate``, the problem or the solver cannot be pickled, or no process can be started.
     """
     check_settings(solver, tolerance, options)
-    return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
+    with isolation(isolate):
+        return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
 
 
 @singledispatch
@@ -144,6 +155,9 @@ def _solve_problem(
         if best is None:
             raise
         route.append(INTERRUPTED)
+    except SolverDiedError:
+        if best is None or best.status is Status.FAILED:
+            raise
     if best is None:
         raise SolverError(
             "no solver made a run.",
@@ -200,16 +214,41 @@ def _runs(
 ) -> Iterator[tuple[SolverRun, str]]:
     """Runs of the chosen solvers with the reason for each, cheapest first; lazy, so that the caller can stop.
 
-    A solver whose name the caller puts into ``settled`` makes no further run.
+    A solver whose name the caller puts into ``settled`` makes no further run. One that dies has made a failed run; its
+    death is raised once there is no other solver to try.
     """
+    death: SolverDiedError | None = None
     names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
         tell(f"{name}: starting")
-        for run in chosen.runs(problem, chosen.default_level(problem) if level == AUTO else level, tolerance, options):
-            yield run, reason
-            if name in settled:
-                break
+        at = chosen.default_level(problem) if level == AUTO else level
+        try:
+            for run in _started(chosen, problem, at, tolerance, options):
+                yield run, reason
+                if name in settled:
+                    break
+        except (SolverDiedError, MemoryError) as error:
+            death = error if isinstance(error, SolverDiedError) else out_of_memory(name)
+            yield SolverRun(name, at, Claim.FAILED, death.got), reason
+    if death is not None:
+        raise death
+
+
+def _started(chosen: Solver, *arguments: Any) -> Iterator[SolverRun]:
+    """Its runs, in a process of its own where it may end this one."""
+    if chosen.in_process:
+        return chosen.runs(*arguments)
+    return apart(f"solver {chosen.name!r}", chosen.runs, *arguments)
+
+
+def out_of_memory(name: str) -> SolverDiedError:
+    """The error for a solver whose ``MemoryError`` arrived as an exception."""
+    return SolverDiedError(
+        f"solver {name!r} ran out of memory.",
+        expected="memory for its programme",
+        fix="give it more, or choose a smaller level or another solver.",
+    )
 
 
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The command line: ``ufm-convex COMMAND``. The only room that prints.
 
 A command is one file of this folder with a function under ``@command``; it is found by its presence, so adding a
-command adds a file and changes none. Results go to stdout, everything else to stderr; exit codes are in ``exits``.
-Nothing here imports NumPy or a solver before a command runs, so that ``--help`` is quick.
+command adds a file and changes none. Results go to stdout, everything else to stderr (``output``); exit codes are in
+``exits``. Nothing here imports NumPy or a solver before a command runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ufm_convex._process import isolation
 from ufm_convex.cli.command import COMMANDS, OnceCommand
+from ufm_convex.cli.exits import ExitCode, system_error
+from ufm_convex.cli.output import complain, held_output, occupy_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +26,21 @@ __all__ = ["application", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; the entry of the console script.
+    """Run the command line and exit; the entry of the console script. Solvers run in processes of their own.
 
     Args:
         arguments: What stands after the name of the program; by default that of the process.
     """
+    occupy_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without λ shows a question mark, not a traceback
-    application()(args=arguments, prog_name="ufm-convex")
+    try:
+        with held_output(), isolation():
+            application()(args=arguments, prog_name="ufm-convex")
+    except OSError as error:
+        complain(f"FileFormatError: {system_error(error)}")
+        sys.exit(ExitCode.BAD_INPUT)
 
 
 def application() -> typer.Typer:

@@ -1,7 +1,7 @@
 """What makes a function a command: ``@command`` registers it, groups its options and guards it.
 
 A parameter annotated with a dataclass stands for all fields of that dataclass, each an option; so commands that take
-a problem share its options by naming one parameter::
+a problem share its options by naming one parameter.::
 
     @command(breakdown=ExitCode.NOT_REACHED)
     def solve(problem: ProblemOptions, verbose: Verbose = False) -> ExitCode: ...

@@ -43,14 +43,16 @@ def solve(options: ProblemOptions, method: MethodOptions, output: OutputOptions,
         from ufm_convex.solution import Status
 
         solution = solving.solve(problem, **method.arguments(), progress=tell)
-    if output.as_json:
-        typer.echo(json.dumps(solution_record(solution), allow_nan=False))
-    else:
-        show(solution)
-    if output.output is not None:
-        from ufm_convex.certificate import certify
+    try:
+        if output.output is not None:
+            from ufm_convex.certificate import certify
 
-        certify(problem, solution=solution, tolerance=solution.tolerance).save(output.output)
+            certify(problem, solution=solution, tolerance=solution.tolerance).save(output.output)
+    finally:  # if the writing fails, a long solve is not lost
+        if output.as_json:
+            typer.echo(json.dumps(solution_record(solution), allow_nan=False))
+        else:
+            show(solution)
     return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED
 
 

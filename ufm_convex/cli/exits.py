@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ufm_convex.cli.output import complain
+
 if TYPE_CHECKING:
     from ufm_convex.errors import UFMError
 
@@ -25,9 +27,9 @@ class ExitCode(IntEnum):
     DONE = 0
     """The question has the good answer: certified within the tolerance."""
     NOT_REACHED = 1
-    """It ran, and the answer is another one."""
+    """It ran, and the answer is another one, or its solver died."""
     BAD_INPUT = 2
-    """Bad input, a bad option, a file that cannot be read or written. Typer uses 2 for usage errors too."""
+    """Bad input, a bad option, a file or stdout that cannot be read or written. Typer uses 2 for usage errors too."""
     INTERRUPTED = 130
     """Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
@@ -53,24 +55,19 @@ class Boundary(AbstractContextManager[None]):
         if isinstance(error, KeyboardInterrupt):
             complain("Interrupted.")
             raise typer.Exit(ExitCode.INTERRUPTED)
-        from ufm_convex.errors import UFMError
+        from ufm_convex.errors import SolverDiedError, UFMError
 
         if isinstance(error, OSError) and error.errno is not None:
-            error = _system_error(error)
+            error = system_error(error)
         if isinstance(error, UFMError):
             complain(f"{type(error).__name__}: {error}")
-            raise typer.Exit(ExitCode.BAD_INPUT)
+            raise typer.Exit(self.breakdown if isinstance(error, SolverDiedError) else ExitCode.BAD_INPUT)
         if not sys.flags.dev_mode:
             complain(f"{type(error).__name__}: {_fault(error)}")
             raise typer.Exit(self.breakdown)
 
 
-def complain(message: str) -> None:
-    """Print on stderr."""
-    typer.echo(message, err=True)
-
-
-def _system_error(error: OSError) -> UFMError:
+def system_error(error: OSError) -> UFMError:
     """What the operating system refused, in the three lines of every other error."""
     from ufm_convex.errors import FileFormatError
 
@@ -89,5 +86,7 @@ def _fault(error: BaseException) -> UFMError:
     return UFMError(
         f"{reason or 'no reason was given'}.",
         expected="a result, or an error that says what to mend",
-        fix="this is a fault of ufm-convex or of a solver; PYTHONDEVMODE=1 shows where, so that it can be reported.",
+        fix="give it more memory, or choose a smaller level."
+        if isinstance(error, MemoryError)
+        else "this is a fault of ufm-convex or of a solver; PYTHONDEVMODE=1 shows where, so that it can be reported.",
     )

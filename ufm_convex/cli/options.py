@@ -8,7 +8,6 @@ sense is judged by the rooms that own it. Errors are imported where they are rai
 from __future__ import annotations
 
 import math
-import os
 import re
 import reprlib
 from dataclasses import dataclass
@@ -242,24 +241,9 @@ class OutputOptions:
 
 def check_output(output: Path, fix: str) -> None:
     """Raise ``FileFormatError`` if a file cannot be written there."""
-    from ufm_convex.errors import FileFormatError
+    from ufm_convex._files import check_writable
 
-    folder = output.parent
-    if not folder.is_dir():
-        reason = f"the folder {folder} does not exist"
-    elif output.is_dir():
-        reason = "it is a folder"
-    elif output.exists() and not output.is_file():
-        reason = "it is a device or a pipe"  # the rename that ends the writing would replace it
-    elif not os.access(folder, os.W_OK):
-        reason = f"the folder {folder} may not be written to"
-    else:
-        return
-    raise FileFormatError(
-        f"{output} cannot be written: {reason}.",
-        expected="a file in a folder that exists and may be written to",
-        fix=fix,
-    )
+    check_writable(output, fix)
 
 
 def _names_a_file(text: str) -> bool:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ufm_convex.cli.exits import complain
+from ufm_convex.cli.output import complain
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def progress(verbose: bool) -> Iterator[Callable[[str], None]]:
     Args:
         verbose: Keep every line on stderr. Without it a terminal shows the last one, and a file none.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed from the start
         yield complain if verbose else _ignore
         return
     from rich.console import Console

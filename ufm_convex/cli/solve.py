@@ -40,13 +40,14 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
         from ufm_convex.solution import Status
 
         solution = solving.solve(instance, **method.arguments(), progress=tell)
-    # shown before it is written: if the writing fails, a long solve is not lost
-    if output.as_json:
-        typer.echo(as_json(solution))
-    else:
-        show(solution)
-    if output.output is not None:
-        from ufm_convex.certificate import certify
+    try:
+        if output.output is not None:
+            from ufm_convex.certificate import certify
 
-        certify(instance, solution=solution, tolerance=solution.tolerance).save(output.output)
+            certify(instance, solution=solution, tolerance=solution.tolerance).save(output.output)
+    finally:  # if the writing fails, a long solve is not lost
+        if output.as_json:
+            typer.echo(as_json(solution))
+        else:
+            show(solution)
     return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED

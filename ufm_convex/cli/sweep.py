@@ -11,7 +11,7 @@ import typer
 
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, whole_number
+from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, check_output, whole_number
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def sweep(
     from ufm_convex import sweep as room
 
     points = grid.grid()
+    _check_outputs(target, plot)
     if plot:
         room.check_panels(len(set(points.losses)) * len(set(points.classes)))
         _check_drawable(points)
@@ -84,6 +85,7 @@ def sweep(
             points,
             target.with_suffix(".journal.jsonl"),
             workers=whole_number("--workers", workers) or 0,
+            isolate=True,
             progress=lambda done, total: tell(f"{done:,} of {total:,} points"),
             **method.arguments(),
         )
@@ -99,6 +101,18 @@ def sweep(
     else:
         typer.echo(f"{len(rows):,} points: " + ", ".join(f"{count:,} {status}" for status, count in counts.items()))
     return ExitCode.DONE if counts["certified"] == len(rows) else ExitCode.NOT_REACHED
+
+
+def _check_outputs(target: Path, plot: bool) -> None:
+    """Raise before the work what would be raised after it: a file cannot be written, a package is missing."""
+    from ufm_convex import plots
+    from ufm_convex.sweep import require_pyarrow
+
+    require_pyarrow()
+    if plot:
+        plots.require()
+    for suffix in (*_SUFFIXES, *((".png",) if plot else ())):
+        check_output(target.with_suffix(suffix), "make the folder, or choose another path.")
 
 
 def _check_drawable(points: Grid) -> None:

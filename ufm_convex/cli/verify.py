@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufm_convex.cli.command import command
-from ufm_convex.cli.exits import ExitCode, complain
+from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.output import complain
 
 if TYPE_CHECKING:
     from ufm_convex.verifier import VerificationResult

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 
 from ufm_convex import solvers
+from ufm_convex._process import apart
 from ufm_convex.contrastive import programmes, theory
 from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengths, upper_bound
 from ufm_convex.contrastive.points import ContrastivePoint, objective, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex.errors import ProblemError, SolverDiedError, SolverError, UnknownNameError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import ConicSolver
-from ufm_convex.solving import AUTO, Progress
+from ufm_convex.solving import AUTO, Progress, out_of_memory
 
 THEORY = "theory"
 
@@ -56,25 +57,24 @@ def solve_contrastive(
     best: ContrastiveSolution | None = None
     route: list[str] = []
     try:
-        for name, reason in plan:
-            tell(f"{name}: starting")
-            for run in _runs(problem, name, level, options or {}):
-                found = judge(problem, run, tolerance)
-                words = "" if run.claim is Claim.OPTIMAL else f" ({run.message})"
-                route.append(
-                    f"{run.solver} at {run.level} level ({reason}): claims {run.claim}{words}; "
-                    f"proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
-                )
-                tell(route[-1])
-                best = found if best is None or found.relative_gap <= best.relative_gap else best
-                if best.status is Status.CERTIFIED:
-                    break
-            if best is not None and best.status is Status.CERTIFIED:
+        for run, reason in _planned(problem, plan, level, options or {}, tell):
+            found = judge(problem, run, tolerance)
+            words = "" if run.claim is Claim.OPTIMAL else f" ({run.message})"
+            route.append(
+                f"{run.solver} at {run.level} level ({reason}): claims {run.claim}{words}; "
+                f"proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
+            )
+            tell(route[-1])
+            best = found if best is None or found.relative_gap <= best.relative_gap else best
+            if best.status is Status.CERTIFIED:
                 break
     except KeyboardInterrupt:
         if best is None:
             raise
         route.append("interrupted: the best bounds so far are kept")
+    except SolverDiedError:
+        if best is None or best.status is Status.FAILED:
+            raise
     if best is None:
         raise SolverError("no solver made a run.", expected="at least one run", fix="choose another solver or level.")
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
@@ -133,6 +133,24 @@ def _level(problem: ContrastiveProblem, level: str) -> str:
         return level
     K = problem.num_classes
     return "group" if K > _SMALL and problem.groups.size < K else "class"
+
+
+def _planned(
+    problem: ContrastiveProblem, plan: list[tuple[str, str]], level: str, options: Mapping[str, Any], tell: Progress
+) -> Iterator[tuple[ContrastiveRun, str]]:
+    """Runs of the planned solvers with the reason for each; deaths are dealt with as in ``solving``."""
+    death: SolverDiedError | None = None
+    for name, reason in plan:
+        tell(f"{name}: starting")
+        arguments = problem, name, level, options
+        try:  # the closed form is NumPy alone
+            for run in _runs(*arguments) if name == THEORY else apart(f"solver {name!r}", _runs, *arguments):
+                yield run, reason
+        except (SolverDiedError, MemoryError) as error:
+            death = error if isinstance(error, SolverDiedError) else out_of_memory(name)
+            yield ContrastiveRun(name, _level(problem, level), Claim.FAILED, death.got), reason
+    if death is not None:
+        raise death
 
 
 def _runs(problem: ContrastiveProblem, name: str, level: str, options: Mapping[str, Any]) -> Iterator[ContrastiveRun]:

@@ -1,8 +1,9 @@
 """Each contestant in a process of its own, with a time limit: it may hang, crash or print, and the rest goes on.
 
-Processes are forked where the system can, so that callables need not be picklable; elsewhere they are spawned. What a
-child prints, on any file descriptor, goes nowhere. Its answer is reduced to plain numbers there (``plain``) and comes
-as a file that appears whole or not at all: nothing that it holds is run here, and half of one is never waited for.
+Processes are forked where the system can, so that callables need not be picklable; elsewhere they are spawned. They end
+with this one, and print to nowhere, as all processes of the package do (``_process``). The answer is reduced to plain
+numbers there (``plain``) and comes as a file that appears whole or not at all: nothing that it holds is run here, and
+half of one is never waited for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from ufm_convex._files import write_atomically
+from ufm_convex._process import fate, settle
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
 from ufm_convex.crosscheck.plain import plain
@@ -54,13 +56,17 @@ def _deliver(answer: Answer, folder: Path) -> None:
     write_atomically(folder / _ANSWER, pickle.dumps(answer))
 
 
-def _child(pipe: Connection, folder: Path, entrant: Entrant, problem: Problem, *limits: float) -> None:
-    if hasattr(os, "setsid"):
-        os.setsid()  # its own children end with it
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    quiet = os.fdopen(silence, "w", encoding="utf-8")  # whatever stands for sys.stdout need not write to 1
+def _child(
+    pipe: Connection,
+    line: tuple[Connection, Connection],
+    folder: Path,
+    entrant: Entrant,
+    problem: Problem,
+    *limits: float,
+) -> None:
+    lifeline, other_end = line
+    other_end.close()  # only the parent's is to hold
+    quiet = settle(lifeline.fileno())  # whatever stands for sys.stdout need not write to 1
     with _Confession(folder), redirect_stdout(quiet), redirect_stderr(quiet):
         _deliver(plain(entrant.answer(problem, *limits)), folder)
     pipe.send_bytes(b"done")  # not its end, which children of the child may keep open; nobody reads it
@@ -89,7 +95,8 @@ def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: 
     with tempfile.TemporaryDirectory(prefix="ufm-convex-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         here, there = context.Pipe(duplex=False)
-        arguments = (there, folder, entrant, problem, tolerance, time_limit)
+        theirs, ours = context.Pipe(duplex=False)
+        arguments = (there, (theirs, ours), folder, entrant, problem, tolerance, time_limit)
         process = context.Process(target=_child, args=arguments, daemon=True)
         started = time.perf_counter()
         try:
@@ -97,23 +104,30 @@ def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: 
                 warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: a deadlock has its limit
                 process.start()
         except (pickle.PicklingError, AttributeError, TypeError) as error:  # spawned, and not picklable
+            for end in (here, there, theirs, ours):
+                end.close()
             return Answer(Claim.FAILED, message=f"cannot be sent to a process: {error}"), 0.0
-        there.close()
-        in_time = bool(wait([here, process.sentinel], time_limit))
-        seconds = time.perf_counter() - started
-        _end(process)
-        here.close()
-        return _delivered(folder / _ANSWER, in_time, time_limit), seconds
+        for end in (there, theirs):
+            end.close()
+        try:
+            in_time = bool(wait([here, process.sentinel], time_limit))
+            seconds = time.perf_counter() - started
+        finally:  # Ctrl-C too
+            _end(process)
+            for end in (here, ours):
+                end.close()
+        why = f"its process {fate(process.exitcode)}" if in_time else f"no answer within {time_limit:g} s: ended"
+        return _delivered(folder / _ANSWER, in_time, why), seconds
 
 
-def _delivered(path: Path, in_time: bool, time_limit: float) -> Answer:
-    """The answer in the file, which the project wrote itself; a failed one where there is none."""
-    if not in_time:
-        return Answer(Claim.FAILED, message=f"no answer within {time_limit:g} s: ended")
+def _delivered(path: Path, in_time: bool, why: str) -> Answer:
+    """The answer in the file, which the project wrote itself; a failed one where there is none, and why."""
     try:
-        found = pickle.loads(path.read_bytes())
+        found = pickle.loads(path.read_bytes()) if in_time else None
     except (OSError, EOFError, pickle.UnpicklingError):
-        return Answer(Claim.FAILED, message="its process died without an answer")
+        found = None
+    if found is None:
+        return Answer(Claim.FAILED, message=why)
     return found if isinstance(found, Answer) else Answer(Claim.FAILED, message="left something else than an answer")
 
 

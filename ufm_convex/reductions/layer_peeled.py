@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from ufm_convex.constraints import LayerPeeled
-from ufm_convex.errors import SolverError
+from ufm_convex.errors import SolverDiedError, SolverError
 from ufm_convex.evidence import Representation
 from ufm_convex.problem import Problem
 from ufm_convex.reductions.base import InnerSolve, Progress, Reduction
@@ -67,6 +67,10 @@ class LayerPeeledReduction(Reduction):
             if search.best is None:
                 raise
             search.route.append(INTERRUPTED)
+        except SolverDiedError as error:
+            if search.best is None:
+                raise
+            search.route.append(error.got)
         if search.best is None:
             raise SolverError(
                 "no penalised problem has a multiplier within the range of binary64.",

@@ -73,6 +73,10 @@ class Solver(ABC):
     rank: ClassVar[int]
     """Place in the order in which "auto" tries solvers, cheapest first."""
 
+    in_process: ClassVar[bool] = False
+    """Whether it stays in this process even where solvers are isolated: it runs no compiled code but NumPy's and
+    SciPy's, whose failures are exceptions."""
+
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:

@@ -50,6 +50,7 @@ class FactoredSolver(Solver):
     name: ClassVar[str] = "factored"
     levels: ClassVar[tuple[str, ...]] = ("class",)
     rank: ClassVar[int] = 8
+    in_process: ClassVar[bool] = True
 
     @classmethod
     def installed(cls) -> bool:

@@ -1,31 +1,43 @@
 """Solving the points of a grid: in parallel, with a journal, in any order, to the same table.
 
 A finished point is one line of the journal, handed to the system before the next is counted. A sweep that was killed
-loses what its workers had not finished and nothing else; started again it solves only what is missing. Workers come
-from joblib: its processes, or whatever backend is active, so that within ``with joblib.parallel_config("dask"):`` a
-sweep runs on a cluster.
+loses what its workers had not finished and nothing else; started again it solves only what is missing. Workers are
+processes of this package, each of which may die without harm to the others (``ufm_convex._process``), or those of any
+``concurrent.futures.Executor``, so that a sweep runs on a cluster.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._files import write_all
+from ufm_convex._process import Workers
 from ufm_convex.errors import (
     FileFormatError,
     MissingExtraError,
     ProblemError,
+    ProcessError,
     SolverNotInstalledError,
     UFMError,
     UnknownNameError,
 )
+from ufm_convex.problem import Problem
 from ufm_convex.sweep.grid import Grid, Point
+
+T = TypeVar("T")
 
 FIELDS = (
     *(
@@ -47,8 +59,10 @@ FIELDS = (
 in the theorem; both are null for free features, whose classes merge instead, and the latter where no theorem says.
 ``critical_size`` is n_c, at or below which a class collapses."""
 
-_HOPELESS = (UnknownNameError, ProblemError, MissingExtraError, SolverNotInstalledError)
+_HOPELESS = (UnknownNameError, ProblemError, MissingExtraError, SolverNotInstalledError, ProcessError)
 """Errors that are true of every point alike."""
+_AHEAD = 1000
+"""Points that wait for a worker; more would only take memory."""
 _FAILED: dict[str, Any] = {"status": "failed"}
 
 Progress = Callable[[int, int], object]
@@ -62,6 +76,8 @@ def sweep(
     solver: str = "auto",
     level: str = "auto",
     tolerance: float = 1e-6,
+    isolate: bool = False,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Solve every point of a grid that the journal does not have yet.
@@ -69,55 +85,113 @@ def sweep(
     Args:
         grid: The problems.
         journal: JSON lines; made if missing, else taken up. One journal belongs to one grid and one method.
-        workers: Processes; each keeps to one thread, so that the numbers do not depend on it. −1 takes all cores.
+        workers: Processes; each keeps to one thread, so that the numbers do not depend on it. −1 takes all cores. A
+            single one is this process.
         solver: As in ``solve``.
         level: As in ``solve``.
         tolerance: As in ``solve``.
+        isolate: A single worker is a process of its own as well, and may die.
+        executor: Where to solve instead: anything with ``submit``, such as ``client.get_executor()`` of a Dask client
+            or mpi4py's ``MPIPoolExecutor``. It stays open.
         progress: Called with (points done, points in all) after each point.
 
     Returns:
-        One row a point, in the order of the grid, with the keys ``FIELDS``. A point that raises has status "failed" and
-        says why in ``message``; it does not stop the others, and is tried again when the sweep is taken up.
+        One row a point, in the order of the grid, with the keys ``FIELDS``. A point that raises, or whose worker dies,
+        has status "failed" and says why in ``message``; it does not stop the others, and is tried again when the sweep
+        is taken up.
 
     Raises:
-        MissingExtraError: joblib or threadpoolctl is not installed.
-        FileFormatError: the journal belongs to another sweep, or is damaged before its last line.
-        ProblemError: ``workers`` is neither −1 nor ≥ 1, or the tolerance is out of range.
+        MissingExtraError: threadpoolctl is not installed.
+        FileFormatError: the journal belongs to another sweep, is damaged before its last line, or cannot be written.
+        ProblemError: ``workers`` is neither −1 nor ≥ 1, or given with an executor; or the tolerance is out of range.
         UnknownNameError: no such solver or level.
+        ProcessError: no worker can be started.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
-        raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
-    joblib = _joblib()
-    method: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
-    rows = _Journal(Path(journal), grid.sha256(**method))
-    try:
-        missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
-        done = len(grid) - len(missing)
-        _tell(progress, done, len(grid))
-        for count, row in enumerate(_solved(joblib, grid, missing, workers, method), done + 1):
-            rows.add(row)
-            _tell(progress, count, len(grid))
-    finally:
-        rows.close()
+    _require_threadpoolctl()
+    solve_at: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
+    with _executor(workers, isolate, executor) as pool:
+        rows = _Journal(Path(journal), grid.sha256(**solve_at))
+        try:
+            missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
+            done = len(grid) - len(missing)
+            _tell(progress, done, len(grid))
+            for count, row in enumerate(_solved(pool, grid, missing, solve_at), done + 1):
+                rows.add(row)
+                _tell(progress, count, len(grid))
+        finally:
+            rows.close()
     return [rows.found[index] for index in range(len(grid))]
 
 
-def _solved(
-    joblib: Any, grid: Grid, indices: list[int], workers: int, method: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _executor(workers: int, isolate: bool, executor: Executor | None) -> AbstractContextManager[Executor]:
+    """Where points are solved."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
+        raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
+    if executor is not None:
+        if workers != 1 or isolate:
+            raise ProblemError(
+                "an executor is given, which has workers of its own, and workers or isolate.",
+                expected="one of them",
+                fix="leave workers and isolate out.",
+            )
+        return nullcontext(executor)
+    count = (os.cpu_count() or 1) if workers == -1 else workers
+    return Workers(count) if count > 1 or isolate else _Here()
+
+
+class _Here(Executor):
+    """This process, in the place of a worker."""
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **keywords: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(function(*arguments, **keywords))
+        except Exception as error:  # as an executor does: it is raised where the result is asked for
+            future.set_exception(error)
+        return future
+
+
+def _solved(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows of these points, as they are finished.
 
-    The first is solved here, before any worker starts: a wrong name or a missing package is an error, not a thousand
-    failed rows.
+    The first is solved alone: a wrong name or a missing package is an error, not a thousand failed rows.
     """
-    for index in indices[:1]:
-        yield solve_point(grid, grid[index], **method, refuse=_HOPELESS)
-    run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
-    yield from run(joblib.delayed(solve_point)(grid, grid[index], **method) for index in indices[1:])
+    yield from _from(pool, grid, indices[:1], {**method, "refuse": _HOPELESS})
+    yield from _from(pool, grid, indices[1:], method)
+
+
+def _from(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of these points from the pool, where a limited number waits at a time."""
+    finished: SimpleQueue[Future[dict[str, Any]]] = SimpleQueue()
+    running: dict[Future[dict[str, Any]], Point] = {}
+    refuse: tuple[type[UFMError], ...] = method.get("refuse", ())
+    ahead = 1 if isinstance(pool, _Here) else _AHEAD
+    points = iter([grid[index] for index in indices])
+    while True:
+        for point in islice(points, ahead - len(running)):
+            try:
+                future = pool.submit(solve_point, grid.problem(point), point, **method)
+            except refuse:
+                raise
+            except Exception as error:  # there is no such problem, or its numbers overflow
+                yield _failed({**dict.fromkeys(FIELDS), **vars(point)}, error)
+                continue
+            running[future] = point
+            future.add_done_callback(finished.put)
+        if not running:
+            return
+        future = finished.get()
+        point = running.pop(future)
+        try:
+            yield future.result()
+        except refuse:
+            raise
+        except Exception as error:  # whatever ended a worker, of whatever pool, is the fate of its point alone
+            yield _failed({**dict.fromkeys(FIELDS), **vars(point)}, error)
 
 
 def solve_point(
-    grid: Grid,
+    problem: Problem,
     point: Point,
     *,
     solver: str,
@@ -130,21 +204,27 @@ def solve_point(
 
     from ufm_convex.solving import solve
 
-    problem = grid.problem(point)
     row: dict[str, Any] = {**dict.fromkeys(FIELDS), **vars(point), "problem_sha256": problem.sha256}
     row.update(num_samples=problem.num_samples, profile=grid.profile, message="")
     row.update(smallest_count=int(problem.class_counts.min()), largest_count=int(problem.class_counts.max()))
-    row.update(_theory(problem))
     try:
+        row.update(_theory(problem))
         with threadpool_limits(1):  # the order of sums, hence the last bits, would depend on the number of threads
             found = solve(problem, solver=solver, level=level, tolerance=tolerance)
     except refuse:
         raise
-    except UFMError as error:
-        return _finite({**row, "status": "failed", "message": str(error).splitlines()[0]})
+    except Exception as error:  # memory, a fault of a solver: none of it says anything of the next point
+        return _failed(row, error)
     row.update(value=found.value, lower_bound=found.lower_bound, upper_bound=found.upper_bound)
     row.update(relative_gap=found.relative_gap, status=str(found.status), solver=found.solver, level=found.level)
     return _finite({**row, "collapsed": len(found.collapsed_classes) if problem.nonnegative else None})
+
+
+def _failed(row: dict[str, Any], error: Exception) -> dict[str, Any]:
+    """The row of a point that has no solution."""
+    first = (str(error).splitlines() or [""])[0]
+    words = first if isinstance(error, UFMError) else f"{type(error).__name__}: {first}"
+    return _finite({**row, "status": "failed", "message": words})
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +258,7 @@ class _Journal:
         self.path = path
         self.found: dict[int, dict[str, Any]] = {}
         try:
-            self.handle = path.open("a+b")
+            self.handle = path.open("a+b", buffering=0)
         except OSError as error:
             raise FileFormatError(
                 f"{path} cannot be opened: {error.strerror}.",
@@ -238,25 +318,29 @@ class _Journal:
         self.found[row["index"]] = row
 
     def _write(self, row: dict[str, Any]) -> None:
-        self.handle.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-        self.handle.flush()  # the system has it: no end of this process, however sudden, takes it back
+        try:
+            # past all buffers: the system has it, and no end of this process, however sudden, takes it back
+            write_all(self.handle.fileno(), json.dumps(row, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise FileFormatError(
+                f"{self.path} cannot be written: {error.strerror}.",
+                expected="space for one line a point",
+                fix="make room; the same sweep takes up where it was left.",
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
         self.handle.close()
 
 
-def _joblib() -> Any:
-    try:
-        import joblib
-        import threadpoolctl  # noqa: F401 - the workers need it
-    except ImportError as error:
+def _require_threadpoolctl() -> None:
+    """Raise ``MissingExtraError`` unless workers can keep to one thread."""
+    if importlib.util.find_spec("threadpoolctl") is None:
         raise MissingExtraError(
-            f"{error.name} is not installed.",
+            "threadpoolctl is not installed.",
             expected="the packages of the extra 'sweep'",
             fix="pip install 'ufm-convex[sweep]'",
-        ) from error
-    return joblib
+        )
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:

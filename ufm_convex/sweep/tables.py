@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,18 +37,23 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: str | Path) -> None:
         MissingExtraError: pyarrow is not installed.
         FileFormatError: the file cannot be written.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed.",
-            expected="the packages of the extra 'sweep'",
-            fix="pip install 'ufm-convex[sweep]', or write .csv",
-        ) from error
+    require_pyarrow()
+    import pyarrow as pa
+    from pyarrow import parquet
+
     kinds = {name: pa.float64() for name in FIELDS}
     kinds.update(dict.fromkeys(_INTEGERS, pa.int64()), **dict.fromkeys(_WORDS, pa.string()))
     table = pa.Table.from_pylist(list(rows), schema=pa.schema([(name, kinds[name]) for name in FIELDS]))
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     write_atomically(Path(path), buffer.getvalue())
+
+
+def require_pyarrow() -> None:
+    """Raise ``MissingExtraError`` where pyarrow is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError(
+            "pyarrow is not installed.",
+            expected="the packages of the extra 'sweep'",
+            fix="pip install 'ufm-convex[sweep]', or write .csv",
+        )

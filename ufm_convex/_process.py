@@ -1,0 +1,417 @@
+"""Processes of our own: calls that may die, hang or print without harm to whoever makes them.
+
+Two ways lead to one. A *worker* (``Worker``) is a fresh interpreter that runs functions of importable modules one after
+the other: solvers of compiled code (``apart``) and the points of a sweep (``Workers``). It is fresh rather than forked,
+because a fork copies locks and leaves thread pools behind: Clarabel would wait for threads that are not there. It is
+no ``multiprocessing`` process either, which imports the caller's main module again and so asks every script for a
+guard. What the functions take and return is pickled; both ends are this package. A *forked* process runs what cannot
+be pickled, for a limited time (``crosscheck.process``). Either calls ``settle`` first.
+
+No process outlives the one that started it, however that ended: each holds one end of a pipe whose other end is with
+its parent and carries nothing, and has asked the system to kill its process group when that other end closes. Code that
+never returns to the interpreter cannot put this off. Systems without such signals (Windows) only close the pipe through
+which requests come; there a process ends with the call that it is at.
+
+Ctrl-C reaches the parent alone: children lead sessions of their own, and are ended by ``end``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from types import TracebackType
+from typing import IO, Any, TypeVar
+
+from ufm_convex.errors import ProcessError, SolverDiedError
+
+T = TypeVar("T")
+
+_BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from ufm_convex._process import serve
+serve(int(sys.argv[2]))
+"""
+_LENGTH = 8
+"""Bytes of the number in front of every message."""
+_NEXT = b"."
+"""The request for the next item."""
+_FAREWELL = 5.0
+"""Seconds that a process has to end once it has closed its pipe; an aborting one may write its core first."""
+
+
+# -- in the child -------------------------------------------------------------------------------------------------
+
+
+def settle(lifeline: int) -> IO[str]:
+    """Begin a child: a session of its own, ended with its parent, and silent.
+
+    Args:
+        lifeline: Descriptor of the end for reading of a pipe whose end for writing nobody but the parent holds.
+
+    Returns:
+        A stream that goes nowhere, for whatever stands for ``sys.stdout``; the descriptors 1 and 2 go there already.
+    """
+    if hasattr(os, "setsid"):
+        with suppress(PermissionError):  # it leads one already
+            os.setsid()
+    _tie(lifeline)
+    silence = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(silence, descriptor)
+    return os.fdopen(silence, "w", encoding="utf-8")
+
+
+def _tie(lifeline: int) -> None:
+    """Have the system kill this process group as soon as the other end of the pipe is closed."""
+    try:
+        import fcntl
+
+        os.set_inheritable(lifeline, False)  # what the child starts is in its group, and needs no line of its own
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        if hasattr(fcntl, "F_SETSIG"):
+            fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # elsewhere SIGIO, which ends whoever has no handler
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC | os.O_NONBLOCK)
+    except (ImportError, AttributeError):  # a system without such signals
+        return
+    with suppress(BlockingIOError):
+        if os.read(lifeline, 1) == b"":  # it was closed before the system knew what to do
+            os._exit(1)
+
+
+def serve(lifeline: int) -> None:
+    """What a worker does: answer requests on stdin, one at a time, until there are no more.
+
+    A request is a function and its arguments, pickled, or ``_NEXT``; an answer is a pair (kind, value), pickled: "item"
+    with the next item of the generator that the function returned, "end", or "error" with an exception.
+    """
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    sys.stdout = sys.stderr = settle(lifeline)
+    warnings.simplefilter("ignore")  # nobody there to read them
+    items: Iterator[Any] = iter(())
+    while (request := _receive(requests)) is not None:
+        try:
+            if request != _NEXT:
+                items = iter(())  # the generator before is closed now, not after the next has been made
+                items = _begun(request)
+            answer = pickle.dumps(("item", next(items)))
+        except StopIteration:
+            answer = pickle.dumps(("end", None))
+        except Exception as error:  # whatever it is, it is the caller's: it is raised again there
+            answer = pickle.dumps(("error", _portable(error)))
+        _send(answers, answer)
+
+
+def _begun(request: bytes) -> Iterator[Any]:
+    try:
+        function, arguments, keywords = pickle.loads(request)
+    except Exception as error:  # loading runs code of the modules that it names, which may fail in any way
+        raise _not_sent("what was asked for", error) from error
+    return iter(function(*arguments, **keywords))
+
+
+def _not_sent(what: str, error: Exception) -> ProcessError:
+    return ProcessError(
+        f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
+        expected="classes and functions that a module defines at its top level",
+        fix="move them to a module, not the main one, or do without: isolate=False, workers=1.",
+    )
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception itself where it survives pickling, else its name and words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception may hold anything, and its constructor refuse anything
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def once(function: Callable[..., T], *arguments: Any, **keywords: Any) -> Iterator[T]:
+    """A call as a generator of one item."""
+    yield function(*arguments, **keywords)
+
+
+# -- in the parent ------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A fresh interpreter that runs functions one after the other; to start, it takes as long as its imports."""
+
+    def __init__(self) -> None:
+        line: tuple[int, ...] = ()
+        self._lifeline: int | None = None
+        if os.name == "posix":
+            theirs, self._lifeline = os.pipe()
+            line = (theirs,)
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            _BOOT,
+            json.dumps([str(entry) for entry in sys.path]),
+            str(*line or (-1,)),
+        ]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=line,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # no memory, no process left, or no interpreter: sys.executable is ""
+            self._let_go()
+            raise ProcessError(
+                f"no process can be started: {error}.",
+                expected="a system that starts one more Python interpreter",
+                fix="close other programs, or do without: isolate=False, workers=1.",
+            ) from error
+        finally:
+            for descriptor in line:
+                os.close(descriptor)
+        self._ending = threading.Lock()
+        self._ended = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: neither ended nor dead."""
+        return not self._ended and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def items(self, what: str, function: Callable[..., Iterator[T]], *arguments: Any, **keywords: Any) -> Iterator[T]:
+        """The items of a generator function, each made there when it is asked for here.
+
+        Args:
+            what: Who is at work, for messages: "solver 'scs'".
+            function: A generator function of an importable module.
+            *arguments: Its arguments, which can be pickled.
+            **keywords: Likewise.
+
+        Raises:
+            ProcessError: function or arguments cannot be sent.
+            SolverDiedError: the process ended without an answer.
+            Exception: whatever the function raises.
+        """
+        try:
+            request = pickle.dumps((function, arguments, keywords))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise _not_sent(what, error) from error
+        while True:
+            kind, value = self._ask(what, request)
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+            request = _NEXT
+
+    def _ask(self, what: str, request: bytes) -> tuple[str, Any]:
+        try:
+            _send(self._process.stdin, request)
+            answer = _receive(self._process.stdout)
+            found: tuple[str, Any] | None = None if answer is None else pickle.loads(answer)
+        except (OSError, ValueError):  # a pipe broke, or was closed by another thread that ended the worker
+            found = None
+        except BaseException:  # Ctrl-C: the answer to this request would be taken for that to the next
+            self.end()
+            raise
+        if found is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_FAREWELL)
+            code = self._process.poll()
+            self.end()
+            raise died(what, code)
+        return found
+
+    def end(self) -> None:
+        """End the process, and whatever it has started, at once; from any thread."""
+        with self._ending:
+            if not self._ended:
+                self._ended = True
+                self._let_go()
+                self._kill()
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()  # nothing if it has been waited for
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what a process that is gone has not read
+                pipe.close()  # type: ignore[union-attr]  # both were asked for
+
+    def _let_go(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+
+def died(what: str, code: int | None) -> SolverDiedError:
+    """The error that says how a process ended; ``code`` is that of ``subprocess``: minus the signal, or None."""
+    return SolverDiedError(
+        f"the process of {what} {fate(code)}.",
+        expected="an answer",
+        fix="most likely the memory was short: give it more, or choose a smaller level, another solver, fewer workers.",
+    )
+
+
+def fate(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "closed its pipe and did not end"
+    if code >= 0:
+        return f"left with exit code {code}, without an answer"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was ended by signal {-code}"
+
+
+class _Bench:
+    """Workers that wait for work; made when there are too few."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+        self._closed = False
+
+    def items(self, what: str, function: Callable[..., Iterator[T]], *arguments: Any, **keywords: Any) -> Iterator[T]:
+        """``Worker.items`` of one that is idle, which nobody else has until the generator is closed."""
+        worker = self._take()
+        try:
+            yield from worker.items(what, function, *arguments, **keywords)
+        finally:
+            if worker.alive:
+                self._idle.append(worker)
+            elif worker in self._all:
+                self._drop(worker)
+
+    def _take(self) -> Worker:
+        """One that lives: what has killed an idle one is not the fate of the next call."""
+        while self._idle:
+            if (worker := self._idle.pop()).alive:
+                return worker
+            self._drop(worker)
+        worker = Worker()
+        self._all.append(worker)
+        if self._closed:
+            self._drop(worker)
+        return worker
+
+    def _drop(self, worker: Worker) -> None:
+        worker.end()
+        self._all.remove(worker)
+
+    def end(self) -> None:
+        """End them all, busy or not."""
+        self._closed = True
+        for worker in tuple(self._all):
+            worker.end()
+
+
+_BENCH: ContextVar[_Bench | None] = ContextVar("_BENCH", default=None)
+
+
+@contextmanager
+def isolation(wanted: bool = True) -> Iterator[None]:
+    """Within the block, what is called ``apart`` runs in a process of its own; one serves for all, if it lives.
+
+    Nothing is started before it is needed. A block within such a block changes nothing.
+    """
+    if not wanted or _bench() is not None:
+        yield
+        return
+    bench = _Bench()
+    token = _BENCH.set(bench)
+    try:
+        yield
+    finally:
+        _BENCH.reset(token)
+        bench.end()
+
+
+def _bench() -> _Bench | None:
+    """The bench of the block that this is in; that of a process which was forked meanwhile is not ours."""
+    found = _BENCH.get()
+    return found if found is not None and found.pid == os.getpid() else None
+
+
+def apart(what: str, function: Callable[..., Iterator[T]], *arguments: Any, **keywords: Any) -> Iterator[T]:
+    """The items of a generator function: within ``isolation`` from another process, elsewhere from here.
+
+    Args and errors are those of ``Worker.items``.
+    """
+    bench = _bench()
+    if bench is None:
+        return function(*arguments, **keywords)
+    return bench.items(what, function, *arguments, **keywords)
+
+
+class Workers(ThreadPoolExecutor):
+    """An executor whose calls run in processes; one that dies fails its call, and another takes its place.
+
+    Used as a context manager: an error that leaves the block, Ctrl-C too, ends the processes at once.
+
+    Args:
+        count: How many at a time.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._bench = _Bench()
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **keywords: Any) -> Future[T]:
+        """Call an importable function with arguments that can be pickled; raises as ``Worker.items`` does."""
+        return super().submit(self._one, function, arguments, keywords)
+
+    def _one(self, function: Callable[..., T], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> T:
+        (value,) = self._bench.items("a worker", once, function, *arguments, **keywords)
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.shutdown(wait=False, cancel_futures=True)
+            self._bench.end()  # threads that wait for an answer go on, to their own end
+        self.shutdown()
+        self._bench.end()
+
+
+# -- messages -----------------------------------------------------------------------------------------------------
+
+
+def _send(stream: IO[bytes] | None, message: bytes) -> None:
+    if stream is None:
+        raise BrokenPipeError
+    stream.write(len(message).to_bytes(_LENGTH, "little"))
+    stream.write(message)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> bytes | None:
+    """The next message; None where there is none, or only a part of one."""
+    if stream is None:
+        return None
+    head = stream.read(_LENGTH)
+    length = int.from_bytes(head, "little")
+    message = stream.read(length) if len(head) == _LENGTH else b""
+    return message if len(message) == length > 0 else None  # no message is empty
