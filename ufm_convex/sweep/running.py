@@ -174,7 +174,7 @@ def _from(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]
             except refuse:
                 raise
             except Exception as error:  # there is no such problem, or its numbers overflow
-                yield _failed({**dict.fromkeys(FIELDS), **vars(point)}, error)
+                yield _failed({**dict.fromkeys(FIELDS), **vars(point), "profile": grid.profile}, error)
                 continue
             running[future] = point
             future.add_done_callback(finished.put)
@@ -183,11 +183,11 @@ def _from(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]
         future = finished.get()
         point = running.pop(future)
         try:
-            yield future.result()
+            yield {**future.result(), "profile": grid.profile}
         except refuse:
             raise
         except Exception as error:  # whatever ended a worker, of whatever pool, is the fate of its point alone
-            yield _failed({**dict.fromkeys(FIELDS), **vars(point)}, error)
+            yield _failed({**dict.fromkeys(FIELDS), **vars(point), "profile": grid.profile}, error)
 
 
 def solve_point(
@@ -205,7 +205,7 @@ def solve_point(
     from ufm_convex.solving import solve
 
     row: dict[str, Any] = {**dict.fromkeys(FIELDS), **vars(point), "problem_sha256": problem.sha256}
-    row.update(num_samples=problem.num_samples, profile=grid.profile, message="")
+    row.update(num_samples=problem.num_samples, message="")
     row.update(smallest_count=int(problem.class_counts.min()), largest_count=int(problem.class_counts.max()))
     try:
         row.update(_theory(problem))
