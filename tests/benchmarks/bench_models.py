@@ -7,6 +7,7 @@ source. Models without one say "none".
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import ufm_convex as ufm
+from tests.scripts import parsed, small
 from ufm_convex import theory
 from ufm_convex.class_counts import exponential
 
@@ -142,6 +144,9 @@ def cyclic(K: int) -> ufm.Problem:
 
 def main() -> None:
     """The table, a row as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    small(parser)  # a few seconds as it is
+    parsed(parser)
     print("| model | value | proved gap | from the reference | reference | seconds | solver, level |")
     print("|---|---|---|---|---|---|---|")
     for case in (*losses(), *models()):
