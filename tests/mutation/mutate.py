@@ -42,9 +42,11 @@ import tempfile
 from operator import attrgetter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 import rooms
 from operators import mutants, mutated
+from scripts import parsed, small
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
@@ -429,10 +431,15 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="with --room: processes side by side")
     parser.add_argument("--pick", type=int, nargs="*", default=[], help="with --room: the mutants of these numbers")
-    chosen = parser.parse_args()
+    parser.add_argument("--every", type=int, default=1, help="of the certificates and forgeries, take one of so many")
+    parser.add_argument("--files", type=int, default=99, help="with --room: only its first so many files of tests")
+    small(parser, sample=2, every=200, files=1)
+    chosen = parsed(parser)
     if chosen.room:
         tell = functools.partial(print, flush=True)
-        killed, tried = rooms.campaign(chosen.room, chosen.sample, chosen.seed, chosen.jobs, chosen.pick, tell)
+        killed, tried = rooms.campaign(
+            chosen.room, chosen.sample, chosen.seed, chosen.jobs, chosen.pick, chosen.files, tell
+        )
     else:
         killed, tried = campaign(chosen)
     print(f"{killed} of {tried} killed: {killed / tried:.1%}")
@@ -441,7 +448,7 @@ def main():
 def campaign(chosen):
     """The mutants of the verifier that were asked for; the number killed and tried."""
     sys.dont_write_bytecode = True
-    cases = contrastive_killers() if chosen.contrastive else killers()
+    cases = (contrastive_killers() if chosen.contrastive else killers())[:: chosen.every]
     expected = answers(cases)
     everything = [
         (name, *mutant) for name in ((chosen.only,) if chosen.only else FAST if chosen.fast else CORE)

@@ -38,7 +38,7 @@ BUDGET, PATIENCE = 20.0, 60.0
 WARM = ("numpy", "scipy.optimize", "scipy.linalg", "cvxpy", "flint", "mpmath", "typer.testing", "rich")
 
 
-def campaign(room, sample, seed, jobs=1, pick=(), tell=print):
+def campaign(room, sample, seed, jobs=1, pick=(), files=99, tell=print):
     """Try a random sample of the room's mutants (all for 0), in random order; the number killed and tried.
 
     A longer sample with the same seed begins with the shorter one, and a run that is ended is a sample, too.
@@ -51,7 +51,9 @@ def campaign(room, sample, seed, jobs=1, pick=(), tell=print):
     numbers = list(range(len(everything)))
     random.Random(seed).shuffle(numbers)
     numbers = list(pick) or numbers[: sample or None]
-    tests, lines, loading = watched(room, {everything[number][0] for number in numbers} if sample or pick else None)
+    tests, lines, loading = watched(
+        room, files, {everything[number][0] for number in numbers} if sample or pick else None
+    )
     tell(f"{room}: {len(tests)} tests, {len(numbers)} of {len(everything)} mutants, seed {seed}")
     running, waiting, killed, tried = {}, list(numbers), 0, 0
     while waiting or running:
@@ -132,14 +134,16 @@ class Watch:
         self.now = None
 
 
-def watched(room, files):
+def watched(room, files, paths):
     """Test → seconds; line → tests that run it; lines that run when the room is imported."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "kept.json"
         child = os.fork()
         if child == 0:
-            watch = Watch(room, files)
-            status = run_pytest([f"tests/test_{name}.py" for name in JUDGES[room]], [watch], Path(folder) / "said")
+            watch = Watch(room, paths)
+            status = run_pytest(
+                [f"tests/test_{name}.py" for name in JUDGES[room][:files]], [watch], Path(folder) / "said"
+            )
             lines = {test: sorted(found) for test, found in watch.lines.items()}
             kept.write_text(json.dumps([status, watch.seconds, lines]), encoding="utf-8")
             os._exit(0)
