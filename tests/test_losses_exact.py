@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import cvxpy as cp
 import flint
 import mpmath as mp
 import naive_losses as naive
@@ -269,3 +270,129 @@ def test_only_the_own_target_may_be_below_zero_and_only_by_rounding():
             ufm.SoftTargetCrossEntropy((row, (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
     with pytest.raises(ufm.errors.ProblemError, match="entry"):
         ufm.SoftTargetCrossEntropy(((-1e-6, 0.5, 0.5), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+GROUPS = np.array([[2.0, 0.0, 1.0, 0.0], [0.0, 3.0, 1.0, 3.0], [1.0, 0.0, 1.0, 0.0]])
+"""Four reduced columns of K = 4 classes: groups of two and one, of three, of one each; zero is a group of no class."""
+ANYTHING = (-9.0, 7.0, 1e9, 0.0)
+
+
+def reduced(own, others, filler):
+    return np.array(own), np.where(GROUPS > 0, np.array(others), filler), GROUPS
+
+
+def full(own, others):
+    """The columns that reduced ones stand for, own entry first."""
+    columns = [
+        np.concatenate([[o], np.repeat(other, m.astype(int))])
+        for o, other, m in zip(own, others.T, GROUPS.T, strict=True)
+    ]
+    return np.array(columns).T, np.zeros(len(columns), dtype=int)
+
+
+def fractions(entries):
+    return [F(float(entry)) for entry in entries]
+
+
+@pytest.mark.parametrize("filler", ANYTHING)
+@pytest.mark.parametrize("name", GROUPED)
+def test_reduced_columns_in_floating_point_are_full_columns_whatever_stands_for_no_class(name, filler):
+    loss, definition = CASES[name]
+    own, others, sizes = reduced([0.5, -1.0, 2.0, 0.0], [[-1.0] * 4, [2.0, -0.5, 0.25, 1.5], [0.75] * 4], filler)
+    z, labels = full(own, others)
+    values = loss.grouped_values(own, others, sizes)
+    mine, rest = loss.grouped_residuals(own, others, sizes)
+    assert (rest[sizes == 0] == 0.0).all()
+    v, _ = full(mine, rest)
+    # a dozen terms below 8, added in another order
+    assert v == pytest.approx(loss.residuals(z, labels), abs=32 * EPS)
+    assert loss.grouped_violation(mine, rest, sizes) <= 4 * EPS
+    wild = np.where(sizes > 0, rest, filler)
+    conjugates = loss.grouped_conjugate(mine, wild, sizes)
+    expression = loss.grouped_expression(cp.Variable(4, value=own), cp.Variable((3, 4), value=others), sizes)
+    assert expression.is_dcp()
+    for k in range(4):
+        exact_value = definition.value([naive.interval(entry) for entry in fractions(z[:, k])], 0)
+        assert abs(values[k] - exact_value.a) <= 64 * EPS
+        # with 1e9 in an absent entry, where a product with zero is all that a modelling language has
+        assert abs(expression.value[k] - exact_value.a) <= 64 * EPS
+        # the definition is asked at the very point, its own entry closed exactly
+        column = fractions(v[:, k])
+        column[0] = -sum(column[1:]) if definition.tied else column[0]
+        exact_conjugate = definition.conjugate(column, 0)
+        assert exact_conjugate is None or abs(conjugates[k] - exact_conjugate.a) <= 64 * EPS
+    touching = values + conjugates - (v * z).sum(axis=0)
+    assert np.abs(touching).max() <= 128 * EPS  # Fenchel and Young, at the gradient
+    assert loss.grouped_limit(0.5 * mine, 0.5 * wild, sizes) == pytest.approx(
+        loss.domain_limit(0.5 * v, labels), rel=8 * EPS
+    )
+    top = loss.grouped_ray_maximum(0.5 * mine, 0.5 * wild, sizes)
+    at_top = loss.conjugate(0.5 * v * top, labels)
+    for s in (0.9, 1.1):
+        # the domain of the squared error has no end: a golden section of 10⁶ finds s to about 1e-3
+        slack = 1e-3 if name == "squared" else 8 * EPS
+        assert (at_top <= loss.conjugate(0.5 * v * (s * top), labels) + slack).all()
+
+
+@pytest.mark.parametrize("filler", ANYTHING)
+@pytest.mark.parametrize("name", [name for name in GROUPED if name != "squared"])
+def test_reduced_columns_outside_are_infinite_and_come_into_the_domain(name, filler):
+    loss, definition = CASES[name]
+    inside = 0.5 * np.ones(4), np.where(GROUPS > 0, -0.125, 0.0)
+    own, others = loss.grouped_into_domain(-inside[0], -inside[1], GROUPS)
+    assert np.isfinite(loss.grouped_conjugate(own, np.where(GROUPS > 0, others, filler), GROUPS)).all()
+    for far in (-2.0, 1.5):
+        wild = np.where(GROUPS > 0, far, filler)
+        mine = -(GROUPS * np.where(GROUPS > 0, far, 0.0)).sum(axis=0) if definition.tied else own
+        assert np.isinf(loss.grouped_conjugate(mine, wild, GROUPS)).all()
+        # by hand: how far the worst of the entries, or their mass of three classes, is outside
+        share = 0.0625 if name == "smoothed" else 0.0
+        mass = 3 * (far + share) - 1 if name in ("plain", "smoothed", "crammer-singer") else far - 1
+        expected = -far - share if far < 0 else mass
+        assert loss.grouped_violation(mine, wild, GROUPS) == pytest.approx(expected, rel=8 * EPS)
+        moved = loss.grouped_into_domain(mine, wild, GROUPS)
+        assert (moved[1][GROUPS == 0] == 0.0).all()
+        assert loss.grouped_violation(*moved, GROUPS) <= 4 * EPS
+        again = loss.grouped_into_domain(moved[0], np.where(GROUPS > 0, moved[1], filler), GROUPS)
+        assert again[1] == pytest.approx(moved[1], abs=4 * EPS)
+    if definition.tied:
+        for size, finite in ((EPS, True), (1e-6, False), (-1e-6, False)):  # columns of four entries, closed by rounding
+            assert (np.isfinite(loss.grouped_conjugate(own + size, others, GROUPS)) == finite).all()
+
+
+@pytest.mark.parametrize("label", range(K))
+@pytest.mark.parametrize("name", CASES)
+def test_fenchel_young_gaps_are_those_of_the_definition_at_vertices_too(name, label):
+    """Where probabilities are 0, p log p is 0 and its logarithm is not asked."""
+    loss, definition = CASES[name]
+    for v in points(name, label)[:4]:
+        for z in LOGITS:
+            if name == "weston-watkins" and UNIT in v:
+                continue
+            gap = definition.value([naive.interval(entry) for entry in z], label) + definition.conjugate(v, label)
+            gap -= naive.interval(sum(a * b for a, b in zip(v, z, strict=True)))
+            columns = np.array([[float(entry)] for entry in v]), np.array([[float(entry)] for entry in z])
+            found = loss.fenchel_young(*columns, np.array([label]))[0]
+            assert abs(found - gap.a) <= 64 * EPS * (1 + abs(gap.a))  # terms up to the size of the largest logit, 12
+
+
+@pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
+def test_at_a_kink_a_hinge_takes_the_residual_that_is_given(kind):
+    """Margin 1 of three classes: any strength up to K/(K−1), or K; below the kink the largest, above it none."""
+    loss, top = ufm.MulticlassHinge(kind), 1.5 if kind == "crammer-singer" else 3.0
+    margins, given = np.array([1.0, 1.0, 1.0, 0.5, 1.5]), np.array([0.25, 9.0, -1.0, 0.25, 0.25])
+    assert loss.nearest_margin_strengths(given, margins, 3) == pytest.approx([0.25, top, 0.0, top, 0.0], rel=2 * EPS)
+    logits = np.array([[1.0, 1.0, 2.0], [0.0, 0.0, 0.0], [0.0, -2.0, 0.0]])  # both hinges, one, and none at the kink
+    offered = np.array([[-0.75, -0.5, -0.5], [0.25, 0.25, 0.25], [0.5, 0.25, 0.25]])
+    nearest = loss.nearest_residuals(offered, logits, np.zeros(3, dtype=int))
+    assert nearest == pytest.approx(np.array([[-0.75, -0.25, 0.0], [0.25, 0.25, 0.0], [0.5, 0.0, 0.0]]), abs=EPS)
+
+
+def test_exact_targets_sum_to_one_without_rounding():
+    """The own entry is what the others leave, as a fraction; in binary64 it is the number nearest to it."""
+    rows = ((0.7, 0.1, 0.1, 0.1), (0.1, 0.2, 0.3, 0.4), (0.3, 0.3, 0.3, 0.1), (0.0, 0.0, 0.0, 1.0))
+    loss = ufm.SoftTargetCrossEntropy(rows)
+    for k, (row, table, given) in enumerate(zip(loss.exact_parameters()["targets"], loss.targets, rows, strict=True)):
+        assert sum(map(F, row)) == 1
+        assert [row[j] for j in range(K) if j != k] == [given[j] for j in range(K) if j != k]
+        assert table[k] == float(row[k])

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -33,8 +34,9 @@ JUDGES = {
                   "layer_peeled", "more_losses", "free_features"),
 }  # fmt: skip
 """Room → the files ``tests/test_….py`` that are to notice when it is wrong."""
-BUDGET, PATIENCE = 20.0, 60.0
-"""Seconds of tests, as they take unmutated, that a mutant is given at most; seconds beyond until it hangs."""
+BUDGET, PATIENCE, ASLEEP = 20.0, 60, 1200.0
+"""Seconds of processor time: of tests, as they take unmutated, that a mutant is given at most; beyond that until it
+counts as endless. Seconds of the clock until it counts as asleep."""
 WARM = ("numpy", "scipy.optimize", "scipy.linalg", "cvxpy", "flint", "mpmath", "typer.testing", "rich")
 
 
@@ -63,9 +65,8 @@ def campaign(room, sample, seed, jobs=1, pick=(), files=99, tell=print):
             place = (str(path.relative_to(PACKAGE)), line)
             chosen = within_budget(set(tests) if place in loading else lines[place], tests)
             source = mutated(path.read_text(encoding="utf-8"), how)
-            child = started(path, source, chosen) if chosen else None
-            limit = PATIENCE + 3 * sum(tests[test] for test in chosen)
-            running[number] = (child, time.monotonic() + limit, f"{place[0]}:{line}  {what}", len(chosen))
+            child = started(path, source, chosen, PATIENCE + int(3 * BUDGET)) if chosen else None
+            running[number] = (child, time.monotonic() + ASLEEP, f"{place[0]}:{line}  {what}", len(chosen))
         for number, (child, end, what, given) in list(running.items()):
             outcome = "survived" if child is None else outcome_of(child, time.monotonic() > end)
             if outcome is None:
@@ -102,7 +103,7 @@ def within_budget(names, tests):
 
 
 class Watch:
-    """A plugin of pytest: seconds of every test, and the lines of some files that it runs; None watches all files."""
+    """A plugin of pytest: processor time of every test, and the lines of some files that it runs; of all for None."""
 
     def __init__(self, room, files):
         self.prefix = str(PACKAGE / room) + os.sep
@@ -123,12 +124,12 @@ class Watch:
         return self.local
 
     def pytest_runtest_protocol(self, item, nextitem):
-        self.now, self.begun = set(), time.perf_counter()
+        self.now, self.begun = set(), time.process_time()
         sys.settrace(self.calls)
 
     def pytest_runtest_logfinish(self, nodeid, location):
         sys.settrace(None)
-        self.seconds[nodeid] = time.perf_counter() - self.begun
+        self.seconds[nodeid] = time.process_time() - self.begun
         for path, line in self.now:
             self.lines[nodeid].add((path.removeprefix(str(PACKAGE) + os.sep), line))
         self.now = None
@@ -200,11 +201,12 @@ class Replaced(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return self.source.encode()
 
 
-def started(path, source, tests):
-    """The process, forked and leader of its own group, in which the tests judge the mutant."""
+def started(path, source, tests, seconds):
+    """The process, forked and leader of its own group, in which the tests judge the mutant; ended after the seconds."""
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         sys.meta_path.insert(0, Replaced(path, source))
         status = run_pytest(tests, [])
         os._exit(int(status))
