@@ -44,7 +44,7 @@ def main() -> None:
     }
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for name, recorded in record["cases"].items():
-        print(f"{name}: {len(recorded['figures'])} figures")
+        print(f"{name}: {len(recorded['weights'])} classes, {len(recorded['figures'])} figures")
 
 
 def case(seed: int, counts: list[int], d: int, relu: bool) -> dict[str, object]:
