@@ -396,3 +396,46 @@ def test_exact_targets_sum_to_one_without_rounding():
         assert sum(map(F, row)) == 1
         assert [row[j] for j in range(K) if j != k] == [given[j] for j in range(K) if j != k]
         assert table[k] == float(row[k])
+
+
+@pytest.mark.parametrize("name", ["plain", "crammer-singer"])
+def test_numbers_that_are_none_become_the_end_of_their_range(name):
+    """NaN tells nothing and stands for no mass, as −∞ does; +∞ is all of it."""
+    loss = CASES[name][0]
+    given = np.array([[math.nan, -math.inf, math.inf], [0.25, 0.25, 0.0], [0.5, 0.5, 0.0]])
+    wanted = np.array([[0.0, 0.0, 1.0], [0.25, 0.25, 0.0], [0.5, 0.5, 0.0]])
+    own, others = loss.grouped_into_domain(np.zeros(3), given, np.ones((3, 3)))
+    assert others == pytest.approx(wanted, abs=0.0)
+    assert own == pytest.approx([-0.75, -0.75, -1.0], abs=0.0)
+    full_columns = loss.into_domain(np.vstack([np.zeros(3), given]), np.zeros(3, dtype=int))
+    assert full_columns == pytest.approx(np.vstack([own, wanted]), abs=0.0)
+
+
+@pytest.mark.parametrize("name", SOFTMAX)
+def test_infinite_residuals_are_all_of_the_mass(name):
+    """In full columns: the one wrong class whose residual is +∞ gets the probability 1, −∞ and NaN get none."""
+    loss, definition = CASES[name]
+    given = np.array([[0.0], [math.inf], [-math.inf], [math.nan]])
+    found = loss.into_domain(given, np.array([0]))[:, 0]
+    p = [F(v) / a + y for v, a, y in zip(map(float, found), definition.scale, definition.targets[0], strict=True)]
+    assert float(p[1]) == pytest.approx(1.0, abs=0.2)  # the shares of smoothing and of soft targets are kept
+    assert max(map(float, p)) == float(p[1])
+    assert float(sum(p)) == pytest.approx(1.0, abs=8 * EPS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "top"), [("crammer-singer", lambda K: F(K, K - 1)), ("weston-watkins", lambda K: F(K))]
+)
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 11, 50])
+def test_the_largest_strength_of_a_hinge_is_the_largest_number_of_its_domain(kind, top, size):
+    """K/(K−1), or K: the number itself where binary64 has it, else the next one below."""
+    strength = ufm.MulticlassHinge(kind).margin_strengths(np.zeros(1), size)[0]
+    assert F(float(strength)) <= top(size) < F(float(np.nextafter(strength, math.inf)))
+
+
+@pytest.mark.parametrize(
+    "targets", [[0.5, 0.5], [[1.0, 0.0], 0.5], "ab", 3, None, [[1.0, 0.0], "ab"], np.array([0.5, 0.5])]
+)
+def test_targets_that_are_no_table_are_refused_by_name(targets):
+    with pytest.raises(ufm.errors.ProblemError, match="targets"):
+        ufm.SoftTargetCrossEntropy(targets)

@@ -10,8 +10,8 @@
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
 must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of
 the unmutated verifier are the expectation; they have been compared with the naive verifier by test_tampering.py.
-A mutant that agrees on everything survives and is printed. Nothing is written to the source tree. What is not mutated is
-in operators.py.
+A mutant that agrees on everything survives and is printed. Nothing is written to the source tree. operators.py
+says what is not mutated.
 
 Last random samples, killed of tried (of all mutants): reading 9 of 11 (203), claims 7 of 7 (85), problem 6 of 7 (145),
 proof 5 of 5 (226), losses 18 of 18 (201), points 23 of 25 (279), __init__ 19 of 21 (150): 87 of 94 outside the fast
