@@ -439,3 +439,28 @@ def test_the_largest_strength_of_a_hinge_is_the_largest_number_of_its_domain(kin
 def test_targets_that_are_no_table_are_refused_by_name(targets):
     with pytest.raises(ufm.errors.ProblemError, match="targets"):
         ufm.SoftTargetCrossEntropy(targets)
+
+
+@pytest.mark.parametrize("name", SOFTMAX)
+def test_each_column_is_outside_by_itself(name):
+    """Five columns of four entries that close: inside, wrong mass 1.5, one below zero, a vertex, next to it."""
+    loss, definition = CASES[name]
+    labels = np.array([0, 0, 0, 0, 0])
+    rows = [
+        [0.25] * 4,
+        [-0.5, 0.5, 0.5, 0.5],
+        [0.5, -0.25, 0.5, 0.25],
+        [1.0, 0, 0, 0],
+        [1.0 - 2.0**-20, 2.0**-20, 0, 0],
+    ]
+    probabilities = np.array(rows).T
+    target, scale = (np.array(list(map(float, side)))[:, None] for side in (definition.targets[0], definition.scale))
+    found = loss.conjugate(scale * (probabilities - target), labels)
+    assert np.isfinite(found).tolist() == [True, False, False, True, True]
+    beyond = scale * (probabilities - target)
+    assert loss.domain_violation(beyond[:, [0, 3, 4]], labels[:3]) <= 4 * EPS
+    assert loss.domain_violation(beyond[:, [0, 1]], labels[:2]) == pytest.approx(0.5)
+    assert loss.domain_violation(beyond[:, [2, 0]], labels[:2]) == pytest.approx(0.25)
+    repaired = loss.into_domain(beyond, labels)
+    assert np.isfinite(loss.conjugate(repaired, labels)).all()
+    assert repaired[:, [0, 3, 4]] == pytest.approx(beyond[:, [0, 3, 4]], abs=4 * EPS)
