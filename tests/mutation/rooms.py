@@ -4,6 +4,13 @@
 once under a tracer that keeps the lines of the room it executes, and a mutant is given to those that execute its line,
 quickest first, up to ``BUDGET`` seconds of them. Lines that run at import are everybody's. Whatever a test starts as a
 process of its own sees the original.
+
+The first sixty of ``--sample 150 --seed 1``: of losses 42 were killed before test_losses_exact.py and 56 since, of
+theory 44 and 49. Survivors:
+
+    losses: a number that another ``where`` replaces, < for <=    equivalent: both ways agree
+    theory: counts or weights [1] for [0], which are equal        equivalent; ``repr=``, a message, a limit of size
+    theory: the multiplier where margins end within rounding      not reached by any radii that were tried
 """
 
 from __future__ import annotations
