@@ -20,6 +20,7 @@ from ufm_convex.solving import solve
 from ufm_convex.theory.free_balanced import FreeBalanced, SimplexOptimum
 from ufm_convex.theory.free_groups import FreeTotalCollapse, group_collapse, pressure
 
+EPS = np.finfo(float).eps
 LOSSES = [CrossEntropy(), CrossEntropy(smoothing=0.1), CrossEntropy(class_weights=(2.5,) * 4, smoothing=0.05)]
 
 
@@ -275,3 +276,60 @@ def test_nothing_overflows():
     tiny = FreeBalanced().optimum(Problem([5] * 3, 1e-300, 1e-300, features="free"))
     assert math.isfinite(tiny.value)
     assert tiny.margin == pytest.approx(math.log(3.0) - 0.5 * math.log(45.0) + 300.0 * math.log(10.0), rel=1e-14)
+
+
+def simplex_in_digits(K, count, decays, weight, smoothing):
+    """Margin, wrong mass and value of the simplex, from its objective in the margin alone.
+
+    L = M (I − 11ᵀ/K) costs √(λ_W λ_H m) times its nuclear norm (K−1) M, and loses log(1 + (K−1) e^{−M}) +
+    α M (K−1)/K on every class; the minimum is where the derivative vanishes.
+    """
+    price = mp.sqrt(mp.mpf(decays[0]) * mp.mpf(decays[1]) * count) * (K - 1)
+    alpha, omega = mp.mpf(smoothing), mp.mpf(weight)
+
+    def slope(margin):
+        wrong = (K - 1) / (mp.exp(margin) + K - 1)
+        return omega * (-wrong + alpha * mp.mpf(K - 1) / K) + price
+
+    low, high = mp.mpf(0), mp.mpf(10) ** 4
+    if slope(low) >= 0:
+        high = low
+    for _ in range(230):  # bisection: the slope rises
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    loss = mp.log1p((K - 1) * mp.exp(-low)) + alpha * low * mp.mpf(K - 1) / K
+    return low, (K - 1) / (mp.exp(low) + K - 1), omega * loss + price * low
+
+
+@pytest.mark.parametrize("K", [2, 3, 10, 1000])
+@pytest.mark.parametrize(("weight", "smoothing"), [(1.0, 0.0), (2.5, 0.0), (1.0, 0.1), (0.5, 0.5)])
+@pytest.mark.parametrize("share", [1e-300, 1e-200, 1e-130, 1e-12, 0.1, 0.5, 0.9, 1 - 2.0**-30, 1.0, 4.0])
+def test_the_simplex_has_every_digit_of_its_objective_in_the_margin(K, weight, smoothing, share):
+    """From decays whose product underflows to beyond collapse; ``share`` is that of the strength at the threshold."""
+    count = 7
+    decay = share * weight * (1 - smoothing) / (math.sqrt(count) * K)
+    weights = None if weight == 1.0 else (weight,) * K
+    loss = CrossEntropy(class_weights=weights, smoothing=smoothing)
+    problem = Problem([count] * K, decay, decay, features="free", loss=loss)
+    found = theory.optimum(problem)
+    assert isinstance(found, SimplexOptimum)
+    with mp.workdps(60):
+        margin, wrong, value = simplex_in_digits(K, count, (decay, decay), weight, smoothing)
+        # a few roundings of positive terms; where the squared strength underflows, it is known by its logarithm alone
+        accuracy = 8 * EPS if share > 1e-140 else EPS * abs(math.log(share))
+        assert abs(found.margin - margin) <= accuracy * margin
+        assert abs(found.wrong_mass - wrong) <= accuracy * wrong
+        assert abs(found.value - value) <= accuracy * value
+        assert found.collapsed == (margin == 0)
+
+
+def test_factors_have_the_least_dimension_unless_another_is_asked_for():
+    """K corners of a simplex span K − 1 dimensions."""
+    for K in (2, 3, 7):
+        found = theory.optimum(Problem([5] * K, 1e-3, 1e-3, features="free"))
+        for d, columns in ((None, K - 1), (K - 1, K - 1), (K + 3, K + 3)):
+            W, H = found.factors(d)
+            assert W.shape == H.shape == (K, columns)
+            assert np.abs(W @ H.T - found.logits()).max() <= 16 * EPS * found.margin
+            assert np.abs(W @ W.T - found.weight_gram()).max() <= 16 * EPS * found.weight_norm**2
+            assert np.abs(H @ H.T - found.feature_gram()).max() <= 16 * EPS * found.feature_norm**2

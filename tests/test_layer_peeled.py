@@ -657,3 +657,59 @@ def test_command_line_writes_a_certificate_that_is_verified(tmp_path):
     result = CliRunner().invoke(application(), ["certify", *ARGUMENTS[1:], "-o", path])
     assert result.exit_code == 0, result.output
     assert CliRunner().invoke(application(), ["verify", path]).exit_code == 0
+
+
+@pytest.mark.parametrize(("K", "dims"), [(2, (0, 1, None)), (5, (3, 4, None))])
+def test_the_peeled_simplex_needs_one_dimension_less_than_classes(K, dims):
+    small, enough, any_ = dims
+    relation = theory.Relation
+    if small:
+        assert theory.bound(peeled([5] * K, features="free", feature_dim=small)).relation is relation.LOWER
+    for d in (enough, any_):
+        assert theory.optimum(peeled([5] * K, features="free", feature_dim=d)).relation is relation.TIGHT
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize("radii", [(2.0, 3.0), (0.3, 7.0), (90.0, 40.0)])
+@pytest.mark.parametrize("features", ["free", "nonnegative"])
+def test_balanced_norms_have_the_margins_that_they_pay_for(features, radii, smoothing):
+    """Rows and means of a simplex or a frame: products of lengths give the logits, and neither ball is overdrawn.
+
+    A simplex has cosine −1/(K−1) between its corners, so M = ‖w‖‖h‖ K/(K−1); a frame has rows ω (e_k − 1/K) of
+    length ω √((K−1)/K) and M = ω ‖h‖. With smoothing the loss is least at M = log(1 + K (1/α − 1)): margins stop there.
+    """
+    K = 6
+    found = theory.optimum(peeled([5] * K, *radii, features=features, loss=ufm.CrossEntropy(smoothing=smoothing)))
+    products = found.weight_norms * found.feature_norms
+    factor = K / (K - 1) if features == "free" else math.sqrt(K / (K - 1))
+    np.testing.assert_allclose(found.margins, products * factor, rtol=1e-13)
+    assert (found.weight_norms**2 <= radii[0] * (1 + 1e-13)).all()
+    assert (found.feature_norms**2 <= radii[1] * (1 + 1e-13)).all()
+    longest = math.log1p(K * (1 / smoothing - 1)) if smoothing else math.inf
+    budget = math.sqrt(radii[0] * radii[1]) * factor
+    np.testing.assert_allclose(found.margins, min(budget, longest), rtol=1e-12)
+    assert (found.multiplier == 0.0) == (budget >= longest)
+    if budget < longest:  # the balls are used up
+        np.testing.assert_allclose(found.weight_norms**2, radii[0], rtol=1e-13)
+        np.testing.assert_allclose(found.feature_norms**2, radii[1], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("d", "tight"), [(2, False), (3, True), (4, True), (5, True)])
+def test_the_peeled_frame_needs_a_dimension_for_every_active_class(d, tight):
+    """Radii so small that the last of four classes is given up."""
+    problem = peeled([500, 400, 300, 1], 2.0, 2.0, feature_dim=d)
+    margins = water_filling(peeled([500, 400, 300, 1], 2.0, 2.0))[2]
+    assert [M > 0 for M in margins] == [True, True, True, False]
+    found = theory.bound(problem)
+    assert (found.relation is theory.Relation.TIGHT) == tight
+
+
+def test_without_smoothing_any_radii_leave_a_multiplier_and_with_it_large_ones_none():
+    """The loss falls for ever without smoothing; with it, beyond its least value a larger ball is worth nothing."""
+    plain = theory.optimum(peeled([50, 20, 3], 40.0, 40.0))
+    multiplier = water_filling(peeled([50, 20, 3], 40.0, 40.0))[1]
+    assert plain.multiplier == pytest.approx(float(multiplier), rel=1e-10)
+    assert plain.multiplier > 0.0
+    smooth = theory.optimum(peeled([50, 20, 3], 1e4, 1e4, loss=ufm.CrossEntropy(smoothing=0.25)))
+    assert smooth.multiplier == 0.0
+    np.testing.assert_allclose(smooth.margins, math.log1p(3 * 3.0), rtol=1e-14)

@@ -51,6 +51,17 @@ def test_frame_report_is_the_dense_report(case):
     assert infeasible == (dense["dual_slack_psd"].residual > 1e-10)
 
 
+@pytest.mark.parametrize("K", [2, 3, 6])
+@pytest.mark.parametrize("beyond", [-1e-3, 1e-3])
+def test_a_frame_dual_is_feasible_up_to_its_threshold(K, beyond):
+    """R = D − G has the diagonal σ² − (K−1)/K (π q)², so q ends at √(K/(K−1)) σ/π (T cancels what is off it)."""
+    problem = Problem([20] * K, 1e-3, 1e-3)
+    q = np.sqrt(K / (K - 1)) * problem.sigma / problem.loss_weights * (1.0 + beyond)
+    zero = FramePoint(np.zeros(K), np.zeros(K))
+    residual = frame_report(problem, zero, FrameDual(q), 1e-6)["dual_slack_psd"].residual
+    assert residual == pytest.approx(max(0.0, (1.0 + beyond) ** 2 - 1.0), rel=1e-9)
+
+
 @pytest.mark.parametrize("feature_dim", [2, 3, 5, 7])
 def test_frame_factors_have_the_frame_gram(feature_dim):
     point = FramePoint(np.array([0.5, 0.0, 2.0, 0.0, 0.0]), np.array([1.5, 0.0, 3.0, 0.0, 0.0]))

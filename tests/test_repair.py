@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from ufm_convex import duality, identity, theory
 from ufm_convex.duality.repair import _multipliers, _top_eigenvalue
+from ufm_convex.groups import GroupColumns, GroupDual
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, DualPoint, FrameDual
 from ufm_convex.problem import Problem
+from ufm_convex.solving import solve
 from ufm_convex.testing import problems
 
 
@@ -114,3 +116,25 @@ def test_a_slack_without_off_diagonal_entries_needs_no_other_multiplier():
     np.testing.assert_allclose(R, np.diag(np.diag(R)), atol=1e-15)
     V[1, 0], V[2, 0] = 0.25, -0.05  # planted: u_0·u_2 > 0
     assert len(list(_multipliers(columns, V, np.ones((3, 3)), features))) == 3
+
+
+TIGHT = [
+    Problem([40, 40, 40, 10, 10], 0.02, 0.01),
+    Problem([40, 40, 40, 10, 10], 0.02, 0.01, features="free"),
+    Problem([60, 60, 9, 9, 9], 5e-3, 5e-3, features="free", loss=CrossEntropy(smoothing=0.1)),
+]
+
+
+@pytest.mark.parametrize("problem", TIGHT, ids=str)
+@pytest.mark.parametrize("stretch", [0.2, 0.7, 1.0])
+def test_a_short_optimum_is_brought_back_at_both_levels(problem, stretch):
+    """V = s V* has its peak at s = 1, where feasibility ends as well: repair finds the way back along the ray."""
+    solution = solve(problem, solver="clarabel", level="group", tolerance=1e-9)
+    grouped, columns = solution.dual, Columns.of_classes(problem)
+    assert isinstance(grouped, GroupDual)
+    short = GroupDual(stretch * grouped.residuals, stretch**2 * grouped.nonnegativity)
+    at_class, dense_bound = duality.repair(columns, [short.dense()])
+    at_group, group_bound = duality.repair_groups(GroupColumns.of(problem), [short])
+    for found, bound in ((at_class, dense_bound), (at_group.dense(), group_bound)):
+        assert feasible(columns, found)
+        assert solution.lower_bound * (1 - 1e-6) <= bound <= solution.upper_bound * (1 + 1e-12)

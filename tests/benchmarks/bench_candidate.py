@@ -1,20 +1,23 @@
 """Time and memory of ``enclose_objective`` beside one float32 pass of ``features @ W.T``; run by hand.
 
-    python tests/benchmarks/bench_candidate.py --samples 100000 --folder bench
+    python -m tests.benchmarks.bench_candidate --samples 100000 --folder bench
 
 Both read the same memory-mapped file, one after the other and in turn, in one process; the smaller of the repeats
 counts. Memory is the growth of the process's peak while the enclosure runs, memory-mapped pages included.
+Without ``--folder`` the file is a temporary one; with it, it stays for the next run.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from tests.scripts import parsed, small
 from ufm_convex.candidate import Candidate
 from ufm_convex.enclosure.candidate import enclose_objective
 
@@ -25,9 +28,19 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--folder", type=Path, required=True)
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--folder", type=Path, help="where the features are written, and found again")
+    small(parser, samples=500, dim=8, classes=10, repeats=1)
+    options = parsed(parser)
+    if options.folder is None:
+        with tempfile.TemporaryDirectory() as folder:
+            options.folder = Path(folder)
+            measure(options)
+    else:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
     W, path, labels = make_files(options)
     candidate = Candidate(weights=W, features=np.load(path, mmap_mode="r"), labels=labels)
     problem = candidate.problem(5e-4, 1e-6)

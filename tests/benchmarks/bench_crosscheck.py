@@ -21,6 +21,7 @@ import cvxpy as cp
 
 import ufm_convex as ufm
 from tests.benchmarks import textbook
+from tests.scripts import parsed, small
 from ufm_convex import class_counts
 from ufm_convex.constraints import LayerPeeled
 from ufm_convex.crosscheck import available, conformance_cases, run_conformance
@@ -211,8 +212,13 @@ def main():
         one.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100], help="numbers of classes")
     third.add_argument("--least", type=float, default=1e-4, help="relative error from which a row is shown")
     third.add_argument("--profile", help="only these counts, as the column names them")
-    commands.add_parser("copt").set_defaults(run=copt)
-    options = parser.parse_args()
+    fourth = commands.add_parser("copt")
+    fourth.set_defaults(run=copt)
+    small(first, solvers=["lbfgsb", "scs"], cases=["two-classes"], limit=20.0)
+    small(second, sizes=[5], limit=20.0)
+    small(third, sizes=[4], least=0.0)
+    small(fourth)
+    options = parsed(parser)
     print(versions() + "\n")
     options.run(options)
 

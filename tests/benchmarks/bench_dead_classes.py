@@ -1,7 +1,7 @@
 """Why L-BFGS-B gets stuck at d = K: the attribution of its runs, and how many are recognised by their dead classes.
 
-    python tests/benchmarks/bench_dead_classes.py --runs 100
-    python tests/benchmarks/bench_dead_classes.py --runs 40 --dim 200
+    python -m tests.benchmarks.bench_dead_classes --runs 100
+    python -m tests.benchmarks.bench_dead_classes --runs 40 --dim 200
 
 Starts are small (standard deviation 0.1, features in absolute value). A run is stuck when it ends more than 1e-4 above
 the optimum, and recognised when the costs of its dead classes are 99 % of its gap.
@@ -15,6 +15,7 @@ from collections import Counter
 
 import numpy as np
 
+from tests.scripts import parsed, small
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap
 from ufm_convex.candidate import Candidate
@@ -29,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--dim", type=int, default=len(COUNTS))
-    options = parser.parse_args()
+    small(parser, runs=2)
+    options = parsed(parser)
     problem = Problem(COUNTS, 1e-3, 1e-3)
     columns, optimum = Columns.of_classes(problem), theory.optimum(problem).value
     stuck, recognised, rest = 0, 0, 0.0

@@ -1,6 +1,6 @@
 """Real long-tailed data, every solver and level that fits; and the scaled programme beside the plain one.
 
-Run by hand from the project's root: ``python tests/benchmarks/bench_relaxation.py [--seconds 600]``. Prints two tables;
+Run by hand from the project's root: ``python -m tests.benchmarks.bench_relaxation [--seconds 600]``. Prints two tables;
 figures of the last run are in docs/benchmarks.md. Decays are chosen so that some classes collapse and some do not.
 """
 
@@ -15,6 +15,7 @@ import cvxpy as cp
 import numpy as np
 
 import ufm_convex as ufm
+from tests.scripts import parsed, small
 from ufm_convex import relaxation
 from ufm_convex.class_counts import exponential, read_class_counts
 
@@ -47,11 +48,11 @@ def figures(name: str, solver: str, level: str, queue: multiprocessing.Queue) ->
     )
 
 
-def real_data(seconds: float) -> None:
-    """Every problem by every route."""
+def real_data(seconds: float, largest: int) -> None:
+    """Every problem, of at most so many classes, by every route."""
     print("| problem | solver, level | value | proved gap | worst KKT | from theory | accuracy | active | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in PROBLEMS:
+    for name in (name for name, problem in PROBLEMS.items() if problem.num_classes <= largest):
         for solver, level in ROUTES:
             queue: multiprocessing.Queue = multiprocessing.Queue()
             process = multiprocessing.Process(target=figures, args=(name, solver, level, queue))
@@ -112,6 +113,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="limit for one row of the first table")
     parser.add_argument("--classes", type=int, default=50, help="K of the second table")
-    options = parser.parse_args()
-    real_data(options.seconds)
+    parser.add_argument("--largest", type=int, default=10**6, help="most classes of a problem of the first table")
+    small(parser, seconds=4.0, classes=6, largest=10)
+    options = parsed(parser)
+    real_data(options.seconds, options.largest)
     side_by_side(options.classes)

@@ -1,9 +1,9 @@
 """How the cost of a certified solve grows with K, G and N: sweeps and fitted exponents.
 
-    python tests/benchmarks/bench_scaling.py [--quick]
+    python -m tests.benchmarks.bench_scaling
 
 Each sweep varies one size and holds the others; the exponent is the slope of log time against log size over its upper
-half, where constant costs no longer hide it. Every time is the best of three solves to a proved gap of 1e-7, and the
+half, where constant costs no longer hide it. Every time is the best of several solves to a proved gap of 1e-7, and the
 gap that was reached stands beside it. Sizes are those of docs/duality.md, section 7.
 """
 
@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import ufm_convex as ufm
+from tests.scripts import parsed, small
 
 TOLERANCE = 1e-7
-REPEATS = 3
 
 
 def grouped(K: int, G: int, scale: int = 1, features: str = "free") -> ufm.Problem:
@@ -30,10 +30,10 @@ def grouped(K: int, G: int, scale: int = 1, features: str = "free") -> ufm.Probl
     return ufm.Problem(counts[members], decay, decay, features=features)
 
 
-def measure(problem: ufm.Problem, solver: str, level: str) -> tuple[float, float]:
+def measure(problem: ufm.Problem, solver: str, level: str, repeats: int) -> tuple[float, float]:
     """Best time and the relative gap that was proved."""
     seconds, gap = math.inf, math.inf
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         solution = ufm.solve(problem, solver=solver, level=level, tolerance=TOLERANCE)
         seconds = min(seconds, time.perf_counter() - started)
@@ -50,9 +50,8 @@ def exponent(sizes: list[int], seconds: list[float]) -> float:
 Sweep = tuple[str, str, list[int], Callable[[int], ufm.Problem], str, str]
 
 
-def sweeps(quick: bool) -> Iterator[Sweep]:
-    """(title, varied size, sizes, problem of a size, solver, level)."""
-    few = 4 if quick else None
+def sweeps(few: int) -> Iterator[Sweep]:
+    """(title, varied size, the first few sizes, problem of a size, solver, level)."""
     for features in ("nonnegative", "free"):
         yield (
             f"group, {features}, G = 5",
@@ -92,15 +91,17 @@ def sweeps(quick: bool) -> Iterator[Sweep]:
 def main() -> None:
     """Print one table a sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the smaller sizes only")
-    quick = parser.parse_args().quick
-    measure(grouped(50, 2), "clarabel", "group")  # imports
-    for title, name, sizes, make, solver, level in sweeps(quick):
+    parser.add_argument("--sizes", type=int, default=6, help="of each sweep, at most so many, from the smallest")
+    parser.add_argument("--repeats", type=int, default=3)
+    small(parser, sizes=3, repeats=1)  # an exponent takes two sizes of the upper half
+    options = parsed(parser)
+    measure(grouped(50, 2), "clarabel", "group", 1)  # imports
+    for title, name, sizes, make, solver, level in sweeps(options.sizes):
         print(f"\n{title}\n{name:>10}  {'N':>14}  {'seconds':>9}  proved gap")
         seconds = []
         for size in sizes:
             problem = make(size)
-            took, gap = measure(problem, solver, level)
+            took, gap = measure(problem, solver, level, options.repeats)
             seconds.append(took)
             print(f"{size:>10}  {problem.num_samples:>14}  {took:9.3f}  {gap:.1e}", flush=True)
         print(f"  time grows as {name}^{exponent(sizes, seconds):.2f}")

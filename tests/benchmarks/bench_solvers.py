@@ -17,6 +17,7 @@ import numpy as np
 
 import ufm_convex as ufm
 from tests.benchmarks import textbook
+from tests.scripts import parsed, small
 from tests.soft_targets import random_soft_targets
 from ufm_convex import class_counts
 from ufm_convex.problem import Problem
@@ -121,7 +122,8 @@ def main():
     parser.add_argument("--tolerance", type=float, default=1e-6)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one baseline run")
     parser.add_argument("--no-baseline", action="store_true")
-    options = parser.parse_args()
+    small(parser, sizes=[6], large=[12], limit=20.0)
+    options = parsed(parser)
     solve(Problem([5, 4, 3], 0.1, 0.1, features="free"), solver="factored")  # imports are no part of the comparison
     rows = []
     for size in options.sizes:

@@ -2,23 +2,25 @@
 
     git clone https://github.com/rhubarbwu/neural-collapse      # Wu and Mehrotra, MIT licence
     pip install torch scipy
-    PYTHONPATH=neural-collapse python tests/benchmarks/record_foreign_measures.py COMMIT OUTPUT.json
+    PYTHONPATH=neural-collapse python -m tests.benchmarks.record_foreign_measures COMMIT OUTPUT.json
 
-Nothing of this project is imported. The inputs are recorded in full beside the figures, so that the test needs neither
+Nothing of the package is imported. The inputs are recorded in full beside the figures, so that the test needs neither
 torch nor a random generator that stays the same.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
 import scipy
 import torch
 from neural_collapse import accumulate, kernels, measure
+
+from tests.scripts import parsed, small
 
 CASES = {  # name: (class counts, d, whether features are after a ReLU)
     "balanced": ([6, 6, 6], 4, False),
@@ -28,15 +30,21 @@ CASES = {  # name: (class counts, d, whether features are after a ReLU)
 
 
 def main() -> None:
-    commit, path = sys.argv[1], Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("commit", help="of their repository")
+    parser.add_argument("output", type=Path)
+    small(parser)
+    options = parsed(parser)
     record = {
-        "source": f"https://github.com/rhubarbwu/neural-collapse at commit {commit}",
+        "source": f"https://github.com/rhubarbwu/neural-collapse at commit {options.commit}",
         "made_by": "tests/benchmarks/record_foreign_measures.py",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "scipy": scipy.__version__},
         "precision": "binary64",
         "cases": {name: case(seed, *arguments) for seed, (name, arguments) in enumerate(CASES.items())},
     }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for name, recorded in record["cases"].items():
+        print(f"{name}: {len(recorded['weights'])} classes, {len(recorded['figures'])} figures")
 
 
 def case(seed: int, counts: list[int], d: int, relu: bool) -> dict[str, object]:

@@ -27,8 +27,8 @@ class Baseline:
 
 def targets_of(problem):
     """Column k is the target of class k, for cross-entropy (smoothed or not) and soft targets."""
-    if hasattr(problem.loss, "array"):
-        return problem.loss.array
+    if hasattr(problem.loss, "targets"):
+        return np.array(problem.loss.targets).T
     K, alpha = problem.num_classes, problem.loss.smoothing
     return (1.0 - alpha) * np.eye(K) + alpha / K
 

@@ -72,8 +72,12 @@ def fuzz(seconds, seed=0):
 
 
 if __name__ == "__main__":
+    from scripts import parsed, small
+
     parser = argparse.ArgumentParser(description="Fuzz the reader.")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    print(f"{fuzz(chosen.seconds, chosen.seed)} files, no uncaught exception")
+    small(parser, seconds=1.0)
+    chosen = parsed(parser)
+    tried = fuzz(chosen.seconds, chosen.seed)
+    print(f"{tried} files in {chosen.seconds:g} s from seed {chosen.seed}, no uncaught exception")

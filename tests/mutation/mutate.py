@@ -5,13 +5,13 @@
     python tests/mutation/mutate.py --only terms        those of one module
     python tests/mutation/mutate.py --sample 100        a random hundred, the same each time
     python tests/mutation/mutate.py --contrastive       those of contrastive.py, judged by its own certificates
+    python tests/mutation/mutate.py --room theory       those of another room, judged by its tests (rooms.py says which)
 
 Each mutant is imported in a child process in place of the original and judged by the killers below: certificates that
 must be proved, forgeries and malformed files that must not, and the fast path against the exact one. The verdicts of
 the unmutated verifier are the expectation; they have been compared with the naive verifier by test_tampering.py.
-A mutant that agrees on everything survives and is printed. Nothing is written to the source tree. Not mutated are
-messages, ``strict=`` of zip (lengths agree by construction), and the constants that bound size and precision (resource
-limits have tests of their own, in test_verifier.py).
+A mutant that agrees on everything survives and is printed. Nothing is written to the source tree. operators.py
+says what is not mutated.
 
 Last random samples, killed of tried (of all mutants): reading 9 of 11 (203), claims 7 of 7 (85), problem 6 of 7 (145),
 proof 5 of 5 (226), losses 18 of 18 (201), points 23 of 25 (279), __init__ 19 of 21 (150): 87 of 94 outside the fast
@@ -32,113 +32,26 @@ paths. fast 29 of 41 (691), many 5 of 8 (184). Survivors:
 from __future__ import annotations
 
 import argparse
-import ast
-import copy
+import functools
 import importlib
 import json
 import multiprocessing
 import random
-import re
 import sys
 import tempfile
 from operator import attrgetter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import rooms
+from operators import mutants, mutated
+from scripts import parsed, small
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
 CORE, FAST = ("reading", "losses", "terms", "problem", "proof", "points", "claims", "__init__"), ("fast", "many")
-COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-OPERATORS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.MatMult: ast.Mult,
-}  # fmt: skip
 SECONDS = 120
-
-
-def mutants(source):
-    """(line, description, source) for every single mutation."""
-    tree = ast.parse(source)
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(node.body[0], ast.Expr)
-    }
-    spared = docstrings | {id(inner) for node in ast.walk(tree) if is_spared(node) for inner in ast.walk(node)}
-    for place, node in enumerate(ast.walk(tree)):
-        if id(node) in spared:
-            continue
-        for what in changes(node):
-            mutated = copy.deepcopy(tree)
-            target = list(ast.walk(mutated))[place]
-            before = ast.unparse(target)
-            change(target, what)
-            after = ast.unparse(target)
-            if before != after:
-                yield getattr(node, "lineno", 0), f"{before[:70]}  ->  {after[:70]}", ast.unparse(mutated)
-
-
-def is_spared(node):
-    limit = isinstance(node, ast.Assign) and re.match(
-        "MAX_|WORK$|FIRST_PRECISION$", ast.unparse(node.targets[0]).strip("(")
-    )
-    return isinstance(node, ast.JoinedStr) or limit or (isinstance(node, ast.keyword) and node.arg == "strict")
-
-
-def changes(node):
-    if isinstance(node, ast.Compare):
-        return [("compare", i) for i, op in enumerate(node.ops) if type(op) in COMPARISONS] + [("negate",)]
-    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in OPERATORS:
-        return [("operator",)]
-    if isinstance(node, ast.BoolOp):
-        return [("bool",)]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-        return [("drop",)]
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return [("constant", 1), ("constant", -1)]
-    if isinstance(node, ast.Constant) and type(node.value) is bool:
-        return [("flip",)]
-    if isinstance(node, (ast.If, ast.IfExp)):
-        return [("always",), ("never",)]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max", "any", "all"):
-        return [("function",)]
-    if isinstance(node, ast.Raise):
-        return [("pass",)]
-    return []
-
-
-def change(node, what):
-    """Apply one change in place."""
-    kind = what[0]
-    if kind == "compare":
-        node.ops[what[1]] = COMPARISONS[type(node.ops[what[1]])]()
-    elif kind == "negate":
-        become(node, ast.UnaryOp(ast.Not(), copy.copy(node)))
-    elif kind == "operator":
-        node.op = OPERATORS[type(node.op)]()
-    elif kind == "bool":
-        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-    elif kind == "drop":
-        become(node, node.operand)
-    elif kind == "constant":
-        node.value = node.value + what[1]
-    elif kind == "flip":
-        node.value = not node.value
-    elif kind in ("always", "never"):
-        node.test = ast.Constant(kind == "always")
-    elif kind == "function":
-        node.func.id = {"min": "max", "max": "min", "any": "all", "all": "any"}[node.func.id]
-    elif kind == "pass":
-        become(node, ast.Pass())
-
-
-def become(node, other):
-    fields = dict(ast.iter_fields(other))
-    node.__class__ = other.__class__
-    node.__dict__.clear()
-    node.__dict__.update(fields)
 
 
 # -- killers ------------------------------------------------------------------------------------------------------
@@ -509,14 +422,33 @@ def judged(folder, name, source, cases, expected, queue):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Mutation testing of the verifier.")
+    parser = argparse.ArgumentParser(description="Mutation testing of the verifier, and of other rooms.")
     parser.add_argument("--fast", action="store_true", help="mutate the fast path instead of the exact core")
     parser.add_argument("--only", choices=(*CORE, *FAST), help="mutate one module alone")
-    parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
     parser.add_argument("--contrastive", action="store_true", help="mutate the proof of contrastive problems instead")
-    chosen = parser.parse_args()
+    parser.add_argument("--room", choices=sorted(rooms.JUDGES), help="mutate another room, judged by its tests")
+    parser.add_argument("--sample", type=int, default=0, help="a random sample of so many mutants")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=1, help="with --room: processes side by side")
+    parser.add_argument("--pick", type=int, nargs="*", default=[], help="with --room: the mutants of these numbers")
+    parser.add_argument("--every", type=int, default=1, help="of the certificates and forgeries, take one of so many")
+    parser.add_argument("--files", type=int, default=99, help="with --room: only its first so many files of tests")
+    small(parser, sample=2, every=200, files=1)
+    chosen = parsed(parser)
+    if chosen.room:
+        tell = functools.partial(print, flush=True)
+        killed, tried = rooms.campaign(
+            chosen.room, chosen.sample, chosen.seed, chosen.jobs, chosen.pick, chosen.files, tell
+        )
+    else:
+        killed, tried = campaign(chosen)
+    print(f"{killed} of {tried} killed: {killed / tried:.1%}")
+
+
+def campaign(chosen):
+    """The mutants of the verifier that were asked for; the number killed and tried."""
     sys.dont_write_bytecode = True
-    cases = contrastive_killers() if chosen.contrastive else killers()
+    cases = (contrastive_killers() if chosen.contrastive else killers())[:: chosen.every]
     expected = answers(cases)
     everything = [
         (name, *mutant) for name in ((chosen.only,) if chosen.only else FAST if chosen.fast else CORE)
@@ -526,11 +458,12 @@ def main():
         path = FOLDER / "contrastive.py"
         everything = [("contrastive", *mutant) for mutant in mutants(path.read_text(encoding="utf-8"))]
     if chosen.sample:
-        everything = random.Random(1).sample(everything, min(chosen.sample, len(everything)))
+        everything = random.Random(chosen.seed).sample(everything, min(chosen.sample, len(everything)))
     print(f"{len(cases)} cases, {len(everything)} mutants", flush=True)
     killed = 0
     context = multiprocessing.get_context("fork")
-    for name, line, what, source in everything:
+    for name, line, what, how in everything:
+        source = mutated((FOLDER / f"{name}.py").read_text(encoding="utf-8"), how)
         with tempfile.TemporaryDirectory() as folder:
             package = Path(folder) / "ufm_convex" / "verifier"
             package.mkdir(parents=True)
@@ -546,7 +479,7 @@ def main():
         killed += outcome.startswith("killed")
         if outcome == "survived":
             print(f"survived  {name}.py:{line}  {what}", flush=True)
-    print(f"{killed} of {len(everything)} killed: {killed / len(everything):.1%}")
+    return killed, len(everything)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
         for eigenvalue, times in _eigenvalues(counts, N, centred=problem.bias is not None):
             if left == 0 or eigenvalue <= N * N * decays:
                 break
-            saved += min(times, left) * (arb(rational(eigenvalue)).sqrt() - threshold) ** 2
+            excess = arb(rational(eigenvalue)).sqrt() - threshold
+            saved += min(times, left) * excess * excess  # a power is NaN where its ball contains zero
             left -= min(times, left)
         total = (arb(rational(squares)) - saved) / (2 * N)
         return ProvedBound(float_below(total), PROOF, lower_end(total))

@@ -51,7 +51,8 @@ class MeanSquaredError(SeparableLoss):
 
     def enclose_entry_value(self, logit: arb, own: bool) -> arb:
         """½ (z − y)² in balls."""
-        return (logit - int(own)) ** 2 / 2
+        difference = logit - int(own)
+        return difference * difference / 2  # a power is NaN where its ball contains zero
 
     def enclose_entry_conjugate(self, residual: fmpq, own: bool) -> arb:
         """½ v² + v y, exactly and then rounded."""

@@ -108,8 +108,7 @@ class SeparableLoss(ReducedLoss):
         low, high = (
             np.where(is_own, a, b) for a, b in zip(self.entry_domain(True), self.entry_domain(False), strict=True)
         )
-        falling, rising = np.where(entries < 0.0, entries, 0.0), np.where(entries > 0.0, entries, 0.0)
-        return np.minimum(ray_limit(-low, falling, _FAR), ray_limit(high, -rising, _FAR))
+        return np.minimum(ray_limit(-low, entries, _FAR), ray_limit(high, -entries, _FAR))
 
     def grouped_expression(
         self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray

@@ -163,8 +163,7 @@ class FreeBalanced(Theorem):
         t = (K - 1) / K * r
         # K gap / r may overflow only where α = 0 and r = ρ
         margin = math.log1p(K * gap / r) if r > float(_TINY) else math.log(K) - 0.5 * _log(square)
-        right = 1.0 - t if t <= 0.5 else gap + r / K
-        surprise = -math.log1p(-t) if t <= 0.5 else -math.log(right)
+        surprise = -math.log1p(-t) if t <= 0.5 else -math.log(gap + r / K)  # 1 − t without its cancellation
         return SimplexOptimum(
             value=weight * (surprise + t * margin),
             relation=relation,

@@ -203,7 +203,7 @@ class MeanSquaredError(Loss):
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``."""
-        return sum((m * z * z for z, m in column.others), (column.own - 1) ** 2) / 2
+        return sum((m * z * z for z, m in column.others), (column.own - 1) * (column.own - 1)) / 2
 
 
 class BinaryCrossEntropy(Loss):
