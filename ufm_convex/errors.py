@@ -90,6 +90,10 @@ class SolverError(UFMError, RuntimeError):
     """A solver did not run to a usable point."""
 
 
+class CertificateError(UFMError, RuntimeError):
+    """The independent verifier refused a certificate that had just been made: nothing is claimed."""
+
+
 class SolverNotInstalledError(SolverError):
     """The solver is known, but its package is not installed."""
 

@@ -158,6 +158,11 @@ class Candidate:
                 release(array)
         return digest.hexdigest()
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The three arrays by the names that they have in files: ``labels`` or, at class level, ``class_counts``."""
+        third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
+        return {"weights": self.weights, "features": self.features, **third}
+
     def problem(
         self,
         lambda_w: float,
@@ -179,8 +184,7 @@ class Candidate:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
-        third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
-        return partial(type(self), weights=self.weights, features=self.features, **third), ()
+        return partial(type(self), **self.arrays()), ()
 
 
 def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
