@@ -55,6 +55,7 @@ class FrameSolver(Solver):
     name: ClassVar[str] = "frame"
     levels: ClassVar[tuple[str, ...]] = ("class",)
     rank: ClassVar[int] = 5
+    any_scale: ClassVar[bool] = True
 
     @classmethod
     def installed(cls) -> bool:
