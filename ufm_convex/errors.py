@@ -50,6 +50,10 @@ class ProblemError(UFMError, ValueError):
     """A number that defines the problem is out of its range (a decay, a dimension, a parameter of a loss)."""
 
 
+class RangeError(ProblemError):
+    """Numbers of a problem are each in range, but a product of them leaves that of binary64."""
+
+
 class CountsError(UFMError, ValueError):
     """The class counts do not describe a classification problem."""
 

@@ -23,7 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from ufm_convex import evidence, reductions, relaxation, solvers
-from ufm_convex.errors import ProblemError, SolverError, UFMError, UnknownNameError
+from ufm_convex.errors import ProblemError, RangeError, SolverError, UFMError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
@@ -92,7 +92,7 @@ def solve(
         SizeError: the problem is too large for the level.
         HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
             nothing here solves.
-        ProblemError: λ_W λ_H n leaves the range of binary64, and no closed form and no frame proves the optimum.
+        RangeError: λ_W λ_H n leaves the range of binary64, and no closed form and no frame proves the optimum.
     """
     check_settings(solver, tolerance, options)
     found = solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
@@ -211,9 +211,9 @@ def _logs(problem: Problem) -> tuple[float, float]:
     return float(logs.min()), float(logs.max())
 
 
-def _out_of_range(problem: Problem) -> ProblemError:
+def _out_of_range(problem: Problem) -> RangeError:
     low, high = _logs(problem)
-    return ProblemError(
+    return RangeError(
         f"lambda_w is {problem.lambda_w!r} and lambda_h {problem.lambda_h!r}: "
         f"lambda_w * lambda_h * n is from 2**{low:.0f} to 2**{high:.0f}.",
         expected=f"from 2**-{_RANGE} to 2**{_RANGE}, where no closed form proves the optimum",
