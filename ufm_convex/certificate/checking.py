@@ -13,7 +13,9 @@ from ufm_convex.errors import CertificateError
 from ufm_convex.verifier import MalformedCertificate, Verdict, verify
 
 
-def require_accepted(certificate: CertificateFile, candidate: Candidate | None = None, *, recheck: bool = False) -> None:
+def require_accepted(
+    certificate: CertificateFile, candidate: Candidate | None = None, *, recheck: bool = False
+) -> None:
     """Raise ``CertificateError`` unless the verifier proves every step of the file.
 
     Args:

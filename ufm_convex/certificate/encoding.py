@@ -105,7 +105,8 @@ def require_exactly(given: object, kind: type | None, what: str) -> None:
     if type(given) is not kind:
         raise HypothesisError(
             f"{what} is a {type(given).__name__}, a class that certificates of format version {VERSION} do not know.",
-            expected="an instance of the class itself" + ("" if kind is None else f", {kind.__name__}")
+            expected="an instance of the class itself"
+            + ("" if kind is None else f", {kind.__name__}")
             + ": what a subclass changes would not be in the file",
             fix="make it with the class itself.",
         )

@@ -310,7 +310,8 @@ class _Attempt:
     def _rounded_again(self, closed: BlockProof) -> BlockProof:
         """Columns of V from those of N U, towards zero and so inside the domain."""
         tied, units = self.units is not None, self.units or [1] * len(self.exponents)
-        columns, own = [], [] if closed.own is not None else None
+        columns: list[list[int]] = []
+        own: list[int] | None = None if closed.own is None else []
         pairs = zip(closed.exponents, self.exponents, _shares(self.groups), strict=True)
         for k, (before, after, share) in enumerate(pairs):
             ratio = Fraction(2) ** (before - after) / share

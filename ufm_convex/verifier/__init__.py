@@ -36,7 +36,7 @@ from .points import Alike, Candidate, Factors, Frame
 from .problem import Problem
 from .proof import Blocks, Diagonal
 from .reading import Another, MalformedCertificate, Refuted, Undecided, UnreadableInput, document, kind_of
-from .statement import ClaimsStatement, ProblemStatement
+from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
 
 try:
     from . import arrays, fast
@@ -44,6 +44,7 @@ except ImportError:  # no NumPy: the exact path decides everything but candidate
     arrays = fast = None  # type: ignore[assignment]
 
 __all__ = [
+    "CandidateClaims",
     "ClaimsStatement",
     "MalformedCertificate",
     "ProblemStatement",

@@ -1,7 +1,7 @@
 """Whether a certificate is about the problem that was asked (docs/certificate.md, section 6).
 
-A problem is given as the object ``problem`` of a file, of sections 3.1 and 10. Compared are decoded numbers, exactly, and
-not texts or digests: runs of classes may be cut in other places, vectors have another power of two in front, and a
+A problem is given as the object ``problem`` of a file, of sections 3.1 and 10. Compared are decoded numbers, exactly,
+and not texts or digests: runs of classes may be cut in other places, vectors have another power of two in front, and a
 parameter may be null that stands for a number. Every field of the two is compared, so what nobody thought of differs.
 """
 
@@ -68,7 +68,7 @@ def _merged(values: list[int], repeats: list[int]) -> list[list[int]]:
 
 
 def _entries(value: Any, neutral: str | None) -> Any:
-    """A parameter: null as the number it stands for, words and dyadic numbers as they are, which are written one way."""
+    """A parameter: null as the number it stands for; words and dyadic numbers as they are, written in one way each."""
     if value is None:
         return neutral
     if not isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What a certificate says, in words and in binary64: for whoever wants to know what was proved, and no part of the proof.
+"""What a certificate says, in words and in binary64, for whoever wants to know what was proved; no part of the proof.
 
-All words are ASCII. Numbers that are no binary64 numbers are rounded so that what is said is weaker than the claim: lower
-ends down, upper ends and the tolerance up.
+All words are ASCII. Numbers that are no binary64 numbers are rounded so that what is said is weaker than the claim:
+lower ends down, upper ends and the tolerance up.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .points import Candidate, Factors
 from .reading import dyadic
 
 _SHOWN, _DIGITS = 6, 6
+_ORDER = ["model", "features", "feature_dim", "lambda_w", "lambda_h", "weight_radius", "feature_radius", "bias"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def of_problem(problem: Mapping[str, Any]) -> ProblemStatement:
     """The statement of a problem that has been decoded."""
     found = asked.numbers(problem)
     runs = found.pop("class_counts")
-    parts = [_counts(runs), *_loss(found), *(_term(name, value) for name, value in found.items())]
+    loss = _loss(found)
+    terms = [_term(name, found[name]) for name in sorted(found, key=_place)]
+    parts = [_counts(runs), *loss, *terms]
     return ProblemStatement("; ".join(part for part in parts if part), str(problem["sha256"]))
 
 
@@ -140,6 +143,10 @@ def _counts(runs: list[list[int]]) -> str:
     return f"{sum(size for _, size in runs)} classes of {', '.join(listed + more)} samples, {total} in all"
 
 
+def _place(name: str) -> int:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
 def _loss(found: dict[str, Any]) -> list[str]:
     """The loss with its parameters and class weights, taken out of the numbers."""
     parameters = {name: found.pop(name) for name in [name for name in found if name.startswith("loss ")]}
@@ -184,7 +191,7 @@ def _digest(candidate: Candidate, embedded: Factors) -> str | None:
         matrices = [_floats(rows, e) for rows, e in zip((embedded.W, embedded.H), embedded.exponents, strict=True)]
     except (OverflowError, ValueError):
         return None
-    parts = [
+    parts: list[tuple[str, str, array[Any]]] = [
         ("weights <f8", f"{len(embedded.W)}x{candidate.feature_dim}", matrices[0]),
         ("features <f8", f"{len(embedded.H)}x{candidate.feature_dim}", matrices[1]),
         (f"{'labels' if sample else 'class_counts'} <i8", str(len(third)), array("q", third)),
