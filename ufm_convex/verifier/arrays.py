@@ -44,7 +44,8 @@ def read(candidate: Candidate | None, given: str | Path | Mapping[str, Any]) -> 
             return {name: _plain(name, given[name]) for name in names}
         with open(given, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
             names = _names(archive, candidate)
-            _require_fitting(candidate, archive, names)
+            if candidate is not None:
+                _require_fitting(candidate, archive, names)
             return {name: archive[name] for name in names}
     except _UNREADABLE as error:
         if isinstance(error, UnreadableInput):
@@ -54,12 +55,12 @@ def read(candidate: Candidate | None, given: str | Path | Mapping[str, Any]) -> 
 
 def _names(given: Any, candidate: Candidate | None) -> tuple[str, ...]:
     """The names of the three arrays; all that is given is one of them."""
+    if candidate is None:
+        raise Another("the certificate is about no candidate")
     unknown, third = sorted(set(given) - set(NAMES)), [name for name in NAMES[2:] if name in given]
     if unknown or len(third) != 1 or not {"weights", "features"} <= set(given):
         listed = ", ".join(sorted(map(str, given))) or "none"
         raise UnreadableInput(f"a candidate has weights, features, and labels or class_counts, not: {listed}")
-    if candidate is None:
-        raise Another("the certificate is about no candidate")
     if third[0] != ("labels" if candidate.level == "sample" else "class_counts"):
         raise Another(f"the candidate of the certificate is one at {candidate.level} level")
     return ("weights", "features", third[0])
@@ -72,10 +73,8 @@ def _plain(name: str, values: Any) -> Any:
     return np.asarray(values)
 
 
-def _require_fitting(candidate: Candidate | None, archive: Any, names: tuple[str, ...]) -> None:
+def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
     """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
-    if candidate is None:  # nothing is unpacked
-        return
     K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
     most = 8 * ((K + rows) * candidate.feature_dim + rows) + _HEADERS
     wanted = {f"{name}.npy" for name in names}

@@ -109,7 +109,7 @@ def below(number: fmpq) -> float:
     try:
         nearest = numerator / denominator
     except OverflowError:
-        return math.copysign(math.inf, numerator) if numerator < 0 else math.nextafter(math.inf, 0.0)
+        return -math.inf if numerator < 0 else math.nextafter(math.inf, 0.0)
     top, bottom = nearest.as_integer_ratio()
     return nearest if top * denominator <= numerator * bottom else math.nextafter(nearest, -math.inf)
 
