@@ -159,13 +159,13 @@ def _solve_problem(
     except (ArithmeticError, ValueError) as error:  # what is met where σ² overflows or vanishes
         if _in_range(problem) or isinstance(error, UFMError):
             raise
-        raise _out_of_range(problem) from error
+        if best is None or best.status is Status.FAILED:
+            raise _out_of_range(problem) from error
+        route.append(f"stopped: {_out_of_range(problem).got}")
     except KeyboardInterrupt:
         if best is None:
             raise
         route.append(INTERRUPTED)
-    if (best is None or best.status is Status.FAILED) and not _in_range(problem):
-        raise _out_of_range(problem)
     if best is None:
         raise SolverError(
             "no solver made a run.",
@@ -248,8 +248,6 @@ def _runs(
     names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
-        if not (chosen.any_scale or _in_range(problem)):
-            return
         tell(f"{name}: starting")
         for run in chosen.runs(problem, chosen.default_level(problem) if level == AUTO else level, tolerance, options):
             yield run, reason

@@ -400,13 +400,17 @@ def _shares(groups: Groups) -> list[Fraction]:
 
 
 def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool) -> list[int]:
-    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest."""
+    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest.
+
+    Where decays are so heavy that ρ leaves room for more than V itself, whose entries are about 1, V is the measure.
+    """
     logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
     if balanced:
         logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
     else:
         logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
-    exponents: list[int] = (np.floor(logs / 2.0).astype(np.int64) - bits).tolist()
+    most = 2.0 * np.log2((groups.weights * groups.counts).max()) if balanced else 0.0
+    exponents: list[int] = (np.floor(np.minimum(logs, most) / 2.0).astype(np.int64) - bits).tolist()
     return exponents
 
 

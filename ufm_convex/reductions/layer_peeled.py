@@ -135,6 +135,7 @@ class _Search:
             if (self._excess(there) > 0.0) != (step > 0.0):
                 return min(here, there), max(here, there)
             here, step = there, 2.0 * step
+        self.route.append(f"no smaller μ is tried: at {_SMALLEST:.0e} of the first one the loss is as good as nothing")
         return None
 
     def _excess(self, log_multiplier: float) -> float:

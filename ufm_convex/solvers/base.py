@@ -72,8 +72,6 @@ class Solver(ABC):
     """Levels whose programme it can solve, the default one first."""
     rank: ClassVar[int]
     """Place in the order in which "auto" tries solvers, cheapest first."""
-    any_scale: ClassVar[bool] = False
-    """Whether it may be tried where λ_W λ_H n leaves the range of binary64, in which programmes are scaled."""
 
     @classmethod
     @abstractmethod

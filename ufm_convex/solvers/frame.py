@@ -55,7 +55,6 @@ class FrameSolver(Solver):
     name: ClassVar[str] = "frame"
     levels: ClassVar[tuple[str, ...]] = ("class",)
     rank: ClassVar[int] = 5
-    any_scale: ClassVar[bool] = True
 
     @classmethod
     def installed(cls) -> bool:

@@ -33,7 +33,6 @@ class TheorySolver(Solver):
     name: ClassVar[str] = "theory"
     levels: ClassVar[tuple[str, ...]] = ("class",)
     rank: ClassVar[int] = 0
-    any_scale: ClassVar[bool] = True
 
     @classmethod
     def installed(cls) -> bool:
