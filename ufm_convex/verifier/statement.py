@@ -10,15 +10,16 @@ import hashlib
 import math
 import sys
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from flint import arb, ctx, fmpq
 
 from . import asked
 from .claims import Claims, Enclosures, Interval, Violation
-from .points import Candidate, Factors
+from .points import Candidate
 from .reading import dyadic
 
 _SHOWN, _DIGITS = 6, 6
@@ -43,17 +44,23 @@ class CandidateClaims:
     """What is claimed of a candidate.
 
     Attributes:
-        sha256: Of its arrays (docs/streaming.md, section 7). Where the file embeds them, of binary64 arrays with their
-            entries; None if an entry is no such number.
         objective: Ends of an enclosure of its objective; None for an infeasible candidate.
         gap: Ends of an enclosure of its objective minus the optimum; likewise.
         violation: Row, column and value of a negative feature; None for a feasible candidate.
     """
 
-    sha256: str | None
     objective: tuple[float, float] | None
     gap: tuple[float, float] | None
     violation: tuple[int, int, float] | None
+    digest: Callable[[], str | None] = field(repr=False, compare=False)
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of its arrays (docs/streaming.md, section 7), when it is asked for.
+
+        Where the file embeds them, of binary64 arrays with their entries; None if an entry is no such number.
+        """
+        return self.digest()
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,11 @@ def of_claims(claims: Claims, candidate: Candidate | None) -> ClaimsStatement:
 
 
 def _of_candidate(claim: Enclosures | Violation | None, candidate: Candidate) -> CandidateClaims:
-    sha256 = candidate.sha256 if candidate.embedded is None else _digest(candidate, candidate.embedded)
+    digest = partial(_digest, candidate)
     if isinstance(claim, Enclosures):
-        return CandidateClaims(sha256, _outward(claim.objective), _outward(claim.gap), None)
+        return CandidateClaims(_outward(claim.objective), _outward(claim.gap), None, digest)
     place = None if claim is None else (claim.row, claim.column, above(claim.value))
-    return CandidateClaims(sha256, None, None, place)
+    return CandidateClaims(None, None, place, digest)
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------
@@ -183,8 +190,11 @@ def _text(integer: int, exponent: int) -> str:
 # -- the candidate's digest -----------------------------------------------------------------------------------------
 
 
-def _digest(candidate: Candidate, embedded: Factors) -> str | None:
-    """SHA-256 of embedded arrays as binary64 numbers and 64-bit integers (docs/streaming.md, section 7)."""
+def _digest(candidate: Candidate) -> str | None:
+    """The one in the file, or that of embedded arrays as binary64 numbers and 64-bit integers."""
+    embedded = candidate.embedded
+    if embedded is None:
+        return str(candidate.sha256)
     sample, digest = candidate.level == "sample", hashlib.sha256()
     third = embedded.labels if sample else embedded.repeats
     try:
