@@ -129,7 +129,11 @@ def verify(
     started = time.perf_counter()
     fields = document(source)
     certificate = contrastive.Certificate(fields) if contrastive.speaks_of(fields["problem"]) else _Certificate(fields)
-    said = statement.of_problem(certificate.content), statement.of_claims(certificate.claims, certificate.candidate)
+    about = certificate.problem
+    said = (
+        statement.of_problem(certificate.content, about.K, about.N),
+        statement.of_claims(certificate.claims, certificate.candidate),
+    )
     given = _Asked(certificate, candidate, problem)
     read = time.perf_counter()
     proof = _steps(certificate, given) if isinstance(certificate, _Certificate) else certificate.checks(_compare)

@@ -34,7 +34,7 @@ class Certificate:
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.content = fields["problem"]
-        problem = Problem(self.content)
+        self.problem = problem = Problem(self.content)
         if fields["lemmas"] != LEMMAS or fields["candidate"] is not None:
             raise MalformedCertificate("a contrastive proof has its own two lemmas, and no candidate")
         self.dual, self.witness = OutsideMass(problem, fields["dual"]), OrthogonalFrame(problem, fields["witness"])
@@ -65,7 +65,8 @@ class Problem:
         for number, repeat in zip(numbers, repeats, strict=True):
             merged[number] += repeat
         self.groups, self.N = sorted(merged.items()), sum(number * repeat for number, repeat in merged.items())
-        if not 2 <= sum(repeats) <= MAX_CLASSES or self.N >= 1 << 63:
+        self.K = sum(repeats)
+        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
             raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
         if (fields["bound"] is None) == (fields["lambda_h"] is None):
             raise MalformedCertificate("either a bound or a penalty")

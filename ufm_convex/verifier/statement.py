@@ -17,12 +17,12 @@ from typing import Any
 
 from flint import arb, ctx, fmpq
 
-from . import asked
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Candidate
-from .reading import dyadic
+from .reading import dyadic, scaled, sha256_of
 
 _SHOWN, _DIGITS = 6, 6
+_SAID = {"class_counts", "multiplicities", "class_weights", "loss", "sha256"}
 _ORDER = ["model", "features", "feature_dim", "lambda_w", "lambda_h", "weight_radius", "feature_radius", "bias"]
 
 
@@ -82,13 +82,18 @@ class ClaimsStatement:
     candidate: CandidateClaims | None
 
 
-def of_problem(problem: Mapping[str, Any]) -> ProblemStatement:
-    """The statement of a problem that has been decoded."""
-    found = asked.numbers(problem)
-    runs = found.pop("class_counts")
-    loss = _loss(found)
-    terms = [_term(name, found[name]) for name in sorted(found, key=_place)]
-    parts = [_counts(runs), *loss, *terms]
+def of_problem(problem: Mapping[str, Any], num_classes: int, num_samples: int) -> ProblemStatement:
+    """The statement of a problem that has been decoded, from its texts: tables are not read again."""
+    loss = problem.get("loss", {})
+    named = [str(loss["name"])] if loss else []
+    parameters = [f"{name} {_value(value)}" for name, value in loss.items() if name != "name" and value is not None]
+    weights = problem.get("class_weights")
+    parts = [
+        _counts(problem["class_counts"], problem["multiplicities"], num_classes, num_samples),
+        ", ".join(named + parameters),
+        "" if weights is None else f"class weights {_value(weights)}",
+        *(_term(name, problem[name]) for name in sorted(set(problem) - _SAID, key=_place)),
+    ]
     return ProblemStatement("; ".join(part for part in parts if part), str(problem["sha256"]))
 
 
@@ -132,7 +137,10 @@ def _outward(interval: Interval) -> tuple[float, float]:
 
 def _decimal(text: str) -> str:
     """A dyadic number as the shortest decimal of the binary64 number that it is, else about."""
-    number = dyadic(text)
+    return _number(dyadic(text))
+
+
+def _number(number: fmpq) -> str:
     if below(number) == above(number):
         return repr(below(number))
     with ctx.workprec(64):
@@ -142,25 +150,16 @@ def _decimal(text: str) -> str:
 # -- words --------------------------------------------------------------------------------------------------------
 
 
-def _counts(runs: list[list[int]]) -> str:
+def _counts(counts: str, multiplicities: str, num_classes: int, num_samples: int) -> str:
     """Number of classes and samples, and the first runs."""
-    listed = [f"{size} x {count}" if size > 1 else str(count) for count, size in runs[:_SHOWN]]
-    more = [f"... ({len(runs) - _SHOWN} more)"] if len(runs) > _SHOWN else []
-    total = sum(count * size for count, size in runs)
-    return f"{sum(size for _, size in runs)} classes of {', '.join(listed + more)} samples, {total} in all"
+    pairs = zip(*(text.split(" ", _SHOWN)[:_SHOWN] for text in (counts, multiplicities)), strict=True)
+    listed = [f"{size} x {count}" if size != "1" else count for count, size in pairs]
+    more = [f"... ({counts.count(' ') + 1 - _SHOWN} more)"] if counts.count(" ") >= _SHOWN else []
+    return f"{num_classes} classes of {', '.join(listed + more)} samples, {num_samples} in all"
 
 
-def _place(name: str) -> int:
-    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
-
-
-def _loss(found: dict[str, Any]) -> list[str]:
-    """The loss with its parameters and class weights, taken out of the numbers."""
-    parameters = {name: found.pop(name) for name in [name for name in found if name.startswith("loss ")]}
-    weights = found.pop("class_weights")
-    words = [str(parameters.pop("loss name"))] if parameters else []
-    words += [f"{name.removeprefix('loss ')} {_value(value)}" for name, value in parameters.items()]
-    return [", ".join(words), "" if weights == "1p0" else f"class weights {_value(weights)}"]
+def _place(name: str) -> tuple[int, str]:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER), name
 
 
 def _term(name: str, value: Any) -> str:
@@ -171,20 +170,15 @@ def _term(name: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """A word, an integer, a number, or how many numbers of which digest there are."""
+    """A word, an integer, a number, a few numbers, or the digest of many."""
     if isinstance(value, str):
         return _decimal(value) if value[-1].isdigit() else value
     if isinstance(value, int):
         return str(value)
-    entries = value[1]
-    if len(entries) <= _SHOWN and all(isinstance(entry, int) for entry in entries):
-        return "(" + ", ".join(_decimal(_text(entry, value[0])) for entry in entries) + ")"
-    return f"of {hashlib.sha256(repr(value).encode()).hexdigest()[:12]} (digest of the numbers)"
-
-
-def _text(integer: int, exponent: int) -> str:
-    twos = (integer & -integer).bit_length() - 1 if integer else 0
-    return f"{integer >> twos}p{exponent + twos}" if integer else "0p0"
+    integers, exponent = value.get("integers", ""), value["exponent"]
+    if integers and integers.count(" ") < _SHOWN:
+        return "(" + ", ".join(_number(scaled(int(entry), exponent)) for entry in integers.split(" ")) + ")"
+    return f"of SHA-256 {sha256_of(value, leave_out=())[:16]}..."
 
 
 # -- the candidate's digest -----------------------------------------------------------------------------------------
