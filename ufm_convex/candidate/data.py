@@ -148,8 +148,7 @@ class Candidate:
     def sha256(self) -> str:
         """SHA-256 of names, dtypes, shapes and entries of the three arrays (docs/streaming.md, section 7)."""
         digest = hashlib.sha256()
-        third = ("labels", self.labels) if self.level == "sample" else ("class_counts", self.class_counts)
-        for name, array in (("weights", self.weights), ("features", self.features), third):
+        for name, array in self.arrays().items():
             little = array.dtype.newbyteorder("<")
             digest.update(f"{name} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
             rows = max(1, _HASH_BLOCK // (array.size // len(array)))
