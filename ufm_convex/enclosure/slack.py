@@ -54,6 +54,8 @@ _ROUNDED_BITS = 51
 TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 LARGEST_MARGIN = 0.1
+_MOST_RADIUS = 5.0
+"""Radii that a column's own exponent scales lie in [1, 4), up to rounding; beyond, V was the measure."""
 _PRICE_BITS, _MOST_SHIFT = 120, 256
 """The sums of a faint bias may cost 2^-120 of one unit of loss; certificates shift multipliers by at most 2^256."""
 _MARGIN_STEP = 16.0
@@ -176,7 +178,8 @@ def prove_entries(
         closing: A bias that costs nothing or next to nothing, for which U1 is closed exactly; else None.
     """
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced=closing is not None)
+    size = max(1.0, float(np.abs(V).max()), float(np.abs(own).max()))
+    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced=closing is not None, size=size)
     if closing is not None and closing.curvature:
         attempt = attempt.closed_by(closing.curvature)
     tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, bits if closing is None else _ROUNDED_BITS)))
@@ -236,16 +239,26 @@ class _Attempt:
     shift: int
     units: list[int] | None
     balanced: bool
+    size: float
     closed: _Attempt | None = None
 
     @classmethod
-    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
+    def of(
+        cls,
+        problem: Problem,
+        groups: Groups,
+        kind: str,
+        bits: int,
+        shift: int,
+        balanced: bool = False,
+        size: float = math.inf,
+    ) -> _Attempt:
         """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
         units = closing_units(problem)
         if units is not None:
             bits += (max(units) - 1).bit_length()
-        exponents = _exponents(problem, groups, bits, balanced)
-        return cls(problem, groups, kind, exponents, bits, shift, units, balanced)
+        exponents = _exponents(problem, groups, bits, balanced, size)
+        return cls(problem, groups, kind, exponents, bits, shift, units, balanced, size)
 
     def closed_by(self, weight: float) -> _Attempt:
         """An attempt at V whose columns are those of N U of this one, in as many more bits as a weight λ_b asks for.
@@ -256,7 +269,8 @@ class _Attempt:
         size = 3.0 * math.log2(K) + 2.0 * math.log2(float(problem.sigma.sum())) + _PRICE_BITS
         more = max(math.ceil((size - math.log2(weight)) / 2.0) - self.bits, 0)
         shift = min(2 * more, _MOST_SHIFT)
-        return replace(_Attempt.of(problem, self.groups, self.kind, self.bits + more, shift), closed=self)
+        outer = _Attempt.of(problem, self.groups, self.kind, self.bits + more, shift, size=self.size)
+        return replace(outer, closed=self)
 
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
         """C = 0; τ cancels what is negative between alike classes, and nothing else."""
@@ -277,8 +291,9 @@ class _Attempt:
         multiplier = self._multiplier(T) if self.problem.nonnegative else None
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
-        # a share of D, but for columns with exponents of their own, where D is about I
-        bought = self._scaled_radii() if self.balanced else np.ones(len(bare.columns))
+        # a share of D, but for columns with exponents of their own and of the size of D, which then is about I
+        radii = self._scaled_radii()
+        bought = radii if self.balanced or radii.max() > _MOST_RADIUS else np.ones(len(bare.columns))
         try:
             factor = np.linalg.cholesky(normalised - 0.5 * margin * np.diag(bought))
         except np.linalg.LinAlgError:
@@ -399,17 +414,19 @@ def _shares(groups: Groups) -> list[Fraction]:
     return [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
 
 
-def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool) -> list[int]:
+def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool, size: float) -> list[int]:
     """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest.
 
-    Where decays are so heavy that ρ leaves room for more than V itself, whose entries are about 1, V is the measure.
+    Where decays are so heavy that ρ leaves room for more than V itself, whose entries are at most ``size``, that is
+    the measure.
     """
     logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
     if balanced:
         logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
     else:
         logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
-    most = 2.0 * np.log2((groups.weights * groups.counts).max()) if balanced else 0.0
+    shares = groups.weights * groups.counts if balanced else np.ones(1)
+    most = 2.0 * np.log2(size * shares.max())
     exponents: list[int] = (np.floor(np.minimum(logs, most) / 2.0).astype(np.int64) - bits).tolist()
     return exponents
 
