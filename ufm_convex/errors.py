@@ -94,7 +94,7 @@ class SolverError(UFMError, RuntimeError):
     """A solver did not run to a usable point."""
 
 
-class CertificateError(UFMError, RuntimeError):
+class CertificateError(SolverError):
     """The independent verifier refused a certificate that had just been made: nothing is claimed."""
 
 
