@@ -29,7 +29,7 @@ LAYERS = [
     {"solving"},
     {"certificate", "gap_closure", "interchange", "measures", "pigeonhole"},
     {"contrastive", "crosscheck", "plots"},
-    {"sweep"},
+    {"sweep", "verifying"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}

@@ -84,7 +84,7 @@ def test_a_candidate_known_by_its_digest_is_checked_from_its_file(candidate, tmp
     assert run("verify", certificate).exit_code == 3  # the arrays are not at hand
     assert run("verify", certificate, "--candidate", path).exit_code == 0
     candidate(lambda W, F: (W, 1.01 * F))
-    assert run("verify", certificate, "--candidate", path).exit_code == 3  # another candidate refutes nothing
+    assert run("verify", certificate, "--candidate", path).exit_code == 1  # it is not the one that was asked
 
 
 def test_the_place_of_a_negative_feature_is_named(candidate):
@@ -179,3 +179,39 @@ def test_counts_that_contradict_the_labels_are_refused(candidate):
     result = run("certify", candidate(), "--class-counts", "41,20,8,2", *DECAYS)
     assert result.exit_code == 2
     assert "CountsError" in result.stderr
+
+
+def test_the_optimum_and_the_candidate_have_numbers_of_their_own(candidate):
+    optimum = theory.optimum(PROBLEM).value
+    record = json.loads(run("certify", candidate(lambda W, F: (1.1 * W, F)), *DECAYS, "--json").stdout)
+    assert (record["verdict"], record["status"]) == ("suboptimal", "certified")
+    assert record["lower_bound"] <= optimum * (1 + 1e-15)
+    assert optimum * (1 - 1e-15) <= record["upper_bound"] < record["candidate_value"]
+    assert record["relative_gap"] <= 1e-6
+    about = record["candidate"]
+    assert about["value_low"] <= record["candidate_value"] <= about["value_high"]
+    assert about["gap_low"] <= record["candidate_value"] - optimum <= about["gap_high"]
+    assert about["gap_low"] > 0.0
+    assert about["relative_gap"] == (about["value_high"] - record["lower_bound"]) / about["value_high"]
+
+
+def test_a_candidate_that_has_no_objective_has_null_numbers(candidate):
+    about = json.loads(run("certify", candidate(negative), *DECAYS, "--json").stdout)["candidate"]
+    assert about == dict.fromkeys(("value_low", "value_high", "gap_low", "gap_high", "relative_gap"))
+
+
+@pytest.mark.parametrize("more", [[], ["--digits", 40]])
+def test_without_a_candidate_the_bounds_are_those_of_the_optimum(more):
+    record = json.loads(run("certify", "--class-counts", "40,20,8,2", *DECAYS, "--json", *more).stdout)
+    optimum = theory.optimum(PROBLEM).value
+    assert record["lower_bound"] <= optimum * (1 + 1e-15)
+    assert record["upper_bound"] >= optimum * (1 - 1e-15)
+    assert (record["status"], record["candidate"]) == ("certified", None)
+
+
+def test_the_status_is_that_of_the_optimum_even_where_it_is_not_reached(candidate):
+    record = json.loads(
+        run("certify", candidate(), *DECAYS, "--solver", "scs", "--tolerance", "1e-13", "--json").stdout
+    )
+    assert record["relative_gap"] == (record["upper_bound"] - record["lower_bound"]) / record["upper_bound"]
+    assert (record["status"] == "certified") == (record["relative_gap"] <= 1e-13)

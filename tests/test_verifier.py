@@ -38,7 +38,7 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
-from ufm_convex.verifier import MalformedCertificate, Verdict, fast, points, proof, reading, verify
+from ufm_convex.verifier import MalformedCertificate, UnreadableInput, Verdict, fast, points, proof, reading, verify
 from ufm_convex.verifier import problem as problem_module
 
 FOLDER = Path(verifier.__file__).parent
@@ -98,10 +98,21 @@ def test_a_candidate_in_its_file_is_proved_and_another_is_not(files, tmp_path):
     assert verify(files / "inconclusive.json", files / "candidate.npz").verdict is Verdict.PROVED
     arrays = dict(np.load(files / "candidate.npz"))
     arrays["features"] = arrays["features"] * 1.0000001
-    assert verify(files / "inconclusive.json", arrays).verdict is Verdict.INCONCLUSIVE
+    found = verify(files / "inconclusive.json", arrays)
+    assert (found.verdict, found.steps[0].name, found.steps[0].verdict) == (Verdict.REFUTED, "asked", Verdict.REFUTED)
+    assert about_candidate(found) == {Verdict.INCONCLUSIVE}  # of its own candidate nothing was shown to fail
     (tmp_path / "no.npz").write_bytes(b"PK\x03\x04 not an archive")
     for given_ in (tmp_path / "no.npz", tmp_path / "missing.npz", {"weights": 3}, {}):
-        assert verify(files / "inconclusive.json", given_).verdict is Verdict.INCONCLUSIVE
+        with pytest.raises(UnreadableInput):
+            verify(files / "inconclusive.json", given_)
+
+
+def test_the_command_leaves_with_2_where_the_candidate_cannot_be_read(files, tmp_path):
+    command = [sys.executable, "-m", "ufm_convex.verifier", str(files / "inconclusive.json")]
+    done = subprocess.run([*command, str(tmp_path / "missing.npz")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[0]) == (2, "unreadable:")
+    done = subprocess.run([*command, str(files / "candidate.npz")], capture_output=True, text=True)
+    assert done.returncode == 0
 
 
 def test_an_unreadable_path_is_malformed(tmp_path):
@@ -456,7 +467,7 @@ def test_plain_arrays_are_decided(smoothing, dtype):
 
 
 @pytest.mark.parametrize("damage", ["empty", "compressed", "header", "method", "no archive"])
-def test_damaged_archives_are_undecided(tmp_path, damage):
+def test_damaged_archives_are_unreadable_and_empty_arrays_are_another_candidate(tmp_path, damage):
     data, arrays = with_file()
     file = tmp_path / "candidate.npz"
     noise = {"weights": np.random.default_rng(0).random((3, 500)), "features": arrays["features"]}
@@ -478,7 +489,13 @@ def test_damaged_archives_are_undecided(tmp_path, damage):
     else:
         np.save(tmp_path / "x.npy", arrays["weights"])
         file = tmp_path / "x.npy"
-    assert about_candidate(verify(data, file)) == {Verdict.INCONCLUSIVE}
+    if damage == "empty":
+        found = verify(data, file)
+        assert about_candidate(found) == {Verdict.INCONCLUSIVE}
+        assert found.steps[0].verdict is Verdict.INCONCLUSIVE
+        return
+    with pytest.raises(UnreadableInput):
+        verify(data, file)
 
 
 def test_class_counts_beyond_binary64_are_not_rounded():
@@ -532,8 +549,8 @@ def test_extreme_scales_are_decided(problem, digits):
 
 
 def test_work_is_limited(monkeypatch):
-    monkeypatch.setattr(verifier, "WORK", 1)
     certificate = certify(PLAIN, digits=100)
+    monkeypatch.setattr(verifier, "WORK", 1)
     assert verify(certificate.to_json().encode()).verdict is Verdict.INCONCLUSIVE
 
 

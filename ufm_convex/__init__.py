@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from ufm_convex.solving import solve as solve
     from ufm_convex.verifier import MalformedCertificate as MalformedCertificate
     from ufm_convex.verifier import Verdict as Verdict
-    from ufm_convex.verifier import verify as verify
+    from ufm_convex.verifying import verify as verify
 
 _HOME = {
     "BinaryCrossEntropy": "losses",
@@ -110,7 +110,7 @@ _HOME = {
     "read_labels": "class_counts",
     "solve": "solving",
     "stability_bounds": "attribution",
-    "verify": "verifier",
+    "verify": "verifying",
 }
 _ROOMS = (
     "candidate",

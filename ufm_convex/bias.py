@@ -426,6 +426,10 @@ class FaintBias(FreeBias):
         """λ_b/2 ‖b‖²."""
         return PenalisedBias(self.num_classes, self.weight).enclose_penalty(b)
 
+    def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        """‖s‖² / (2 λ_b): what exact points are charged, whose sums are next to zero."""
+        return PenalisedBias(self.num_classes, self.weight).enclose_support(sums, multiplicities)
+
 
 def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int) -> Bias:
     """The penalty of the bias that ``Problem.bias`` describes.

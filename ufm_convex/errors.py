@@ -50,6 +50,10 @@ class ProblemError(UFMError, ValueError):
     """A number that defines the problem is out of its range (a decay, a dimension, a parameter of a loss)."""
 
 
+class RangeError(ProblemError):
+    """Numbers of a problem are each in range, but a product of them leaves that of binary64."""
+
+
 class CountsError(UFMError, ValueError):
     """The class counts do not describe a classification problem."""
 
@@ -88,6 +92,10 @@ class DimensionError(UFMError, ValueError):
 
 class SolverError(UFMError, RuntimeError):
     """A solver did not run to a usable point."""
+
+
+class CertificateError(SolverError):
+    """The independent verifier refused a certificate that had just been made: nothing is claimed."""
 
 
 class SolverNotInstalledError(SolverError):

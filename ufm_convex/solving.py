@@ -24,13 +24,19 @@ import numpy as np
 
 from ufm_convex import evidence, reductions, relaxation, solvers
 from ufm_convex._process import apart, isolation
-from ufm_convex.errors import ProblemError, SolverDiedError, SolverError, UnknownNameError
+from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, UFMError, UnknownNameError
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
 
 AUTO = "auto"
+BELOW_BINARY64 = "the optimum lies below 2.3e-308, where binary64 ends: its bounds say no more than that"
+"""The last line of the route where that is why no relative gap is proved."""
+
+_SMALLEST_NORMAL = 2.0**-1022
+_RANGE = 960
+"""Base-2 logarithms of σ² beyond which its products with numbers of moderate size overflow or vanish."""
 Progress = Callable[[str], None]
 """Receives one line of text when something begins or ends."""
 
@@ -96,10 +102,20 @@ def solve(
         SolverDiedError: the solver ran out of memory or, isolated, its process ended, and no other run left bounds;
             with "auto" the route says so and the next solver is tried.
         ProcessError: with ``isolate``, the problem or the solver cannot be pickled, or no process can be started.
+        RangeError: λ_W λ_H n leaves the range of binary64, and no closed form and no frame proves the optimum.
     """
     check_settings(solver, tolerance, options)
     with isolation(isolate):
-        return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
+        found = solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
+    return _explained(found) if isinstance(found, Solution) else found
+
+
+def _explained(solution: Solution) -> Solution:
+    """With a line of the route that says why the bounds of a vanishing optimum stay apart."""
+    vanishing = 0.0 <= solution.lower_bound < solution.upper_bound < _SMALLEST_NORMAL
+    if not vanishing or solution.status is Status.CERTIFIED or solution.interrupted:
+        return solution
+    return replace(solution, route=(*solution.route, BELOW_BINARY64))
 
 
 @singledispatch
@@ -151,6 +167,12 @@ def _solve_problem(
                 best = found if best is None else _better(best, found)
                 if best.status is Status.CERTIFIED:
                     break
+    except (ArithmeticError, ValueError) as error:  # what is met where σ² overflows or vanishes
+        if _in_range(problem) or isinstance(error, UFMError):
+            raise
+        if best is None or best.status is Status.FAILED:
+            raise _out_of_range(problem) from error
+        route.append(f"stopped: {_out_of_range(problem).got}")
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -190,6 +212,27 @@ def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | N
             expected="an explicit solver",
             fix="name the solver they are meant for.",
         )
+
+
+def _in_range(problem: Problem) -> bool:
+    """Whether σ_k² = λ_W λ_H n_k, in which programmes are written, is well within the range of binary64."""
+    return all(abs(log) <= _RANGE for log in _logs(problem))
+
+
+def _logs(problem: Problem) -> tuple[float, float]:
+    """The base-2 logarithms of the smallest and the largest σ_k²."""
+    logs = math.log2(problem.lambda_w) + math.log2(problem.lambda_h) + np.log2(problem.class_counts)
+    return float(logs.min()), float(logs.max())
+
+
+def _out_of_range(problem: Problem) -> RangeError:
+    low, high = _logs(problem)
+    return RangeError(
+        f"lambda_w is {problem.lambda_w!r} and lambda_h {problem.lambda_h!r}: "
+        f"lambda_w * lambda_h * n is from 2**{low:.0f} to 2**{high:.0f}.",
+        expected=f"from 2**-{_RANGE} to 2**{_RANGE}, where no closed form proves the optimum",
+        fix="choose decays of moderate size; the optimum depends on their product alone.",
+    )
 
 
 def _check_level(problem: Problem, solver: str, level: str) -> None:

@@ -148,8 +148,7 @@ class Candidate:
     def sha256(self) -> str:
         """SHA-256 of names, dtypes, shapes and entries of the three arrays (docs/streaming.md, section 7)."""
         digest = hashlib.sha256()
-        third = ("labels", self.labels) if self.level == "sample" else ("class_counts", self.class_counts)
-        for name, array in (("weights", self.weights), ("features", self.features), third):
+        for name, array in self.arrays().items():
             little = array.dtype.newbyteorder("<")
             digest.update(f"{name} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
             rows = max(1, _HASH_BLOCK // (array.size // len(array)))
@@ -157,6 +156,11 @@ class Candidate:
                 digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
                 release(array)
         return digest.hexdigest()
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The three arrays by the names that they have in files: ``labels`` or, at class level, ``class_counts``."""
+        third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
+        return {"weights": self.weights, "features": self.features, **third}
 
     def problem(
         self,
@@ -179,8 +183,7 @@ class Candidate:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
-        third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
-        return partial(type(self), weights=self.weights, features=self.features, **third), ()
+        return partial(type(self), **self.arrays()), ()
 
 
 def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -18,7 +18,7 @@ from ufm_convex.errors import HypothesisError, SolverError
 from ufm_convex.evidence import Evidence
 from ufm_convex.group_factors import GroupFactors, coordinates
 from ufm_convex.groups import GroupDual
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses.base import GroupedLoss, MarginLoss
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
@@ -141,6 +141,8 @@ def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
 def _require_distinct(family: PenalisedFamily, penalised: Problem) -> None:
     """Raise ``HypothesisError`` if weights that are not the same have become so by rounding."""
     groups = enclosure.Groups.distinct(family.problem)
+    if not isinstance(family.problem.loss, (GroupedLoss, MarginLoss)):  # classes stand one by one, whatever their loads
+        return
     loads = [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
     place = {load: g for g, load in enumerate(sorted(set(loads)))}
     first = np.unique(groups.members, return_index=True)[1]

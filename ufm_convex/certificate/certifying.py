@@ -15,6 +15,7 @@ from ufm_convex import enclosure
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.bounds import Bounds
+from ufm_convex.certificate.checking import require_accepted
 from ufm_convex.certificate.encoding import (
     FORMAT,
     VERSION,
@@ -26,8 +27,10 @@ from ufm_convex.certificate.encoding import (
     encode_witness,
     lemmas,
     require_encodable,
+    require_exactly,
     rounded,
 )
+from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
@@ -47,6 +50,7 @@ _FAST_FROM = 64
 _WIDENING = Fraction(1, 2**32)
 """Relative widening of the objective of a large candidate: the verifier's error bounds are coarser."""
 _FAST_LOGITS = 1 << 16
+_SMALLEST = Fraction(1, 1 << 16000)
 
 Progress = Callable[[str], None]
 
@@ -60,6 +64,7 @@ def certify(
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
+    recheck: bool = ...,
     progress: Progress | None = ...,
 ) -> Certificate: ...
 @overload
@@ -71,6 +76,7 @@ def certify(
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
+    recheck: bool = ...,
     progress: Progress | None = ...,
 ) -> Any: ...
 def certify(
@@ -81,9 +87,12 @@ def certify(
     tolerance: float = 1e-6,
     digits: int | None = None,
     proof: enclosure.Proof = "auto",
+    recheck: bool = False,
     progress: Progress | None = None,
 ) -> Any:
     """A certificate of the optimum or, with a candidate, of how far the candidate is from it.
+
+    The independent verifier has accepted what is returned.
 
     Args:
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
@@ -92,6 +101,8 @@ def certify(
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
         proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
+        recheck: Whether the verifier reads the arrays of a candidate, too, that is so large that the certificate
+            knows it by SHA-256: a second pass over them. Those that the certificate embeds it reads anyway.
         progress: Called with one line of text when something begins or ends.
 
     Returns:
@@ -108,10 +119,17 @@ def certify(
             a constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
+        CertificateError: the verifier refused a step of the certificate, which the message names.
         UFMError: as ``solve``.
     """
     _check_settings(tolerance, digits, proof)
-    return certify_kind(
+    if recheck and candidate is None:
+        raise ProblemError(
+            "recheck is asked for, and no candidate is given.",
+            expected="a candidate, whose arrays the verifier is to read",
+            fix="leave recheck out: the proof of the optimum is always checked.",
+        )
+    certificate: CertificateFile = certify_kind(
         problem,
         candidate=candidate,
         solution=solution,
@@ -120,6 +138,10 @@ def certify(
         proof=proof,
         progress=progress,
     )
+    if progress is not None:
+        progress("verifying the certificate")
+    require_accepted(certificate, candidate if isinstance(candidate, Candidate) else None, recheck=recheck)
+    return certificate
 
 
 @singledispatch
@@ -218,7 +240,10 @@ def assemble(
 
 
 def _checked(candidate: object) -> Candidate | None:
-    if candidate is None or isinstance(candidate, Candidate):
+    if candidate is None:
+        return None
+    if isinstance(candidate, Candidate):
+        require_exactly(candidate, Candidate, "the candidate")
         return candidate
     raise ProblemError(
         f"candidate is a {type(candidate).__name__}.",
@@ -318,7 +343,9 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
         coarse = coarse[0], rounded(upper.exact * (1 + _FAST_ROOM), bits, up=True)
     wanted = Fraction(tolerance)
     enough = coarse[1] - coarse[0] <= wanted * coarse[1] or above - below > wanted * above
-    return coarse if enough else (below, above)
+    below, above = coarse if enough else (below, above)
+    # exponents of files end at -2^14: of what is smaller only the sign is claimed
+    return Fraction(0) if 0 < below < _SMALLEST else below, _SMALLEST if 0 < above < _SMALLEST else above
 
 
 def _candidate_claims(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm_convex import enclosure
+from ufm_convex import constraints, enclosure, losses
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
@@ -78,14 +78,37 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
 
 
 def require_encodable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the format can carry the problem's loss."""
+    """Raise ``HypothesisError`` unless the format can carry the problem: its own class, loss and constraint.
+
+    A name stands for one function. A subclass that says the same name may have other values, which nobody would see.
+    """
     from ufm_convex.verifier.losses import LOSSES
+
+    require_exactly(problem, Problem, "the problem")
+    constraint = problem.constraint
+    if constraint is not None:
+        require_exactly(constraint, constraints.available().get(constraint.name), "the constraint")
+    if constraint is None or constraint.loss is None:
+        known = losses.available().get(problem.loss.name)
+        require_exactly(problem.loss, known or type(problem.loss), "the loss")
 
     if problem.loss.name not in LOSSES:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",
             expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
+        )
+
+
+def require_exactly(given: object, kind: type | None, what: str) -> None:
+    """Raise ``HypothesisError`` for an instance of another class, one that is derived from it included."""
+    if type(given) is not kind:
+        raise HypothesisError(
+            f"{what} is a {type(given).__name__}, a class that certificates of format version {VERSION} do not know.",
+            expected="an instance of the class itself"
+            + ("" if kind is None else f", {kind.__name__}")
+            + ": what a subclass changes would not be in the file",
+            fix="make it with the class itself.",
         )
 
 

@@ -111,13 +111,23 @@ class CertificateFile:
         """SHA-256 of the canonical content."""
         return str(self.document["digest"])
 
-    def to_json(self) -> str:
-        """The file's text."""
+    def text(self) -> str:
+        """All that was proved of the optimum, as the verifier reads it."""
         return json.dumps(self.document, indent=1, sort_keys=True) + "\n"
 
+    def to_json(self) -> str:
+        """The file's text."""
+        return self.text()
+
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises ``FileFormatError`` when it cannot be written."""
-        write_atomically(Path(path), self.to_json())
+        """Write the file, whole or not at all, and read it back.
+
+        Raises:
+            FileFormatError: it cannot be written, or what is read back is not what was written.
+        """
+        data = self.to_json().encode()
+        write_atomically(Path(path), data)
+        _require_kept(Path(path), data)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -151,6 +161,20 @@ class CertificateFile:
         return (
             f"{type(self).__name__}(verdict={self.verdict.value!r}, lower={self.lower!r}, upper={self.upper!r}, "
             f"relative_gap={self.relative_gap:.1e}, proof={self.proof!r})"
+        )
+
+
+def _require_kept(path: Path, data: bytes) -> None:
+    """Raise ``FileFormatError`` unless the file holds these bytes."""
+    try:
+        kept = path.read_bytes() == data
+    except OSError:  # what cannot be read back is not kept
+        kept = False
+    if not kept:
+        raise FileFormatError(
+            f"{path} does not hold what was written.",
+            expected="a file that keeps its bytes",
+            fix="check the disk and the space left, or write to another folder.",
         )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
     from ufm_convex.problem import Problem
+    from ufm_convex.solution import Solution
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -35,12 +36,19 @@ def certify(
     digits: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
     ] = None,
+    recheck: Annotated[
+        bool,
+        typer.Option(
+            "--recheck", help="Let the verifier read a large candidate's arrays, too: a second pass over them."
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> ExitCode:
     """Prove the optimum, or how far a candidate is from it.
 
     Without a candidate the optimum is enclosed. With one, its objective is enclosed and its gap bounded, proved from
-    both sides; its class counts are counted from its labels. -o writes the certificate for ufm-convex verify.
+    both sides; its class counts are counted from its labels. Nothing is said before the independent verifier has
+    accepted the certificate; -o writes it for ufm-convex verify.
 
     Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
 
@@ -66,12 +74,14 @@ def certify(
             solution=None if wanted else solution,
             tolerance=solution.tolerance,
             digits=wanted,
+            recheck=recheck,
             progress=tell,
         )
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved)
     if output.as_json:
-        typer.echo(json.dumps({**solution_record(solution), **_record(proved, explained, wanted)}, allow_nan=False))
+        found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
+        typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
@@ -120,14 +130,10 @@ def _attribution(problem: Problem, candidate: Candidate | None, proved: Certific
 
 
 def _record(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> dict[str, Any]:
-    """What ``certify --json`` adds to the fields of ``solve --json`` or says of the candidate instead."""
+    """What ``certify --json`` adds to the fields of ``solve --json``."""
     gap, violation = proved.candidate_gap, proved.violation
     lower, upper = (None, None) if digits is None else proved.decimals(digits)
     return {
-        "lower_bound": finite(proved.lower),
-        "upper_bound": finite(proved.upper),
-        "relative_gap": finite(proved.relative_gap),
-        "optimum_upper_bound": finite(proved.optimum_upper),
         "verdict": str(proved.verdict),
         "candidate_value": _candidate_value(proved, explained),
         "candidate_gap": None if gap is None else {"lower": finite(gap[0]), "upper": finite(gap[1])},
@@ -140,6 +146,23 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
         "proof": proved.proof,
         "digest": proved.digest,
     }
+
+
+def _optimum(proved: Certificate, solution: Solution) -> dict[str, Any]:
+    """The fields of ``solve --json`` about the bounds of the optimum, which the certificate may have closer."""
+    low, high = proved.lower, proved.optimum_upper
+    gap = 0.0 if high == low else (high - low) / high
+    status = "certified" if gap <= solution.tolerance else str(solution.status)
+    return {"lower_bound": finite(low), "upper_bound": finite(high), "relative_gap": finite(gap), "status": status}
+
+
+def _numbers(proved: Certificate) -> dict[str, float | None]:
+    """The candidate's objective, and how far that is from the optimum; null where a feature is negative."""
+    value, gap = proved.candidate_objective, proved.candidate_gap
+    names = ("value_low", "value_high", "gap_low", "gap_high", "relative_gap")
+    if value is None or gap is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, map(finite, (*value, *gap, proved.relative_gap)), strict=True))
 
 
 def _candidate_value(proved: Certificate, explained: GapAttribution | None) -> float | None:

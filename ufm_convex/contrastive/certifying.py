@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ufm_convex._version import __version__
 from ufm_convex.certificate.certifying import Progress
+from ufm_convex.certificate.encoding import require_exactly
 from ufm_convex.certificate.file import CertificateFile, Judgement
 from ufm_convex.certificate.limits import require_checkable
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
@@ -109,6 +110,7 @@ def certify_contrastive(
             expected="neither: the proof is the one of docs/contrastive.md, and its bounds are binary64 numbers",
             fix="leave it out.",
         )
+    require_exactly(problem, ContrastiveProblem, "the problem")
     chosen = _candidate(candidate)
     objective, broken = None, None
     if chosen is not None:
@@ -126,7 +128,10 @@ def certify_contrastive(
 
 
 def _candidate(candidate: object) -> ContrastiveCandidate | None:
-    if candidate is None or isinstance(candidate, ContrastiveCandidate):
+    if candidate is None:
+        return None
+    if isinstance(candidate, ContrastiveCandidate):
+        require_exactly(candidate, ContrastiveCandidate, "the candidate")
         return candidate
     raise ProblemError(
         f"candidate is a {type(candidate).__name__}.",

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.certificate.encoding import FORMAT, VERSION, canonical_sha256, dyadic, integers, rounded, undyadic
+from ufm_convex.certificate.encoding import (
+    FORMAT,
+    VERSION,
+    canonical_sha256,
+    dyadic,
+    integers,
+    require_exactly,
+    rounded,
+    undyadic,
+)
 from ufm_convex.certificate.model import judge
 from ufm_convex.contrastive.enclosure import NOTHING, gains, lower_bound, upper_bound
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
@@ -59,6 +68,7 @@ def encode(solution: ContrastiveSolution, tolerance: float) -> dict[str, Any]:
 
 def encode_problem(problem: ContrastiveProblem) -> dict[str, Any]:
     """The problem: runs of classes with equal counts in class order, exact numbers, and its SHA-256."""
+    require_exactly(problem, ContrastiveProblem, "the problem")
     counts = problem.class_counts
     starts = np.flatnonzero(np.diff(counts, prepend=0))
     content = {

@@ -74,9 +74,14 @@ def lower_bound(
                 found = attempt()
             except (ValueError, OverflowError):  # exact tests refused a domain or a free bias's balance; or as above
                 continue
-            if found is not None:
+            if found is not None and not _worthless(problem, found):
                 return found
         return _trivial_bound(problem)
+
+
+def _worthless(problem: Problem, found: ProvedBound) -> bool:
+    """Whether the price of its sums, which a bias asks for, leaves less of a bound than V = 0 proves."""
+    return problem.bias is not None and found.value < _trivial_bound(problem).value
 
 
 def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:

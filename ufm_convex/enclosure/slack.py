@@ -15,7 +15,9 @@ features are non-negative, positive off-diagonal entries of it do not count, sin
 off-diagonal entries of G are ≤ 0.
 
 With a free bias the columns of U have to sum to zero exactly. They are then rounded as those of N U, with one exponent
-e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums.
+e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums. A bias that
+costs next to nothing has a price for sums, not a ban: its columns are closed likewise, and then rounded again as those
+of V, as for every penalty, with so many bits that the price of what is left of the sums vanishes.
 
 The margin for rounding is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0, the new slack is at least
 (1 − s²) D. Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
@@ -32,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.bias import bias_of
+from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.enclosure.exact import ExactVector, power, rational
 from ufm_convex.enclosure.groups import Groups
@@ -52,6 +54,10 @@ _ROUNDED_BITS = 51
 TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 LARGEST_MARGIN = 0.1
+_MOST_RADIUS = 5.0
+"""Radii that a column's own exponent scales lie in [1, 4), up to rounding; beyond, V was the measure."""
+_PRICE_BITS, _MOST_SHIFT = 120, 256
+"""The sums of a faint bias may cost 2^-120 of one unit of loss; certificates shift multipliers by at most 2^256."""
 _MARGIN_STEP = 16.0
 
 
@@ -136,14 +142,16 @@ def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> Block
     """
     V = groups.block_means(dual.residuals)
     own = groups.mean(np.diag(dual.residuals))
-    balanced = bias_of(problem.bias, problem.loss, problem.num_classes).needs_balance
-    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and not balanced
+    bias = bias_of(problem.bias, problem.loss, problem.num_classes)
+    closing = bias if bias.needs_balance else None
+    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and closing is None
 
     def multiplier() -> FloatArray:
+        balanced = closing is not None and not closing.curvature
         shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
         return groups.block_means(dual.nonnegativity / np.outer(shares, shares))
 
-    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse, balanced=balanced)
+    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse, closing=closing)
 
 
 def prove_entries(
@@ -155,7 +163,7 @@ def prove_entries(
     multiplier: Callable[[], FloatArray],
     *,
     coarse: bool = False,
-    balanced: bool = False,
+    closing: Bias | None = None,
 ) -> BlockProof | None:
     """``prove`` for a point that is given by its entries on the groups.
 
@@ -167,11 +175,14 @@ def prove_entries(
         own: Own entries, (G,).
         multiplier: Makes T over the shares of its two classes in the loss, (G, G); called where a factor is needed.
         coarse: Whether to round to the fewer bits of a large proof.
-        balanced: Whether U1 = 0 must hold exactly, as a bias asks for that costs nothing or next to nothing.
+        closing: A bias that costs nothing or next to nothing, for which U1 is closed exactly; else None.
     """
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
-    tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))
+    size = max(1.0, float(np.abs(V).max()), float(np.abs(own).max()))
+    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced=closing is not None, size=size)
+    if closing is not None and closing.curvature:
+        attempt = attempt.closed_by(closing.curvature)
+    tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, bits if closing is None else _ROUNDED_BITS)))
     if problem.nonnegative and (
         found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
     ):
@@ -228,15 +239,38 @@ class _Attempt:
     shift: int
     units: list[int] | None
     balanced: bool
+    size: float
+    closed: _Attempt | None = None
 
     @classmethod
-    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
+    def of(
+        cls,
+        problem: Problem,
+        groups: Groups,
+        kind: str,
+        bits: int,
+        shift: int,
+        balanced: bool = False,
+        size: float = math.inf,
+    ) -> _Attempt:
         """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
         units = closing_units(problem)
         if units is not None:
             bits += (max(units) - 1).bit_length()
-        exponents = _exponents(problem, groups, bits, balanced)
-        return cls(problem, groups, kind, exponents, bits, shift, units, balanced)
+        exponents = _exponents(problem, groups, bits, balanced, size)
+        return cls(problem, groups, kind, exponents, bits, shift, units, balanced, size)
+
+    def closed_by(self, weight: float) -> _Attempt:
+        """An attempt at V whose columns are those of N U of this one, in as many more bits as a weight λ_b asks for.
+
+        Rounded by a unit each, the entries of U1 are off by up to 2^{−bits} Σ σ_l, own ones by K times that.
+        """
+        problem, K = self.problem, self.problem.num_classes
+        size = 3.0 * math.log2(K) + 2.0 * math.log2(float(problem.sigma.sum())) + _PRICE_BITS
+        more = max(math.ceil((size - math.log2(weight)) / 2.0) - self.bits, 0)
+        shift = min(2 * more, _MOST_SHIFT)
+        outer = _Attempt.of(problem, self.groups, self.kind, self.bits + more, shift, size=self.size)
+        return replace(outer, closed=self)
 
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
         """C = 0; τ cancels what is negative between alike classes, and nothing else."""
@@ -257,8 +291,9 @@ class _Attempt:
         multiplier = self._multiplier(T) if self.problem.nonnegative else None
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
-        # a share of D, but for columns with exponents of their own, where D is about I
-        bought = self._scaled_radii() if self.balanced else np.ones(len(bare.columns))
+        # a share of D, but for columns with exponents of their own and of the size of D, which then is about I
+        radii = self._scaled_radii()
+        bought = radii if self.balanced or radii.max() > _MOST_RADIUS else np.ones(len(bare.columns))
         try:
             factor = np.linalg.cholesky(normalised - 0.5 * margin * np.diag(bought))
         except np.linalg.LinAlgError:
@@ -269,6 +304,8 @@ class _Attempt:
 
     def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
+        if self.closed is not None:
+            return self._rounded_again(self.closed.rounded(V, own_entries, margin))
         scales = self.groups.weights * self.groups.counts if self.balanced else np.ones(len(self.exponents))
         columns = np.ldexp(V * scales, -np.array(self.exponents)).T
         units = self.units or [1] * len(self.exponents)
@@ -284,6 +321,20 @@ class _Attempt:
         return BlockProof(
             self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
         )
+
+    def _rounded_again(self, closed: BlockProof) -> BlockProof:
+        """Columns of V from those of N U, towards zero and so inside the domain."""
+        tied, units = self.units is not None, self.units or [1] * len(self.exponents)
+        columns: list[list[int]] = []
+        own: list[int] | None = None if closed.own is None else []
+        pairs = zip(closed.exponents, self.exponents, _shares(self.groups), strict=True)
+        for k, (before, after, share) in enumerate(pairs):
+            ratio = Fraction(2) ** (before - after) / share
+            columns.append([unit * int(x // unit * ratio) for x, unit in zip(closed.columns[k], units, strict=True)])
+            if own is not None and closed.own is not None:
+                others = sum(x // unit for x, unit in zip(columns[k], units, strict=True))
+                own.append(-units[k] * others if tied else int(closed.own[k] * ratio))
+        return replace(closed, exponents=self.exponents, columns=columns, own=own, shift=self.shift, balanced=False)
 
     def _multiplier(self, T: FloatArray) -> list[list[int]]:
         """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
@@ -363,14 +414,20 @@ def _shares(groups: Groups) -> list[Fraction]:
     return [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
 
 
-def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool) -> list[int]:
-    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest."""
+def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool, size: float) -> list[int]:
+    """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest.
+
+    Where decays are so heavy that ρ leaves room for more than V itself, whose entries are at most ``size``, that is
+    the measure.
+    """
     logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
     if balanced:
         logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
     else:
         logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
-    exponents: list[int] = (np.floor(logs / 2.0).astype(np.int64) - bits).tolist()
+    shares = groups.weights * groups.counts if balanced else np.ones(1)
+    most = 2.0 * np.log2(size * shares.max())
+    exponents: list[int] = (np.floor(np.minimum(logs, most) / 2.0).astype(np.int64) - bits).tolist()
     return exponents
 
 

@@ -179,7 +179,8 @@ def _close_gap(
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
-    return best or _nothing(columns), best_dual
+    nothing = _nothing(columns)
+    return nothing if best is None or nothing.objective < best.objective else best, best_dual
 
 
 def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | None) -> Iterator[DualPoint]:

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from ufm_convex.constraints import LayerPeeled
-from ufm_convex.errors import SolverDiedError, SolverError
+from ufm_convex.errors import RangeError, SolverDiedError, SolverError
 from ufm_convex.evidence import Representation
 from ufm_convex.problem import Problem
 from ufm_convex.reductions.base import InnerSolve, Progress, Reduction
@@ -126,7 +126,7 @@ class _Search:
                 brentq(self._excess, *bracket, xtol=accuracy, rtol=1e-14, maxiter=_ROUNDS, disp=False)
             if self.nearest is not None and self.reachable > _FINEST:  # less was asked of it than is wanted
                 self._try(self.nearest, max(self.share * self.tolerance, _FINEST))
-        except _Certified:
+        except (_Certified, RangeError):  # smaller multipliers, where the loss is as good as nothing, are out of reach
             pass
 
     def _bracket(self) -> tuple[float, float] | None:
@@ -139,6 +139,7 @@ class _Search:
             if (self._excess(there) > 0.0) != (step > 0.0):
                 return min(here, there), max(here, there)
             here, step = there, 2.0 * step
+        self.route.append(f"no smaller μ is tried: at {_SMALLEST:.0e} of the first one the loss is as good as nothing")
         return None
 
     def _excess(self, log_multiplier: float) -> float:

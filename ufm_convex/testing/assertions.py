@@ -232,7 +232,7 @@ def assert_certified(
         candidate = _candidate(about, candidate)
     source = _certified(subject, candidate, tolerance) if isinstance(subject, Problem) else subject
     text = source.to_json().encode() if isinstance(source, Certificate) else source
-    result = verify(text, None if candidate is None else _arrays(candidate))
+    result = verify(text, None if candidate is None else candidate.arrays())
     bad = [f"{step.name} {step.verdict}: {step.detail}" for step in result.steps if step.verdict is not Verdict.PROVED]
     if bad:
         _fail("the certificate is not proved: " + "; ".join(bad))
@@ -310,11 +310,6 @@ def _certified(problem: Problem, candidate: Candidate | None, tolerance: float) 
         return certify(problem, candidate, tolerance=tolerance)
     except CandidateError as error:
         raise AssertionError(error.got) from error
-
-
-def _arrays(candidate: Candidate) -> dict[str, object]:
-    third = {"labels": candidate.labels} if candidate.level == "sample" else {"class_counts": candidate.class_counts}
-    return {"weights": candidate.weights, "features": candidate.features, **third}
 
 
 def _load(source: str | Path | bytes) -> Certificate:

@@ -7,6 +7,7 @@ needed for the value to be *attained* but not to be a *bound*, ``Hypothesis.othe
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
@@ -170,6 +171,14 @@ def has_idle_bias(problem: Problem) -> bool:
     """
     alike = np.ptp(problem.class_counts) == 0 and np.ptp(problem.loss_weights) == 0.0
     return problem.bias is None or (bool(alike) and isinstance(problem.loss, MarginLoss))
+
+
+def nearest(number: Fraction) -> float:
+    """The number in binary64, +inf beyond: thresholds are products of decays, which may be far out of its range."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:

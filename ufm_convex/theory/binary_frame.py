@@ -24,7 +24,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.losses import BinaryCrossEntropy
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nearest, nonnegative_features, room_for
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -89,7 +89,7 @@ class BinaryFrame(Theorem):
             value=math.fsum(terms),
             relation=relation,
             citation=self.citation,
-            threshold=float(_threshold(problem)),
+            threshold=nearest(_threshold(problem)),
             collapsed=frozen(collapsed, dtype=np.bool_),
             scales=frozen(scales),
         )

@@ -22,7 +22,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, refusal
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nearest, refusal
 from ufm_convex.theory.collapse import cross_entropy
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def group_collapse(problem: Problem) -> GroupCollapse:
         and (Fraction(float(weights[group[0]])) * fidelity) ** 2 * int(problem.class_counts[group[0]]) <= bound
         for group in classes
     ]
-    return GroupCollapse(classes, frozen(merged, dtype=np.bool_), _rounded(bound), _CITATION)
+    return GroupCollapse(classes, frozen(merged, dtype=np.bool_), nearest(bound), _CITATION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def pressure(problem: Problem) -> float:
     fidelity = 1 - Fraction(cross_entropy(problem).smoothing)
     scale = (Fraction(float(weights[largest])) * fidelity) ** 2 * int(counts[largest])
     decays = problem.num_samples**2 * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
-    return _rounded(Fraction(_top_eigenvalue(np.square(pull / pull[largest]))) * scale / decays)
+    return nearest(Fraction(_top_eigenvalue(np.square(pull / pull[largest]))) * scale / decays)
 
 
 def _top_eigenvalue(a: FloatArray) -> float:
@@ -167,10 +167,3 @@ def _top_eigenvalue(a: FloatArray) -> float:
         else:
             low = middle
     return high
-
-
-def _rounded(number: Fraction) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf

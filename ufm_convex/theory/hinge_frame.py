@@ -20,7 +20,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.losses import Loss, MulticlassHinge
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nearest, nonnegative_features, room_for
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -76,7 +76,7 @@ class HingeFrame(Theorem):
             value=math.fsum(terms),
             relation=relation,
             citation=self.citation,
-            threshold=float(threshold),
+            threshold=nearest(threshold),
             collapsed=frozen(collapsed, dtype=np.bool_),
             margins=frozen(~collapsed),
         )

@@ -18,7 +18,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
 from ufm_convex.losses import MeanSquaredError
-from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
+from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nearest
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -79,7 +79,7 @@ class MeanSquaredErrorFrame(Theorem):
             value=math.fsum(lost * (roots + pull)) / (2 * problem.num_samples),
             relation=relation,
             citation=self.citation,
-            threshold=float(threshold),
+            threshold=nearest(threshold),
             collapsed=frozen(collapsed, dtype=np.bool_),
             logits=frozen(logits),
             feature_norms=frozen(np.sqrt(pull) / roots * ratio),

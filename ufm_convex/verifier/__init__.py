@@ -7,7 +7,8 @@ fast path whose products are exact. Everything is recomputed from the problem da
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
 read in this order: ``reading`` (exact numbers), ``losses``, ``terms`` (of the objective beside them), ``problem``,
 ``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast``
-are shorter ways to the same answers.
+are shorter ways to the same answers. Whoever asks about one problem or one candidate gives it beside the file:
+``asked`` and ``arrays`` compare it with the content, number by number. ``statement`` says what is claimed.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -23,24 +24,36 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from flint import arb, ctx, fmpq
 
-from . import contrastive, many
+from . import asked, contrastive, many, statement
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Alike, Candidate, Factors, Frame
 from .problem import Problem
 from .proof import Blocks, Diagonal
-from .reading import MalformedCertificate, Refuted, Undecided, document, kind_of
+from .reading import Another, MalformedCertificate, Refuted, Undecided, UnreadableInput, document, kind_of
+from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
 
 try:
-    from . import fast
+    from . import arrays, fast
 except ImportError:  # no NumPy: the exact path decides everything but candidates in files of their own
-    fast = None  # type: ignore[assignment]
+    arrays = fast = None  # type: ignore[assignment]
 
-__all__ = ["MalformedCertificate", "Step", "Verdict", "VerificationResult", "verify"]
+__all__ = [
+    "CandidateClaims",
+    "ClaimsStatement",
+    "MalformedCertificate",
+    "ProblemStatement",
+    "Step",
+    "UnreadableInput",
+    "Verdict",
+    "VerificationResult",
+    "verify",
+]
 
 FIRST_PRECISION = 128
 WORK = 1 << 26
@@ -79,44 +92,63 @@ class VerificationResult:
 
     Attributes:
         verdict: REFUTED if a step is; else INCONCLUSIVE if a step is; else PROVED.
-        steps: The steps in order.
+        steps: The steps in order; the first is ``asked`` where a problem or a candidate was given.
+        problem: What the certificate is about.
+        claims: What it claims of that: proved if and only if the verdict is PROVED.
         reading_seconds: Time to read, parse and decode the file.
         checking_seconds: Time to check the proof.
     """
 
     verdict: Verdict
     steps: tuple[Step, ...]
+    problem: ProblemStatement
+    claims: ClaimsStatement
     reading_seconds: float
     checking_seconds: float
 
 
-def verify(source: str | Path | bytes, candidate: str | Path | Mapping[str, Any] | None = None) -> VerificationResult:
-    """Check a certificate.
+def verify(
+    source: str | Path | bytes,
+    candidate: str | Path | Mapping[str, Any] | None = None,
+    problem: Mapping[str, Any] | None = None,
+) -> VerificationResult:
+    """Check a certificate and, where a problem or a candidate is given, that it is about that one.
 
     Args:
         source: A path, or the bytes of the file.
-        candidate: For a candidate that the certificate knows by SHA-256: the path of its ``.npz`` file, or its arrays
-            ``weights``, ``features`` and ``labels`` or ``class_counts`` (memory maps are read block by block).
+        candidate: The candidate that was asked about: the path of its ``.npz`` file, or its arrays ``weights``,
+            ``features`` and ``labels`` or ``class_counts`` (memory maps are read block by block). For a candidate that
+            the certificate knows by SHA-256, the steps about it need them.
+        problem: The problem that was asked about, as the object ``problem`` of a certificate
+            (docs/certificate.md, sections 3.1 and 10).
 
     Raises:
         MalformedCertificate: the file is no certificate of this format, or exceeds the limits.
+        UnreadableInput: the problem or the candidate that was given is none, or cannot be read.
     """
     started = time.perf_counter()
     fields = document(source)
-    another = contrastive.speaks_of(fields["problem"])
-    checks = contrastive.checks(fields, _compare) if another else _steps(_Certificate(fields), candidate)
+    certificate = contrastive.Certificate(fields) if contrastive.speaks_of(fields["problem"]) else _Certificate(fields)
+    about = certificate.problem
+    said = (
+        statement.of_problem(certificate.content, about.K, about.N),
+        statement.of_claims(certificate.claims, certificate.candidate),
+    )
+    given = _Asked(certificate, candidate, problem)
     read = time.perf_counter()
-    steps = tuple(_step(name, check) for name, check in checks)
+    proof = _steps(certificate, given) if isinstance(certificate, _Certificate) else certificate.checks(_compare)
+    steps = tuple(_step(name, check) for name, check in chain(given.steps(), proof))
     found = {step.verdict for step in steps}
     verdict = next((v for v in (Verdict.REFUTED, Verdict.INCONCLUSIVE) if v in found), Verdict.PROVED)
-    return VerificationResult(verdict, steps, read - started, time.perf_counter() - read)
+    return VerificationResult(verdict, steps, *said, read - started, time.perf_counter() - read)
 
 
 class _Certificate:
     """The content, decoded; nothing is proved yet."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
-        self.problem = problem = Problem(fields["problem"])
+        self.content = fields["problem"]
+        self.problem = problem = Problem(self.content)
         kind = kind_of(fields["dual"], "kind", ("diagonal", "group", "dense"))
         if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, _SLACK_LEMMA[kind]]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
@@ -132,6 +164,54 @@ class _Certificate:
 _Check = tuple[str, Callable[[], None]]
 
 
+class _Asked:
+    """What was given beside the certificate: why it is not what that is about, and the arrays of its candidate."""
+
+    def __init__(
+        self,
+        certificate: _Certificate | contrastive.Certificate,
+        candidate: str | Path | Mapping[str, Any] | None,
+        problem: Mapping[str, Any] | None,
+    ) -> None:
+        self.given = candidate is not None or problem is not None
+        self.objections: list[Refuted | Undecided] = []
+        about = certificate.candidate
+        self.arrays: Any = None if about is None else about.embedded
+        self.missing: Refuted | Undecided = Undecided("the arrays of the candidate are not at hand")
+        if problem is not None:
+            try:
+                asked.check(asked.problem_of(problem), certificate.content)
+            except Refuted as reason:
+                self.objections.append(reason)
+        if candidate is not None:
+            self._compare(about, candidate)
+
+    def _compare(self, about: Candidate | None, given: str | Path | Mapping[str, Any]) -> None:
+        """Compare the arrays with those of the certificate, or with the digest by which it knows them."""
+        try:
+            if arrays is None or fast is None:
+                raise Undecided("without NumPy no arrays can be read")
+            found = arrays.read(about, given)
+            if about is not None and about.embedded is not None:
+                arrays.require_embedded(about, about.embedded, found)
+            elif about is not None:
+                self.arrays = fast.InFile(about, found)
+        except Another as reason:
+            self.objections.append(reason)
+            self.missing = Undecided(str(reason))
+        except Undecided as reason:
+            self.objections.append(reason)
+            self.missing = reason
+        except Refuted as reason:  # these are the arrays, and they are none of a candidate of the problem
+            self.missing = reason
+
+    def steps(self) -> Iterator[_Check]:
+        """One step for all that was given."""
+        if self.given:
+            found = sorted(self.objections, key=lambda reason: not isinstance(reason, Refuted))
+            yield "asked", partial(_fail, *found[:1])
+
+
 def _step(name: str, check: Callable[[], None]) -> Step:
     try:
         check()
@@ -142,7 +222,7 @@ def _step(name: str, check: Callable[[], None]) -> Step:
     return Step(name, Verdict.PROVED)
 
 
-def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | None) -> Iterator[_Check]:
+def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
     quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
     price = cache(dual.price)
@@ -161,21 +241,17 @@ def _steps(certificate: _Certificate, given: str | Path | Mapping[str, Any] | No
     yield "verdict", certificate.claims.check_verdict
 
 
-def _candidate_steps(
-    candidate: Candidate, claims: Claims, given: str | Path | Mapping[str, Any] | None
-) -> Iterator[_Check]:
+def _candidate_steps(candidate: Candidate, claims: Claims, given: _Asked) -> Iterator[_Check]:
     """With embedded arrays, or with those at hand."""
-    claim, arrays = claims.candidate, None
-    try:
-        arrays = candidate.embedded or _at_hand(candidate, given)
-    except (Refuted, Undecided) as reason:
-        yield "candidate", partial(_fail, reason)
+    claim = claims.candidate
+    if given.arrays is None:
+        yield "candidate", partial(_fail, given.missing)
     if isinstance(claim, Enclosures):
-        if arrays is not None:
-            yield from _objective_steps(arrays, claim.objective)
+        if given.arrays is not None:
+            yield from _objective_steps(given.arrays, claim.objective)
         yield "gap", partial(claims.check_gap, claim)
-    elif arrays is not None:
-        yield "violation", partial(_check_violation, candidate.problem, arrays, claim)
+    elif given.arrays is not None:
+        yield "violation", partial(_check_violation, candidate.problem, given.arrays, claim)
 
 
 def _objective_steps(arrays: Any, claim: Interval) -> Iterator[_Check]:
@@ -186,14 +262,9 @@ def _objective_steps(arrays: Any, claim: Interval) -> Iterator[_Check]:
         yield f"objective from {end}", partial(_compare, lambda: exact(ctx.prec), bound, sign, arrays.numbers, quick)
 
 
-def _at_hand(candidate: Candidate, given: str | Path | Mapping[str, Any] | None) -> Any:
-    if given is None or fast is None:
-        raise Undecided("the arrays of the candidate are not at hand")
-    return fast.candidate_in_file(candidate, given)
-
-
-def _fail(reason: Exception) -> None:
-    raise reason
+def _fail(reason: Exception | None = None) -> None:
+    if reason is not None:
+        raise reason
 
 
 def _check_violation(problem: Problem, arrays: Any, claim: Violation | None) -> None:

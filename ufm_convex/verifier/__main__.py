@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import MalformedCertificate, Verdict, verify
+from . import MalformedCertificate, UnreadableInput, Verdict, verify
 
 
 def main(arguments: list[str]) -> int:
@@ -13,9 +13,12 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m ufm_convex.verifier CERTIFICATE [CANDIDATE.npz]", file=sys.stderr)
         return 2
     try:
-        result = verify(*arguments)
+        result = verify(arguments[0], arguments[1] if len(arguments) == 2 else None)
     except MalformedCertificate as error:
         print(f"malformed: {error}")
+        return 2
+    except UnreadableInput as error:
+        print(f"unreadable: {error}")
         return 2
     for step in result.steps:
         print(f"{step.verdict:12}  {step.name}{': ' if step.detail else ''}{step.detail}")

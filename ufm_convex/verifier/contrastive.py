@@ -27,20 +27,29 @@ def speaks_of(problem: Any) -> bool:
     return isinstance(problem, dict) and "model" in problem and bool(kind_of(problem, "model", (MODEL,)))
 
 
-def checks(fields: dict[str, Any], compare: Compare) -> list[tuple[str, Callable[[], None]]]:
-    """Decode the file; the steps in order. ``compare`` decides sign · (value − claim) ≥ 0."""
-    problem = Problem(fields["problem"])
-    if fields["lemmas"] != LEMMAS or fields["candidate"] is not None:
-        raise MalformedCertificate("a contrastive proof has its own two lemmas, and no candidate")
-    dual, witness = OutsideMass(problem, fields["dual"]), OrthogonalFrame(problem, fields["witness"])
-    claims, size = Claims(fields["claims"], with_candidate=False), len(problem.groups)
-    return [
-        ("slack", dual.check_slack),
-        ("lower bound", lambda: compare(dual.value, claims.optimum.low, 1, size)),
-        ("witness", witness.check_admissible),
-        ("upper bound", lambda: compare(witness.objective, claims.optimum.high, -1, size)),
-        ("verdict", claims.check_verdict),
-    ]
+class Certificate:
+    """The content, decoded; nothing is proved yet. There is no candidate."""
+
+    candidate = None
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.content = fields["problem"]
+        self.problem = problem = Problem(self.content)
+        if fields["lemmas"] != LEMMAS or fields["candidate"] is not None:
+            raise MalformedCertificate("a contrastive proof has its own two lemmas, and no candidate")
+        self.dual, self.witness = OutsideMass(problem, fields["dual"]), OrthogonalFrame(problem, fields["witness"])
+        self.claims, self.size = Claims(fields["claims"], with_candidate=False), len(problem.groups)
+
+    def checks(self, compare: Compare) -> list[tuple[str, Callable[[], None]]]:
+        """The steps in order. ``compare`` decides sign · (value − claim) ≥ 0."""
+        dual, witness, optimum, size = self.dual, self.witness, self.claims.optimum, self.size
+        return [
+            ("slack", dual.check_slack),
+            ("lower bound", lambda: compare(dual.value, optimum.low, 1, size)),
+            ("witness", witness.check_admissible),
+            ("upper bound", lambda: compare(witness.objective, optimum.high, -1, size)),
+            ("verdict", self.claims.check_verdict),
+        ]
 
 
 class Problem:
@@ -56,7 +65,8 @@ class Problem:
         for number, repeat in zip(numbers, repeats, strict=True):
             merged[number] += repeat
         self.groups, self.N = sorted(merged.items()), sum(number * repeat for number, repeat in merged.items())
-        if not 2 <= sum(repeats) <= MAX_CLASSES or self.N >= 1 << 63:
+        self.K = sum(repeats)
+        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
             raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
         if (fields["bound"] is None) == (fields["lambda_h"] is None):
             raise MalformedCertificate("either a bound or a penalty")

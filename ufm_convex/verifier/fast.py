@@ -6,14 +6,9 @@ Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decide
 from __future__ import annotations
 
 import hashlib
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
 from functools import cache
-from lzma import LZMAError
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,7 +18,7 @@ from .losses import CrossEntropy
 from .points import Candidate, Factors, check_dimension
 from .problem import Problem
 from .proof import Blocks
-from .reading import Refuted, Undecided, scaled
+from .reading import Another, Refuted, Undecided, scaled
 
 _LARGEST, _VAST = 2.0**400, 2.0**900
 _LONGEST = 1 << 41
@@ -126,10 +121,9 @@ def _log(x: Any) -> Any:
 _ROWS = 1 << 18
 _STEPS, _CUT = 64, 64
 _MODERATE = 2.0**100
+_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _FEW = 1 << 12
 """Fewer logits are soon evaluated one by one."""
-_HEADERS = 1 << 16
-"""Bytes allowed for the headers of three arrays."""
 
 
 class InFile:
@@ -148,8 +142,8 @@ class InFile:
                 raise Undecided(f"weights and features are float32 or float64, not {array.dtype}")
             if array.ndim != 2 or 0 in array.shape:
                 raise Undecided("weights or features are not a matrix, or an empty one")
-        if _digest(self.W, self.F, third, "labels" if sample else "class_counts") != candidate.sha256:
-            raise Undecided("the arrays at hand are not those of the candidate: their SHA-256 is another")
+        if not _known_by(candidate.sha256, self.W, self.F, third, "labels" if sample else "class_counts"):
+            raise Another("the arrays at hand are not those of the candidate: their SHA-256 is another")
         counts = np.array([group.samples for group in problem.classes()], dtype=np.int64)  # the sum is below 2^63
         self.labels = third if sample else np.arange(problem.K)
         self.repeats = np.ones_like(counts) if sample else counts
@@ -264,35 +258,6 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     return total
 
 
-_UNREADABLE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, OverflowError),
-    *(RuntimeError, NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, LZMAError),
-)
-"""What reading a damaged archive can raise: of the archive, its compression, or the header of an array."""
-
-
-def candidate_in_file(candidate: Candidate, given: str | Path | Mapping[str, Any]) -> InFile:
-    """The arrays of a candidate, once they are known to be its own; ``Undecided`` when they are not."""
-    try:
-        if isinstance(given, Mapping):
-            return InFile(candidate, given)
-        names = ("weights", "features", "labels" if candidate.level == "sample" else "class_counts")
-        with open(given, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            _require_fitting(candidate, archive, names)
-            return InFile(candidate, {name: archive[name] for name in names})
-    except _UNREADABLE as error:
-        raise Undecided(f"the candidate cannot be read: {error}") from error
-
-
-def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
-    """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
-    K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
-    most = 8 * ((K + rows) * candidate.feature_dim + rows) + _HEADERS
-    wanted = {f"{name}.npy" for name in names}
-    if sum(member.file_size for member in archive.zip.infolist() if member.filename in wanted) > most:
-        raise Undecided("the archive holds more than the arrays of the candidate")
-
-
 def _moderate(array: Any) -> bool:
     """All entries are at most 2^100 in absolute value, so that no sum of squares overflows; NaN is not."""
     return bool(array.min() >= -_MODERATE and array.max() <= _MODERATE)
@@ -327,13 +292,31 @@ def _powers() -> Any:
     return np.array([*powers, *[0.0] * (_CUT * _STEPS + 1)])
 
 
-def _digest(W: Any, F: Any, third: Any, name: str) -> str:
-    """SHA-256 of names, dtypes, shapes and entries (docs/streaming.md, section 7)."""
+def _known_by(sha256: str | None, W: Any, F: Any, third: Any, name: str) -> bool:
+    """Whether this is the digest of the arrays, or of the same numbers in the other of binary32 and binary64."""
+    kinds = [[array.dtype, *(kind for kind in _KINDS if array.dtype.itemsize != kind.itemsize)] for array in (W, F)]
+    for dtypes in product(*kinds):
+        if _digest(W, F, third, name, dtypes) == sha256:
+            pairs = zip((W, F), dtypes, strict=True)
+            return all(_survives(array, dtype) for array, dtype in pairs if dtype != array.dtype)
+    return False
+
+
+def _survives(array: Any, dtype: Any) -> bool:
+    """Whether every entry is a number of another type, to the bit; 0 and −0 are one number to nobody here."""
+    back = (array[start : start + 1].astype(dtype).astype(array.dtype) for start in range(len(array)))
+    return all(np.ascontiguousarray(row).tobytes() == array[i : i + 1].tobytes() for i, row in enumerate(back))
+
+
+def _digest(W: Any, F: Any, third: Any, name: str, dtypes: tuple[Any, ...] | None = None) -> str:
+    """SHA-256 of names, dtypes, shapes and entries (docs/streaming.md, section 7), of the matrices as other types."""
     digest = hashlib.sha256()
-    for label, array in (("weights", W), ("features", F), (name, third)):
-        little = array.dtype.newbyteorder("<")
+    kinds = *(dtypes or (W.dtype, F.dtype)), third.dtype
+    for label, array, kind in zip(("weights", "features", name), (W, F, third), kinds, strict=True):
+        little = kind.newbyteorder("<")
         digest.update(f"{label} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
         rows = max(1, _ROWS // max(1, array.size // max(1, len(array))))
         for start in range(0, len(array), rows):
-            digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
+            with np.errstate(all="ignore"):  # of numbers that another type does not hold
+                digest.update(np.ascontiguousarray(array[start : start + rows], dtype=little).data)
     return digest.hexdigest()

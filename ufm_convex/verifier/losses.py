@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from flint import arb, fmpq
 
@@ -53,6 +53,8 @@ class Loss(ABC):
     """The a > 0, one a class, where they are not 1."""
     streamed = False
     """Whether binary64 decides about many logits (section 7.3); else balls are given more time."""
+    neutral: ClassVar[dict[str, str]] = {}
+    """Parameters that may be null, and the number that each entry is then."""
 
     @abstractmethod
     def __init__(self, value: Any, K: int) -> None: ...
@@ -136,6 +138,7 @@ class LogitAdjustedCrossEntropy(Loss):
     """l_k(z) = CE(a∘z + b); l_k*(a∘w) = CE*(w) − <w, b>."""
 
     alike = False
+    neutral: ClassVar[dict[str, str]] = {"scale": "1p0", "shift": "0p0"}
 
     def __init__(self, value: Any, K: int) -> None:
         fields = fields_of(value, "name scale shift")
@@ -230,6 +233,8 @@ class BinaryCrossEntropy(Loss):
 
 class HardMargin(Loss):
     """0 where a_k z_k − a_j z_j ≥ m_kj (j ≠ k), +∞ elsewhere; l_k*(a∘w) = −Σ_{j≠k} m_kj w_j for w_j ≥ 0 (j ≠ k)."""
+
+    neutral: ClassVar[dict[str, str]] = {"scale": "1p0"}
 
     def __init__(self, value: Any, K: int) -> None:
         fields = fields_of(value, "name margins scale")

@@ -42,7 +42,8 @@ class Dual(ABC):
 
     def price(self) -> fmpq:
         """What the dual value pays for a budget, and for a bias; ``Refuted`` where that is infinite."""
-        return self.decays.price + self.problem.bias.support(self.sums())
+        bias = self.problem.bias
+        return self.decays.price + (bias.support(self.sums()) if bias.present else 0)
 
 
 class Diagonal(Dual):

@@ -29,8 +29,16 @@ class MalformedCertificate(ValueError):  # noqa: N818 - the name of the verdict
     """The file is no certificate of this format, or exceeds the limits of docs/certificate.md, section 8."""
 
 
+class UnreadableInput(ValueError):  # noqa: N818 - of the input, not of the certificate
+    """What was given beside the certificate, a problem or a candidate, cannot be read."""
+
+
 class Refuted(Exception):  # noqa: N818
     """A step was shown to fail."""
+
+
+class Another(Refuted):
+    """What was given beside the certificate is not what it is about."""
 
 
 class Undecided(Exception):  # noqa: N818
