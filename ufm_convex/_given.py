@@ -41,7 +41,7 @@ def array(name: str, values: object, kind: type[UFMError], *, expected: str) -> 
     """
     plain = _unwrapped(name, values, kind, expected)
     try:
-        return np.asarray(plain)
+        return plain if isinstance(plain, np.memmap) else np.asarray(plain)
     except Exception as error:  # whatever somebody's class raises when it is asked for its entries
         said = " ".join(str(error).split())[:120]
         if isinstance(plain, (list, tuple)):
@@ -79,7 +79,7 @@ def entries(name: str, values: object, kind: type[UFMError], *, expected: str) -
     """
     plain = _unwrapped(name, values, kind, expected)
     if isinstance(plain, (list, tuple)):
-        return [entries(name, one, kind, expected=expected) for one in plain]
+        return list(plain) if _all_atoms(plain) else [entries(name, one, kind, expected=expected) for one in plain]
     if hasattr(plain, "__array__") and not isinstance(plain, np.generic):
         return array(name, plain, kind, expected=expected).tolist()
     return plain
@@ -111,6 +111,11 @@ def require_known(given: Iterable[object], known: Iterable[str], what: str, kind
 # -- what is no plain array ---------------------------------------------------------------------------------------
 
 
+def _all_atoms(values: Iterable[object]) -> bool:
+    """Whether nothing in a list has parts; by the types that occur, so that a million numbers cost one pass."""
+    return all(kind in _PLAIN or issubclass(kind, np.generic) for kind in set(map(type, values)))
+
+
 def _unwrapped(name: str, values: object, kind: type[UFMError], expected: str) -> Any:
     """Lists with plain numbers and arrays in them; tensors as arrays; or the error for what would lose something."""
 
@@ -118,7 +123,7 @@ def _unwrapped(name: str, values: object, kind: type[UFMError], expected: str) -
         raise kind(f"{name} {what}.", expected=expected, fix=fix)
 
     if isinstance(values, (list, tuple)):
-        if set(map(type, values)) <= _PLAIN:
+        if _all_atoms(values):
             return values
         return [_unwrapped(f"{name}[{k}]", one, kind, expected) for k, one in enumerate(values)]
     if is_masked(values):
