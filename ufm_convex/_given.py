@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ufm_convex._arrays import FloatArray, is_masked, scalar
-from ufm_convex.errors import ShapeError, UFMError, shown
+from ufm_convex._arrays import FloatArray, is_masked, real, scalar, whole
+from ufm_convex.errors import ProblemError, ShapeError, UFMError, shown
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _TRANSPARENT = (np.ndarray, np.memmap, np.matrix)
@@ -83,6 +83,30 @@ def entries(name: str, values: object, kind: type[UFMError], *, expected: str) -
     if hasattr(plain, "__array__") and not isinstance(plain, np.generic):
         return array(name, plain, kind, expected=expected).tolist()
     return plain
+
+
+def tolerance(value: object) -> float:
+    """A relative gap in (0, 1) as binary64, or ``ProblemError``."""
+    number = real(value)
+    if 0.0 < number < 1.0:
+        return number
+    raise ProblemError(
+        f"tolerance is {shown(value)}.",
+        expected="a relative gap in (0, 1)",
+        fix="use 1e-6, the default; 1e-12 is within reach of the closed form.",
+    )
+
+
+def class_index(value: object, num_classes: int, got: str) -> int:
+    """The number of a class, from 0, or ``ProblemError``, whose message says ``got`` of it."""
+    number = whole(value)
+    if number is not None and 0 <= number < num_classes:
+        return number
+    raise ProblemError(
+        got,
+        expected=f"a class from 0 to {num_classes - 1}",
+        fix="classes are numbered from 0 in the order of class_counts.",
+    )
 
 
 def require_known(given: Iterable[object], known: Iterable[str], what: str, kind: type[UFMError]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, frozen, real
+from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
 from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.constraints import Constraint
@@ -334,8 +334,9 @@ def _dimension(value: int | None) -> int | None:
     """The feature dimension, or the error that says what is wrong with it."""
     if value is None:
         return None
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= value < 2**63:
-        return int(value)
+    number = whole(value)
+    if number is not None and 1 <= number < 2**63:
+        return number
     raise ProblemError(
         f"feature_dim is {shown(value)}.",
         expected="None, or an integer from 1 to 2**63 - 1",

@@ -22,8 +22,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from ufm_convex import evidence, reductions, relaxation, solvers
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex import _given, evidence, reductions, relaxation, solvers
+from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
 from ufm_convex.evidence import Evidence
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
@@ -72,7 +72,7 @@ def solve(
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
         tolerance: Relative gap at which the solution counts as certified, > 0.
-        options: Passed to the solver as they are; needs an explicit solver.
+        options: Options of the solver, by its own names; needs an explicit solver. They go before its schedule.
         progress: Called with one line of text when something begins or ends.
 
     Returns:
@@ -80,14 +80,15 @@ def solve(
         any case.
 
     Raises:
-        ProblemError: the tolerance is not a number in (0, 1), or options are given without a solver.
+        ProblemError: the tolerance is not a number in (0, 1), options are given without a solver, or the solver has no
+            option of that name or refuses its value.
         UnknownNameError: no such solver or level, or the solver does not solve at that level.
         SolverNotInstalledError: the solver's package cannot be imported.
         SizeError: the problem is too large for the level.
         HypothesisError: ``solver="theory"`` and no theorem holds; or the problem has a bias or a constraint that
             nothing here solves.
     """
-    check_settings(solver, tolerance, options)
+    tolerance = check_settings(solver, tolerance, options)
     return solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
 
 
@@ -99,7 +100,7 @@ def solve_kind(problem: object, **settings: Any) -> Any:
         ProblemError: it is no problem.
     """
     raise ProblemError(
-        f"problem is {problem!r}.",
+        f"problem is {shown(problem)}.",
         expected="an ufm_convex.Problem",
         fix="make one with Problem(class_counts, …).",
     )
@@ -156,26 +157,29 @@ def _solve_problem(
 # -- which runs, in which order -----------------------------------------------------------------------------------
 
 
-def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | None) -> None:
-    """Raise ``ProblemError`` for a tolerance outside (0, 1), or for options that no solver is named for."""
-    if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
-        raise ProblemError(
-            f"tolerance is {tolerance!r}.",
-            expected="a relative gap in (0, 1)",
-            fix="1e-6 is the default; 1e-12 is within reach of the closed form.",
-        )
+def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | None) -> float:
+    """The tolerance as binary64.
+
+    Raises:
+        ProblemError: it is outside (0, 1), options are given that no solver is named for, or the solver has no option
+            of that name or refuses its value.
+    """
+    number = _given.tolerance(tolerance)
     if options is not None and not isinstance(options, Mapping):
         raise ProblemError(
-            f"options is {options!r}.",
+            f"options is {shown(options)}.",
             expected="a mapping from names to values",
-            fix="pass for example {'max_iters': 100}.",
+            fix="pass for example {'max_iters': 100} for solver 'scs'.",
         )
     if options and solver == AUTO:
         raise ProblemError(
-            "options are given for solver 'auto'.",
+            f"the options {', '.join(map(str, options))} are given for solver 'auto'.",
             expected="an explicit solver",
             fix="name the solver they are meant for.",
         )
+    if options:
+        solvers.solver(solver).check_options(options)
+    return number
 
 
 def _check_level(problem: Problem, solver: str, level: str) -> None:

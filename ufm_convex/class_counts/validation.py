@@ -77,7 +77,7 @@ def integers(name: str, values: object, kind: type[UFMError], *, expected: str) 
     return array.astype(np.int64)
 
 
-def _array(name: str, values: object, kind: type[UFMError], expected: str) -> npt.NDArray[Any]:
+def _array(name: str, values: Any, kind: type[UFMError], expected: str) -> npt.NDArray[Any]:
     """``values`` as an array; the types in a list are looked at, since NumPy makes integers of [True, 2]."""
     if hasattr(values, "__array__") or hasattr(values, "toarray"):
         array = _given.array(name, values, kind, expected=expected)
@@ -92,7 +92,7 @@ def _array(name: str, values: object, kind: type[UFMError], expected: str) -> np
             if isinstance(values, Mapping)
             else "pass a list, a tuple or a one-dimensional array.",
         )
-    values = _given.entries(name, list(values), kind, expected=expected)
+    values = list(_given.entries(name, list(values), kind, expected=expected))
     # bool is a subclass of int; np.bool_ is not one of np.integer
     strange = {t for t in set(map(type, values)) if t is bool or not issubclass(t, (int, np.integer))}
     if strange:

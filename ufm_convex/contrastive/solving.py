@@ -21,7 +21,7 @@ from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengt
 from ufm_convex.contrastive.points import ContrastivePoint, objective, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex.errors import SolverError, UnknownNameError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim
@@ -49,9 +49,8 @@ def solve_contrastive(
         UnknownNameError: no such solver or level, or the solver does not solve such problems at that level.
         SizeError: the problem is too large for the level, or for the solver's memory.
         SolverNotInstalledError: the solver's package cannot be imported.
-        ProblemError: an option is given to the closed form.
     """
-    plan = _plan(problem, solver, level, options)
+    plan = _plan(problem, solver, level)
     started, tell = time.perf_counter(), progress or (lambda _: None)
     best: ContrastiveSolution | None = None
     route: list[str] = []
@@ -83,9 +82,7 @@ def solve_contrastive(
 # -- which runs, in which order -----------------------------------------------------------------------------------
 
 
-def _plan(
-    problem: ContrastiveProblem, solver: str, level: str, options: Mapping[str, Any] | None
-) -> list[tuple[str, str]]:
+def _plan(problem: ContrastiveProblem, solver: str, level: str) -> list[tuple[str, str]]:
     """Solvers to try with the reason for each, cheapest first; everything that can be refused is refused here."""
     conic = _conic()
     if level != AUTO:
@@ -95,13 +92,7 @@ def _plan(
             raise UnknownNameError(
                 f"solver 'theory' does not solve at level {level!r}.",
                 expected="level auto",
-                fix="choose another solver for this level.",
-            )
-        if options:
-            raise ProblemError(
-                f"solver 'theory' was given the options {', '.join(map(str, options))}.",
-                expected="no options",
-                fix="leave them out.",
+                fix="leave the level out for solver 'theory', or let the solver be 'auto' for this level.",
             )
         return [(THEORY, "as asked")]
     if solver != AUTO:

@@ -16,10 +16,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.softmax import SoftmaxLoss
 
+_EXPECTED = "a square table of numbers >= 0 whose rows sum to 1, row k the target of class k"
 _ROUNDING = 1e-9
 """How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
 
@@ -42,7 +44,7 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
 
     def __post_init__(self) -> None:
         given: Any = self.targets
-        rows = given.tolist() if isinstance(given, np.ndarray) else given
+        rows = _given.entries("targets", given, ProblemError, expected=_EXPECTED)
         if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
             raise _refused(f"targets is {shown(given)}.")
         if not rows or any(len(row) != len(rows) for row in rows):
@@ -96,6 +98,6 @@ def _closed(row: list[float], k: int) -> tuple[float, ...]:
 def _refused(got: str) -> ProblemError:
     return ProblemError(
         got,
-        expected="a square table of numbers >= 0 whose rows sum to 1, row k the target of class k",
+        expected=_EXPECTED,
         fix="divide each row by its sum.",
     )

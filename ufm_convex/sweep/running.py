@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex import _given
+from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import (
     FileFormatError,
     MissingExtraError,
@@ -24,6 +25,7 @@ from ufm_convex.errors import (
     SolverNotInstalledError,
     UFMError,
     UnknownNameError,
+    shown,
 )
 from ufm_convex.sweep.grid import Grid, Point
 
@@ -74,8 +76,12 @@ def sweep(
         ProblemError: ``workers`` is neither −1 nor ≥ 1, or the tolerance is out of range.
         UnknownNameError: no such solver or level.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
-        raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
+    processes = whole(workers)
+    if processes is None or (processes < 1 and processes != -1):
+        raise ProblemError(
+            f"workers is {shown(workers)}.", expected="an integer >= 1, or -1 for all cores", fix="use 1."
+        )
+    tolerance = _given.tolerance(tolerance)
     joblib = _joblib()
     method: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
     rows = _Journal(Path(journal), grid.sha256(**method))
@@ -83,7 +89,7 @@ def sweep(
         missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
         done = len(grid) - len(missing)
         _tell(progress, done, len(grid))
-        for count, row in enumerate(_solved(joblib, grid, missing, workers, method), done + 1):
+        for count, row in enumerate(_solved(joblib, grid, missing, processes, method), done + 1):
             rows.add(row)
             _tell(progress, count, len(grid))
     finally:
