@@ -23,7 +23,9 @@ _TRANSPARENT = (np.ndarray, np.memmap, np.matrix)
 """Classes of arrays that are their entries and nothing else; another subclass may carry units or labels."""
 
 
-def array(name: str, values: object, kind: type[UFMError], *, expected: str) -> npt.NDArray[Any]:
+def array(
+    name: str, values: object, kind: type[UFMError], *, expected: str, ragged: type[UFMError] = ShapeError
+) -> npt.NDArray[Any]:
     """``values`` as a NumPy array, every entry as it is; not a copy where it is one already.
 
     Tensors come without their gradient, those in half precision or bfloat16 as float32, which is exact.
@@ -33,9 +35,9 @@ def array(name: str, values: object, kind: type[UFMError], *, expected: str) -> 
         values: An array, a tensor, or lists of numbers, arrays and tensors without dimensions among the numbers.
         kind: The error to raise.
         expected: What it says would do.
+        ragged: The error to raise where rows have different lengths.
 
     Raises:
-        ShapeError: rows have different lengths.
         UFMError: of the ``kind``, for a mask, a sparse matrix, a tensor without data, a subclass of ``numpy.ndarray``
             that is not known, and what no array can be made of.
     """
@@ -45,7 +47,7 @@ def array(name: str, values: object, kind: type[UFMError], *, expected: str) -> 
     except Exception as error:  # whatever somebody's class raises when it is asked for its entries
         said = " ".join(str(error).split())[:120]
         if isinstance(plain, (list, tuple)):
-            raise ShapeError(f"{name} is ragged: {said}.", expected=expected, fix="give rows of one length.") from error
+            raise ragged(f"{name} is ragged: {said}.", expected=expected, fix="give rows of one length.") from error
         raise kind(
             f"{name} is {shown(values)}, a {type(values).__name__} whose entries are not to be had: {said}.",
             expected=expected,
@@ -59,7 +61,7 @@ def numbers(name: str, values: object, kind: type[UFMError], *, expected: str, f
     Raises:
         UFMError: of the ``kind``, as ``array``, and for bools, text, complex numbers, objects, NaN and infinities.
     """
-    found = array(name, values, kind, expected=expected)
+    found = array(name, values, kind, expected=expected, ragged=kind)
     if found.dtype.kind not in "iuf":
         raise kind(f"{name} has dtype {found.dtype}.", expected=expected, fix=fix)
     with np.errstate(over="ignore"):  # of wider types than binary64

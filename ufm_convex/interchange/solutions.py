@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
-from ufm_convex._files import write_atomically
+from ufm_convex._files import read_text, write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
 from ufm_convex.groups import GroupPoint, Groups, Invariant
 from ufm_convex.interchange.conic_benchmark import num_values, pack, unpack
@@ -168,7 +168,7 @@ def _checked(model: ConicProgramme, values: npt.ArrayLike) -> FloatArray:
 def _read(path: Path) -> dict[str, Any]:
     """The fields of a solution file, of which only the names, the format and the version are checked."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+        document = json.loads(read_text(path), object_pairs_hook=_once, parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise _malformed(path, f"it cannot be read: {error}") from error
     if not isinstance(document, dict) or set(document) != _FIELDS:

@@ -107,8 +107,9 @@ class ConicSolver(Solver):
         except cp.SolverError:  # it took the options, and stopped early as they say
             return
         except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            said = " ".join(str(error).split()).rstrip(".")
             raise ProblemError(
-                f"solver {self.name!r} refuses the options {shown(dict(options))}: {' '.join(str(error).split()).rstrip('.')}.",
+                f"solver {self.name!r} refuses the options {shown(dict(options))}: {said}.",
                 expected="values of the types and in the ranges that its documentation gives",
                 fix="correct that value, or leave the option out.",
             ) from error
