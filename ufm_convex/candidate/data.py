@@ -192,9 +192,7 @@ def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
         name,
         values,
         expected=expected,
-        fix="one row a class."
-        if name == "weights"
-        else f"one row a sample: {name}.reshape(len({name}), -1) for images.",
+        fix="one row a class." if name == "weights" else "one row a sample: features.reshape(len(features), -1).",
     )
 
 

@@ -62,6 +62,8 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     except FileFormatError:  # a ValueError as well, and complete as it is
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *_NOT_AN_ARRAY) as error:
+        if path.suffix.lower() in (".pt", ".pth"):  # of old versions, which were no archives
+            raise _pytorch(path) from error
         raise FileFormatError(
             f"{path} is not a whole .npz file of numbers: {error}.",
             expected="a file written by np.savez, without Python objects in it",
@@ -101,7 +103,7 @@ def _check_names(path: Path, names: list[str]) -> None:
     """Raise ``FileFormatError`` unless each needed array is there once."""
     missing = [name for name in ("weights", "features") if name not in names]
     if "labels" not in names and "class_counts" not in names:
-        missing.append("labels or class_counts")
+        missing.append("exactly one of labels and class_counts")
     both = "labels" in names and "class_counts" in names
     twice = sorted({name for name in names if names.count(name) > 1})
     if not (missing or both or twice):
@@ -131,19 +133,20 @@ def _renaming(names: list[str]) -> str:
     found = {meant: next((one for one in spelled if one in names), "") for meant, spelled in guesses.items()}
     letters = {"weights": "W", "features": "F", "labels": "y", "class_counts": "n"}
     third = "class_counts" if found["class_counts"] and not found["labels"] else "labels"
-    given = {
-        meant: f"z[{found[meant]!r}]" if found[meant] else letters[meant] for meant in ("weights", "features", third)
-    }
+    given = [
+        f"{meant}=z[{found[meant]!r}]" if found[meant] else f"{meant}={letters[meant]}"
+        for meant in ("weights", "features", third)
+    ]
     opened = "z = np.load(path); " if any(found.values()) else ""
-    return f"{opened}np.savez(new_path, {', '.join(f'{meant}={value}' for meant, value in given.items())})."
+    return f"{opened}np.savez(new_path, {', '.join(given)})."
 
 
 def _pytorch(path: Path) -> FileFormatError:
     return FileFormatError(
         f"{path} is a file of PyTorch.",
         expected="a .npz file with weights (K, d), features (N, d), labels (N,)",
-        fix="load it with torch.load(path, weights_only=True), and pass the tensors to Candidate(weights=W, features=F, "
-        "labels=y), or save them with np.savez(path, weights=W.numpy(), features=F.numpy(), labels=y.numpy()).",
+        fix="load it with torch.load(path, weights_only=True), and pass its tensors: c = Candidate(weights=W, "
+        "features=F, labels=y). For a file: np.savez(path, weights=c.weights, features=c.features, labels=c.labels).",
     )
 
 

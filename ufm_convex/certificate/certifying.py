@@ -241,9 +241,7 @@ def _require_judgeable(problem: Problem) -> None:
 
 def _check_settings(digits: object, proof: str) -> None:
     if digits is not None and whole(digits) is None:
-        raise ProblemError(
-            f"digits is {shown(digits)}.", expected="an integer, or None", fix="use 50, which is plenty."
-        )
+        raise ProblemError(f"digits is {shown(digits)}.", expected="an integer, or None", fix="use 50, it is plenty.")
     if proof not in get_args(enclosure.Proof):
         raise UnknownNameError(
             f"proof is {proof!r}.",

@@ -207,16 +207,12 @@ def _check_no_counts(path: Path, header: Sequence[Column]) -> None:
     counted = [str(column) for column in header if column.counts]
     if not counted or not (len(header) == 1 or any(column.classes or column.index for column in header)):
         return
-    one = len(header) == 1
+    those = f"column{'s'[: len(counted) - 1]} {', '.join(counted)}"
+    mend = "rename the column to label." if len(header) == 1 else f"remove the {those}."
     raise FileFormatError(
         f"{path} holds class counts, or labels beside another column: its header is {', '.join(map(str, header))}.",
         expected="one label a sample, and no column of counts",
-        fix=f"if each row is a class, {_TO_COUNTS} If each row is a sample, "
-        + (
-            "rename the column to label."
-            if one
-            else f"remove the column{'s'[: len(counted) - 1]} {', '.join(counted)}."
-        ),
+        fix=f"if each row is a class, {_TO_COUNTS} If each row is a sample, {mend}",
     )
 
 

@@ -51,9 +51,7 @@ def complete_positivity(gram: Any, *, tolerance: float = 1e-6, factor: FloatArra
     """
     B, start = _gram(gram), None
     if not 0.0 <= (number := real(tolerance)) < 1.0:
-        raise ProblemError(
-            f"tolerance is {shown(tolerance)}.", expected="a number in [0, 1)", fix="use 1e-6, the default."
-        )
+        raise ProblemError(f"tolerance is {shown(tolerance)}.", expected="a number in [0, 1)", fix="use 1e-6.")
     tolerance = number
     if factor is not None:
         start = _factor(factor, B.shape[0])
