@@ -314,9 +314,11 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
     if 0.0 < number < math.inf:
         return number
     raise ProblemError(
-        f"{name} is {shown(value)}.",
+        f"{name} is not given." if value is None else f"{name} is {shown(value)}.",
         expected="a finite number > 0",
-        fix="without decay the infimum is not attained; use a small positive one such as 1e-6.",
+        fix=f"pass {name}=5e-4, or the weight decay of your training."
+        if math.isnan(number)
+        else "without decay the infimum is not attained; use a small positive one such as 1e-6.",
     )
 
 

@@ -23,8 +23,10 @@ from typing import Any, overload
 import numpy as np
 
 from ufm_convex import _given, evidence, reductions, relaxation, solvers
-from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
+from ufm_convex.errors import ProblemError, SizeError, SolverError, UnknownNameError, shown
 from ufm_convex.evidence import Evidence
+from ufm_convex.groups import Groups
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, SolverRun
@@ -148,8 +150,8 @@ def _solve_problem(
     if best is None:
         raise SolverError(
             "no solver made a run.",
-            expected="at least one run",
-            fix="choose another solver or level.",
+            expected="a solver for which the problem is not too large at this level",
+            fix="let the level be 'auto', or name a solver.",
         )
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
 
@@ -221,9 +223,26 @@ def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
     usable = [kind() for kind in solvers.available().values() if kind.installed()]
     usable.sort(key=lambda candidate: candidate.priority(problem, level))
     chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
+    if not chosen and level == AUTO:
+        raise _too_large(problem)
     if not chosen:
-        relaxation.level("class" if level == AUTO else level).check_size(problem)
+        relaxation.level(level).check_size(problem)
     return chosen
+
+
+def _too_large(problem: Problem) -> SizeError:
+    """What to say of a problem that no solver suits, whatever the level."""
+    grouped = isinstance(problem.loss, GroupedLoss)
+    kinds = Groups.distinct(problem).size if grouped else problem.num_classes
+    most = relaxation.level("group").gram_limit // 2
+    return SizeError(
+        f"no solver takes {problem.num_classes} classes, {kinds} of them different, with loss {problem.loss.name!r}, "
+        f"{problem.features} features{'' if problem.bias is None else ' and a bias'}.",
+        expected=f"at most {most} different classes, unless a theorem or the frame solves the problem",
+        fix=f"give classes of similar size the same count: up to {most} different ones are solved as groups."
+        if grouped
+        else f"take at most {most} classes, or a loss that treats classes of one count alike, such as CrossEntropy.",
+    )
 
 
 # -- what a run is worth ------------------------------------------------------------------------------------------

@@ -75,7 +75,11 @@ def solve_contrastive(
             raise
         route.append("interrupted: the best bounds so far are kept")
     if best is None:
-        raise SolverError("no solver made a run.", expected="at least one run", fix="choose another solver or level.")
+        raise SolverError(
+            "no solver made a run.",
+            expected="a solver for which the problem is not too large at this level",
+            fix="let the level be 'auto', or name a solver.",
+        )
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
 
 

@@ -49,6 +49,8 @@ class SolverRun:
         iterations: Iterations it reports, or None.
         within_class_variability: λ_H/2 Σ ‖h_i − h̄‖² at its own level, or None where the level has no samples.
         seconds: Wall time, modelling included.
+        continued_by: Registry name of the solver whose method goes on from the points, where the solver itself refuses
+            them: a refused frame is where a descent on W and H starts.
     """
 
     solver: str
@@ -64,6 +66,7 @@ class SolverRun:
     iterations: int | None = None
     within_class_variability: float | None = None
     seconds: float = field(default=0.0)
+    continued_by: str | None = None
 
 
 class Solver(ABC):

@@ -253,6 +253,7 @@ def _dense_run(problem: Problem) -> SolverRun:
         accuracy=_ACCURACY,
         iterations=iterations,
         seconds=time.perf_counter() - started,
+        continued_by="factored" if refusal else None,
     )
 
 

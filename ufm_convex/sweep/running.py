@@ -247,8 +247,8 @@ def _joblib() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"{error.name} is not installed.",
-            expected="the packages of the extra 'sweep'",
-            fix="pip install 'ufm-convex[sweep]'",
+            expected="the packages joblib and threadpoolctl",
+            fix="pip install joblib threadpoolctl",
         ) from error
     return joblib
 

@@ -42,8 +42,8 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: str | Path) -> None:
     except ImportError as error:
         raise MissingExtraError(
             f"{error.name} is not installed.",
-            expected="the packages of the extra 'sweep'",
-            fix="pip install 'ufm-convex[sweep]', or write .csv",
+            expected="the package pyarrow, which writes .parquet",
+            fix="pip install pyarrow, or write .csv",
         ) from error
     kinds = {name: pa.float64() for name in FIELDS}
     kinds.update(dict.fromkeys(_INTEGERS, pa.int64()), **dict.fromkeys(_WORDS, pa.string()))
