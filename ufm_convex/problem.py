@@ -241,7 +241,7 @@ class Problem:
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}.",
                 expected="class_counts or profile; lambda_w and lambda_h; any of " + ", ".join(_KEYS[4:]),
-                fix="add what is missing and remove what is not listed."
+                fix=_other_keys(data, unknown)
                 if "model" not in data
                 else "with the key model it is another kind of problem: for ufm-convex solve or the load of its class.",
             )
@@ -258,6 +258,16 @@ class Problem:
         )
 
 
+def _other_keys(data: Mapping[str, Any], unknown: Sequence[str]) -> str:
+    """Which keys of a problem to remove and to add."""
+    constrained = "constraint" in data
+    add = [] if "class_counts" in data or "profile" in data else ["class_counts"]
+    add += [key for key in ("lambda_w", "lambda_h") if key not in data and not constrained]
+    remove = [*unknown, *(["profile"] if "class_counts" in data and "profile" in data else [])]
+    asked = [f"remove what is not listed: {', '.join(remove)}"] if remove else []
+    return "; ".join([*asked, *([f"add {', '.join(add)}"] if add else [])]) + "."
+
+
 def _from_table(
     make_one: Callable[[str, dict[str, Any]], T], data: Mapping[str, Any], key: str, source: str
 ) -> T | None:
@@ -269,7 +279,7 @@ def _from_table(
         raise FileFormatError(
             f"{source} has {key} = {shown(table)}.",
             expected=f"a table [{key}] with a name, and its parameters",
-            fix=f"write the {key} as a table with a name.",
+            fix=f'write {key} = {{ name = "…" }} with one of the names that a wrong one lists.',
         )
     return make_one(table["name"], {name: value for name, value in table.items() if name != "name"})
 
@@ -314,7 +324,7 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
     if 0.0 < number < math.inf:
         return number
     raise ProblemError(
-        f"{name} is not given." if value is None else f"{name} is {shown(value)}.",
+        f"{name} is None: it is not given." if value is None else f"{name} is {shown(value)}.",
         expected="a finite number > 0",
         fix=f"pass {name}=5e-4, or the weight decay of your training."
         if math.isnan(number)

@@ -213,10 +213,10 @@ def float_matrix(name: str, values: npt.ArrayLike, *, expected: str, fix: str) -
 def _conversion(name: str, array: npt.NDArray[Any]) -> str:
     """How entries of another type become floats without a change of their values."""
     if array.dtype == np.float16:
-        return f"pass {name}.astype(np.float32), which is exact."
-    if array.dtype.kind in "iuf":
-        return f"pass {name}.astype(np.float64)."
-    return "real numbers are needed: choose which of its parts or fields, and pass that .astype(np.float64)."
+        return f"pass np.asarray({name}, dtype=np.float32), which is exact."
+    if array.dtype.kind in "biufU":
+        return f"pass np.asarray({name}, dtype=np.float64)."
+    return f"real numbers are needed: choose a part or a field of {name}, as {name}.real or {name}['field']."
 
 
 def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:

@@ -168,7 +168,7 @@ def counts_from_profile(text: str) -> IntArray:
         raise UnknownNameError(
             f"profile {shown(name)} is not known.",
             expected="one of " + ", ".join(profile_names()),
-            fix=f"write for example {_notation('exponential')}.",
+            fix="write for example exponential:classes=10,max=5000,ratio=100.",
         )
     return _PROFILES[name](**_arguments(name, arguments))
 

@@ -66,11 +66,11 @@ def integers(name: str, values: object, kind: type[UFMError], *, expected: str) 
     """``values`` as a fresh int64 array with one dimension and at least one entry, or the error ``kind``."""
     array = _array(name, values, kind, expected)
     if array.ndim != 1:
-        raise kind(f"{name} has shape {array.shape}.", expected=f"one dimension: {expected}", fix=_flatten(array))
+        raise kind(f"{name} has shape {array.shape}.", expected=f"one dimension: {expected}", fix=_flatten(array, name))
     if array.size == 0:
         raise kind(f"{name} is empty.", expected=expected, fix="check where it was read or selected.")
     if array.dtype.kind not in "iu":
-        raise kind(_not_integer(name, array), expected=expected, fix=_conversion(array.dtype.type))
+        raise kind(_not_integer(name, array), expected=expected, fix=_conversion(array.dtype.type, array.flat[0], kind))
     if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
         first = int(array.argmax())
         raise kind(f"{name}[{first}] is {int(array[first])}.", expected=expected, fix="check the data.")
@@ -101,7 +101,7 @@ def _array(name: str, values: Any, kind: type[UFMError], expected: str) -> npt.N
         raise kind(
             f"{name}[{first}] is {shown(entry)}, of type {type(entry).__name__}.",
             expected=expected,
-            fix=_conversion(type(entry)),
+            fix=_conversion(type(entry), entry, kind),
         )
     try:
         return np.array(values, dtype=np.int64)
@@ -137,17 +137,22 @@ def _not_integer(name: str, array: npt.NDArray[Any]) -> str:
     return f"{name} has dtype {array.dtype}."
 
 
-def _conversion(kind: type) -> str:
-    """How entries of this type become integers."""
-    if issubclass(kind, (bool, np.bool_, float, np.floating)):
+def _conversion(kind: type, entry: object, wanted: type[UFMError]) -> str:
+    """How entries of this type, of which one is given, become integers."""
+    digits = isinstance(entry, str) and entry.strip().lstrip("+-").isdecimal()
+    if digits or issubclass(kind, (bool, np.bool_, float, np.floating)):
         return "if the entries are whole numbers, convert them with np.asarray(values).astype(int)."
     if issubclass(kind, (list, tuple, np.ndarray)):
         return "flatten it to one dimension."
+    if wanted is CountsError:
+        return "use integers, how many samples each class has; class_counts_from_labels counts labels."
     return "use integers; for names, np.unique(values, return_inverse=True)[1] numbers them."
 
 
-def _flatten(array: npt.NDArray[Any]) -> str:
+def _flatten(array: npt.NDArray[Any], name: str) -> str:
     """How an array of another dimension becomes one-dimensional."""
     if array.ndim == 2 and min(array.shape) > 1:
-        return "if the rows are one-hot, pass values.argmax(axis=1)."
+        return "if the rows are one-hot" + (
+            " labels, pass values.sum(axis=0)." if name == "class_counts" else ", pass values.argmax(axis=1)."
+        )
     return "pass np.ravel(values)." if array.ndim else "pass a list, even for one entry."

@@ -105,5 +105,5 @@ def _refused(got: str) -> ProblemError:
     return ProblemError(
         got,
         expected=_EXPECTED,
-        fix="margins=1 is the standard problem; a margin <= 0 asks for nothing.",
+        fix="write margins=1, the standard problem, or leave scale out; a margin <= 0 asks for nothing.",
     )

@@ -131,7 +131,7 @@ def _starts_and_seed(problem: Problem, options: Mapping[str, Any]) -> tuple[int,
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
             expected=f"at most {_LARGEST} classes",
-            fix="use the level 'group' if classes share their counts and parameters.",
+            fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )
     spurious = problem.nonnegative or (problem.feature_dim or K) < K - 1
     starts, seed = whole(options.get("starts")), whole(options.get("seed"))

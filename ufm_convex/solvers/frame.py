@@ -91,13 +91,13 @@ def _check(problem: Problem) -> None:
         raise HypothesisError(
             f'features is "{problem.features}", and an orthogonal frame is optimal only among non-negative ones.',
             expected='features="nonnegative"',
-            fix="use the solver 'factored'.",
+            fix="let the solver be 'auto'.",
         )
     if problem.num_classes > _DENSE_LIMIT and not _sees_margins_alone(problem):
         raise SizeError(
             f"solver 'frame' with loss {problem.loss.name!r} needs K × K arrays, K = {problem.num_classes}.",
             expected=f"at most {_DENSE_LIMIT} classes, or a loss that sees margins only",
-            fix="use the level 'group' if classes share their counts and parameters.",
+            fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )
 
 

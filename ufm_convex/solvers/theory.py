@@ -69,7 +69,7 @@ class TheorySolver(Solver):
             raise HypothesisError(
                 f"the optimum of {found.citation} is not an orthogonal frame.",
                 expected="a theorem whose optimum is a frame",
-                fix="use a conic solver.",
+                fix="let the solver be 'auto'.",
             )
         kept = _kept(problem, found)
         yield SolverRun(
