@@ -27,7 +27,7 @@ from ufm_convex.descent import Scaled
 from ufm_convex.duality import dense_report, repair
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
 from ufm_convex.points import Columns, DualPoint, GramPoint
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.verifier import Verdict, verify
 
 Judged: TypeAlias = Candidate | tuple[FloatArray, FloatArray]
@@ -253,6 +253,7 @@ def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
 
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    require_problem(problem)
     problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
