@@ -1719,6 +1719,12 @@ CASES += [
         lambda folder: testing.assert_certified(ufm.certify(SMALL, GOOD), GOOD, tolerance=0.999),
     ),
     Case(
+        "testing.assertions:assert_collapse_pattern",
+        call(testing.assert_collapse_pattern, EVEN, (W, W)),
+        "use assert_optimal",
+        call(testing.assert_optimal, EVEN, (W, W), tolerance=0.999999),
+    ),
+    Case(
         "testing.assertions:_require_gradient",
         call(testing.assert_kkt, HINGE, (W, W)),
         "assert_certified",
