@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
     {"errors", "_version", "_arrays"},
+    {"_given"},
     {"_files", "_process", "_registry"},
     {"losses", "class_counts", "copositivity"},
     {"bias", "constraints"},

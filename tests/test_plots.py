@@ -279,7 +279,7 @@ def test_other_suffixes_are_refused(name, tmp_path, solution):
 
 def test_missing_matplotlib_is_named_with_the_remedy(monkeypatch, solution):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ufm-convex\[plot\]'"):
+    with pytest.raises(MissingExtraError, match="pip install matplotlib"):
         plots.draw("norms", PROBLEM, solution=solution)
 
 

@@ -148,20 +148,57 @@ def _unwritable(path: Path, error: Exception, fix: str = _FIX) -> UFMError:
     )
 
 
-def read_text(path: str | Path) -> str:
-    """The text of a TOML file.
+def read_bytes(path: str | Path, size: int = -1) -> bytes:
+    """The first ``size`` bytes of a file, or all.
 
     Raises:
-        FileFormatError: it cannot be read, or is not UTF-8.
+        FileFormatError: it cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as handle:
+            return handle.read(size)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise FileFormatError(
-            f"{path} cannot be read: {error}.",
-            expected="a TOML file in UTF-8",
-            fix="check the path and the encoding.",
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            expected="a readable file",
+            fix="check the path.",
         ) from error
+
+
+def read_text(path: str | Path) -> str:
+    """A file as text, line ends as line feeds, without a byte-order mark; not empty.
+
+    Every text file that people give is read here: editors write the mark, and no parser wants it.
+
+    Raises:
+        FileFormatError: it cannot be read, is not UTF-8, or holds nothing.
+    """
+    data = read_bytes(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FileFormatError(
+            f"{path} cannot be read, line {line}: byte {data[error.start]:#04x} is not UTF-8.",
+            expected="text in UTF-8",
+            fix="save the file again as UTF-8.",
+        ) from error
+    if not text.strip():
+        raise FileFormatError(
+            f"{path} does not hold anything.", expected="at least one entry", fix="check how the file was written."
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def say_unused(source: str | Path, what: str, names: Iterable[str]) -> None:
+    """Log in one line what a reader leaves aside because it is harmless; unless told otherwise that goes to stderr."""
+    listed = list(names)
+    if listed:
+        import logging
+
+        logging.getLogger("ufm_convex").warning(
+            "%s: not used: the %s%s %s", source, what, "s" if len(listed) > 1 else "", ", ".join(listed)
+        )
 
 
 def parse_toml(text: str, source: str, keys: Iterable[str], fix: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from ufm_convex._given import require_known
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
 
 T = TypeVar("T")
@@ -63,13 +64,7 @@ def make(kind: type[T], name: str, what: str, parameters: Mapping[str, Any] | No
         ProblemError: it has no such parameter, lacks one, or refuses a value.
     """
     given, allowed = dict(parameters or {}), inspect.signature(kind).parameters
-    unknown = sorted(set(given) - set(allowed))
-    if unknown:
-        raise ProblemError(
-            f"{what} {name!r} has no parameter {unknown[0]!r}.",
-            expected="parameters among " + (", ".join(allowed) or "none"),
-            fix="remove or rename it.",
-        )
+    require_known(given, allowed, f"{what} {name!r} parameter", ProblemError)
     needed = [key for key, one in allowed.items() if one.default is one.empty]
     missing = [key for key in needed if key not in given]
     if missing:

@@ -18,7 +18,10 @@ def shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"  # beyond 4300 digits repr() itself raises
     if getattr(value, "shape", None) == () and callable(item := getattr(value, "item", None)):
-        value = item()
+        try:
+            value = item()
+        except Exception:  # whatever a class of somebody else raises where it has no number: it is shown as it is
+            return reprlib.repr(value)
     return reprlib.repr(value)
 
 

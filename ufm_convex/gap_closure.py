@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex import enclosure, factors, identity
-from ufm_convex._arrays import FloatArray, real
+from ufm_convex import _given, enclosure, factors, identity
+from ufm_convex._arrays import FloatArray
 from ufm_convex.copositivity import LARGEST, lowest_direction
 from ufm_convex.descent import Scaled
 from ufm_convex.enclosure import ProvedBound
@@ -149,7 +149,8 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
         SolverNotInstalledError: Clarabel cannot be imported.
     """
     started = time.perf_counter()
-    given, problem = _checked(problem, tolerance)
+    given, problem = _checked(problem)
+    tolerance = _given.tolerance(tolerance)
     columns = Columns.of_classes(problem)
     relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
@@ -224,17 +225,13 @@ def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> 
     return _Best(lower, enclosure.upper_bound(problem, (W, H)), W, H, residuals)
 
 
-def _checked(given: Problem | Solution, tolerance: float) -> tuple[Solution | None, Problem]:
+def _checked(given: Problem | Solution) -> tuple[Solution | None, Problem]:
     problem = given.problem if isinstance(given, Solution) else given
     if not isinstance(problem, Problem):
         raise ProblemError(
             f"problem is {shown(given)}.",
             expected="an ufm_convex.Problem, or a Solution",
             fix="make one with Problem(class_counts, …).",
-        )
-    if not 0.0 < real(tolerance) < 1.0:
-        raise ProblemError(
-            f"tolerance is {shown(tolerance)}.", expected="a relative gap in (0, 1)", fix="1e-6 is the default."
         )
     problem.require_plain("a copositive slack")
     if not problem.nonnegative:

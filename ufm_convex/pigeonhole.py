@@ -27,7 +27,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, SizeError, SolverError
 from ufm_convex.points import Columns
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import build
 from ufm_convex.solving import solve
 
@@ -100,6 +100,7 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
 
 
 def _check(problem: Problem) -> int:
+    require_problem(problem)
     problem.require_plain("the pigeonhole bound")
     K, d = problem.num_classes, problem.feature_dim
     if not problem.nonnegative or d is None or d >= K:

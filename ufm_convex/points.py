@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import FloatArray, IntArray, whole
 from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.errors import DimensionError, SizeError, shown
 from ufm_convex.losses import Loss
@@ -50,13 +50,13 @@ def as_dimension(feature_dim: object, num_rows: int) -> int:
         DimensionError: it is no positive integer.
         SizeError: an array of shape (num_rows, d) would be too large.
     """
-    if not isinstance(feature_dim, (int, np.integer)) or isinstance(feature_dim, bool) or feature_dim < 1:
+    d = whole(feature_dim)
+    if d is None or d < 1:
         raise DimensionError(
             f"feature_dim is {shown(feature_dim)}.",
             expected="a positive integer",
             fix="leave it out for as many dimensions as are needed.",
         )
-    d = int(feature_dim)
     if num_rows * d > DENSE_LIMIT**2:
         raise SizeError(
             f"the factors would be arrays of {num_rows} × {d}.",

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, frozen, real
+from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
 from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.constraints import Constraint
@@ -241,7 +241,7 @@ class Problem:
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}.",
                 expected="class_counts or profile; lambda_w and lambda_h; any of " + ", ".join(_KEYS[4:]),
-                fix="add what is missing and remove what is not listed."
+                fix=_other_keys(data, unknown)
                 if "model" not in data
                 else "with the key model it is another kind of problem: for ufm-convex solve or the load of its class.",
             )
@@ -258,6 +258,16 @@ class Problem:
         )
 
 
+def _other_keys(data: Mapping[str, Any], unknown: Sequence[str]) -> str:
+    """Which keys of a problem to remove and to add."""
+    constrained = "constraint" in data
+    add = [] if "class_counts" in data or "profile" in data else ["class_counts"]
+    add += [key for key in ("lambda_w", "lambda_h") if key not in data and not constrained]
+    remove = [*unknown, *(["profile"] if "class_counts" in data and "profile" in data else [])]
+    asked = [f"remove what is not listed: {', '.join(remove)}"] if remove else []
+    return "; ".join([*asked, *([f"add {', '.join(add)}"] if add else [])]) + "."
+
+
 def _from_table(
     make_one: Callable[[str, dict[str, Any]], T], data: Mapping[str, Any], key: str, source: str
 ) -> T | None:
@@ -269,7 +279,7 @@ def _from_table(
         raise FileFormatError(
             f"{source} has {key} = {shown(table)}.",
             expected=f"a table [{key}] with a name, and its parameters",
-            fix=f"write the {key} as a table with a name.",
+            fix=f'write {key} = {{ name = "…" }} with one of the names that a wrong one lists.',
         )
     return make_one(table["name"], {name: value for name, value in table.items() if name != "name"})
 
@@ -314,9 +324,11 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
     if 0.0 < number < math.inf:
         return number
     raise ProblemError(
-        f"{name} is {shown(value)}.",
+        f"{name} is None: it is not given." if value is None else f"{name} is {shown(value)}.",
         expected="a finite number > 0",
-        fix="without decay the infimum is not attained; use a small positive one such as 1e-6.",
+        fix=f"pass {name}=5e-4, or the weight decay of your training."
+        if math.isnan(number)
+        else "without decay the infimum is not attained; use a small positive one such as 1e-6.",
     )
 
 
@@ -334,8 +346,9 @@ def _dimension(value: int | None) -> int | None:
     """The feature dimension, or the error that says what is wrong with it."""
     if value is None:
         return None
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= value < 2**63:
-        return int(value)
+    number = whole(value)
+    if number is not None and 1 <= number < 2**63:
+        return number
     raise ProblemError(
         f"feature_dim is {shown(value)}.",
         expected="None, or an integer from 1 to 2**63 - 1",

@@ -71,8 +71,11 @@ class Solution:
 
     @property
     def solver(self) -> str:
-        """Registry name of the solver whose run is reported."""
-        return self.run.solver
+        """Registry name of the solver whose method found W and H: as a rule that of ``run``.
+
+        Where the run is that of a frame which the sign test refuses, descent from there found them: "factored".
+        """
+        return self.run.continued_by or self.run.solver
 
     @property
     def level(self) -> str:

@@ -22,10 +22,21 @@ from typing import Any, overload
 
 import numpy as np
 
-from ufm_convex import evidence, reductions, relaxation, solvers
+from ufm_convex import _given, evidence, reductions, relaxation, solvers
 from ufm_convex._process import apart, isolation
-from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, UFMError, UnknownNameError
+from ufm_convex.errors import (
+    ProblemError,
+    RangeError,
+    SizeError,
+    SolverDiedError,
+    SolverError,
+    UFMError,
+    UnknownNameError,
+    shown,
+)
 from ufm_convex.evidence import Evidence
+from ufm_convex.groups import Groups
+from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
@@ -82,7 +93,7 @@ def solve(
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
         tolerance: Relative gap at which the solution counts as certified, > 0.
-        options: Passed to the solver as they are; needs an explicit solver.
+        options: Options of the solver, by its own names; needs an explicit solver. They go before its schedule.
         isolate: Run solvers of compiled code in a process of their own, so that an allocation that fails inside one, or
             any other death, is an error here and not the end of this process. Problem and solver are pickled. Closed
             forms and what NumPy does start no process.
@@ -93,7 +104,8 @@ def solve(
         any case.
 
     Raises:
-        ProblemError: the tolerance is not a number in (0, 1), or options are given without a solver.
+        ProblemError: the tolerance is not a number in (0, 1), options are given without a solver, or the solver has no
+            option of that name or refuses its value.
         UnknownNameError: no such solver or level, or the solver does not solve at that level.
         SolverNotInstalledError: the solver's package cannot be imported.
         SizeError: the problem is too large for the level.
@@ -104,7 +116,7 @@ def solve(
         ProcessError: with ``isolate``, the problem or the solver cannot be pickled, or no process can be started.
         RangeError: λ_W λ_H n leaves the range of binary64, and no closed form and no frame proves the optimum.
     """
-    check_settings(solver, tolerance, options)
+    tolerance = check_settings(solver, tolerance, options)
     with isolation(isolate):
         found = solve_kind(problem, solver=solver, level=level, tolerance=tolerance, options=options, progress=progress)
     return _explained(found) if isinstance(found, Solution) else found
@@ -126,7 +138,7 @@ def solve_kind(problem: object, **settings: Any) -> Any:
         ProblemError: it is no problem.
     """
     raise ProblemError(
-        f"problem is {problem!r}.",
+        f"problem is {shown(problem)}.",
         expected="an ufm_convex.Problem",
         fix="make one with Problem(class_counts, …).",
     )
@@ -183,8 +195,8 @@ def _solve_problem(
     if best is None:
         raise SolverError(
             "no solver made a run.",
-            expected="at least one run",
-            fix="choose another solver or level.",
+            expected="a solver for which the problem is not too large at this level",
+            fix="let the level be 'auto', or name a solver.",
         )
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
 
@@ -192,26 +204,29 @@ def _solve_problem(
 # -- which runs, in which order -----------------------------------------------------------------------------------
 
 
-def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | None) -> None:
-    """Raise ``ProblemError`` for a tolerance outside (0, 1), or for options that no solver is named for."""
-    if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
-        raise ProblemError(
-            f"tolerance is {tolerance!r}.",
-            expected="a relative gap in (0, 1)",
-            fix="1e-6 is the default; 1e-12 is within reach of the closed form.",
-        )
+def check_settings(solver: str, tolerance: float, options: Mapping[str, Any] | None) -> float:
+    """The tolerance as binary64.
+
+    Raises:
+        ProblemError: it is outside (0, 1), options are given that no solver is named for, or the solver has no option
+            of that name or refuses its value.
+    """
+    number = _given.tolerance(tolerance)
     if options is not None and not isinstance(options, Mapping):
         raise ProblemError(
-            f"options is {options!r}.",
+            f"options is {shown(options)}.",
             expected="a mapping from names to values",
-            fix="pass for example {'max_iters': 100}.",
+            fix="pass for example {'max_iters': 100} for solver 'scs'.",
         )
     if options and solver == AUTO:
         raise ProblemError(
-            "options are given for solver 'auto'.",
+            f"the options {', '.join(map(str, options))} are given for solver 'auto'.",
             expected="an explicit solver",
             fix="name the solver they are meant for.",
         )
+    if options:
+        solvers.solver(solver).check_options(options)
+    return number
 
 
 def _in_range(problem: Problem) -> bool:
@@ -299,9 +314,26 @@ def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
     usable = [kind() for kind in solvers.available().values() if kind.installed()]
     usable.sort(key=lambda candidate: candidate.priority(problem, level))
     chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
+    if not chosen and level == AUTO:
+        raise _too_large(problem)
     if not chosen:
-        relaxation.level("class" if level == AUTO else level).check_size(problem)
+        relaxation.level(level).check_size(problem)
     return chosen
+
+
+def _too_large(problem: Problem) -> SizeError:
+    """What to say of a problem that no solver suits, whatever the level."""
+    grouped = isinstance(problem.loss, GroupedLoss)
+    kinds = Groups.distinct(problem).size if grouped else problem.num_classes
+    most = relaxation.level("group").gram_limit // 2
+    return SizeError(
+        f"no solver takes {problem.num_classes} classes, {kinds} of them different, with loss {problem.loss.name!r}, "
+        f"{problem.features} features{'' if problem.bias is None else ' and a bias'}.",
+        expected=f"at most {most} different classes, unless a theorem or the frame solves the problem",
+        fix=f"give classes of similar size the same count: up to {most} different ones are solved as groups."
+        if grouped
+        else f"take at most {most} classes, or a loss that treats classes of one count alike, such as CrossEntropy.",
+    )
 
 
 # -- what a run is worth ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex.attribution.parts import frame_optimum, frame_ratios
 from ufm_convex.errors import CandidateError, shown
 from ufm_convex.points import require_dense
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,7 @@ def stability_bounds(problem: Problem, gap: float) -> StabilityBounds:
         >>> f"|W - W°| <= {bounds.weights:.3f}, h_0·h_1 <= {bounds.inner_products[0, 1]:.1e}"
         '|W - W°| <= 0.020, h_0·h_1 <= 1.8e-06'
     """
+    require_problem(problem)
     K = problem.num_classes
     require_dense(K, "the bounds for all pairs of classes", "the five formulas of docs/attribution.md")
     size = real(gap)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ufm_convex.candidate.data import Candidate
+from ufm_convex.candidate.data import Candidate, float_matrix
 from ufm_convex.candidate.matching import require_counts, require_nonnegative
 from ufm_convex.candidate.streaming import (
     Block,
@@ -21,6 +21,7 @@ __all__ = [
     "Progress",
     "blocks",
     "feature_statistics",
+    "float_matrix",
     "require_counts",
     "require_nonnegative",
 ]

@@ -19,9 +19,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ufm_convex import _given
 from ufm_convex._arrays import IntArray, frozen
 from ufm_convex.candidate.files import map_npy, read_npz, release
-from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts
+from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Features, Problem
@@ -36,7 +37,8 @@ class Candidate:
     Args:
         weights: W, (K, d), float32 or float64, finite.
         features: (N, d) with ``labels``, or class means (K, d) with ``class_counts``; float32 or float64, in memory
-            or memory-mapped. Not copied: the caller does not change them while the candidate is in use.
+            or memory-mapped. Not copied: the caller does not change them while the candidate is in use. PyTorch
+            tensors will do for either, of half precision too, which is widened and copied, exactly.
         labels: Class 0 … K − 1 of each row of ``features``, (N,), every class among them.
         class_counts: n_k, (K,): how many samples each class mean stands for. Exactly one of this and ``labels``.
 
@@ -44,8 +46,8 @@ class Candidate:
         ShapeError: the shapes do not fit together, or both or neither of labels and class_counts are given.
         LabelsError: the labels are not integers 0 … K − 1, or a class has no sample.
         CountsError: the class counts are not K positive integers.
-        CandidateError: an array is neither float32 nor float64, or a weight is NaN or infinite. (A feature that is NaN
-            or infinite is found, and named with its row, when the features are read.)
+        CandidateError: an array is neither float32 nor float64, is masked or sparse, or a weight is NaN or infinite.
+            (A feature that is NaN or infinite is found, and named with its row, when the features are read.)
 
     Example:
         >>> import numpy as np
@@ -187,24 +189,37 @@ class Candidate:
 
 
 def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """``values`` as a float matrix without a copy, or the error that says what is wrong with it."""
-    try:
-        array = np.asanyarray(values)
-    except ValueError as error:  # rows of different lengths
-        raise ShapeError(f"{name} is ragged: {error}.", expected="a matrix", fix="give rows of one length.") from error
+    """``values`` as a float matrix, not a copy of an array, or the error that says what is wrong with it."""
+    expected = "(K, d)" if name == "weights" else "(N, d), or (K, d) for class means"
+    return float_matrix(
+        name,
+        values,
+        expected=expected,
+        fix="one row a class." if name == "weights" else "one row a sample: features.reshape(len(features), -1).",
+    )
+
+
+def float_matrix(name: str, values: npt.ArrayLike, *, expected: str, fix: str) -> npt.NDArray[Any]:
+    """``values`` as a matrix of float32 or float64, not a copy of an array, or the error that says what is wrong."""
+    array = _given.array(name, values, CandidateError, expected=expected)
     if array.ndim != 2 or 0 in array.shape:
-        raise ShapeError(
-            f"{name} has shape {array.shape}.",
-            expected="(K, d)" if name == "weights" else "(N, d), or (K, d) for class means",
-            fix="one row a class." if name == "weights" else "one row a sample; images of features are flattened.",
-        )
+        raise ShapeError(f"{name} has shape {array.shape}.", expected=expected, fix=fix)
     if array.dtype.type not in (np.float32, np.float64):
         raise CandidateError(
             f"{name} has dtype {array.dtype}.",
             expected="float32 or float64",
-            fix=f"convert: np.asarray({name}, dtype=np.float32) is exact for half precision and bfloat16.",
+            fix=_conversion(name, array),
         )
     return array
+
+
+def _conversion(name: str, array: npt.NDArray[Any]) -> str:
+    """How entries of another type become floats without a change of their values."""
+    if array.dtype == np.float16:
+        return f"pass np.asarray({name}, dtype=np.float32), which is exact."
+    if array.dtype.kind in "biufU":
+        return f"pass np.asarray({name}, dtype=np.float64)."
+    return f"real numbers are needed: choose a part or a field of {name}, as {name}.real or {name}['field']."
 
 
 def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
@@ -215,7 +230,7 @@ def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
             expected=f"labels 0 … {num_classes - 1}, each at least once",
             fix="if your weights are (d, K), pass weights.T; drop rows of W for classes without samples.",
         )
-    return np.asarray(labels, dtype=np.int64)
+    return validate_labels(labels)
 
 
 def _counts(class_counts: npt.ArrayLike | None, num_classes: int) -> IntArray:

@@ -16,8 +16,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ufm_convex._files import say_unused
 from ufm_convex.errors import FileFormatError
 
+_BIASES = frozenset({"bias", "biases", "b", "bias_vector", "fc.bias"})
 _NAMES = ("weights", "features", "labels", "class_counts")
 _MAP_FROM = 1 << 26  # bytes; smaller members of an archive are read, and their checksum compared
 _LOCAL_HEADER = 30  # bytes of a local file header of a zip archive before the name and the extra field
@@ -53,14 +55,15 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {Path(info.filename).stem: info for info in archive.infolist() if _is_array(info)}
-            _check_names(path, members)
-            return {name: _member(path, archive, members[name]) for name in _NAMES if name in members}
+            members = _members(path, archive)
+            return {name: _member(path, archive, info) for name, info in members.items()}
     except OSError as error:
         raise _unreadable(path, error) from error
     except FileFormatError:  # a ValueError as well, and complete as it is
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *_NOT_AN_ARRAY) as error:
+        if path.suffix.lower() in (".pt", ".pth"):  # of old versions, which were no archives
+            raise _pytorch(path) from error
         raise FileFormatError(
             f"{path} is not a whole .npz file of numbers: {error}.",
             expected="a file written by np.savez, without Python objects in it",
@@ -68,20 +71,88 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _is_array(info: zipfile.ZipInfo) -> bool:
-    return info.filename in {f"{name}.npy" for name in _NAMES}
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members that are read, by the names of their arrays; anything else is refused by name.
 
-
-def _check_names(path: Path, members: dict[str, zipfile.ZipInfo]) -> None:
-    missing = [name for name in ("weights", "features") if name not in members]
-    if not missing and ("labels" in members) == ("class_counts" in members):
-        missing = ["exactly one of labels and class_counts"]
-    if missing:
+    Text says something to people (names of classes, what was trained), and so do files that are no arrays: they enter
+    no objective, and the log says that they are not used. Numbers might be part of the model.
+    """
+    everything = archive.infolist()
+    if any(Path(info.filename).name == "data.pkl" for info in everything):
+        raise _pytorch(path)
+    arrays = [info for info in everything if info.filename.endswith(".npy")]
+    names = [info.filename.removesuffix(".npy") for info in arrays]
+    _check_names(path, names)
+    unknown = [name for name in names if name not in _NAMES]
+    texts = [name for name, info in zip(names, arrays, strict=True) if name in unknown and _is_text(archive, info)]
+    strange = [name for name in unknown if name not in texts]
+    if strange:
+        biased = [name for name in strange if name.lower() in _BIASES]
         raise FileFormatError(
-            f"{path} has the arrays {', '.join(sorted(members)) or '(none)'}, but not {', '.join(missing)}.",
-            expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,)",
-            fix="np.savez(path, weights=W, features=F, labels=y).",
+            f"{path} has the array{'s'[: len(strange) - 1]} {', '.join(strange)}, which would not be used.",
+            expected="weights, features, and labels or class_counts"
+            + ("; a candidate is W and features, without a bias" if biased else ""),
+            fix=f"leave {', '.join(strange)} out of np.savez; "
+            + ("what is judged then is the classifier without its bias." if biased else "text may stay."),
         )
+    say_unused(path, "member", [*texts, *(info.filename for info in everything if info not in arrays)])
+    return {name: info for name, info in zip(names, arrays, strict=True) if name in _NAMES}
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Raise ``FileFormatError`` unless each needed array is there once."""
+    missing = [name for name in ("weights", "features") if name not in names]
+    if "labels" not in names and "class_counts" not in names:
+        missing.append("exactly one of labels and class_counts")
+    both = "labels" in names and "class_counts" in names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not (missing or both or twice):
+        return
+    wrong = f"but not {', '.join(missing)}" if missing else "but labels as well as class_counts"
+    raise FileFormatError(
+        f"{path} has the array {twice[0]} twice."
+        if twice
+        else f"{path} has the arrays {', '.join(sorted(names)) or '(none)'}, {wrong}.",
+        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,)",
+        fix=_renaming(names)
+        if missing
+        else "keep labels if features has one row a sample, class_counts if it has one row a class."
+        if both
+        else "write it again with np.savez(path, weights=W, features=F, labels=y).",
+    )
+
+
+def _renaming(names: list[str]) -> str:
+    """The call of ``np.savez`` with the names that are meant, filled in as far as other names can be guessed."""
+    guesses = {
+        "weights": ("weights", "W", "w", "weight", "classifier", "fc.weight"),
+        "features": ("features", "H", "h", "F", "feature", "Z", "X", "embeddings"),
+        "labels": ("labels", "y", "Y", "label", "targets", "target"),
+        "class_counts": ("class_counts", "counts", "n", "num_samples"),
+    }
+    found = {meant: next((one for one in spelled if one in names), "") for meant, spelled in guesses.items()}
+    letters = {"weights": "W", "features": "F", "labels": "y", "class_counts": "n"}
+    third = "class_counts" if found["class_counts"] and not found["labels"] else "labels"
+    given = [
+        f"{meant}=z[{found[meant]!r}]" if found[meant] else f"{meant}={letters[meant]}"
+        for meant in ("weights", "features", third)
+    ]
+    opened = "z = np.load(path); " if any(found.values()) else ""
+    return f"{opened}np.savez(new_path, {', '.join(given)})."
+
+
+def _pytorch(path: Path) -> FileFormatError:
+    return FileFormatError(
+        f"{path} is a file of PyTorch.",
+        expected="a .npz file with weights (K, d), features (N, d), labels (N,)",
+        fix="load it with torch.load(path, weights_only=True), and pass its tensors: c = Candidate(weights=W, "
+        "features=F, labels=y). For a file: np.savez(path, weights=c.weights, features=c.features, labels=c.labels).",
+    )
+
+
+def _is_text(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    with archive.open(info) as stream:
+        return _header(stream)[2].kind in "US"
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:

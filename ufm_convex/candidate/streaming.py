@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, frozen
+from ufm_convex._arrays import FloatArray, IntArray, frozen, whole
 from ufm_convex.candidate.data import Candidate
 from ufm_convex.candidate.files import release
-from ufm_convex.errors import CandidateError
+from ufm_convex.errors import CandidateError, shown
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called after each block with the rows done and the rows in all; what it raises ends the pass."""
@@ -158,10 +158,11 @@ def _chunk(chunk: int | None, candidate: Candidate) -> int:
     if chunk is None:
         widest = max(candidate.num_classes, candidate.feature_dim)
         return max(1, min(_BLOCK_ROWS, _BLOCK_ENTRIES // widest))
-    if isinstance(chunk, (int, np.integer)) and not isinstance(chunk, bool) and chunk >= 1:
-        return int(chunk)
+    number = whole(chunk)
+    if number is not None and number >= 1:
+        return number
     raise CandidateError(
-        f"chunk is {chunk!r}.", expected="None, or an integer >= 1", fix="leave it out to have it chosen."
+        f"chunk is {shown(chunk)}.", expected="None, or an integer >= 1", fix="leave it out to have it chosen."
     )
 
 

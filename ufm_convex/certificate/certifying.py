@@ -11,7 +11,8 @@ from fractions import Fraction
 from functools import singledispatch
 from typing import Any, get_args, overload
 
-from ufm_convex import enclosure
+from ufm_convex import _given, enclosure
+from ufm_convex._arrays import whole
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.bounds import Bounds
@@ -37,7 +38,7 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
-from ufm_convex.errors import HypothesisError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.errors import HypothesisError, ProblemError, SolverError, UnknownNameError, shown
 from ufm_convex.losses.base import Indicator
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
@@ -122,7 +123,8 @@ def certify(
         CertificateError: the verifier refused a step of the certificate, which the message names.
         UFMError: as ``solve``.
     """
-    _check_settings(tolerance, digits, proof)
+    _check_settings(digits, proof)
+    tolerance = _given.tolerance(tolerance)
     if recheck and candidate is None:
         raise ProblemError(
             "recheck is asked for, and no candidate is given.",
@@ -134,7 +136,7 @@ def certify(
         candidate=candidate,
         solution=solution,
         tolerance=tolerance,
-        digits=digits,
+        digits=whole(digits),
         proof=proof,
         progress=progress,
     )
@@ -263,22 +265,14 @@ def _require_judgeable(problem: Problem) -> None:
         )
 
 
-def _check_settings(tolerance: float, digits: object, proof: str) -> None:
-    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool)):
-        raise ProblemError(f"digits is {digits!r}.", expected="an integer, or None", fix="50 is plenty.")
+def _check_settings(digits: object, proof: str) -> None:
+    if digits is not None and whole(digits) is None:
+        raise ProblemError(f"digits is {shown(digits)}.", expected="an integer, or None", fix="use 50, it is plenty.")
     if proof not in get_args(enclosure.Proof):
         raise UnknownNameError(
             f"proof is {proof!r}.",
             expected="one of " + ", ".join(get_args(enclosure.Proof)),
             fix="leave it out: the smallest proof is taken.",
-        )
-    _check_tolerance(tolerance)
-
-
-def _check_tolerance(tolerance: float) -> None:
-    if not (isinstance(tolerance, (int, float)) and 0.0 < tolerance < 1.0):
-        raise ProblemError(
-            f"tolerance is {tolerance!r}.", expected="a relative gap in (0, 1)", fix="1e-6 is the default."
         )
 
 

@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from ufm_convex._arrays import whole
 from ufm_convex._files import write_atomically
 from ufm_convex.certificate.encoding import FORMAT, VERSION, seal, undyadic
-from ufm_convex.errors import FileFormatError, ProblemError
+from ufm_convex.errors import FileFormatError, ProblemError, shown
 
 
 class Judgement(StrEnum):
@@ -94,10 +95,13 @@ class CertificateFile:
 
     def decimals(self, digits: int) -> tuple[str, str]:
         """The enclosure of the optimum in decimals, rounded outwards to ``digits`` significant digits."""
-        if not (isinstance(digits, int) and 1 <= digits <= 10_000):
-            raise ProblemError(f"digits is {digits!r}.", expected="an integer from 1 to 10000", fix="50 is plenty.")
+        number = whole(digits)
+        if number is None or not 1 <= number <= 10_000:
+            raise ProblemError(
+                f"digits is {shown(digits)}.", expected="an integer from 1 to 10000", fix="use 50, which is plenty."
+            )
         lower, upper = self.optimum_enclosure
-        return _decimal(lower, digits, up=False), _decimal(upper, digits, up=True)
+        return _decimal(lower, number, up=False), _decimal(upper, number, up=True)
 
     # -- files ----------------------------------------------------------------------------------------------
 

@@ -1,16 +1,16 @@
 """Labels and class counts from files.
 
 Labels come from ``.npy`` (never unpickled), ``.csv`` or ``.txt``; class counts from ``.csv`` with the columns
-``class_id,count``. Text is UTF-8. A fault in a text file is reported with its line, counted from 1.
+``class_id,count``, however these are called (``tables``). Text is UTF-8, with or without a byte-order mark. A fault in
+a text file is reported with its line, counted from 1.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ufm_convex._arrays import IntArray
+from ufm_convex._files import read_bytes, read_text, say_unused
+from ufm_convex.class_counts import tables
 from ufm_convex.class_counts.labels import validate_labels
+from ufm_convex.class_counts.tables import Column
 from ufm_convex.class_counts.validation import validate_class_counts
 from ufm_convex.errors import CountsError, FileFormatError, LabelsError, UFMError, shown
 
 _LABEL_COLUMNS = ("label", "labels", "y", "class", "target")
-_COUNT_COLUMNS = ("class_id", "count")
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,18}[ \t]*")  # 18 digits fit in 64 bits; int() takes less white space than \s
+_SEPARATED = re.compile(r"[0-9]{1,3}([., _'\u00a0\u202f\u2019][0-9]{3})+")  # thousands
 _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on the command line."
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 
@@ -68,38 +71,37 @@ def read_class_counts(path: str | Path) -> IntArray:
     """Class counts from a ``.csv`` with the header ``class_id,count``, shape (K,), in the order of class_id.
 
     Args:
-        path: Columns may come in either order and rows in any; each class_id of 0 … K − 1 occurs once.
+        path: Columns may come in any order and be called as people call them: ``class_id``, ``class`` or ``label`` for
+            the one, ``count``, ``n`` or ``num_images`` for the other, between commas, semicolons or tabs. Rows may come
+            in any order; each class_id of 0 … K − 1 occurs once. Without class ids the rows are classes 0 … K − 1.
+            Names of classes, and an index column beside class ids, are not used, and the log says so.
 
     Raises:
-        FileFormatError: the file is missing, empty, not UTF-8, or not laid out as above.
+        FileFormatError: the file is missing, empty, not UTF-8, or not laid out as above: two columns of counts or of
+            class ids, or a column of numbers that are neither.
         CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 positive integers.
     """
     path = Path(path)
     if path.suffix.lower() != ".csv":
         raise _unknown_suffix(path, ".csv with the columns class_id,count", f"if it holds labels, {_TO_LABELS}")
-    rows = _csv_rows(path)
-    line, first = next(rows)
-    header = [cell.strip().lower() for cell in first]
-    if sorted(header) != sorted(_COUNT_COLUMNS):
-        labels = len(header) == 1 or any(name in _LABEL_COLUMNS for name in header)
-        raise FileFormatError(
-            f"{path}, line {line}: the first row is {shown(','.join(first))}.",
-            expected="the header class_id,count",
-            fix=f"if it holds labels, {_TO_LABELS}" if labels else "add the header, or rename the columns.",
-        )
-    id_column, count_column = map(header.index, _COUNT_COLUMNS)
+    table = tables.rows(path)
+    line, first = next(table)
+    ids_in, counts_in, others = _count_columns(path, line, first)
     lines: list[int] = []
-    id_cells: list[str] = []
-    count_cells: list[str] = []
-    for line, row in rows:
+    rows: list[list[str]] = []
+    for line, row in table:
         lines.append(line)
-        id_cells.append(row[id_column])
-        count_cells.append(row[count_column])
+        rows.append(row)
     if not lines:
         raise _empty(path, "class counts")
-    ids = _integers(path, id_cells, lines, "class_id", CountsError)
-    counts = _integers(path, count_cells, lines, "count", CountsError)
-    _check_ids(path, ids, lines)
+    _set_aside(path, others, rows)
+    counts = _integers(path, [row[counts_in.place] for row in rows], lines, "count", CountsError)
+    if ids_in is None:
+        ids = np.arange(counts.size)
+    else:
+        advice = "number the classes 0 … K − 1 in a column class_id; their names may stay in a column class_name."
+        ids = _integers(path, [row[ids_in.place] for row in rows], lines, "class_id", CountsError, advice)
+        _check_ids(path, ids, lines)
     if counts.min() < 1:
         worst = int(np.argmax(counts < 1))
         raise CountsError(
@@ -112,41 +114,78 @@ def read_class_counts(path: str | Path) -> IntArray:
     return validate_class_counts(ordered)
 
 
+def _count_columns(path: Path, line: int, first: Sequence[str]) -> tuple[Column | None, Column, list[Column]]:
+    """The column of class ids, None where rows are classes in their order; that of counts; and the others."""
+    header = [] if any(map(_is_number, first)) else tables.columns(first)
+    counted = [column for column in header if column.counts]
+    ids = [column for column in header if column.classes]
+    if len(ids) > 1 and len(numbered := [column for column in ids if len(column.words) > 1]) == 1:
+        ids = numbered  # class_id beside class, which then is a name
+    ids = ids or [column for column in header if column.index]
+    if not counted or (not ids and len(header) > 1):
+        labels = len(first) == 1 or any(column.classes for column in header)
+        raise FileFormatError(
+            f"{path}, line {line}: the first row is {shown(','.join(first))}.",
+            expected="the header class_id,count",
+            fix=f"if it holds labels, {_TO_LABELS}" if labels else "add the header, or rename the columns.",
+        )
+    for what, found in (("counts", counted), ("class ids", ids)):
+        if len(found) > 1:
+            raise FileFormatError(
+                f"{path}, line {line}: the columns {', '.join(map(str, found))} may each be the {what}.",
+                expected="the header class_id,count",
+                fix="keep one of them.",
+            )
+    chosen = ids[0] if ids else None
+    return chosen, counted[0], [column for column in header if column not in (chosen, counted[0])]
+
+
+def _set_aside(path: Path, others: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Log which columns of a table of counts are not used; ``FileFormatError`` for one that may mean something."""
+    for column in others:
+        if not column.index and all(_is_number(row[column.place]) for row in rows):
+            raise FileFormatError(
+                f"{path} has the column {column}, of numbers that are neither class ids nor counts.",
+                expected="the columns class_id,count, and perhaps names of the classes",
+                fix=f"remove the column {column}.",
+            )
+    say_unused(path, "column", map(str, others))
+
+
 def _check_ids(path: Path, ids: IntArray, lines: Sequence[int]) -> None:
     """Raise ``CountsError`` unless the ids are 0 … K − 1, each once."""
     outside = (ids < 0) | (ids >= ids.size)
     order = np.argsort(ids, kind="stable")
     again = order[1:][np.diff(ids[order]) == 0]
+    fix = "number the classes from 0 without gaps."
     if again.size:
         second = int(again.min())
         first = int(np.argmax(ids == ids[second]))
         what = f"line {lines[second]}: class_id {ids[second]} stands on line {lines[first]} already."
+        fix = "keep one row a class; if the rows are parts of one class, write their sum."
     elif outside.any():
         stray = int(np.argmax(outside))
         absent = np.setdiff1d(np.arange(ids.size), ids)[0]
         what = f"line {lines[stray]}: class_id {ids[stray]} among {ids.size} classes, where {absent} is missing."
+        if ids.min() == 1 and ids.max() == ids.size:
+            fix = "the class ids start at 1: subtract 1 from each."
     else:
         return
     raise CountsError(
         f"{path}, {what}",
         expected=f"each class_id of 0 … {ids.size - 1} once, in any order",
-        fix="number the classes from 0 without gaps.",
+        fix=fix,
     )
 
 
 def _label_column(path: Path) -> tuple[list[str], list[int]]:
     """The cells of the column that holds the labels, and their lines."""
-    rows = _csv_rows(path)
-    line, row = next(rows)
+    table = tables.rows(path)
+    line, row = next(table)
     first = [cell.strip() for cell in row]
-    header = [] if any(map(_is_number, first)) else [name.lower() for name in first]
-    if set(header) == set(_COUNT_COLUMNS) or header == ["count"]:
-        raise FileFormatError(
-            f"{path} holds class counts: its header is {','.join(first)}.",
-            expected="one label a sample",
-            fix=_TO_COUNTS,
-        )
-    named = [index for index, name in enumerate(header) if name in _LABEL_COLUMNS]
+    header = [] if any(map(_is_number, first)) else tables.columns(first)
+    _check_no_counts(path, header)
+    named = [column for column in header if " ".join(column.words) in _LABEL_COLUMNS]
     if len(first) > 1 and len(named) != 1:
         raise FileFormatError(
             f"{path} has {len(first)} columns, "
@@ -154,44 +193,34 @@ def _label_column(path: Path) -> tuple[list[str], list[int]]:
             expected="one column, or exactly one called " + ", ".join(_LABEL_COLUMNS),
             fix="keep one column, or rename it to label.",
         )
-    column = named[0] if len(first) > 1 else 0
-    cells, lines = ([], []) if header else ([row[column]], [line])
-    for line, row in rows:
-        cells.append(row[column])
+    place = named[0].place if len(first) > 1 else 0
+    cells, lines = ([], []) if header else ([row[place]], [line])
+    for line, row in table:
+        cells.append(row[place])
         lines.append(line)
+    say_unused(path, "column", [str(column) for column in header if column.place != place])
     return cells, lines
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, all of one length, each after the line on which it ends; at least one."""
-    reader = csv.reader(io.StringIO(_text(path)), strict=True)
-    width = 0
-    try:
-        for row in reader:
-            # [] is a blank line; [""] is a quoted empty cell, which is a missing entry
-            if not row or (len(row) == 1 and row[0].isspace()):
-                continue
-            width = width or len(row)
-            if len(row) != width:
-                raise FileFormatError(
-                    f"{path}, line {reader.line_num}: the row has {len(row)} cells.",
-                    expected=f"{width}, as in the first row",
-                    fix="give every row the same number of cells.",
-                )
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise FileFormatError(
-            f"{path}, line {reader.line_num}: {error}.",
-            expected="comma-separated values",
-            fix="check the quotes on that line.",
-        ) from error
+def _check_no_counts(path: Path, header: Sequence[Column]) -> None:
+    """Raise ``FileFormatError`` for a header that may be that of a table of counts: its class ids are no labels."""
+    counted = [str(column) for column in header if column.counts]
+    if not counted or not (len(header) == 1 or any(column.classes or column.index for column in header)):
+        return
+    those = f"column{'s'[: len(counted) - 1]} {', '.join(counted)}"
+    mend = "rename the column to label." if len(header) == 1 else f"remove the {those}."
+    raise FileFormatError(
+        f"{path} holds class counts, or labels beside another column: its header is {', '.join(map(str, header))}.",
+        expected="one label a sample, and no column of counts",
+        fix=f"if each row is a class, {_TO_COUNTS} If each row is a sample, {mend}",
+    )
 
 
 def _text_lines(path: Path) -> tuple[list[str], list[int]]:
     """The entries of a text file with one a line, and their lines."""
     cells: list[str] = []
     lines: list[int] = []
-    for number, line in enumerate(io.StringIO(_text(path)), start=1):
+    for number, line in enumerate(io.StringIO(read_text(path)), start=1):
         cell = line.partition("#")[0].strip()
         if cell:
             cells.append(cell)
@@ -199,23 +228,34 @@ def _text_lines(path: Path) -> tuple[list[str], list[int]]:
     return cells, lines
 
 
-def _integers(path: Path, cells: Sequence[str], lines: Sequence[int], what: str, kind: type[UFMError]) -> IntArray:
-    """The cells as integers; the first that is none is named with its line."""
+def _integers(
+    path: Path, cells: Sequence[str], lines: Sequence[int], what: str, kind: type[UFMError], words: str = ""
+) -> IntArray:
+    """The cells as integers; the first that is none is named with its line, with the advice ``words`` if it is text."""
     bad = next((index for index, cell in enumerate(cells) if not _INTEGER.fullmatch(cell)), None)
     if bad is not None:
         raise kind(
             f"{path}, line {lines[bad]}: {what} is {shown(cells[bad])}.",
             expected="an integer, written without a decimal point",
-            fix="if the numbers are whole, save them with .astype(int)."
-            if _is_number(cells[bad])
-            else "mend or remove that line.",
+            fix=_integer_advice(cells[bad], words or "mend or remove that line."),
         )
     return np.array(list(map(int, cells)), dtype=np.int64)
 
 
+def _integer_advice(cell: str, words: str) -> str:
+    """How a cell that is no integer becomes one; ``words`` for one that is no number."""
+    if _SEPARATED.fullmatch(cell.strip()) and _is_number(cell):
+        return f"write {cell.replace('.', '')} if the point separates thousands, {float(cell):.0f} if it is decimal."
+    if _is_number(cell):
+        return "if the numbers are whole, save them with .astype(int)."
+    if _SEPARATED.fullmatch(cell.strip()):
+        return f"write it without separators, as {re.sub('[^0-9]', '', cell)}."
+    return words
+
+
 def _npy(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file, memory-mapped, so that a header that promises too much costs nothing."""
-    if not _bytes(path, 1):
+    if not read_bytes(path, 1):
         raise _empty(path, "labels")
     try:
         # a header of absurd size overflows NumPy's product of the dimensions, by default with a mere warning
@@ -226,36 +266,6 @@ def _npy(path: Path) -> npt.NDArray[Any]:
             f"{path} is not a whole .npy file of numbers: {error}.",
             expected="a file written by np.save, without Python objects in it",
             fix="write it again with np.save(path, labels); it may have been cut short.",
-        ) from error
-
-
-def _text(path: Path) -> str:
-    """The file as text, line ends as line feeds, without a byte-order mark; not empty."""
-    data = _bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FileFormatError(
-            f"{path}, line {line}: byte {data[error.start]:#04x} is not UTF-8.",
-            expected="text in UTF-8",
-            fix="save the file again as UTF-8.",
-        ) from error
-    if not text.strip():
-        raise _empty(path, "anything")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _bytes(path: Path, size: int = -1) -> bytes:
-    """The first ``size`` bytes of the file, or all."""
-    try:
-        with path.open("rb") as handle:
-            return handle.read(size)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise FileFormatError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-            expected="a readable file",
-            fix="check the path.",
         ) from error
 
 

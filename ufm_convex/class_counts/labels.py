@@ -72,7 +72,7 @@ def _gap(labels: IntArray, missing: IntArray, largest: int) -> LabelsError:
     absent = largest + 1 - present.size
     listed = ", ".join(map(str, missing[:_LISTED])) + (", …" if absent > min(missing.size, _LISTED) else "")
     if absent == 1 and present[0] == 1:
-        fix = "the labels start at 1: pass labels - 1."
+        fix = "the labels start at 1: pass labels - 1, np.asarray(labels) - 1 for a list."
     else:
         fix = "number the classes that occur: np.unique(labels, return_inverse=True)[1]."
     return LabelsError(

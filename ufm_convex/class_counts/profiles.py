@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, real
+from ufm_convex._arrays import FloatArray, IntArray, real, whole
 from ufm_convex.class_counts.validation import MAX_SAMPLES, validate_class_counts
 from ufm_convex.errors import CountsError, UnknownNameError, shown
 
@@ -168,7 +168,7 @@ def counts_from_profile(text: str) -> IntArray:
         raise UnknownNameError(
             f"profile {shown(name)} is not known.",
             expected="one of " + ", ".join(profile_names()),
-            fix=f"write for example {_notation('exponential')}.",
+            fix="write for example exponential:classes=10,max=5000,ratio=100.",
         )
     return _PROFILES[name](**_arguments(name, arguments))
 
@@ -219,21 +219,33 @@ def _notation(name: str) -> str:
 
 def _checked(classes: int, max: int, ratio: float = 1.0) -> tuple[int, int, float]:
     """The arguments as plain numbers, or ``CountsError`` for the first one out of its range."""
+    numbers: list[int] = []
     for name, value, low, high in (("classes", classes, 2, _MAX_CLASSES), ("max", max, 1, MAX_SAMPLES)):
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not (whole and low <= value <= high):
+        number = whole(value)
+        if number is None or not low <= number <= high:
             raise CountsError(
                 f"{name} is {shown(value)}.",
                 expected=f"an integer from {low} to {high}",
-                fix="write it without a decimal point or exponent.",
+                fix=f"{name} is {low} at least and {high} at most, written without a decimal point or exponent.",
             )
+        numbers.append(number)
+    classes, max = numbers
     if not 1.0 <= real(ratio) <= max:
         raise CountsError(
             f"ratio is {shown(ratio)} with max = {max}.",
-            expected="a number from 1 to max, so that the smallest class has max / ratio >= 1 samples",
-            fix="lower the ratio or raise max.",
+            expected="a number from 1 to max: the largest count over the smallest, which is max / ratio >= 1",
+            fix=_other_ratio(real(ratio), max),
         )
-    return int(classes), int(max), real(ratio)
+    return classes, max, real(ratio)
+
+
+def _other_ratio(ratio: float, max: int) -> str:
+    """What to write in place of a ratio outside [1, max]; below 1 it is the smallest count over the largest."""
+    if 0.0 < ratio < 1.0 and 1.0 / ratio <= max:
+        return f"for an imbalance factor of {ratio:g}, smallest count over largest, write ratio={1.0 / ratio:.12g}."
+    if ratio > max and ratio <= MAX_SAMPLES:
+        return f"lower the ratio to {max} or less, or raise max to {math.ceil(ratio)} or more."
+    return "write ratio=1 for equal counts, ratio=100 for a largest class of a hundred times the smallest."
 
 
 def _truncated(values: FloatArray) -> IntArray:

@@ -6,12 +6,14 @@ is rounded, clipped or reordered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ufm_convex import _given
 from ufm_convex._arrays import IntArray
 from ufm_convex.errors import CountsError, UFMError, shown
 
@@ -35,6 +37,7 @@ def validate_class_counts(counts: Sequence[int] | npt.ArrayLike) -> IntArray:
         array([500, 100,  20])
     """
     array = integers("class_counts", counts, CountsError, expected="K >= 2 integers >= 1, one a class")
+    _check_index(counts)
     if array.size < 2:
         raise CountsError(
             "class_counts has one class.",
@@ -63,21 +66,21 @@ def integers(name: str, values: object, kind: type[UFMError], *, expected: str) 
     """``values`` as a fresh int64 array with one dimension and at least one entry, or the error ``kind``."""
     array = _array(name, values, kind, expected)
     if array.ndim != 1:
-        raise kind(f"{name} has shape {array.shape}.", expected=f"one dimension: {expected}", fix=_flatten(array))
+        raise kind(f"{name} has shape {array.shape}.", expected=f"one dimension: {expected}", fix=_flatten(array, name))
     if array.size == 0:
         raise kind(f"{name} is empty.", expected=expected, fix="check where it was read or selected.")
     if array.dtype.kind not in "iu":
-        raise kind(_not_integer(name, array), expected=expected, fix=_conversion(array.dtype.type))
+        raise kind(_not_integer(name, array), expected=expected, fix=_conversion(array.dtype.type, array.flat[0], kind))
     if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
         first = int(array.argmax())
         raise kind(f"{name}[{first}] is {int(array[first])}.", expected=expected, fix="check the data.")
     return array.astype(np.int64)
 
 
-def _array(name: str, values: object, kind: type[UFMError], expected: str) -> npt.NDArray[Any]:
+def _array(name: str, values: Any, kind: type[UFMError], expected: str) -> npt.NDArray[Any]:
     """``values`` as an array; the types in a list are looked at, since NumPy makes integers of [True, 2]."""
-    if hasattr(values, "__array__"):
-        array = np.asarray(values)
+    if hasattr(values, "__array__") or hasattr(values, "toarray"):
+        array = _given.array(name, values, kind, expected=expected)
         if array.dtype != object or array.ndim != 1:
             return array
         values = array.tolist()
@@ -85,8 +88,11 @@ def _array(name: str, values: object, kind: type[UFMError], expected: str) -> np
         raise kind(
             f"{name} is {shown(values)}, a {type(values).__name__}.",
             expected=expected,
-            fix="pass a list, a tuple or a one-dimensional array.",
+            fix=f"pass [{name}[k] for k in sorted({name})], its values in the order of the classes."
+            if isinstance(values, Mapping)
+            else "pass a list, a tuple or a one-dimensional array.",
         )
+    values = list(_given.entries(name, list(values), kind, expected=expected))
     # bool is a subclass of int; np.bool_ is not one of np.integer
     strange = {t for t in set(map(type, values)) if t is bool or not issubclass(t, (int, np.integer))}
     if strange:
@@ -95,13 +101,30 @@ def _array(name: str, values: object, kind: type[UFMError], expected: str) -> np
         raise kind(
             f"{name}[{first}] is {shown(entry)}, of type {type(entry).__name__}.",
             expected=expected,
-            fix=_conversion(type(entry)),
+            fix=_conversion(type(entry), entry, kind),
         )
     try:
         return np.array(values, dtype=np.int64)
     except OverflowError:
         first = next(i for i, entry in enumerate(values) if not -(2**63) <= int(entry) < 2**63)
     raise kind(f"{name}[{first}] is {shown(values[first])}.", expected=expected, fix="check the data.")
+
+
+def _check_index(counts: object) -> None:
+    """Raise ``CountsError`` for a pandas Series whose index says another order of the classes than its rows have."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(counts, pandas.Series):
+        return
+    index, classes = counts.index.tolist(), list(range(len(counts)))
+    if index != classes:
+        numbered = set(index) == set(classes)
+        raise CountsError(
+            f"class_counts is a Series with the index {shown(index)}.",
+            expected="the counts of classes 0 … K − 1 in this order",
+            fix="pass class_counts.sort_index()."
+            if numbered
+            else "pass class_counts.tolist(), which numbers the classes in the order of its rows.",
+        )
 
 
 def _not_integer(name: str, array: npt.NDArray[Any]) -> str:
@@ -114,17 +137,22 @@ def _not_integer(name: str, array: npt.NDArray[Any]) -> str:
     return f"{name} has dtype {array.dtype}."
 
 
-def _conversion(kind: type) -> str:
-    """How entries of this type become integers."""
-    if issubclass(kind, (bool, np.bool_, float, np.floating)):
+def _conversion(kind: type, entry: object, wanted: type[UFMError]) -> str:
+    """How entries of this type, of which one is given, become integers."""
+    digits = isinstance(entry, str) and entry.strip().lstrip("+-").isdecimal()
+    if digits or issubclass(kind, (bool, np.bool_, float, np.floating)):
         return "if the entries are whole numbers, convert them with np.asarray(values).astype(int)."
     if issubclass(kind, (list, tuple, np.ndarray)):
         return "flatten it to one dimension."
+    if wanted is CountsError:
+        return "use integers, how many samples each class has; class_counts_from_labels counts labels."
     return "use integers; for names, np.unique(values, return_inverse=True)[1] numbers them."
 
 
-def _flatten(array: npt.NDArray[Any]) -> str:
+def _flatten(array: npt.NDArray[Any], name: str) -> str:
     """How an array of another dimension becomes one-dimensional."""
     if array.ndim == 2 and min(array.shape) > 1:
-        return "if the rows are one-hot, pass values.argmax(axis=1)."
-    return "pass values.ravel()." if array.ndim else "pass a list, even for one entry."
+        return "if the rows are one-hot" + (
+            " labels, pass values.sum(axis=0)." if name == "class_counts" else ", pass values.argmax(axis=1)."
+        )
+    return "pass np.ravel(values)." if array.ndim else "pass a list, even for one entry."

@@ -28,9 +28,12 @@ def describes(path: Path | None) -> bool:
     """Whether a file is the TOML of a contrastive problem; whatever else may be wrong with it is said elsewhere."""
     if path is None:
         return False
+    from ufm_convex._files import read_text
+    from ufm_convex.errors import FileFormatError
+
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get("model") == _MODEL
-    except (OSError, ValueError):
+        return tomllib.loads(read_text(path)).get("model") == _MODEL
+    except (FileFormatError, ValueError):
         return False
 
 

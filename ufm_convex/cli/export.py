@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ufm_convex.cli.command import command
-from ufm_convex.cli.exits import ExitCode, complain
+from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import OutputOptions, ProblemOptions
+from ufm_convex.cli.output import complain
 
 
 @command(breakdown=ExitCode.BAD_INPUT)

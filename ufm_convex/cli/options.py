@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ufm_convex.problem import Problem
 
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
+_LIST = re.compile(r"[0-9\s;:|+-]*")  # counts, whatever somebody puts between them
 _SOURCES = "problem.toml, --class-counts, --labels or --profile"
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")]
@@ -250,7 +251,7 @@ def _names_a_file(text: str) -> bool:
     """Whether the value of --class-counts is a path: it ends in .csv, or is neither a list nor a number."""
     if text.strip().lower().endswith(".csv"):
         return True
-    return not ("," in text or _is_number(text) or not text.strip())
+    return not ("," in text or _is_number(text) or _LIST.fullmatch(text))
 
 
 def _integers(text: str) -> list[int]:

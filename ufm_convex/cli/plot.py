@@ -42,7 +42,7 @@ def plot(
 
     attribution: why a candidate is not optimal. gram: Gram matrices beside theory's. norms: norms and margin against
     class count. phase: what collapses, over weight decay and imbalance. A certificate gives its problem; what it
-    claims is not checked. Needs matplotlib: pip install 'ufm-convex[plot]'.
+    claims is not checked. Needs matplotlib: pip install matplotlib.
 
     Exit code: 0 when the figure is written, 2 for bad input.
 

@@ -46,7 +46,8 @@ class Row:
         feature_norm: ‖h_k‖.
         weight_norm: ‖w_k‖.
         bias: b_k.
-        state: "active"; "collapsed" where the feature is zero, "merged" where a group shares a free one.
+        state: "active"; "collapsed" where the feature is zero, "merged" where a group shares a free one, "zero" where a
+            free one is zero with its row of W.
     """
 
     first: int
@@ -127,12 +128,10 @@ def table_rows(solution: Solution) -> list[Row | int]:
 
     problem = solution.problem
     K = problem.num_classes
-    degenerate = np.zeros(K, dtype=bool)
-    for classes in (solution.collapsed_classes, *solution.merged_groups):
-        degenerate[list(classes)] = True
+    states = _states(solution)
     if K <= MOST_ROWS:
-        return [_row(solution, degenerate, np.array([k])) for k in range(K)]
-    keys = (degenerate, problem.loss_weights, -problem.class_counts)  # the last is the first to sort by
+        return [_row(solution, states, np.array([k])) for k in range(K)]
+    keys = (states, problem.loss_weights, -problem.class_counts)  # the last is the first to sort by
     order = np.lexsort(keys)
     changes = np.zeros(K - 1, dtype=bool)
     for key in keys:
@@ -140,10 +139,10 @@ def table_rows(solution: Solution) -> list[Row | int]:
     bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [K]])
     rows: list[Row | int] = []
     done = 0
-    for group in _excerpt(degenerate[order[bounds[:-1]]]):
+    for group in _excerpt(states[order[bounds[:-1]]] > 0):
         start, stop = int(bounds[group]), int(bounds[group + 1])
         rows += [start - done] if start > done else []
-        rows.append(_row(solution, degenerate, order[start:stop]))
+        rows.append(_row(solution, states, order[start:stop]))
         done = stop
     return rows
 
@@ -160,8 +159,22 @@ def _excerpt(degenerate: BoolArray) -> list[int]:
     return np.flatnonzero(shown).tolist()
 
 
-def _row(solution: Solution, degenerate: BoolArray, classes: IntArray) -> Row:
-    state = "collapsed" if solution.problem.nonnegative else "merged"
+_STATES = ("active", "collapsed", "merged", "zero")
+
+
+def _states(solution: Solution) -> IntArray:
+    """The place of each class's state in ``_STATES``, (K,)."""
+    import numpy as np
+
+    states = np.zeros(solution.problem.num_classes, dtype=np.int64)
+    states[list(solution.collapsed_classes)] = 1
+    for classes in solution.merged_groups:
+        states[list(classes)] = 2
+    states[list(solution.evidence.zeros())] = 3
+    return states
+
+
+def _row(solution: Solution, states: IntArray, classes: IntArray) -> Row:
     return Row(
         first=int(classes[0]),
         classes=int(classes.size),
@@ -170,7 +183,7 @@ def _row(solution: Solution, degenerate: BoolArray, classes: IntArray) -> Row:
         feature_norm=float(solution.feature_norms[classes].mean()),
         weight_norm=float(solution.weight_norms[classes].mean()),
         bias=float(solution.bias[classes].mean()),
-        state=state if degenerate[classes[0]] else "active",
+        state=_STATES[states[classes[0]]],
     )
 
 
@@ -240,8 +253,16 @@ def outcome(solution: Solution | ContrastiveSolution, degenerate: Line) -> list[
         degenerate,
         ("worst KKT residual", f"{worst.name} {worst.residual:.3g} ({_verdict(worst.passed)} {worst.tolerance:.3g})"),
         ("theory", _theory(solution)),
-        ("solver", f"{solution.solver}, {solution.level} level, {solution.seconds:.2f} s"),
+        ("solver", f"{_solver(solution)}, {solution.level} level, {solution.seconds:.2f} s"),
     ]
+
+
+def _solver(solution: Solution | ContrastiveSolution) -> str:
+    """What found the point, and from where if another solver's point was refused."""
+    first = solution.run.solver
+    if solution.run.claim == "failed":
+        return f"{first} (failed)"
+    return solution.solver if solution.solver == first else f"{solution.solver} from a refused {first}"
 
 
 def summary(lines: Sequence[Line], route: Sequence[str]) -> Table:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
-
+from ufm_convex import _given
 from ufm_convex._arrays import real
 from ufm_convex.constraints.base import Constraint
 from ufm_convex.constraints.margins import ClassMargins, UniformMargin
@@ -25,6 +24,7 @@ from ufm_convex.errors import ProblemError, shown
 from ufm_convex.losses import Loss
 
 _LARGEST = 2.0**100
+_EXPECTED = "numbers from 2**-100 to 2**100: one, one a class, or for margins a square table with diagonal 0"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class HardMargin(Constraint):
     scale: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        margins, scale = _plain(self.margins), _plain(self.scale)
+        margins, scale = _plain("margins", self.margins), _plain("scale", self.scale)
         rows = isinstance(margins, (list, tuple)) and any(isinstance(row, (list, tuple)) for row in margins)
         object.__setattr__(self, "margins", _table(margins) if rows else _entries("margins", margins, single=True))
         if scale is not None:
@@ -69,8 +69,8 @@ class HardMargin(Constraint):
         return UniformMargin(self.margins)
 
 
-def _plain(given: Any) -> Any:
-    return given.tolist() if isinstance(given, np.ndarray) else given
+def _plain(name: str, given: Any) -> Any:
+    return _given.entries(name, given, ProblemError, expected=_EXPECTED)
 
 
 def _entries(name: str, given: Any, *, single: bool) -> Any:
@@ -104,6 +104,6 @@ def _table(given: Any) -> tuple[tuple[float, ...], ...]:
 def _refused(got: str) -> ProblemError:
     return ProblemError(
         got,
-        expected="numbers from 2**-100 to 2**100: one, one a class, or for margins a square table with diagonal 0",
-        fix="margins=1 is the standard problem; a margin <= 0 asks for nothing.",
+        expected=_EXPECTED,
+        fix="write margins=1, the standard problem, or leave scale out; a margin <= 0 asks for nothing.",
     )

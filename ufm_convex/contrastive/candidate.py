@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ufm_convex._arrays import IntArray, frozen
-from ufm_convex.class_counts import class_counts_from_labels
+from ufm_convex.candidate import float_matrix
+from ufm_convex.class_counts import class_counts_from_labels, validate_labels
 from ufm_convex.errors import CandidateError, ShapeError
 
 _CHECK = 1 << 22  # entries looked at a time
@@ -41,8 +42,8 @@ class ContrastiveCandidate:
 
     def __init__(self, *, features: npt.ArrayLike, labels: npt.ArrayLike) -> None:
         F = _features(features)
-        class_counts_from_labels(labels)  # raises for anything but classes 0 … K − 1
-        y = np.asarray(labels)
+        y = validate_labels(labels)
+        class_counts_from_labels(y)  # raises for anything but classes 0 … K − 1
         if F.shape[0] != y.size:
             raise ShapeError(
                 f"features has shape {F.shape}, but labels has {y.size} entries.",
@@ -84,22 +85,12 @@ class ContrastiveCandidate:
 
 def _features(values: npt.ArrayLike) -> npt.NDArray[Any]:
     """The features as a finite float matrix without a copy, or the error that says what is wrong with them."""
-    try:
-        array = np.asanyarray(values)
-    except ValueError as error:  # rows of different lengths
-        raise ShapeError(f"features is ragged: {error}.", expected="(N, d)", fix="give rows of one length.") from error
-    if array.ndim != 2 or 0 in array.shape:
-        raise ShapeError(
-            f"features has shape {array.shape}.",
-            expected="(N, d), one row per sample",
-            fix="flatten images of features; leave out the axis of augmented views by stacking them as samples.",
-        )
-    if array.dtype.type not in (np.float32, np.float64):
-        raise CandidateError(
-            f"features has dtype {array.dtype}.",
-            expected="float32 or float64",
-            fix="convert: np.asarray(features, dtype=np.float32) is exact for half precision and bfloat16.",
-        )
+    array = float_matrix(
+        "features",
+        values,
+        expected="(N, d), one row per sample",
+        fix="flatten images of features; leave out the axis of augmented views by stacking them as samples.",
+    )
     rows = max(1, _CHECK // array.shape[1])
     for start in range(0, len(array), rows):
         bad = ~np.isfinite(array[start : start + rows])

@@ -193,11 +193,14 @@ class ContrastiveProblem:
     @classmethod
     def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> ContrastiveProblem:
         """The problem with the given content; raises as ``from_toml``."""
-        if set(data) - _KEYS or data.get("model") != MODEL or "class_counts" not in data:
+        unknown = sorted(set(data) - _KEYS)
+        if unknown or data.get("model") != MODEL or "class_counts" not in data:
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}, and model = {shown(data.get('model'))}.",
                 expected=f'model = "{MODEL}", class_counts, bound or lambda_h; perhaps temperature',
-                fix="add what is missing and remove what is not listed.",
+                fix=f"remove {', '.join(unknown)}."
+                if unknown
+                else f'write model = "{MODEL}" and class_counts = [50, 10, 2], the counts of your classes.',
             )
         return cls(**{key: value for key, value in data.items() if key != "model"})
 

@@ -71,13 +71,13 @@ def check_level(problem: ContrastiveProblem, level: str) -> None:
         )
     order = gram_order(problem, level)
     if order > _LIMIT:
-        smaller = "class" if level == "sample" else "group"
+        smaller = next((one for one in ("class", "group") if gram_order(problem, one) <= _LIMIT), None)
         raise SizeError(
             f"level {level!r} needs a Gram matrix of order {order}.",
             expected=f"at most {_LIMIT}",
-            fix="let level and solver be 'auto'."
-            if level == "group"
-            else f"use level {smaller!r}, or 'auto' for both.",
+            fix="let level and solver both be 'auto': the closed form needs no such matrix."
+            if smaller is None
+            else f"use level {smaller!r}, or 'auto' for level and solver.",
         )
 
 

@@ -22,7 +22,7 @@ from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengt
 from ufm_convex.contrastive.points import ContrastivePoint, objective, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
-from ufm_convex.errors import ProblemError, SolverDiedError, SolverError, UnknownNameError
+from ufm_convex.errors import SolverDiedError, SolverError, UnknownNameError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim
@@ -50,9 +50,8 @@ def solve_contrastive(
         UnknownNameError: no such solver or level, or the solver does not solve such problems at that level.
         SizeError: the problem is too large for the level, or for the solver's memory.
         SolverNotInstalledError: the solver's package cannot be imported.
-        ProblemError: an option is given to the closed form.
     """
-    plan = _plan(problem, solver, level, options)
+    plan = _plan(problem, solver, level)
     started, tell = time.perf_counter(), progress or (lambda _: None)
     best: ContrastiveSolution | None = None
     route: list[str] = []
@@ -76,16 +75,18 @@ def solve_contrastive(
         if best is None or best.status is Status.FAILED:
             raise
     if best is None:
-        raise SolverError("no solver made a run.", expected="at least one run", fix="choose another solver or level.")
+        raise SolverError(
+            "no solver made a run.",
+            expected="a solver for which the problem is not too large at this level",
+            fix="let the level be 'auto', or name a solver.",
+        )
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
 
 
 # -- which runs, in which order -----------------------------------------------------------------------------------
 
 
-def _plan(
-    problem: ContrastiveProblem, solver: str, level: str, options: Mapping[str, Any] | None
-) -> list[tuple[str, str]]:
+def _plan(problem: ContrastiveProblem, solver: str, level: str) -> list[tuple[str, str]]:
     """Solvers to try with the reason for each, cheapest first; everything that can be refused is refused here."""
     conic = _conic()
     if level != AUTO:
@@ -95,13 +96,7 @@ def _plan(
             raise UnknownNameError(
                 f"solver 'theory' does not solve at level {level!r}.",
                 expected="level auto",
-                fix="choose another solver for this level.",
-            )
-        if options:
-            raise ProblemError(
-                f"solver 'theory' was given the options {', '.join(map(str, options))}.",
-                expected="no options",
-                fix="leave them out.",
+                fix="leave the level out for solver 'theory', or let the solver be 'auto' for this level.",
             )
         return [(THEORY, "as asked")]
     if solver != AUTO:

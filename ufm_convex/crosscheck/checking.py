@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ufm_convex import relaxation, solving
+from ufm_convex import _given, relaxation, solving
 from ufm_convex.crosscheck.callables import CallableContestant, Entrant, Solution
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Reference, judge
 from ufm_convex.crosscheck.process import answer_of, require_time_limit
@@ -79,7 +79,7 @@ def cross_check(
         SolverNotInstalledError: its package cannot be imported.
         SizeError: the problem is too large for dense points.
     """
-    require_time_limit(time_limit)
+    time_limit, tolerance = require_time_limit(time_limit), _given.tolerance(tolerance)
     require_problem(problem)
     problem.require_plain("a cross-check")
     require_dense(problem.num_classes, "a point of the class level", "fewer classes")

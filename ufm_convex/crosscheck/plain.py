@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
-from ufm_convex.errors import shown
+from ufm_convex.errors import CandidateError, UFMError, shown
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.solvers import Claim
 
@@ -77,16 +78,10 @@ def _dual(given: Any) -> DualPoint:
 
 def _array(name: str, given: Any) -> FloatArray:
     """A matrix of finite numbers."""
-    if np.ma.is_masked(given):
-        _refuse(f"{name} has masked entries")
     try:
-        raw = np.asarray(given)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # the last from tensors
-        raise UnusableError(f"{name} is no array of numbers ({' '.join(str(error).split())[:100]})") from error
+        raw = _given.array(name, given, CandidateError, expected="a matrix of numbers")
+    except UFMError as error:
+        raise UnusableError(error.got.rstrip(".")) from error
     if raw.dtype.kind not in "iuf":
         _refuse(f"{name} holds {raw.dtype}, not real numbers")
     array = raw.astype(np.float64)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ufm_convex._arrays import real
 from ufm_convex._files import write_atomically
 from ufm_convex._process import fate, settle
 from ufm_convex.crosscheck.base import Answer
@@ -72,14 +73,16 @@ def _child(
     pipe.send_bytes(b"done")  # not its end, which children of the child may keep open; nobody reads it
 
 
-def require_time_limit(time_limit: float) -> None:
-    """Raise ``ProblemError`` unless there are that many seconds to wait."""
-    if isinstance(time_limit, bool) or not (isinstance(time_limit, (int, float)) and 0.0 < time_limit <= _LONGEST):
+def require_time_limit(time_limit: float) -> float:
+    """The seconds as binary64, or ``ProblemError`` unless there are that many to wait."""
+    seconds = real(time_limit)
+    if not 0.0 < seconds <= _LONGEST:
         raise ProblemError(
             f"time_limit is {shown(time_limit)}.",
             expected=f"a number of seconds > 0, at most {_LONGEST:g}",
-            fix="60 is the default.",
+            fix="use 60, the default.",
         )
+    return seconds
 
 
 def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: float) -> tuple[Answer, float]:

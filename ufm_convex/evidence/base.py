@@ -154,6 +154,15 @@ class Evidence(ABC):
         excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
         return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
 
+    def zeros(self) -> tuple[int, ...]:
+        """Classes whose free feature and row of W are zero as far as the gap can tell: they carry no more penalty."""
+        problem = self.problem
+        if problem.nonnegative or not math.isfinite(self.upper.value):
+            return ()
+        penalty = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
+        penalty += problem.lambda_w * self.weight_norms() ** 2
+        return tuple(np.flatnonzero(0.5 * penalty <= self._open_gap).tolist())
+
     def silent(self, classes: Iterable[int]) -> tuple[int, ...]:
         """Those of some classes whose row of W could be set to zero for less than the gap leaves open.
 

@@ -27,7 +27,7 @@ from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, s
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, GramPoint
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import Level
 from ufm_convex.relaxation.base import ColumnLevel
 from ufm_convex.relaxation.programme import variable_scales
@@ -296,6 +296,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
         SizeError: the Gram matrix would be too large for the level.
         ProblemError: the decays are so small or so large that the scales leave the range of binary64.
     """
+    require_problem(problem)
     problem.require_plain("the Conic Benchmark Format")
     if level not in relaxation.available():
         raise UnknownNameError(

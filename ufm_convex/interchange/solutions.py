@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,8 +16,9 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
-from ufm_convex._files import write_atomically
+from ufm_convex._files import read_text, write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
 from ufm_convex.groups import GroupPoint, Groups, Invariant
 from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
@@ -162,10 +162,10 @@ def _grouped(problem: Problem, point: GramPoint | FramePoint | GroupPoint) -> Gr
 
 def _checked(model: ConicProgramme, values: npt.ArrayLike) -> FloatArray:
     """The values as an array; ``ShapeError`` or ``ProblemError`` unless there is a finite number for each variable."""
-    given: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else values  # type: ignore[assignment]
     wanted = num_values(model)
-    if not isinstance(given, (list, tuple)) or len(given) != wanted:
-        length = f"{len(given)} entries" if isinstance(given, (list, tuple)) else shown(given)
+    given = _given.entries("values", values, ProblemError, expected=f"{wanted} finite numbers")
+    if not isinstance(given, list) or len(given) != wanted:
+        length = f"{len(given)} entries" if isinstance(given, list) else shown(given)
         raise ShapeError(
             f"values has {length}.",
             expected=f"{wanted} numbers, one for each variable of the file at level {model.level.name!r}",
@@ -185,7 +185,7 @@ def _checked(model: ConicProgramme, values: npt.ArrayLike) -> FloatArray:
 def _read(path: Path) -> dict[str, Any]:
     """The fields of a solution file, of which only the names, the format and the version are checked."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+        document = json.loads(read_text(path), object_pairs_hook=_once, parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise _malformed(path, f"it cannot be read: {error}") from error
     if not isinstance(document, dict) or set(document) != _FIELDS:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.base import GroupedLoss, MarginLoss, negative_entropy, own_entries, own_term, with_own
@@ -52,15 +53,16 @@ class CrossEntropy(MarginLoss, GroupedLoss):
                 expected="a number in [0, 1)",
                 fix="use 0 for plain cross-entropy, 0.1 for the usual smoothing.",
             )
-        object.__setattr__(self, "smoothing", float(self.smoothing))
+        object.__setattr__(self, "smoothing", real(self.smoothing))
         if self.class_weights is None:
             return
         given: Any = self.class_weights
-        weights = given.tolist() if isinstance(given, np.ndarray) else given
+        expected = "a list of finite numbers > 0, one a class"
+        weights = _given.entries("class_weights", given, ProblemError, expected=expected)
         if not isinstance(weights, (list, tuple)):
             raise ProblemError(
                 f"class_weights is {shown(given)}.",
-                expected="a list of finite numbers > 0, one a class",
+                expected=expected,
                 fix="leave it out to weigh all classes 1.",
             )
         refused = [weight for weight in weights if not 0.0 < real(weight) <= _LARGEST_WEIGHT]
@@ -70,7 +72,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
                 expected="finite numbers > 0, at most 2**700",
                 fix="a class that should not count is left out of the problem, not weighed by 0.",
             )
-        object.__setattr__(self, "class_weights", tuple(map(float, weights)))
+        object.__setattr__(self, "class_weights", tuple(map(real, weights)))
 
     def validate(self, num_classes: int) -> None:
         """Raise ``ShapeError`` unless there is one weight a class."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.softmax import SoftmaxLoss
@@ -78,7 +79,7 @@ class LogitAdjustedCrossEntropy(SoftmaxLoss):
 def _vector(name: str, given: Any, admissible: Callable[[float], bool], expected: str) -> tuple[float, ...] | None:
     if given is None:
         return None
-    entries = given.tolist() if isinstance(given, np.ndarray) else given
+    entries = _given.entries(name, given, ProblemError, expected=f"a list of {expected}, one a class")
     if not isinstance(entries, (list, tuple)):
         raise ProblemError(
             f"{name} is {shown(given)}.",
@@ -90,4 +91,4 @@ def _vector(name: str, given: Any, admissible: Callable[[float], bool], expected
         raise ProblemError(
             f"{name} has the entry {shown(refused[0])}.", expected=expected, fix="correct or remove the entry."
         )
-    return tuple(map(float, entries))
+    return tuple(map(real, entries))

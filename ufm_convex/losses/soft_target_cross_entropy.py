@@ -16,10 +16,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.softmax import SoftmaxLoss
 
+_EXPECTED = "a square table of numbers >= 0 whose rows sum to 1, row k the target of class k"
+_SQUARE = "give one row a class, with one share for each class."
 _ROUNDING = 1e-9
 """How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
 
@@ -42,18 +45,20 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
 
     def __post_init__(self) -> None:
         given: Any = self.targets
-        rows = given.tolist() if isinstance(given, np.ndarray) else given
+        rows = _given.entries("targets", given, ProblemError, expected=_EXPECTED)
         if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
-            raise _refused(f"targets is {shown(given)}.")
+            raise _refused(f"targets is {shown(given)}.", _SQUARE)
         if not rows or any(len(row) != len(rows) for row in rows):
-            raise _refused(f"targets has {len(rows)} rows of lengths {shown([len(row) for row in rows])}.")
+            raise _refused(f"targets has {len(rows)} rows of lengths {shown([len(row) for row in rows])}.", _SQUARE)
         for k, row in enumerate(rows):
             lowest = [-_ROUNDING if j == k else 0.0 for j in range(len(row))]
             wrong = [entry for entry, low in zip(row, lowest, strict=True) if not low <= real(entry) <= 1.0]
             if wrong:
-                raise _refused(f"targets has the entry {shown(wrong[0])} in row {k}.")
+                raise _refused(
+                    f"targets has the entry {shown(wrong[0])} in row {k}.", "give shares, numbers from 0 to 1."
+                )
             if abs(sum(map(float, row)) - 1.0) > _ROUNDING:
-                raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.")
+                raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.", "divide each row by its sum.")
         object.__setattr__(self, "targets", tuple(_closed(list(map(float, row)), k) for k, row in enumerate(rows)))
 
     def validate(self, num_classes: int) -> None:
@@ -93,9 +98,9 @@ def _closed(row: list[float], k: int) -> tuple[float, ...]:
     return tuple(row)
 
 
-def _refused(got: str) -> ProblemError:
+def _refused(got: str, fix: str) -> ProblemError:
     return ProblemError(
         got,
-        expected="a square table of numbers >= 0 whose rows sum to 1, row k the target of class k",
-        fix="divide each row by its sum.",
+        expected=_EXPECTED,
+        fix=fix,
     )

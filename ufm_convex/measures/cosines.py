@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ufm_convex.errors import ProblemError, shown
+from ufm_convex._given import class_index
+from ufm_convex.errors import shown
 from ufm_convex.solution import Solution
 
 
@@ -43,15 +44,8 @@ def classifier_cosine(solution: Solution, k: int, l: int) -> Cosine:  # noqa: E7
 
     Source: the angles of Minority Collapse; Fang, He, Long, Su, PNAS 118, 2021; docs/layer_peeled.md, section 4.
     """
-    classes = range(solution.problem.num_classes)
-    for one in (k, l):
-        if isinstance(one, bool) or one not in classes:
-            raise ProblemError(
-                f"class {shown(one)} was asked for.",
-                expected=f"a class from 0 to {len(classes) - 1}",
-                fix="classes are numbered from 0 in the order of class_counts.",
-            )
-    zero = solution.evidence.silent((k, l))
+    pair = [class_index(one, solution.problem.num_classes, f"class {shown(one)} was asked for.") for one in (k, l)]
+    zero = solution.evidence.silent(pair)
     if zero:
         return Cosine(None, f"w_{zero[0]} = 0 as far as the gap of {solution.relative_gap:.1e} can tell: no angle")
     A = solution.weight_gram

@@ -15,7 +15,7 @@ from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
 from ufm_convex.measures.rounding import centred, in_unit
 from ufm_convex.points import require_dense
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.solution import Solution
 
 _LARGEST_WEIGHT = 2.0**300
@@ -83,6 +83,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
         (0.0, 1.0, None)
     """
+    require_problem(problem)
     problem.require_no_bias("measures of geometry")
     require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)

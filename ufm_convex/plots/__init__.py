@@ -18,6 +18,7 @@ from ufm_convex._registry import choose, discover
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.phase import boundary
 from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, require, save, styled, width_in_inches
+from ufm_convex.problem import require_problem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +95,7 @@ def draw(
     """
     kind, inches = plot(name), width_in_inches(width)
     require()
+    require_problem(problem)
     problem.require_plain("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)

@@ -67,8 +67,8 @@ def require() -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError(
             "matplotlib is not installed.",
-            expected="the extra plot, which brings matplotlib",
-            fix="pip install 'ufm-convex[plot]'",
+            expected="the package matplotlib, which draws the figures",
+            fix="pip install matplotlib",
         )
 
 

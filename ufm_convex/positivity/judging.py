@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex.enclosure.exact import PRECISION, ExactVector, float_above, float_below, rational
 from ufm_convex.errors import ProblemError, ShapeError, SizeError, shown
@@ -49,10 +50,9 @@ def complete_positivity(gram: Any, *, tolerance: float = 1e-6, factor: FloatArra
             the tolerance is out of range.
     """
     B, start = _gram(gram), None
-    if not 0.0 <= real(tolerance) < 1.0:
-        raise ProblemError(
-            f"tolerance is {shown(tolerance)}.", expected="a number in [0, 1)", fix="1e-6 is the default."
-        )
+    if not 0.0 <= (number := real(tolerance)) < 1.0:
+        raise ProblemError(f"tolerance is {shown(tolerance)}.", expected="a number in [0, 1)", fix="use 1e-6.")
+    tolerance = number
     if factor is not None:
         start = _factor(factor, B.shape[0])
     F = factorisation.nearest(B, max(0.5 * tolerance, _ROUNDING) if tolerance else _ENOUGH, start)
@@ -207,15 +207,10 @@ def _factor(given: Any, num_classes: int) -> FloatArray:
 
 
 def _numbers(given: Any, name: str) -> FloatArray:
-    try:
-        array = np.asarray(given)
-    except ValueError:  # rows of different lengths
-        array = np.asarray(None)
-    if array.dtype.kind in "iuf":
-        with np.errstate(over="ignore"):  # of wider types than binary64
-            array = array.astype(np.float64)
-    if array.dtype != np.float64 or not np.isfinite(array).all():
-        raise ProblemError(
-            f"{name} is {shown(given)}.", expected="a matrix of finite real numbers", fix="pass an array of numbers."
-        )
-    return array
+    return _given.numbers(
+        name,
+        given,
+        ProblemError,
+        expected="a matrix of finite real numbers",
+        fix="pass an array of real numbers; where one is NaN or infinite there is nothing to judge.",
+    )

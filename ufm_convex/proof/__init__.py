@@ -17,7 +17,7 @@ import numpy as np
 from ufm_convex._registry import discover
 from ufm_convex.candidate import Candidate, Progress
 from ufm_convex.errors import CandidateError
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.proof.base import ProofStep, StepEvaluation, Terms
 from ufm_convex.proof.point import ChainPoint, chain_point
 
@@ -58,6 +58,7 @@ def proof_steps(
         >>> [step.number for step in proof_steps(problem, candidate) if step.slack == 0.0]
         ['34', '35a', '35b', '43', '46', '58']
     """
+    require_problem(problem)
     problem.require_plain("the steps of the proof")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):

@@ -143,6 +143,10 @@ class PeeledEvidence(Evidence):
         """As in the penalised problem: the length that a collapsed feature gives up is worth its price μ."""
         return self.inner.collapsed()
 
+    def zeros(self) -> tuple[int, ...]:
+        """See ``Evidence.zeros``."""
+        return self.inner.zeros()
+
     def merged(self) -> tuple[tuple[int, ...], ...]:
         """As in the penalised problem."""
         return self.inner.merged()

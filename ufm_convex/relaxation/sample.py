@@ -25,7 +25,9 @@ class SampleLevel(ColumnLevel):
 
     name: ClassVar[str] = "sample"
     gram_limit: ClassVar[int] = 400
-    advice: ClassVar[str] = "use level 'class': it has the same optimum, and its order 2K does not grow with N."
+    advice: ClassVar[str] = (
+        "use level 'class', whose order 2K does not grow with N, or 'auto': the optimum is the same."
+    )
 
     def columns(self, problem: Problem) -> Columns:
         """One column a sample, classes in blocks."""

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._given import require_known
+from ufm_convex.errors import ProblemError
 from ufm_convex.groups import GroupDual, GroupPoint
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
@@ -47,6 +49,8 @@ class SolverRun:
         iterations: Iterations it reports, or None.
         within_class_variability: λ_H/2 Σ ‖h_i − h̄‖² at its own level, or None where the level has no samples.
         seconds: Wall time, modelling included.
+        continued_by: Registry name of the solver whose method goes on from the points, where the solver itself refuses
+            them: a refused frame is where a descent on W and H starts.
     """
 
     solver: str
@@ -62,6 +66,7 @@ class SolverRun:
     iterations: int | None = None
     within_class_variability: float | None = None
     seconds: float = field(default=0.0)
+    continued_by: str | None = None
 
 
 class Solver(ABC):
@@ -90,6 +95,14 @@ class Solver(ABC):
         """The level that it takes for this problem when the level is "auto"."""
         return self.levels[0]
 
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that ``runs`` takes; none unless a solver says so."""
+        return ()
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ``ProblemError`` for an option that the solver does not have, before any work."""
+        require_known(options, self.options(), f"solver {self.name!r} option", ProblemError)
+
     @abstractmethod
     def suits(self, problem: Problem, level: str) -> str | None:
         """Why "auto" should try this solver for the problem at the level ("auto" or a name), or None."""
@@ -102,7 +115,7 @@ class Solver(ABC):
             problem: The problem.
             level: One of ``levels``.
             tolerance: Relative gap that is wanted.
-            options: Passed to the solver as they are.
+            options: Options of the solver that ``check_options`` has let through; they go before its own.
 
         Raises:
             SizeError: the level is too large, before any solving.

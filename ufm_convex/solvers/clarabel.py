@@ -24,6 +24,12 @@ class Clarabel(ConicSolver):
     group_rank: ClassVar[int] = 6
     largest_group_order: ClassVar[int] = 24
 
+    def options(self) -> tuple[str, ...]:
+        """The fields of Clarabel's settings, whatever its version has."""
+        import clarabel
+
+        return tuple(name for name in dir(clarabel.DefaultSettings()) if name[0] != "_" and name != "default")
+
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """One run at Clarabel's default accuracy: an interior point gains little by stopping early.
 

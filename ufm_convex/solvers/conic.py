@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ufm_convex import relaxation
+from ufm_convex.errors import ProblemError, shown
 from ufm_convex.groups import Groups
 from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
@@ -91,6 +92,28 @@ class ConicSolver(Solver):
             return None
         return f"a Gram matrix of order {order} fits at {chosen.name} level"
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """See ``Solver.check_options``; values are shown to the solver on a programme of one variable."""
+        super().check_options(options)
+        if not options:
+            return
+        import cvxpy as cp
+
+        x = cp.Variable()
+        try:
+            with warnings.catch_warnings(), _Panics():
+                warnings.simplefilter("ignore")  # about accuracy, which is not asked here
+                self._solve(cp.Problem(cp.Minimize(x), [x >= 1.0]), options)
+        except cp.SolverError:  # it took the options, and stopped early as they say
+            return
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            said = " ".join(str(error).split()).rstrip(".")
+            raise ProblemError(
+                f"solver {self.name!r} refuses the options {shown(dict(options))}: {said}.",
+                expected="values of the types and in the ranges that its documentation gives",
+                fix="correct that value, or leave the option out.",
+            ) from error
+
     @abstractmethod
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """Pairs (accuracy, options of the solver) for a level, from loose to tight."""
@@ -132,8 +155,9 @@ class ConicSolver(Solver):
     def _solve(self, problem: cp.Problem, options: Mapping[str, Any]) -> None:
         """``problem.solve`` in its three steps, with a look at the raw result, which cvxpy does not hand out."""
         settings = dict(options)
+        verbose = settings.pop("verbose", False)  # an argument of its own in cvxpy
         data, chain, inverse = problem.get_problem_data(self.cvxpy_name, solver_opts=settings)
-        raw = chain.solve_via_data(problem, data, warm_start=True, verbose=False, solver_opts=settings)
+        raw = chain.solve_via_data(problem, data, warm_start=True, verbose=verbose, solver_opts=settings)
         if self.interrupted(raw):
             raise KeyboardInterrupt
         problem.unpack_results(raw, chain, inverse)

@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.descent import Scaled
-from ufm_convex.errors import HypothesisError, ProblemError, SizeError
+from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
@@ -70,6 +70,22 @@ class FactoredSolver(Solver):
             return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None
         return "several starts find an upper bound" if problem.num_classes <= _WIDE_CLASSES else None
 
+    def options(self) -> tuple[str, ...]:
+        """Two: how many descents, and the seed of their starting points."""
+        return "starts", "seed"
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """See ``Solver.check_options``; both are integers."""
+        super().check_options(options)
+        for name, least in (("starts", 1), ("seed", 0)):
+            number = whole(options.get(name, least))
+            if number is None or number < least:
+                raise ProblemError(
+                    f"option {name} of solver 'factored' is {shown(options[name])}.",
+                    expected=f"an integer >= {least}",
+                    fix=f"write {{'{name}': {least}}}, or leave it out.",
+                )
+
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
         """A loose descent from each start, as long as that finds lower ends, and a tight one from the lowest.
 
@@ -84,7 +100,8 @@ class FactoredSolver(Solver):
             ProblemError: another option is given.
             HypothesisError: the loss is an indicator, on which nothing descends.
         """
-        starts, seed = _options(problem, options)
+        self.check_options(options)
+        starts, seed = _starts_and_seed(problem, options)
         columns = Columns.of_classes(problem)
         scaled = Scaled(columns, problem.feature_dim or _width(problem))
         generator = np.random.default_rng(seed)
@@ -103,14 +120,7 @@ class FactoredSolver(Solver):
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
 
 
-def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
-    unknown = sorted(set(options) - {"starts", "seed"})
-    if unknown:
-        raise ProblemError(
-            f"solver 'factored' was given the options {', '.join(unknown)}.",
-            expected="options among starts, seed",
-            fix="leave the others out.",
-        )
+def _starts_and_seed(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
     K = problem.num_classes
     if isinstance(problem.loss, Indicator):
         raise HypothesisError(
@@ -122,10 +132,11 @@ def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
             expected=f"at most {_LARGEST} classes",
-            fix="use the level 'group' if classes share their counts and parameters.",
+            fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )
     spurious = problem.nonnegative or (problem.feature_dim or K) < K - 1
-    return int(options.get("starts", _STARTS if spurious else 1)), int(options.get("seed", 0))
+    starts, seed = whole(options.get("starts")), whole(options.get("seed"))
+    return starts or (_STARTS if spurious else 1), seed or 0
 
 
 def _width(problem: Problem) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
-from ufm_convex.errors import HypothesisError, ProblemError, SizeError
+from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Loss
 from ufm_convex.losses.base import Indicator, MarginLoss
@@ -82,28 +82,23 @@ class FrameSolver(Solver):
             SizeError: K > 4000 and the loss needs K × K arrays.
             ProblemError: an option is given; there are none.
         """
-        _check(problem, options)
+        self.check_options(options)
+        _check(problem)
         yield _margin_run(problem) if _sees_margins_alone(problem) else _dense_run(problem)
 
 
-def _check(problem: Problem, options: Mapping[str, Any]) -> None:
-    if options:
-        raise ProblemError(
-            f"solver 'frame' was given the options {', '.join(map(str, options))}.",
-            expected="no options",
-            fix="leave them out.",
-        )
+def _check(problem: Problem) -> None:
     if not problem.nonnegative:
         raise HypothesisError(
             f'features is "{problem.features}", and an orthogonal frame is optimal only among non-negative ones.',
             expected='features="nonnegative"',
-            fix="use the solver 'factored'.",
+            fix="let the solver be 'auto'.",
         )
     if problem.num_classes > _DENSE_LIMIT and not _sees_margins_alone(problem):
         raise SizeError(
             f"solver 'frame' with loss {problem.loss.name!r} needs K × K arrays, K = {problem.num_classes}.",
             expected=f"at most {_DENSE_LIMIT} classes, or a loss that sees margins only",
-            fix="use the level 'group' if classes share their counts and parameters.",
+            fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )
 
 
@@ -259,6 +254,7 @@ def _dense_run(problem: Problem) -> SolverRun:
         accuracy=_ACCURACY,
         iterations=iterations,
         seconds=time.perf_counter() - started,
+        continued_by="factored" if refusal else None,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray
-from ufm_convex.errors import HypothesisError, ProblemError
+from ufm_convex.errors import HypothesisError
 from ufm_convex.groups import GroupDual, GroupPoint, Groups
 from ufm_convex.identity import frame_strengths, margin_loss
 from ufm_convex.losses.base import GroupedLoss
@@ -58,12 +58,7 @@ class TheorySolver(Solver):
             HypothesisError: no theorem gives a lower bound for this problem, or it has another shape than a frame.
             ProblemError: an option is given; there are none.
         """
-        if options:
-            raise ProblemError(
-                f"solver 'theory' was given the options {', '.join(map(str, options))}.",
-                expected="no options",
-                fix="leave them out.",
-            )
+        self.check_options(options)
         started = time.perf_counter()
         found = theory.bound(problem)
         if isinstance(found, theory.SolvedOptimum):
@@ -75,7 +70,7 @@ class TheorySolver(Solver):
             raise HypothesisError(
                 f"the optimum of {found.citation} is not an orthogonal frame.",
                 expected="a theorem whose optimum is a frame",
-                fix="use a conic solver.",
+                fix="let the solver be 'auto'.",
             )
         kept = _kept(problem, found)
         yield SolverRun(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import real
 from ufm_convex.class_counts import counts_from_profile
 from ufm_convex.errors import ProblemError, shown
@@ -77,13 +78,18 @@ class Grid:
 
     def __post_init__(self) -> None:
         for name, least in (("decays", 0.0), ("imbalances", 1.0), ("classes", 2.0)):
-            given = tuple(getattr(self, name))
-            refused = [value for value in given if not least <= real(value) < math.inf or value == 0]
+            given = tuple(_given.entries(name, tuple(getattr(self, name)), ProblemError, expected="a list of numbers"))
+            refused = [value for value in given if not least <= real(value) < math.inf or real(value) == 0.0]
+            if name == "classes":
+                refused += [value for value in given if real(value) % 1.0 != 0.0]
             if refused or not given:
                 raise ProblemError(
                     f"{name} has {f'the entry {shown(refused[0])}' if refused else 'no entries'}.",
-                    expected=f"finite numbers {'> 0' if least == 0.0 else f'>= {least:g}'}, at least one",
-                    fix="give a list such as 1e-4,1e-3, or LOW:HIGH:COUNT for equal ratios.",
+                    expected=f"finite {'whole ' if name == 'classes' else ''}numbers "
+                    f"{'> 0' if least == 0.0 else f'>= {least:g}'}, at least one",
+                    fix="give whole numbers such as 4,10."
+                    if name == "classes"
+                    else "give a list such as 1,10,100, or LOW:HIGH:COUNT on the command line for equal ratios.",
                 )
             object.__setattr__(self, name, tuple(int(v) if name == "classes" else float(v) for v in given))
         object.__setattr__(self, "losses", tuple(self.losses))

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex import _given
+from ufm_convex._arrays import FloatArray, whole
 from ufm_convex._files import write_all
 from ufm_convex._process import Workers
 from ufm_convex.errors import (
@@ -33,6 +34,7 @@ from ufm_convex.errors import (
     SolverNotInstalledError,
     UFMError,
     UnknownNameError,
+    shown,
 )
 from ufm_convex.problem import Problem
 from ufm_convex.sweep.grid import Grid, Point
@@ -108,6 +110,7 @@ def sweep(
         ProcessError: no worker can be started.
     """
     _require_threadpoolctl()
+    tolerance = _given.tolerance(tolerance)
     solve_at: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
     with _executor(workers, isolate, executor) as pool:
         rows = _Journal(Path(journal), grid.sha256(**solve_at))
@@ -125,17 +128,20 @@ def sweep(
 
 def _executor(workers: int, isolate: bool, executor: Executor | None) -> AbstractContextManager[Executor]:
     """Where points are solved."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or (workers < 1 and workers != -1):
-        raise ProblemError(f"workers is {workers!r}.", expected="an integer >= 1, or -1 for all cores", fix="use 1.")
+    processes = whole(workers)
+    if processes is None or (processes < 1 and processes != -1):
+        raise ProblemError(
+            f"workers is {shown(workers)}.", expected="an integer >= 1, or -1 for all cores", fix="use 1."
+        )
     if executor is not None:
-        if workers != 1 or isolate:
+        if processes != 1 or isolate:
             raise ProblemError(
                 "an executor is given, which has workers of its own, and workers or isolate.",
                 expected="one of them",
                 fix="leave workers and isolate out.",
             )
         return nullcontext(executor)
-    count = (os.cpu_count() or 1) if workers == -1 else workers
+    count = (os.cpu_count() or 1) if processes == -1 else processes
     return Workers(count) if count > 1 or isolate else _Here()
 
 
@@ -275,8 +281,8 @@ class _Journal:
     def _read(self, sha256: str) -> None:
         self.handle.seek(0)
         data = self.handle.read()
-        whole = data.rfind(b"\n") + 1
-        lines = data[:whole].splitlines()
+        end = data.rfind(b"\n") + 1
+        lines = data[:end].splitlines()
         if not lines and json.dumps({"sweep": sha256}).encode().startswith(data):
             self.handle.truncate(0)
             self._write({"sweep": sha256})
@@ -288,7 +294,7 @@ class _Journal:
         except (ValueError, TypeError):
             matches, damaged, rows = False, bool(lines) and b'"sweep"' in lines[0], []
         if not damaged and matches:
-            self.handle.truncate(whole)  # what a kill left of the last line; only now that the file is known to be ours
+            self.handle.truncate(end)  # what a kill left of the last line; only now that the file is known to be ours
             self.found = {row["index"]: row for row in rows}
         else:
             raise FileFormatError(
@@ -338,8 +344,8 @@ def _require_threadpoolctl() -> None:
     if importlib.util.find_spec("threadpoolctl") is None:
         raise MissingExtraError(
             "threadpoolctl is not installed.",
-            expected="the packages of the extra 'sweep'",
-            fix="pip install 'ufm-convex[sweep]'",
+            expected="the package threadpoolctl",
+            fix="pip install threadpoolctl",
         )
 
 

@@ -54,6 +54,6 @@ def require_pyarrow() -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtraError(
             "pyarrow is not installed.",
-            expected="the packages of the extra 'sweep'",
-            fix="pip install 'ufm-convex[sweep]', or write .csv",
+            expected="the package pyarrow, which writes .parquet",
+            fix="pip install pyarrow, or write .csv",
         )

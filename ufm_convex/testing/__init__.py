@@ -17,8 +17,8 @@ from ufm_convex.errors import MissingExtraError
 if importlib.util.find_spec("hypothesis") is None:
     raise MissingExtraError(
         "ufm_convex.testing needs the package hypothesis, which is not installed.",
-        expected="the extra testing",
-        fix="pip install 'ufm-convex[testing]'",
+        expected="the package hypothesis",
+        fix="pip install hypothesis",
     )
 
 from ufm_convex.testing.assertions import (

@@ -17,8 +17,9 @@ from typing import NoReturn, TypeAlias
 
 import numpy as np
 
-from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, real
+from ufm_convex import _given, theory
+from ufm_convex._arrays import FloatArray
+from ufm_convex._given import class_index
 from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_counts
 from ufm_convex.certificate import Certificate, Judgement, certify
@@ -26,7 +27,7 @@ from ufm_convex.descent import Scaled
 from ufm_convex.duality import dense_report, repair
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
 from ufm_convex.points import Columns, DualPoint, GramPoint
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, require_problem
 from ufm_convex.verifier import Verdict, verify
 
 Judged: TypeAlias = Candidate | tuple[FloatArray, FloatArray]
@@ -42,7 +43,7 @@ def assert_optimal(problem: Problem, candidate: Judged, *, tolerance: float = 1e
         AssertionError: it is not; the message attributes the gap.
         UFMError: as ``attribute_gap`` and ``certify`` for input that is no candidate of the problem.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     candidate, _ = _read(problem, candidate)
     if not isinstance(_closed_form(problem), theory.FrameOptimum):
         certificate = certify(problem, candidate, tolerance=tolerance)
@@ -74,7 +75,7 @@ def assert_collapse_pattern(
         HypothesisError: no theorem gives the optimum.
         ProblemError: ``collapsed`` has an entry that is no class.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     collapsed = None if collapsed is None else _checked_classes(problem, collapsed)
     candidate, statistics = _read(problem, candidate)
     optimum = theory.optimum(problem)
@@ -108,7 +109,7 @@ def assert_orthogonal_frame(problem: Problem, candidate: Judged, *, tolerance: f
     Raises:
         AssertionError: two means overlap; the message names the pair that does most, and its cosine.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     candidate, statistics = _read(problem, candidate)
     weighted = np.sqrt(problem.class_counts)[:, None] * statistics.class_means
     gram = weighted @ weighted.T
@@ -127,7 +128,7 @@ def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 
     Raises:
         AssertionError: a row of W is no class mean; the message names the worst.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     candidate, statistics = _read(problem, candidate)
     W = np.asarray(candidate.weights, dtype=np.float64)
     K = problem.num_classes
@@ -151,7 +152,7 @@ def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float =
         AssertionError: it does not vanish; the message names the row where it is largest.
         HypothesisError: the loss is not differentiable, as a hinge or a hard margin.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     _require_gradient(problem)
     candidate, _ = _read(problem, candidate)
     labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
@@ -188,7 +189,7 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
         AssertionError: a condition fails; the message lists each that does.
         HypothesisError: the loss is not differentiable, as a hinge or a hard margin.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     _require_gradient(problem)
     candidate, statistics = _read(problem, candidate)
     W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
@@ -219,7 +220,7 @@ def assert_certified(
         AssertionError: a step of the proof is refuted or left open, or the gap is larger.
         MalformedCertificate: the path or bytes hold no certificate.
     """
-    _check_tolerance(tolerance)
+    tolerance = _given.tolerance(tolerance)
     problem = subject if isinstance(subject, Problem) else None
     if isinstance(candidate, tuple):
         about = subject.problem if isinstance(subject, Certificate) else problem
@@ -246,26 +247,13 @@ def assert_certified(
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def _check_tolerance(tolerance: float) -> None:
-    if not 0.0 < real(tolerance) < 1.0:
-        raise ProblemError(f"tolerance is {shown(tolerance)}.", expected="a number in (0, 1)", fix="use 1e-6.")
-
-
 def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
     """The classes as a list; ``ProblemError`` for one that the problem does not have."""
-    given = list(classes)
-    numbers = [not isinstance(k, bool) and isinstance(k, (int, np.integer)) for k in given]
-    wrong = [k for k, number in zip(given, numbers, strict=True) if not (number and 0 <= k < problem.num_classes)]
-    if wrong:
-        raise ProblemError(
-            f"collapsed has the entry {shown(wrong[0])}.",
-            expected=f"classes from 0 to {problem.num_classes - 1}",
-            fix="classes are numbered from 0 in the order of class_counts.",
-        )
-    return [int(k) for k in given]
+    return [class_index(k, problem.num_classes, f"collapsed has the entry {shown(k)}.") for k in classes]
 
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
+    require_problem(problem)
     problem.require_plain("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen
-from ufm_convex.errors import DimensionError, HypothesisError, ProblemError, SizeError
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen, whole
+from ufm_convex._given import class_index
+from ufm_convex.errors import DimensionError, HypothesisError, SizeError, shown
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import DENSE_LIMIT
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
@@ -276,10 +277,10 @@ class FrameOptimum(Optimum):
         return gram
 
     def _check_dimension(self, dim: int) -> None:
-        if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or dim < max(1, self.num_active):
-            needed = max(1, self.num_active)
+        needed, number = max(1, self.num_active), whole(dim)
+        if number is None or number < needed:
             raise DimensionError(
-                f"feature_dim is {dim!r}, but {self.num_active} classes are active.",
+                f"feature_dim is {shown(dim)}, but {self.num_active} classes are active.",
                 expected=f"an integer d >= {needed}, since active classes need disjoint supports",
                 fix=f"use feature_dim={needed} or more; with fewer dimensions the minimum lies strictly "
                 "above the value, which remains a lower bound.",
@@ -300,13 +301,7 @@ class FrameOptimum(Optimum):
             )
 
     def _index(self, k: int) -> int:
-        if not 0 <= k < self.num_classes:
-            raise ProblemError(
-                f"class {k} was asked for.",
-                expected=f"a class from 0 to {self.num_classes - 1}",
-                fix="classes are numbered from 0 in the order of class_counts.",
-            )
-        return k
+        return class_index(k, self.num_classes, f"class {shown(k)} was asked for.")
 
     def _demand_active(self, k: int, quantity: str) -> None:
         if self.collapsed[self._index(k)]:
