@@ -83,11 +83,13 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
         dual: The dual point, taken as it is; ``repair`` moves one into the domain.
         precision: Bits of the ball arithmetic.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     if not _admissible(problem, dual):
         return NOTHING
-    with ctx.workprec(precision):
+    with working_precision(precision):
         total = arb(0)
         N, groups = problem.num_samples, dual.groups
         tau = arb(0) if problem.bound is None else rational(problem.bound) / arb(rational(problem.temperature))
@@ -126,7 +128,9 @@ def upper_bound(
         lengths: η of the classes of each group, (G,).
         precision: Bits of the ball arithmetic.
     """
-    from flint import arb, ctx, fmpq
+    from flint import arb, fmpq
+
+    from ufm_convex.verifier.precision import working_precision
 
     if not _describes(groups, problem) or lengths.shape != groups.counts.shape:
         return ProvedBound(math.inf, "none")
@@ -134,7 +138,7 @@ def upper_bound(
     largest = float(np.max(lengths))
     if not (np.min(lengths) >= 0.0 and largest < math.inf) or (bound is not None and Fraction(largest) ** 2 > bound):
         return ProvedBound(math.inf, "none")
-    with ctx.workprec(precision):
+    with working_precision(precision):
         total = arb(0)
         half = rational(problem.lambda_h or 0.0) / 2
         T = rational(problem.temperature)

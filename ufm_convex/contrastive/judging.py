@@ -228,7 +228,9 @@ def _sum_of_squares(squares: FloatArray, dimension: int) -> tuple[Fraction, Frac
 
 def outward(low: Fraction, high: Fraction) -> tuple[float, float]:
     """The interval in binary64, rounded outwards."""
-    from flint import arb, ctx
+    from flint import arb
 
-    with ctx.workprec(256):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(256):
         return float_below(arb(rational(low))), float_above(arb(rational(high)))

@@ -222,9 +222,11 @@ def _scaled(factor: Fraction, interval: Exact) -> Exact:
 
 def _outward(interval: Exact) -> Interval:
     """The interval in binary64, rounded outwards."""
-    from flint import arb, ctx
+    from flint import arb
 
-    with ctx.workprec(256):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(256):
         return float_below(arb(rational(interval[0]))), float_above(arb(rational(interval[1])))
 
 
@@ -328,9 +330,11 @@ def _kernel(loss: Loss, num_classes: int) -> _Kernel:
 @cache
 def _table() -> FloatArray:
     """e^{−k/STEPS} for k < CUT · STEPS, each with relative error at most 2 UNIT, then 0."""
-    from flint import arb, ctx, fmpq
+    from flint import arb, fmpq
 
-    with ctx.workprec(128):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(128):
         powers = [float(arb(fmpq(-k, STEPS)).exp().mid()) for k in range(CUT * STEPS)]
     return frozen([*powers, 0.0])
 

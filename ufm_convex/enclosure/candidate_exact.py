@@ -33,7 +33,9 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     Raises:
         CountsError, ShapeError, CandidateError, HypothesisError: as ``enclose_objective``.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_plain("the objective of a candidate, which has no bias")
     check_match(problem, candidate)
@@ -41,7 +43,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     means = _mean_weights(problem, candidate)
     W, w_exponent = _integers(candidate.weights.astype(np.float64))
     transposed = W.transpose()
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         loss = feature = arb(0)
         for block in blocks(candidate, progress=progress, chunk=_ROWS):
             negative.see(block)

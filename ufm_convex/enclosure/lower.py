@@ -64,11 +64,11 @@ def lower_bound(
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_decays("this bound")
     # entries that binary64 cannot scale become infinite, and so no integers
-    with ctx.workprec(precision), np.errstate(over="ignore", invalid="ignore"):
+    with working_precision(precision), np.errstate(over="ignore", invalid="ignore"):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
@@ -81,9 +81,9 @@ def lower_bound(
 
 def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
     """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
-    with ctx.workprec(precision):
+    with working_precision(precision):
         return _trivial_bound(problem)
 
 

@@ -43,7 +43,9 @@ _ABOVE = 2.0**-44
 
 def rank_bound(problem: Problem) -> ProvedBound | None:
     """The bound, or None for another loss, for too many different counts, or where d is not given or not below K."""
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     d = problem.feature_dim
     if d is None or d >= problem.num_classes or type(problem.loss) is not MeanSquaredError:
@@ -53,7 +55,7 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
         return None
     N, left = problem.num_samples, d
     squares = Fraction(N) if problem.bias is None else N - Fraction(sum(m * n * n for n, m in counts.items()), N)
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         decays = Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
         threshold = N * arb(rational(decays)).sqrt()
         saved = arb(0)

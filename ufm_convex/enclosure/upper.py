@@ -62,11 +62,11 @@ def upper_bound(
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
         features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     if penalties:
         problem.require_decays("this bound")
-    with ctx.workprec(precision):
+    with working_precision(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
             return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)

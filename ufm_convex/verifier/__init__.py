@@ -31,6 +31,7 @@ from flint import arb, ctx, fmpq
 from . import contrastive, many
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Alike, Candidate, Factors, Frame
+from .precision import working_precision
 from .problem import Problem
 from .proof import Blocks, Diagonal
 from .reading import MalformedCertificate, Refuted, Undecided, document, kind_of
@@ -212,12 +213,12 @@ def _compare(
     """Decide sign · (value − claim) ≥ 0, raising the precision until the enclosure excludes the claim."""
     needed = 2 * (int(claim.p).bit_length() + int(claim.q).bit_length() + FIRST_PRECISION)
     precision = FIRST_PRECISION
-    with ctx.workprec(precision):
+    with working_precision(precision):
         rough = None if quick is None else quick()
         if rough is not None and sign * (rough - arb(claim)) >= 0:
             return
     while precision == FIRST_PRECISION or precision <= min(needed, WORK // numbers):
-        with ctx.workprec(precision):
+        with working_precision(precision):
             difference = sign * (enclose() - arb(claim))
             if difference >= 0:
                 return
