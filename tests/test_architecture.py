@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
     {"errors", "_version", "_arrays"},
-    {"_files", "_registry"},
+    {"_bits", "_files", "_registry"},
     {"losses", "class_counts", "copositivity"},
     {"bias", "constraints"},
     {"problem"},

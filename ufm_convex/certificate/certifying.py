@@ -12,6 +12,7 @@ from functools import singledispatch
 from typing import Any, get_args, overload
 
 from ufm_convex import enclosure
+from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.bounds import Bounds
@@ -319,7 +320,7 @@ def _candidate_claims(
         row, column = judged.smallest_at
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
-    low, high = Fraction(judged.lower), Fraction(judged.upper)
+    low, high = fraction(judged.lower), fraction(judged.upper)
     logits = problem.num_classes * len(candidate.features)
     if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)

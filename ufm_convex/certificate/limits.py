@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import parts, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.errors import SizeError
 
@@ -47,8 +46,9 @@ def spans_little(candidate: Candidate) -> bool:
 
 def _span(matrix: FloatArray) -> int:
     """Bits of the largest entry as an integer multiple of the unit in the last place of the smallest."""
-    values = np.asarray(matrix, dtype=np.float64)
-    exponents = np.frexp(values[values != 0.0])[1]
+    values = widened(matrix)
+    integers, exponents = parts(values)
+    exponents = exponents[integers != 0]
     return _MANTISSA + (int(exponents.max()) - int(exponents.min()) if exponents.size else 0)
 
 

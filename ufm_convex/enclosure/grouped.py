@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import order
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -79,7 +80,7 @@ def group_upper_bound(problem: Problem, factors: GroupFactors, *, penalties: boo
 
     W, H = factors.W, factors.H
     admissible = all(np.isfinite(matrix.entries()).all() for matrix in (W, H))
-    admissible = admissible and (not problem.nonnegative or bool((H.entries() >= 0.0).all()))
+    admissible = admissible and (not problem.nonnegative or bool(order(H.entries()).min() >= 0))
     if not admissible or factors.used(problem.nonnegative) > (problem.feature_dim or problem.num_classes):
         return ProvedBound(math.inf, "group")
     with working_precision(PRECISION):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -127,7 +128,7 @@ def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
     radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
     lowered = np.clip(strengths, 0.0, radii)  # right to a few units in the last place, which the loop takes off
     weights, counts = ExactVector.of_floats(groups.weights), groups.counts.tolist()
-    bound = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
+    bound = fraction(problem.lambda_w) * fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
     doubtful = list(range(groups.size))
     while doubtful:
         exact = ExactVector.of_floats(lowered[doubtful])

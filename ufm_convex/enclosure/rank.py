@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end, rational
 from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.losses import MeanSquaredError
@@ -56,7 +57,7 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
     N, left = problem.num_samples, d
     squares = Fraction(N) if problem.bias is None else N - Fraction(sum(m * n * n for n, m in counts.items()), N)
     with working_precision(PRECISION):
-        decays = Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
+        decays = fraction(problem.lambda_w) * fraction(problem.lambda_h)
         threshold = N * arb(rational(decays)).sqrt()
         saved = arb(0)
         for eigenvalue, times in _eigenvalues(counts, N, centred=problem.bias is not None):
