@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from ufm_convex.cli.exits import Boundary, ExitCode
+from ufm_convex.cli.exits import Boundary
 
 COMMANDS: dict[str, Callable[..., None]] = {}
 """Name → function for Typer, for every command module imported so far."""
@@ -26,7 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {}
 Body = Callable[..., IntEnum]
 
 
-def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:
+def command(*, breakdown: IntEnum) -> Callable[[Body], Body]:
     """Enter a function as the command of its name.
 
     Args:
@@ -40,7 +40,7 @@ def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:
     return enter
 
 
-def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
+def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
     """The function that Typer calls: flat keyword arguments, the guard, the exit code."""
     hints = get_type_hints(body, include_extras=True)
     parameters = {

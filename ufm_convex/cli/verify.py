@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufm_convex.cli.command import command
-from ufm_convex.cli.exits import ExitCode, complain
 
 if TYPE_CHECKING:
     from ufm_convex.verifier import VerificationResult
@@ -23,9 +23,11 @@ class VerifyExit(IntEnum):
     REFUTED = 1
     MALFORMED = 2
     INCONCLUSIVE = 3
+    FAULT = 4
+    """The verifier itself broke down: no verdict."""
 
 
-@command(breakdown=ExitCode.BAD_INPUT)
+@command(breakdown=VerifyExit.FAULT)
 def verify(
     certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE.JSON", help="The file to check.")],
     candidate: Annotated[
@@ -36,7 +38,7 @@ def verify(
 ) -> IntEnum:
     """Check a certificate with the independent verifier.
 
-    Exit code: 0 proved, 1 refuted, 2 malformed, 3 inconclusive.
+    Exit code: 0 proved, 1 refuted, 2 malformed or unreadable, 3 inconclusive, 4 a fault of the verifier, no verdict.
 
     Examples:
         ufm-convex verify c.json
@@ -44,17 +46,17 @@ def verify(
     """
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier import verify as check
+    from ufm_convex.verifier.__main__ import tell
 
     arrays = None if candidate is None else _arrays(candidate)
     try:
         result = check(certificate, arrays)
     except MalformedCertificate as error:
-        if as_json:
-            typer.echo(json.dumps({"verdict": "MALFORMED", "reason": str(error), "steps": []}))
-        complain(f"malformed: {error}")
-        return VerifyExit.MALFORMED
-    typer.echo(_as_json(result) if as_json else _table(result))
-    return VerifyExit[str(result.verdict)]
+        lines = [json.dumps({"verdict": "MALFORMED", "reason": str(error), "steps": []})] if as_json else []
+        tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
+        return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
+    lines = [_as_json(result)] if as_json else _table(result)
+    return VerifyExit(tell(lines, VerifyExit[str(result.verdict)], sys.stdout))
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -72,9 +74,9 @@ def _as_json(result: VerificationResult) -> str:
     return json.dumps({"verdict": str(result.verdict), "steps": steps, **times}, allow_nan=False)
 
 
-def _table(result: VerificationResult) -> str:
+def _table(result: VerificationResult) -> list[str]:
     """One line a step, then the verdict."""
     width = max(len(step.name) for step in result.steps)
     lines = [f"{step.name:{width}}  {step.verdict}  {step.detail}".rstrip() for step in result.steps]
     seconds = result.reading_seconds + result.checking_seconds
-    return "\n".join([*lines, f"{result.verdict} in {seconds:.2f} s"])
+    return [*lines, f"{result.verdict} in {seconds:.2f} s"]

@@ -1,6 +1,7 @@
 """Independent verifier of certificates, format version 1 (specified in docs/certificate.md).
 
-    python -m ufm_convex.verifier CERTIFICATE [CANDIDATE.npz]    exit: 0 proved, 1 refuted, 2 malformed, 3 inconclusive
+    python -m ufm_convex.verifier CERTIFICATE [CANDIDATE.npz]    exit: 0 proved, 1 refuted, 2 malformed or unreadable,
+                                                                       3 inconclusive, 4 a fault of the verifier
 
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided

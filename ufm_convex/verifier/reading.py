@@ -16,6 +16,8 @@ FORMAT, VERSION = "ufm-convex-certificate", 1
 MAX_BYTES = 1 << 27
 MAX_CONTAINERS = 1 << 10
 MAX_COLONS = 1 << 14
+MAX_DEPTH = 8
+"""Of lists and objects within each other; no certificate has more than six."""
 MAX_LENGTH = 1 << 21
 MAX_BLOCKS = 2048
 MAX_BITS = 4096
@@ -63,6 +65,7 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         raise MalformedCertificate(f"not acceptable JSON: {error}") from error
+    _require_shallow(parsed)
     names = "format version problem lemmas dual witness candidate claims digest provenance"
     fields = fields_of(parsed, names)
     if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != VERSION:
@@ -73,6 +76,20 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
     if sha256_of(fields, leave_out=("digest", "provenance")) != fields["digest"]:
         raise MalformedCertificate("the digest does not match the content")
     return fields
+
+
+def _require_shallow(parsed: Any) -> None:
+    """Raise unless lists and objects are nested as little as those of certificates; without recursion."""
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise MalformedCertificate(f"lists and objects are nested more than {MAX_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
