@@ -6,9 +6,9 @@
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
-read in this order: ``reading`` (exact numbers), ``losses``, ``terms`` (of the objective beside them), ``problem``,
-``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast``
-are shorter ways to the same answers.
+read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses``, ``terms`` (of the objective
+beside them), ``problem``, ``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps
+below; ``many`` and ``fast`` are shorter ways to the same answers.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -31,6 +31,7 @@ from flint import arb, ctx, fmpq
 
 from . import contrastive, many
 from .claims import Claims, Enclosures, Interval, Violation
+from .costs import Costs
 from .points import Alike, Candidate, Factors, Frame
 from .precision import working_precision
 from .problem import Problem
@@ -118,7 +119,9 @@ class _Certificate:
     """The content, decoded; nothing is proved yet."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
+        costs = Costs.of(fields)
         self.problem = problem = Problem(fields["problem"])
+        problem.costs = costs
         kind = kind_of(fields["dual"], "kind", ("diagonal", "group", "dense"))
         if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, _SLACK_LEMMA[kind]]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
@@ -236,6 +239,7 @@ def _less(value: arb | None, price: Callable[[], fmpq]) -> arb | None:
 def _dual_value(dual: Diagonal | Blocks) -> arb:
     """−Σ ω_k n_k/N l_k*(v_k)."""
     problem, total = dual.problem, arb(0)
+    dual.pay(ctx.prec)
     for group, column in zip(dual.groups, dual.columns(), strict=True):
         total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
     return total

@@ -50,8 +50,8 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
                 data = handle.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             raise MalformedCertificate(f"cannot be read: {error}") from error
-    if len(data) > MAX_BYTES:
-        raise MalformedCertificate(f"larger than {MAX_BYTES} bytes")
+    if len(data) > MAX_BYTES or (4 * len(data) > MAX_BYTES and not data.isascii()):
+        raise MalformedCertificate(f"larger than {MAX_BYTES} bytes, or than a fourth of that and not all ASCII")
     containers, colons = data.count(b"[") + data.count(b"{"), data.count(b":")
     if containers > MAX_CONTAINERS or colons > MAX_COLONS or data.count(b",") > 2 * MAX_LENGTH:
         raise MalformedCertificate("more lists, objects or members than any certificate has")
@@ -150,19 +150,22 @@ def length_of(value: Any) -> int:
     return length
 
 
-def _bits(numbers: list[int]) -> int:
+def longest(numbers: list[int]) -> int:
+    """Bits of the longest integer."""
     return max(max(numbers), -min(numbers)).bit_length()
 
 
 def integers(value: Any, length: int) -> list[int]:
     """Integers in canonical decimal, one space apart."""
+    if length > MAX_LENGTH:
+        raise MalformedCertificate(f"expected a string of {length} integers, which is more than {MAX_LENGTH}")
     if not isinstance(value, str) or value.count(" ") != length - 1:
         raise MalformedCertificate(f"expected a string of {length} integers")
     try:
         numbers = list(map(int, value.split(" ")))
     except ValueError as error:
         raise MalformedCertificate(f"not integers: {error}") from error
-    if _bits(numbers) > MAX_BITS:
+    if longest(numbers) > MAX_BITS:
         raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
     if " ".join(map(str, numbers)) != value:
         raise MalformedCertificate("integers are written in canonical decimal")
@@ -187,11 +190,17 @@ def scaled(number: int, exponent: int) -> fmpq:
     return fmpq(number << exponent) if exponent >= 0 else fmpq(number, 1 << -exponent)
 
 
+def size_of(number: fmpq) -> int:
+    """Bits of numerator or denominator, the longer."""
+    return max(int(number.p).bit_length(), int(number.q).bit_length())
+
+
 class Vector:
     """Numbers with one exponent, made rational one by one when they are asked for."""
 
     def __init__(self, numbers: list[int], exponent: int) -> None:
         self.integers, self.exponent = numbers, exponent
+        self.bits = longest(numbers) + abs(exponent)
 
     def __len__(self) -> int:
         return len(self.integers)
@@ -205,9 +214,10 @@ def vector(value: Any, length: int) -> Vector:
     fields = fields_of(value, "exponent integers")
     exponent = exponent_of(fields["exponent"])
     numbers = integers(fields["integers"], length)
-    if length * (_bits(numbers) + abs(exponent)) > MAX_VECTOR_BITS:
+    made = Vector(numbers, exponent)
+    if length * made.bits > MAX_VECTOR_BITS:
         raise MalformedCertificate(f"a vector needs more than {MAX_VECTOR_BITS} bits")
-    return Vector(numbers, exponent)
+    return made
 
 
 def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
