@@ -67,12 +67,24 @@ def require_checkable(content: Mapping[str, Any]) -> None:
         texts = vector["integers"].split(" ")
         if len(texts) * (_bits(texts) + abs(vector["exponent"])) > VECTOR_BITS:
             raise _too_large("with a vector that spans too many orders of magnitude", f"at most {VECTOR_BITS:,} bits")
+    _require_affordable(content)
     dual = content["dual"]
     if "columns" in dual:
         pairs = zip(dual["columns"], dual["exponents"].split(" "), strict=True)
         bits = sum(_bits(column.split(" ")) + abs(int(exponent)) for column, exponent in pairs)
         if len(dual["columns"]) * bits > COLUMN_BITS:
             raise _too_large("with too long a dual point", f"at most {COLUMN_BITS:,} bits of columns")
+
+
+def _require_affordable(content: Mapping[str, Any]) -> None:
+    """Ask the verifier's own ledger, which sums what the numbers cost that read them."""
+    from ufm_convex.verifier import MalformedCertificate
+    from ufm_convex.verifier.costs import MAX_MEMORY, Costs
+
+    try:
+        Costs.of(dict(content))
+    except MalformedCertificate as error:
+        raise _too_large("with too many numbers, or too long ones", f"at most {MAX_MEMORY:,} bytes of them") from error
 
 
 def _require_readable(text: str) -> None:
