@@ -130,14 +130,9 @@ def test_nothing_else_sets_the_precision():
     found = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            sets = isinstance(node, ast.Attribute) and node.attr in (
-                "workprec",
-                "workdps",
-                "extraprec",
-                "extradps",
-                "dps",
-            )
-            stored = isinstance(node, ast.Attribute) and node.attr == "prec" and isinstance(node.ctx, ast.Store)
-            if sets or stored:
+            if not isinstance(node, ast.Attribute):
+                continue
+            stored = node.attr == "prec" and isinstance(node.ctx, ast.Store)
+            if stored or node.attr in ("workprec", "workdps", "extraprec", "extradps", "dps"):
                 found.add(path.relative_to(PACKAGE).as_posix())
     assert found == {"verifier/precision.py"}

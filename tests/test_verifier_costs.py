@@ -58,7 +58,7 @@ def table(entries, exponent):
 
 
 def test_memory_is_counted_before_it_is_taken():
-    """A number of the table takes 56 + 96 + e/8 bytes, and its digit with a space: a thousand entries on either side."""
+    """A number of the table takes 56 + 96 + e/8 bytes, its digit and space some more: a thousand on either side."""
     each = 56 + 96 + 16384 / 8 + 2 * 3.33 / 4
     most = int(costs.MAX_MEMORY / each) // 1000 * 1000
     Costs.of(table(most - 1000, 16384))

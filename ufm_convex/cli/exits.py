@@ -61,6 +61,8 @@ class Boundary(AbstractContextManager[None]):
         if isinstance(error, UFMError):
             complain(f"{type(error).__name__}: {error}")
             raise typer.Exit(ExitCode.BAD_INPUT)
+        if sys.flags.dev_mode and self.breakdown == ExitCode.NOT_REACHED:
+            return  # Python shows where, and leaves with the same code
         if sys.flags.dev_mode:
             traceback.print_exception(error)
         else:
