@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 LAYERS = [
     {"errors", "_version", "_arrays"},
     {"_given"},
-    {"_files", "_process", "_registry"},
+    {"_bits", "_files", "_process", "_registry"},
     {"losses", "class_counts", "copositivity"},
     {"bias", "constraints"},
     {"problem"},

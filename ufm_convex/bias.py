@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._bits import ratio
 from ufm_convex.losses import Loss
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class PenalisedBias(Bias):
     def _exact_weight(self) -> fmpq:
         from flint import fmpq
 
-        return fmpq(*self.weight.as_integer_ratio())
+        return fmpq(*ratio(self.weight))
 
 
 @dataclass(frozen=True, eq=False)

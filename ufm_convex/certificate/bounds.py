@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from ufm_convex import enclosure
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
 from ufm_convex.evidence import Evidence
@@ -100,7 +101,7 @@ def _within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
         return Bounds(lower, upper)
     # weights that were rounded down make the slack of the penalised problem too generous: so much decay makes up for it
     share = _above(family.excess)
-    alpha, beta = (share * Fraction(decay) for decay in (inner.problem.lambda_w, inner.problem.lambda_h))
+    alpha, beta = (share * fraction(decay) for decay in (inner.problem.lambda_w, inner.problem.lambda_h))
     unit = family.scale * evidence.problem.num_samples
     paid = alpha * family.radii[0] + beta * family.radii[1]
     exact = family.scale * (lower.exact - paid / 2)
@@ -143,7 +144,7 @@ def _require_distinct(family: PenalisedFamily, penalised: Problem) -> None:
     groups = enclosure.Groups.distinct(family.problem)
     if not isinstance(family.problem.loss, (GroupedLoss, MarginLoss)):  # classes stand one by one, whatever their loads
         return
-    loads = [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
+    loads = [fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
     place = {load: g for g, load in enumerate(sorted(set(loads)))}
     first = np.unique(groups.members, return_index=True)[1]
     if [place[load] for load in loads] != enclosure.Groups.distinct(penalised).members[first].tolist():

@@ -13,6 +13,7 @@ from typing import Any, get_args, overload
 
 from ufm_convex import _given, enclosure
 from ufm_convex._arrays import whole
+from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.bounds import Bounds
@@ -350,7 +351,7 @@ def _candidate_claims(
         row, column = judged.smallest_at
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
-    low, high = Fraction(judged.lower), Fraction(judged.upper)
+    low, high = fraction(judged.lower), fraction(judged.upper)
     logits = problem.num_classes * len(candidate.features)
     if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ufm_convex import constraints, enclosure, losses
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import ratio
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
 from ufm_convex.constraints import HardMargin, LayerPeeled
@@ -35,7 +36,7 @@ _SLACK_LEMMA = {"diagonal": "frame-slack", "group": "symmetry-slack", "dense": "
 
 def dyadic(number: float | int | Fraction) -> str:
     """The text <integer>p<exponent>, the integer odd, or 0p0; the number must be an integer over a power of two."""
-    numerator, denominator = number.as_integer_ratio()
+    numerator, denominator = ratio(number)
     if numerator == 0:
         return "0p0"
     twos = (numerator & -numerator).bit_length() - 1

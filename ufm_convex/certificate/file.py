@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ufm_convex._arrays import whole
+from ufm_convex._bits import rounded_down, rounded_up
 from ufm_convex._files import write_atomically
 from ufm_convex.certificate.encoding import FORMAT, VERSION, seal, undyadic
 from ufm_convex.errors import FileFormatError, ProblemError, shown
@@ -197,17 +198,6 @@ def _not_a_certificate(
 def _model(problem: object) -> object:
     """The word by which a problem names its kind, if it does."""
     return problem.get("model") if isinstance(problem, Mapping) else None
-
-
-def rounded_down(number: Fraction) -> float:
-    """The largest binary64 number that is not above."""
-    nearest = float(number)
-    return nearest if Fraction(nearest) <= number else math.nextafter(nearest, -math.inf)
-
-
-def rounded_up(number: Fraction) -> float:
-    """The smallest binary64 number that is not below."""
-    return 0.0 - rounded_down(-number)  # no negative zero
 
 
 def _decimal(number: Fraction, digits: int, *, up: bool) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import parts, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.errors import SizeError
 
@@ -47,8 +46,9 @@ def spans_little(candidate: Candidate) -> bool:
 
 def _span(matrix: FloatArray) -> int:
     """Bits of the largest entry as an integer multiple of the unit in the last place of the smallest."""
-    values = np.asarray(matrix, dtype=np.float64)
-    exponents = np.frexp(values[values != 0.0])[1]
+    values = widened(matrix)
+    integers, exponents = parts(values)
+    exponents = exponents[integers != 0]
     return _MANTISSA + (int(exponents.max()) - int(exponents.min()) if exponents.size else 0)
 
 
@@ -67,12 +67,24 @@ def require_checkable(content: Mapping[str, Any]) -> None:
         texts = vector["integers"].split(" ")
         if len(texts) * (_bits(texts) + abs(vector["exponent"])) > VECTOR_BITS:
             raise _too_large("with a vector that spans too many orders of magnitude", f"at most {VECTOR_BITS:,} bits")
+    _require_affordable(content)
     dual = content["dual"]
     if "columns" in dual:
         pairs = zip(dual["columns"], dual["exponents"].split(" "), strict=True)
         bits = sum(_bits(column.split(" ")) + abs(int(exponent)) for column, exponent in pairs)
         if len(dual["columns"]) * bits > COLUMN_BITS:
             raise _too_large("with too long a dual point", f"at most {COLUMN_BITS:,} bits of columns")
+
+
+def _require_affordable(content: Mapping[str, Any]) -> None:
+    """Ask the verifier's own ledger, which sums what the numbers cost that read them."""
+    from ufm_convex.verifier import MalformedCertificate
+    from ufm_convex.verifier.costs import MAX_MEMORY, Costs
+
+    try:
+        Costs.of(dict(content))
+    except MalformedCertificate as error:
+        raise _too_large("with too many numbers, or too long ones", f"at most {MAX_MEMORY:,} bytes of them") from error
 
 
 def _require_readable(text: str) -> None:

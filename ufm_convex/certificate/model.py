@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ufm_convex._bits import rounded_down, rounded_up
 from ufm_convex.certificate.encoding import decode_problem, undyadic
-from ufm_convex.certificate.file import CertificateFile, Judgement, rounded_down, rounded_up
+from ufm_convex.certificate.file import CertificateFile, Judgement
 from ufm_convex.problem import Problem
 
 

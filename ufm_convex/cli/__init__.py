@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ufm_convex._process import isolation
-from ufm_convex.cli.command import COMMANDS, OnceCommand
-from ufm_convex.cli.exits import ExitCode, system_error
+from ufm_convex.cli.command import COMMANDS, OnceCommand, unprinted
+from ufm_convex.cli.exits import system_error
 from ufm_convex.cli.output import complain, held_output, occupy_streams
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             application()(args=arguments, prog_name="ufm-convex")
     except OSError as error:
         complain(f"FileFormatError: {system_error(error)}")
-        sys.exit(ExitCode.BAD_INPUT)
+        sys.exit(unprinted())
 
 
 def application() -> typer.Typer:

@@ -34,6 +34,17 @@ Body = Callable[..., IntEnum]
 _GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxyType({}))
 """Name of a parameter → what it is called on the command line, for those of the running command that were given."""
 
+_BREAKDOWN: ContextVar[int] = ContextVar("breakdown", default=ExitCode.BAD_INPUT)
+"""``breakdown`` of the running command."""
+
+
+def unprinted() -> int:
+    """Exit code of the running command when stdout refuses its result: that of an unwritable output.
+
+    A command that uses that code for an answer of its own leaves with that of a breakdown instead.
+    """
+    return max(int(ExitCode.BAD_INPUT), _BREAKDOWN.get())
+
 
 def take_only(mode: str, known: Collection[str], expected: str) -> None:
     """Raise ``ProblemError`` if a parameter was given that a mode of the command does not use.
@@ -79,7 +90,7 @@ class OnceCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:
+def command(*, breakdown: IntEnum) -> Callable[[Body], Body]:
     """Enter a function as the command of its name.
 
     Args:
@@ -93,7 +104,7 @@ def command(*, breakdown: ExitCode) -> Callable[[Body], Body]:
     return enter
 
 
-def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
+def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
     """The function that Typer calls: flat keyword arguments, the guard, the exit code."""
     hints = get_type_hints(body, include_extras=True)
     parameters = {
@@ -102,6 +113,7 @@ def _entry(body: Body, breakdown: ExitCode) -> Callable[..., None]:
     }
 
     def entry(context: typer.Context, **given: Any) -> None:
+        _BREAKDOWN.set(int(breakdown))
         with Boundary(breakdown):
             _GIVEN.set(_on_the_command_line(context))
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})

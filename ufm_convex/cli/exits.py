@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from types import TracebackType
@@ -41,7 +42,7 @@ class Boundary(AbstractContextManager[None]):
         breakdown: Code for an error that the package did not raise on purpose, such as a fault inside a solver.
     """
 
-    def __init__(self, breakdown: ExitCode) -> None:
+    def __init__(self, breakdown: IntEnum) -> None:
         self.breakdown = breakdown
 
     def __exit__(
@@ -62,9 +63,13 @@ class Boundary(AbstractContextManager[None]):
         if isinstance(error, UFMError):
             complain(f"{type(error).__name__}: {error}")
             raise typer.Exit(self.breakdown if isinstance(error, SolverDiedError) else ExitCode.BAD_INPUT)
-        if not sys.flags.dev_mode:
+        if sys.flags.dev_mode and self.breakdown == ExitCode.NOT_REACHED:
+            return  # Python shows where, and leaves with the same code
+        if sys.flags.dev_mode:
+            traceback.print_exception(error)
+        else:
             complain(f"{type(error).__name__}: {_fault(error)}")
-            raise typer.Exit(self.breakdown)
+        raise typer.Exit(self.breakdown)
 
 
 def system_error(error: OSError) -> UFMError:

@@ -2,7 +2,8 @@
 
 A command whose files cannot be written prints its result all the same, and one whose result cannot be printed has
 written its files: neither loses the other. Who closes stdout, or stops reading a pipe, has seen enough: the exit code
-stays that of the result. An stdout that refuses, on a full disk say, is an output that cannot be written: exit code 2.
+stays that of the result. An stdout that refuses, on a full disk say, is an output that cannot be written: exit code 2,
+or 4 for ``verify``, where 2 is an answer.
 """
 
 from __future__ import annotations

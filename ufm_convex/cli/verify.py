@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufm_convex.cli.command import command
-from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.output import complain
 
 if TYPE_CHECKING:
     from ufm_convex.verifier import CandidateClaims, ClaimsStatement, VerificationResult
@@ -25,9 +24,11 @@ class VerifyExit(IntEnum):
     REFUTED = 1
     MALFORMED = 2
     INCONCLUSIVE = 3
+    FAULT = 4
+    """The verifier itself broke down: no verdict."""
 
 
-@command(breakdown=ExitCode.BAD_INPUT)
+@command(breakdown=VerifyExit.FAULT)
 def verify(
     certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE.JSON", help="The file to check.")],
     candidate: Annotated[
@@ -45,25 +46,25 @@ def verify(
 
     A problem or a candidate that is given is compared with the certificate's, number by number: the step "asked".
 
-    Exit code: 0 proved, 1 refuted, 2 malformed or unreadable, 3 inconclusive.
+    Exit code: 0 proved, 1 refuted, 2 malformed or unreadable, 3 inconclusive, 4 a fault of the verifier, no verdict.
 
     Examples:
         ufm-convex verify c.json
         ufm-convex verify c.json --problem problem.toml --candidate trained.npz
     """
     from ufm_convex.verifier import MalformedCertificate
+    from ufm_convex.verifier.__main__ import tell
     from ufm_convex.verifying import verify as check
 
     try:
         result = check(certificate, candidate, problem)
     except MalformedCertificate as error:
-        if as_json:
-            nothing: dict[str, Any] = {"reason": str(error), "steps": [], "problem": None, "claims": None}
-            typer.echo(json.dumps({"verdict": "MALFORMED", **nothing}))
-        complain(f"malformed: {error}")
-        return VerifyExit.MALFORMED
-    typer.echo(_as_json(result) if as_json else _table(result))
-    return VerifyExit[str(result.verdict)]
+        nothing: dict[str, Any] = {"reason": str(error), "steps": [], "problem": None, "claims": None}
+        lines = [json.dumps({"verdict": "MALFORMED", **nothing})] if as_json else []
+        tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
+        return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
+    lines = [_as_json(result)] if as_json else result.lines()
+    return VerifyExit(tell(lines, VerifyExit[str(result.verdict)], sys.stdout))
 
 
 def _as_json(result: VerificationResult) -> str:
@@ -101,29 +102,3 @@ def _candidate(claims: CandidateClaims) -> dict[str, Any]:
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def _table(result: VerificationResult) -> str:
-    """The problem, what is claimed of it, one line a step, then the verdict."""
-    lines = [("problem", result.problem.words), ("", f"SHA-256 {result.problem.sha256}"), *_words(result.claims)]
-    lines += [(step.name, f"{step.verdict}  {step.detail}".rstrip()) for step in result.steps]
-    width = max(len(name) for name, _ in lines)
-    seconds = result.reading_seconds + result.checking_seconds
-    return "\n".join([*(f"{name:{width}}  {words}" for name, words in lines), f"{result.verdict} in {seconds:.2f} s"])
-
-
-def _words(claims: ClaimsStatement) -> list[tuple[str, str]]:
-    """What is claimed, in lines of a name and words."""
-    within = f"tolerance {claims.tolerance!r}, verdict {claims.verdict}"
-    lines = [("claims", f"{claims.lower!r} <= optimum <= {claims.upper!r}, {within}")]
-    about = claims.candidate
-    if about is None:
-        return [*lines, ("candidate", "none: the certificate is about the optimum")]
-    lines.append(("candidate", f"SHA-256 {about.sha256 or 'none: entries that are no binary64 numbers'}"))
-    if about.objective is not None and about.gap is not None:
-        lines.append(("", f"{about.objective[0]!r} <= objective <= {about.objective[1]!r}"))
-        lines.append(("", f"{about.gap[0]!r} <= objective - optimum <= {about.gap[1]!r}"))
-    if about.violation is not None:
-        row, column, value = about.violation
-        lines.append(("", f"features[{row}, {column}] = {value!r} is negative"))
-    return lines

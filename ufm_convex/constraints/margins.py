@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen
+from ufm_convex._bits import ratio
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses.base import GroupedIndicator, Indicator, MarginLoss, own_entries, with_own
 
@@ -396,4 +397,4 @@ def _indicator(condition: Any, columns: int) -> cp.Expression:
 def _exact(number: float) -> fmpq:
     from flint import fmpq
 
-    return fmpq(*number.as_integer_ratio())
+    return fmpq(*ratio(number))

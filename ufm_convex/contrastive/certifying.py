@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
 from ufm_convex.certificate.certifying import Progress
 from ufm_convex.certificate.encoding import require_exactly
@@ -56,7 +57,7 @@ class ContrastiveCertificate(CertificateFile):
         if self.candidate_objective is None:
             return None
         low, high = (Fraction(end) for end in self.candidate_objective)
-        return outward(max(low - Fraction(self.optimum_upper), Fraction(0)), high - Fraction(self.lower))
+        return outward(max(low - fraction(self.optimum_upper), Fraction(0)), high - fraction(self.lower))
 
     @property
     def verdict(self) -> Judgement:
@@ -65,8 +66,8 @@ class ContrastiveCertificate(CertificateFile):
             return Judgement.INFEASIBLE
         if self.candidate_objective is None:
             return super().verdict
-        top = Fraction(self.upper)
-        if top - Fraction(self.lower) <= Fraction(self.tolerance) * top:
+        top = fraction(self.upper)
+        if top - fraction(self.lower) <= fraction(self.tolerance) * top:
             return Judgement.OPTIMAL
         return Judgement.SUBOPTIMAL if self.candidate_objective[0] > self.optimum_upper else Judgement.UNDECIDED
 

@@ -17,6 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import fraction, order, rounded_down
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.enclosure import ProvedBound
@@ -37,7 +38,7 @@ def repair(problem: ContrastiveProblem, dual: ContrastiveDual) -> ContrastiveDua
     an s that is off by δ costs a multiple of δ. For each class s is exchanged for the edge where that is better.
     """
     groups, paired = dual.groups, dual.groups.counts > 1
-    edge = 1.0 if problem.bound is not None else min(1.0, largest_below(problem.exact_penalty))
+    edge = 1.0 if problem.bound is not None else min(1.0, rounded_down(problem.exact_penalty))
     outside = np.clip(np.nan_to_num(dual.outside, nan=0.0), 0.0, edge)
     if problem.bound is None:
         edges = np.full(groups.size, edge)
@@ -83,11 +84,13 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
         dual: The dual point, taken as it is; ``repair`` moves one into the domain.
         precision: Bits of the ball arithmetic.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     if not _admissible(problem, dual):
         return NOTHING
-    with ctx.workprec(precision):
+    with working_precision(precision):
         total = arb(0)
         N, groups = problem.num_samples, dual.groups
         tau = arb(0) if problem.bound is None else rational(problem.bound) / arb(rational(problem.temperature))
@@ -110,9 +113,9 @@ def _admissible(problem: ContrastiveProblem, dual: ContrastiveDual) -> bool:
     s = dual.outside[dual.groups.counts > 1]
     if s.shape == (0,):
         return True
-    if not (s.min() >= 0.0 and s.max() <= 1.0):  # NaN fails both
+    if not (order(s).min() >= 0 and s.max() <= 1.0):  # NaN fails both
         return False
-    return problem.bound is not None or Fraction(float(s.max())) <= problem.exact_penalty
+    return problem.bound is not None or fraction(float(s.max())) <= problem.exact_penalty
 
 
 def upper_bound(
@@ -126,15 +129,17 @@ def upper_bound(
         lengths: η of the classes of each group, (G,).
         precision: Bits of the ball arithmetic.
     """
-    from flint import arb, ctx, fmpq
+    from flint import arb, fmpq
+
+    from ufm_convex.verifier.precision import working_precision
 
     if not _describes(groups, problem) or lengths.shape != groups.counts.shape:
         return ProvedBound(math.inf, "none")
-    bound = None if problem.bound is None else Fraction(problem.bound)
+    bound = None if problem.bound is None else fraction(problem.bound)
     largest = float(np.max(lengths))
-    if not (np.min(lengths) >= 0.0 and largest < math.inf) or (bound is not None and Fraction(largest) ** 2 > bound):
+    if not (order(lengths).min() >= 0 and largest < math.inf) or (bound is not None and fraction(largest) ** 2 > bound):
         return ProvedBound(math.inf, "none")
-    with ctx.workprec(precision):
+    with working_precision(precision):
         total = arb(0)
         half = rational(problem.lambda_h or 0.0) / 2
         T = rational(problem.temperature)
@@ -165,18 +170,9 @@ def _rows(groups: Groups, numbers: FloatArray) -> list[tuple[int, int, float]]:
     return [row for row in rows if row[0] > 1]
 
 
-def largest_below(number: Fraction) -> float:
-    """The largest binary64 number not above a fraction in (0, ∞)."""
-    try:
-        nearest = float(number)
-    except OverflowError:
-        return float(np.finfo(np.float64).max)
-    return nearest if Fraction(nearest) <= number else math.nextafter(nearest, 0.0)
-
-
 def _largest_root(bound: float) -> float:
     """The largest binary64 number whose square is at most ``bound``, but for one or two places below it."""
     root = math.sqrt(bound)
-    while Fraction(root) ** 2 > Fraction(bound):
+    while Fraction(root) ** 2 > fraction(bound):
         root = math.nextafter(root, 0.0)
     return root

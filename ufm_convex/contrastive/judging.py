@@ -20,14 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._bits import fraction, in_order, order, widened
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
 from ufm_convex.contrastive.problem import ContrastiveProblem
+from ufm_convex.enclosure.arithmetic import FLUSHED_BITS, TINY, UNIT, require_nearest
 from ufm_convex.enclosure.candidate import (
     EXP_ERROR,
     EXP_TAIL,
     LOG_ERROR,
     STEPS,
-    UNIT,
     exp_of_minus,
     log_of,
 )
@@ -35,7 +36,6 @@ from ufm_convex.enclosure.exact import ExactVector, float_above, float_below, ra
 from ufm_convex.errors import CandidateError, CountsError
 
 _INFLATE = 1.0 + 2.0**-20  # pays for all roundings in sums and products of error bounds
-_TINY = 2.0**-900  # exceeds every error by underflow
 _BEYOND_CUT = 2.0**18  # scaled; its power is 0
 _LARGEST = 2.0**200  # of ‖h_i‖²/T: no overflow anywhere
 _BLOCK = 1 << 20  # products a block
@@ -63,9 +63,10 @@ class Violation:
 def violation(problem: ContrastiveProblem, candidate: ContrastiveCandidate) -> Violation | None:
     """The worst violation, negative entries before norms; None for admissible features. Decided exactly."""
     F = candidate.features
-    if F.min() < 0.0:
-        row, column = divmod(int(np.argmin(F)), F.shape[1])
-        return Violation("negative", row, column, float(F[row, column]), int(np.count_nonzero(F < 0.0)))
+    keys = order(widened(F))
+    row, column = divmod(int(keys.argmin()), F.shape[1])
+    if keys[row, column] < 0:
+        return Violation("negative", row, column, in_order(int(keys[row, column])), int(np.count_nonzero(keys < 0)))
     return None if problem.bound is None else _norm_violation(problem.bound, F)
 
 
@@ -73,9 +74,9 @@ def _norm_violation(bound: float, F: FloatArray) -> Violation | None:
     """Rows whose rounded ‖h_i‖² is near the bound or above it are squared again in integers."""
     squares = np.concatenate([_squares(F[start : start + 4096]) for start in range(0, len(F), 4096)])
     slack = 1.0 + 2.0 * (F.shape[1] + 8) * UNIT
-    doubtful = np.flatnonzero(squares * slack + _TINY > bound)
+    doubtful = np.flatnonzero(squares * slack + TINY > bound)
     exact = {int(row): _exact_square(F[row]) for row in doubtful}
-    beyond = {row: square for row, square in exact.items() if square > Fraction(bound)}
+    beyond = {row: square for row, square in exact.items() if square > fraction(bound)}
     if not beyond:
         return None
     worst = max(beyond, key=lambda row: beyond[row])
@@ -84,14 +85,14 @@ def _norm_violation(bound: float, F: FloatArray) -> Violation | None:
 
 def _squares(rows: FloatArray) -> FloatArray:
     """‖row‖² in binary64, relative error at most (d + 1) UNIT but for underflow."""
-    wide = rows.astype(np.float64)
+    wide = widened(rows)
     with np.errstate(over="ignore"):
         squares: FloatArray = np.einsum("ij,ij->i", wide, wide)
     return squares
 
 
 def _exact_square(row: FloatArray) -> Fraction:
-    vector = ExactVector.of_floats(row.astype(np.float64))
+    vector = ExactVector.of_floats(widened(row))
     return sum(integer * integer for integer in vector.integers) * Fraction(4) ** vector.exponent
 
 
@@ -111,15 +112,20 @@ def enclose_objective(
     Raises:
         CountsError: the candidate's class counts are not the problem's.
         CandidateError: some ‖h_i‖²/T is beyond 2²⁰⁰.
+        SolverError: binary64 numbers are not rounded to nearest.
     """
     require_match(problem, candidate)
     order = np.argsort(candidate.labels, kind="stable")
     F, T = _normalised(candidate.features[order], problem.temperature)
     squares = _squares(F)
+    sizes = min(len(F), _BLOCK // len(F) + 1), F.shape[1], len(F)
+    require_nearest(*sizes)
     losses, errors = _losses(problem, F, squares, T, progress)
+    require_nearest(*sizes)
     loss = _sum(losses, errors, problem.num_samples)
-    unit = Fraction(problem.temperature) / Fraction(T)  # of squares; a power of 4
-    penalty = [Fraction(problem.lambda_h or 0) / 2 * unit * end for end in _sum_of_squares(squares, F.shape[1])]
+    ends = _sum_of_squares(squares, F.shape[1], _shift(problem.temperature))
+    unit = fraction(problem.temperature) / fraction(T)  # of squares; a power of 4
+    penalty = [fraction(problem.lambda_h or 0) / 2 * unit * end for end in ends]
     return outward(loss[0] + penalty[0], loss[1] + penalty[1])
 
 
@@ -144,9 +150,14 @@ def require_match(problem: ContrastiveProblem, candidate: ContrastiveCandidate) 
 
 def _normalised(features: npt.NDArray[Any], temperature: float) -> tuple[FloatArray, float]:
     """Features times 2^e and temperature times 4^e, e such that the latter is in [1/4, 2): exact but for underflow."""
-    shift = -(math.frexp(temperature)[1] // 2)
+    shift = _shift(temperature)
     with np.errstate(over="ignore"):
-        return np.ldexp(features.astype(np.float64), shift), math.ldexp(math.ldexp(temperature, shift), shift)
+        return np.ldexp(widened(features), shift), math.ldexp(math.ldexp(temperature, shift), shift)
+
+
+def _shift(temperature: float) -> int:
+    """The exponent e of ``_normalised``."""
+    return -(math.frexp(temperature)[1] // 2)
 
 
 def _losses(
@@ -160,7 +171,7 @@ def _losses(
     N, labels = problem.num_samples, problem.labels
     ends = np.cumsum(problem.class_counts)
     losses, errors = np.zeros(N), np.zeros(N)
-    lengths = np.sqrt(squares + _TINY) * _INFLATE
+    lengths = np.sqrt(squares + TINY) * _INFLATE
     sizes = lengths * (lengths.max() / temperature) * _INFLATE  # ≥ |G_il|/T for every l
     anchored = np.flatnonzero(problem.class_counts[labels] > 1)
     step = max(1, _BLOCK // N)
@@ -206,7 +217,7 @@ def _errors(sizes: FloatArray, counts: IntArray, logs: FloatArray, dimension: in
     mean = (counts + 4) * UNIT * sizes  # of the mean of the positives, beyond that of its products
     power = EXP_ERROR + (N + 4) * UNIT + N * EXP_TAIL  # relative, of the sum of powers, which is at least 1
     logarithm = 2.0 * power + (LOG_ERROR + 4.0 * UNIT) * logs
-    return (4.0 * product + mean + logarithm + 8.0 * UNIT * (2.0 * sizes)) * _INFLATE + _TINY
+    return (4.0 * product + mean + logarithm + 8.0 * UNIT * (2.0 * sizes)) * _INFLATE + TINY
 
 
 def _sum(losses: FloatArray, errors: FloatArray, N: int) -> tuple[Fraction, Fraction]:
@@ -217,18 +228,21 @@ def _sum(losses: FloatArray, errors: FloatArray, N: int) -> tuple[Fraction, Frac
     return max(value - radius, Fraction(0)), value + radius
 
 
-def _sum_of_squares(squares: FloatArray, dimension: int) -> tuple[Fraction, Fraction]:
-    """Enclosure of Σ ‖h_i‖² from the rounded ‖h_i‖²."""
-    value = Fraction(math.fsum(squares.tolist()))
+def _sum_of_squares(squares: FloatArray, dimension: int, shift: int) -> tuple[Fraction, Fraction]:
+    """Enclosure of Σ ‖h_i‖² from the rounded ‖h_i‖², of features that were multiplied by 2^shift."""
+    value = fraction(math.fsum(squares.tolist()))
     radius = value * Fraction(2 * (dimension + 8)) * Fraction(UNIT)
-    # underflow, of entries when they were scaled and of their squares
-    radius += Fraction(squares.size * dimension) * (1 + Fraction(math.sqrt(float(squares.max())))) / 2**1072
+    # underflow and flushing, of entries before and after they were scaled by 2^shift, of their squares, and of sums
+    length = 1 + fraction(math.sqrt(float(squares.max())))
+    radius += squares.size * (dimension + 100) * length * 2 ** max(shift, 0) / Fraction(2) ** (FLUSHED_BITS - 4)
     return max(value - radius, Fraction(0)), value + radius
 
 
 def outward(low: Fraction, high: Fraction) -> tuple[float, float]:
     """The interval in binary64, rounded outwards."""
-    from flint import arb, ctx
+    from flint import arb
 
-    with ctx.workprec(256):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(256):
         return float_below(arb(rational(low))), float_above(arb(rational(high)))

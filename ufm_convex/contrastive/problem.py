@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
+from ufm_convex._bits import fraction
 from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import FileFormatError, ProblemError, shown
@@ -121,7 +122,7 @@ class ContrastiveProblem:
     @property
     def exact_penalty(self) -> Fraction:
         """The cost a = λ_H T/2 of the given binary64 numbers, exactly."""
-        return Fraction(self.lambda_h or 0) * Fraction(self.temperature) / 2
+        return fraction(self.lambda_h or 0) * fraction(self.temperature) / 2
 
     @cached_property
     def labels(self) -> IntArray:

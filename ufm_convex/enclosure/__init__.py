@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ufm_convex._bits import rounded_down as fraction_below
+from ufm_convex._bits import rounded_up as fraction_above
 from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
+from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
 from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
 from ufm_convex.enclosure.norms import square_norms

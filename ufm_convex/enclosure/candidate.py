@@ -6,9 +6,10 @@ as a real number, at the exact binary32 or binary64 entries of W and H. Matrix p
 evaluated in binary64 with a-priori error bounds, sums over samples by ``math.fsum``, and the last step is exact and
 rounded outwards. Every constant is derived in docs/streaming.md, whose equations the comments cite.
 
-Assumed: binary64 arithmetic as in IEEE 754, rounding to nearest; each entry of a matrix product is its sum of d
-products, each rounded or fused, added in any order (no Strassen-like algorithm, no lower precision). Nothing is assumed
-of ``exp`` and ``log``: they are made here of additions, multiplications and divisions.
+Assumed: binary64 arithmetic as in IEEE 754, rounding to nearest, which is probed; subnormal numbers may be flushed.
+Each entry of a matrix product is its sum of d products, each rounded or fused, added in any order (no Strassen-like
+algorithm, no lower precision). Nothing is assumed of ``exp`` and ``log``: they are made here of additions,
+multiplications and divisions.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from typing import TypeAlias
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen
+from ufm_convex._bits import fraction, widened
 from ufm_convex.candidate import Block, Candidate, NegativeEntries, blocks, require_counts
 from ufm_convex.candidate.streaming import LARGEST_SQUARE_NORM, Progress
+from ufm_convex.enclosure.arithmetic import FLUSHED_BITS, TINY, UNIT, require_nearest
 from ufm_convex.enclosure.exact import float_above, float_below, rational
 from ufm_convex.errors import CandidateError, ShapeError, UnknownNameError
 from ufm_convex.losses import CrossEntropy, Loss
@@ -33,9 +36,6 @@ from ufm_convex.problem import Problem
 
 Interval: TypeAlias = tuple[float, float]
 Exact: TypeAlias = tuple[Fraction, Fraction]
-
-UNIT = 2.0**-53
-"""Largest relative error of one operation in binary64."""
 
 STEPS = 512
 """Steps of the table of e^{−n} in each unit of n; a power of two, so that scaling by it is exact."""
@@ -54,9 +54,9 @@ LOG_ERROR = 2.0**-47
 
 _INFLATE = 1.0 + 2.0**-20  # pays for all roundings in sums and products of error bounds (section 5)
 _LARGEST_ROW_WEIGHT = 2.0**300  # with LARGEST_SQUARE_NORM: no overflow anywhere (section 2)
-_TINY = 2.0**-1000  # exceeds every error by underflow (section 2)
 _MAGIC = 2.0**52  # in [2^52, 2^53) binary64 numbers are integers, and their lowest bits hold them
 _MAGIC_BITS = 0x433 << 52
+_FAINT = 2.0**-1000  # exceeds a smoothing that is flushed
 _LN2 = 0.6931471805599453  # log 2 to half a unit in the last place
 _BEYOND_CUT = 2.0 * CUT * STEPS  # scaled; its power is 0
 _TILE_ENTRIES = 1 << 17  # 1 MB an array
@@ -110,6 +110,7 @@ def enclose_objective(
         UnknownNameError: there is no streamed enclosure for the loss.
         CandidateError: a feature is NaN, infinite or beyond 2³⁰⁰ (its row is named); or a weight, or a
             class weight times its count for class means, beyond 2³⁰⁰.
+        SolverError: binary64 numbers are not rounded to nearest.
     """
     problem.require_plain("the objective of a candidate, which has no bias")
     check_match(problem, candidate)
@@ -117,11 +118,15 @@ def enclose_objective(
     negative = NegativeEntries()
     stream = _Stream(problem, candidate, kernel)
     for block in blocks(candidate, progress=progress, chunk=chunk):
+        if not block.start:
+            sizes = block.features.shape + candidate.weights.shape[:1]
+            require_nearest(*sizes)
         negative.see(block)
         stream.add(block)
+    require_nearest(*sizes)
     loss, squares_w, squares_h = stream.totals()
-    weight = _scaled(Fraction(problem.lambda_w) / 2, squares_w)
-    feature = _scaled(Fraction(problem.lambda_h) / 2, squares_h)
+    weight = _scaled(fraction(problem.lambda_w) / 2, squares_w)
+    feature = _scaled(fraction(problem.lambda_h) / 2, squares_h)
     lower, upper = _outward((loss[0] + weight[0] + feature[0], loss[1] + weight[1] + feature[1]))
     return CandidateEnclosure(
         lower=lower,
@@ -153,7 +158,7 @@ class _Stream:
     """The running sums of one pass; (n) refers to the equations of docs/streaming.md."""
 
     def __init__(self, problem: Problem, candidate: Candidate, kernel: _Kernel) -> None:
-        W = candidate.weights.astype(np.float64)
+        W = widened(candidate.weights)
         with np.errstate(over="ignore"):
             square_norms = np.einsum("ij,ij->i", W, W)
         if not square_norms.max() <= LARGEST_SQUARE_NORM:
@@ -165,7 +170,7 @@ class _Stream:
         K, d = W.shape
         self._kernel = kernel
         self._scaled_weights = W * kernel.scale
-        self._longest = math.sqrt(float(square_norms.max()) + _TINY)
+        self._longest = math.sqrt(float(square_norms.max()) + TINY)
         self._product_error = (d + 2) * UNIT * _INFLATE  # γ_{d+2} of (3)
         self._dimension, self._samples = d, candidate.num_samples
         self._squares_w = _sum_of_squares([math.fsum(square_norms.tolist())], d, K)
@@ -182,6 +187,7 @@ class _Stream:
         self._sizes: list[float] = []
         self._errors: list[float] = []
         self._squares: list[float] = []
+        self._largest = float(self._row_weights.max())
         self._logits = np.empty((0, 0))
 
     def add(self, block: Block) -> None:
@@ -190,10 +196,11 @@ class _Stream:
         if self._logits.shape != (K, rows):
             self._logits = np.empty((K, rows))
         np.matmul(self._scaled_weights, block.features.T, out=self._logits)
-        lengths = np.sqrt(block.square_norms + _TINY)
+        lengths = np.sqrt(block.square_norms + TINY)
         magnitudes = lengths * (self._longest * _INFLATE)  # ≥ max_j ‖w_j‖ ‖h_i‖
-        values, errors = self._kernel(self._logits, block.labels, magnitudes, self._product_error * magnitudes + _TINY)
+        values, errors = self._kernel(self._logits, block.labels, magnitudes, self._product_error * magnitudes + TINY)
         weights = self._row_weights[block.labels]
+        self._largest = max(self._largest, float(np.abs(values).max()), float(errors.max()))
         self._values.append(math.fsum((weights * values).tolist()))
         self._sizes.append(math.fsum((weights * np.abs(values)).tolist()))
         self._errors.append(math.fsum((weights * errors).tolist()))
@@ -201,8 +208,9 @@ class _Stream:
 
     def totals(self) -> tuple[Exact, Exact, Exact]:
         """Exact enclosures of the mean loss, of ‖W‖² and of Σ ‖h_i‖²."""
-        value, size, error = (Fraction(math.fsum(part)) for part in (self._values, self._sizes, self._errors))
-        radius = error * Fraction(_INFLATE) + size * Fraction(8 * UNIT) + Fraction(self._samples, 2**1070)  # (13)
+        value, size, error = (fraction(math.fsum(part)) for part in (self._values, self._sizes, self._errors))
+        flushed = self._samples * (1 + fraction(self._largest)) / 2 ** (FLUSHED_BITS - 10)
+        radius = error * Fraction(_INFLATE) + size * Fraction(8 * UNIT) + flushed  # (13)
         low, high = max(value - radius, Fraction(0)), value + radius
         loss = (low / self._samples, high / self._samples)
         return loss, self._squares_w, _sum_of_squares(self._squares, self._dimension, self._samples)
@@ -210,9 +218,10 @@ class _Stream:
 
 def _sum_of_squares(parts: list[float], dimension: int, rows: int) -> Exact:
     """Enclosure of a sum of ‖row‖² from its parts in floating point, equation (4)."""
-    total = Fraction(math.fsum(parts))
+    total = fraction(math.fsum(parts))
     operations = dimension + 8
-    error = total * Fraction(operations, 2**53 - 2 * operations) + Fraction(rows * dimension, 2**1073)
+    error = total * Fraction(operations, 2**53 - 2 * operations)
+    error += Fraction(rows * (dimension + 100), 2 ** (FLUSHED_BITS - 2))
     return max(total - error, Fraction(0)), total + error
 
 
@@ -222,9 +231,11 @@ def _scaled(factor: Fraction, interval: Exact) -> Exact:
 
 def _outward(interval: Exact) -> Interval:
     """The interval in binary64, rounded outwards."""
-    from flint import arb, ctx
+    from flint import arb
 
-    with ctx.workprec(256):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(256):
         return float_below(arb(rational(interval[0]))), float_above(arb(rational(interval[1])))
 
 
@@ -298,7 +309,7 @@ class _CrossEntropyKernel(_Kernel):
         if not self._smoothing:
             return np.zeros_like(behind), np.zeros_like(behind)
         mean = below.sum(axis=0) / (self._num_classes * STEPS)
-        error = self._smoothing * (self._num_classes + 8) * UNIT * _INFLATE * (mean + behind) + _TINY
+        error = (self._smoothing * (self._num_classes + 8) * UNIT * _INFLATE + _FAINT) * (mean + behind) + TINY
         return self._smoothing * (mean - behind), error
 
 
@@ -328,9 +339,11 @@ def _kernel(loss: Loss, num_classes: int) -> _Kernel:
 @cache
 def _table() -> FloatArray:
     """e^{−k/STEPS} for k < CUT · STEPS, each with relative error at most 2 UNIT, then 0."""
-    from flint import arb, ctx, fmpq
+    from flint import arb, fmpq
 
-    with ctx.workprec(128):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(128):
         powers = [float(arb(fmpq(-k, STEPS)).exp().mid()) for k in range(CUT * STEPS)]
     return frozen([*powers, 0.0])
 

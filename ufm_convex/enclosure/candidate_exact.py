@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import widened
 from ufm_convex.candidate import Candidate, NegativeEntries, blocks
 from ufm_convex.candidate.streaming import Progress
 from ufm_convex.enclosure.candidate import CandidateEnclosure, Interval, check_match
@@ -33,15 +32,17 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     Raises:
         CountsError, ShapeError, CandidateError, HypothesisError: as ``enclose_objective``.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_plain("the objective of a candidate, which has no bias")
     check_match(problem, candidate)
     negative = NegativeEntries()
     means = _mean_weights(problem, candidate)
-    W, w_exponent = _integers(candidate.weights.astype(np.float64))
+    W, w_exponent = _integers(widened(candidate.weights))
     transposed = W.transpose()
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         loss = feature = arb(0)
         for block in blocks(candidate, progress=progress, chunk=_ROWS):
             negative.see(block)

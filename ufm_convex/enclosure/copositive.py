@@ -40,14 +40,16 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
     Returns:
         The bound, with proof "copositive"; −inf when nothing about ``residuals`` can be proved.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_plain("a bound by a copositive slack")
     nothing = ProvedBound(-math.inf, "copositive")
     if not problem.nonnegative or problem.num_classes > LARGEST or not np.isfinite(residuals).all():
         return nothing
     groups = Groups.singletons(problem)
-    with ctx.workprec(precision):
+    with working_precision(precision):
         proof = _prove(problem, groups, residuals)
         if proof is None:
             return nothing

@@ -43,7 +43,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
         HypothesisError: no theorem gives the optimum of this problem as an orthogonal frame.
         SizeError: more than 100,000 distinct classes, or more than 1000 digits.
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     found = theory.optimum(problem)  # raises, naming the hypothesis that fails
     if not isinstance(found, theory.FrameOptimum) or not isinstance(problem.loss, CrossEntropy):
@@ -60,7 +60,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
             fix="ask for less.",
         )
     precision = claim_bits(digits) + _GUARD
-    with ctx.workprec(precision + _GUARD):
+    with working_precision(precision + _GUARD):
         proof, witness = _points(problem, problem.loss, groups, precision)
     lower = lower_bound(problem, proof, precision=precision + _GUARD)
     return lower, upper_bound(problem, witness, precision=precision + _GUARD)

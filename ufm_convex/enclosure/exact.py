@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import parts, ratio, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from flint import arb, fmpq
@@ -42,18 +43,17 @@ class ExactVector:
     @classmethod
     def of_floats(cls, values: FloatArray) -> ExactVector:
         """The finite binary64 numbers, exactly."""
-        mantissas, exponents = np.frexp(values)
-        integers = np.ldexp(mantissas, _MANTISSA).astype(np.int64)
+        integers, exponents = parts(values)
         used = exponents[integers != 0]
-        lowest = int(used.min()) if used.size else 0
+        lowest = int(used.min()) if used.size else -_MANTISSA
         shifts = np.where(integers != 0, exponents - lowest, 0)
         pairs = zip(integers.tolist(), shifts.tolist(), strict=True)
-        return cls([integer << shift for integer, shift in pairs], lowest - _MANTISSA)
+        return cls([integer << shift for integer, shift in pairs], lowest)
 
     @classmethod
     def of_numbers(cls, values: Sequence[float | Fraction]) -> ExactVector:
         """Integers over powers of two, exactly."""
-        ratios = [value.as_integer_ratio() for value in values]
+        ratios = [ratio(value) for value in values]
         common = max(denominator for _, denominator in ratios)
         return cls([numerator * (common // denominator) for numerator, denominator in ratios], 1 - common.bit_length())
 
@@ -120,7 +120,7 @@ def rational(value: float | int | Fraction) -> fmpq:
     """The exact rational of a binary64 number, an integer or a fraction."""
     from flint import fmpq
 
-    return fmpq(*value.as_integer_ratio())
+    return fmpq(*ratio(value))
 
 
 def power(exponent: int) -> fmpq:
@@ -132,12 +132,12 @@ def power(exponent: int) -> fmpq:
 
 def float_below(ball: arb) -> float:
     """The largest binary64 number not above any point of the ball; −inf when the ball is not finite."""
-    return -_above(-ball) + 0.0  # no negative zero
+    return rounded_down(lower_end(ball)) if ball.is_finite() else -math.inf
 
 
 def float_above(ball: arb) -> float:
     """The smallest binary64 number not below any point of the ball; +inf when the ball is not finite."""
-    return _above(ball)
+    return rounded_up(upper_end(ball)) if ball.is_finite() else math.inf
 
 
 def lower_end(ball: arb) -> Fraction:
@@ -156,21 +156,3 @@ def _ceiling(exact: arb) -> Fraction:
     if exponent + mantissa.bit_length() < -_DEEPEST:
         return Fraction(1, 1 << _DEEPEST) if mantissa > 0 else Fraction(0)
     return Fraction(mantissa) * Fraction(2) ** exponent
-
-
-def _above(ball: arb) -> float:
-    return fraction_above(upper_end(ball)) if ball.is_finite() else math.inf
-
-
-def fraction_below(exact: Fraction) -> float:
-    """The largest binary64 number not above a rational."""
-    return -fraction_above(-exact) + 0.0
-
-
-def fraction_above(exact: Fraction) -> float:
-    """The smallest binary64 number not below a rational."""
-    try:
-        nearest = float(exact)
-    except OverflowError:
-        return math.inf if exact > 0 else -np.finfo(float).max
-    return nearest if Fraction(nearest) >= exact else math.nextafter(nearest, math.inf)

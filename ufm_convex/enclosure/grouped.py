@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import order
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -43,12 +44,14 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
     Raises:
         HypothesisError: the problem has a bias, whose part of the dual value is not here.
     """
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_no_bias("a bound from a group-level point")
     columns = GroupColumns.of(problem)
     groups = dual.groups
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         entries = (dual.residuals.entries(), dual.nonnegativity.entries())
         proof = _prove(problem, columns, dual) if all(np.isfinite(e).all() for e in entries) else None
         if proof is not None:
@@ -73,14 +76,14 @@ def group_upper_bound(problem: Problem, factors: GroupFactors, *, penalties: boo
         factors: W and H.
         penalties: False for the loss alone.
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     W, H = factors.W, factors.H
     admissible = all(np.isfinite(matrix.entries()).all() for matrix in (W, H))
-    admissible = admissible and (not problem.nonnegative or bool((H.entries() >= 0.0).all()))
+    admissible = admissible and (not problem.nonnegative or bool(order(H.entries()).min() >= 0))
     if not admissible or factors.used(problem.nonnegative) > (problem.feature_dim or problem.num_classes):
         return ProvedBound(math.inf, "group")
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         total = _loss(problem, GroupColumns.of(problem), W, H)
         total += _penalty(problem, W, H) if penalties else 0
         return ProvedBound(float_above(total), "group", upper_end(total) if total.is_finite() else None)

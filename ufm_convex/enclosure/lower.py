@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -64,11 +65,11 @@ def lower_bound(
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_decays("this bound")
     # entries that binary64 cannot scale become infinite, and so no integers
-    with ctx.workprec(precision), np.errstate(over="ignore", invalid="ignore"):
+    with working_precision(precision), np.errstate(over="ignore", invalid="ignore"):
         for attempt in _lower_attempts(problem, dual, proof):
             try:
                 found = attempt()
@@ -86,9 +87,9 @@ def _worthless(problem: Problem, found: ProvedBound) -> bool:
 
 def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
     """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
-    with ctx.workprec(precision):
+    with working_precision(precision):
         return _trivial_bound(problem)
 
 
@@ -132,7 +133,7 @@ def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
     radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
     lowered = np.clip(strengths, 0.0, radii)  # right to a few units in the last place, which the loop takes off
     weights, counts = ExactVector.of_floats(groups.weights), groups.counts.tolist()
-    bound = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
+    bound = fraction(problem.lambda_w) * fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
     doubtful = list(range(groups.size))
     while doubtful:
         exact = ExactVector.of_floats(lowered[doubtful])

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end, rational
 from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.losses import MeanSquaredError
@@ -43,7 +44,9 @@ _ABOVE = 2.0**-44
 
 def rank_bound(problem: Problem) -> ProvedBound | None:
     """The bound, or None for another loss, for too many different counts, or where d is not given or not below K."""
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     d = problem.feature_dim
     if d is None or d >= problem.num_classes or type(problem.loss) is not MeanSquaredError:
@@ -53,8 +56,8 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
         return None
     N, left = problem.num_samples, d
     squares = Fraction(N) if problem.bias is None else N - Fraction(sum(m * n * n for n, m in counts.items()), N)
-    with ctx.workprec(PRECISION):
-        decays = Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
+    with working_precision(PRECISION):
+        decays = fraction(problem.lambda_w) * fraction(problem.lambda_h)
         threshold = N * arb(rational(decays)).sqrt()
         saved = arb(0)
         for eigenvalue, times in _eigenvalues(counts, N, centred=problem.bias is not None):

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import fraction
 from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.enclosure.exact import ExactVector, power, rational
@@ -364,7 +365,7 @@ class _Attempt:
     def radii(self) -> list[int]:
         """⌊ρ_g⌋."""
         problem = self.problem
-        product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2
+        product = fraction(problem.lambda_w) * fraction(problem.lambda_h) * problem.num_samples**2
         shares = [Fraction(1)] * self.groups.size if self.balanced else _shares(self.groups)
         classes = zip(self.groups.counts.tolist(), shares, self.exponents, strict=True)
         return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in classes]
@@ -411,7 +412,7 @@ def closing_units(problem: Problem) -> list[int] | None:
 
 def _shares(groups: Groups) -> list[Fraction]:
     """ω_g n_g, exactly: N u = ω n v."""
-    return [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
+    return [fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
 
 
 def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool, size: float) -> list[int]:

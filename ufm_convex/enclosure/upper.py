@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import order
 from ufm_convex.enclosure.exact import (
     PRECISION,
     ExactMatrix,
@@ -62,11 +63,11 @@ def upper_bound(
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
         features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
     """
-    from flint import ctx
+    from ufm_convex.verifier.precision import working_precision
 
     if penalties:
         problem.require_decays("this bound")
-    with ctx.workprec(precision):
+    with working_precision(precision):
         if isinstance(witness, FramePoint):
             exact = _exact_frame(problem, witness)
             return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
@@ -78,9 +79,9 @@ def upper_bound(
 def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
     """The frame in exact numbers, alike entries together; None when it is not admissible. ω counts where η > 0."""
     finite = np.isfinite(point.eta).all() and np.isfinite(point.omega).all()
-    if not finite or min(point.eta.min(), point.omega.min()) < 0.0:
+    if not finite or min(order(point.eta).min(), order(point.omega).min()) < 0:
         return None
-    if np.count_nonzero(point.eta) > (problem.feature_dim or problem.num_classes):
+    if np.count_nonzero(order(point.eta)) > (problem.feature_dim or problem.num_classes):
         return None
     omega = np.where(point.eta > 0.0, point.omega, 0.0)
     columns = (Groups.distinct(problem).members, point.eta, omega)
@@ -125,7 +126,7 @@ def _dense_upper(
     admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
     if bias is not None:
         admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
-    admissible &= not problem.nonnegative or bool((H >= 0.0).all())
+    admissible &= not problem.nonnegative or bool(order(H).min() >= 0)
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, real
+from ufm_convex._bits import ratio
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.base import GroupedLoss, MarginLoss, negative_entropy, own_entries, own_term, with_own
 
@@ -184,7 +185,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         """−Ent(v + y_k) in balls, after an exact test that v + y_k lies in the simplex."""
         from flint import arb, fmpq
 
-        smoothing = fmpq(*self.smoothing.as_integer_ratio())
+        smoothing = fmpq(*ratio(self.smoothing))
         probabilities = [entry + smoothing / len(residual) for entry in residual]
         probabilities[label] += 1 - smoothing
         if min(probabilities) < 0 or sum(probabilities, fmpq(0)) != 1:
@@ -224,8 +225,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         """−Ent(p) in balls, after an exact test that p lies in the simplex."""
         from flint import fmpq
 
-        ratio = strength + fmpq(*self.smoothing.as_integer_ratio())
-        wrong = ratio / num_classes
+        wrong = (strength + fmpq(*ratio(self.smoothing))) / num_classes
         own = 1 - (num_classes - 1) * wrong
         if wrong < 0 or own < 0:
             raise ValueError("the strength lies outside the simplex")
@@ -235,7 +235,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         """The same with every probability an integer over one number, K 2^{−e}: no rational is ever reduced."""
         from flint import arb
 
-        smoothing, scale = self.smoothing.as_integer_ratio()
+        smoothing, scale = ratio(self.smoothing)
         place = max(-exponent, scale.bit_length() - 1, 0)
         shift, smoothing = exponent + place, smoothing << (place - (scale.bit_length() - 1))
         whole = num_classes << place
@@ -349,7 +349,7 @@ class CrossEntropy(MarginLoss, GroupedLoss):
         """−Ent(v + y) in balls, after an exact test that v + y lies in the simplex."""
         from flint import arb, fmpq
 
-        smoothing = fmpq(*self.smoothing.as_integer_ratio())
+        smoothing = fmpq(*ratio(self.smoothing))
         share = smoothing / (1 + sum(multiplicities))
         wrong = [(m, other + share) for m, other in zip(multiplicities, others, strict=True) if m]
         right = own + share + 1 - smoothing

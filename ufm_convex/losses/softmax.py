@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._bits import ratio
 from ufm_convex.losses.base import Loss, negative_entropy, own_entries, own_term, ray_limit, with_own
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class SoftmaxLoss(Loss):
 
         K = len(residual)
         scales, shifts, target = self.scales(K), self.shifts(K), self.target_columns(K)[:, label]
-        unscaled = [v / fmpq(*float(a).as_integer_ratio()) for v, a in zip(residual, scales, strict=True)]
-        exact = [fmpq(*float(y).as_integer_ratio()) for y in target]
+        unscaled = [v / fmpq(*ratio(a)) for v, a in zip(residual, scales, strict=True)]
+        exact = [fmpq(*ratio(y)) for y in target]
         exact[label] = 1 - (sum(exact, fmpq(0)) - exact[label])
         p = [w + y for w, y in zip(unscaled, exact, strict=True)]
         if min(p) < 0 or sum(unscaled, fmpq(0)) != 0:

@@ -91,11 +91,13 @@ def _separated(gram: FloatArray, tolerance: float, factor: FloatArray, residual:
 
 def distance(gram: FloatArray, factor: FloatArray) -> float:
     """‖B − F Fᵀ‖ / ‖B‖ from exact integers, rounded upwards; ``ProblemError`` if F has a negative entry."""
-    from flint import arb, ctx
+    from flint import arb
+
+    from ufm_convex.verifier.precision import working_precision
 
     F = _factor(factor, gram.shape[0])
     B, product = ExactVector.of_floats(gram.ravel()), _product(F)
-    with ctx.workprec(PRECISION):
+    with working_precision(PRECISION):
         gap = arb(rational(sum(((b - p) ** 2 for b, p in zip(_fractions(B), product, strict=True)), Fraction(0))))
         norm = arb(rational(sum((b * b for b in _fractions(B)), Fraction(0))))
         return 0.0 if gap == 0 else float_above((gap / norm).sqrt())
@@ -127,9 +129,11 @@ def _interior(gram: FloatArray) -> str | None:
 
 def _separation(witness: witnesses.Witness, gram: FloatArray) -> float:
     """−<C, B> / (‖C‖ ‖B‖), rounded downwards: by Cauchy–Schwarz no matrix X with <C, X> ≥ 0 is nearer."""
-    from flint import arb, ctx
+    from flint import arb
 
-    with ctx.workprec(PRECISION):
+    from ufm_convex.verifier.precision import working_precision
+
+    with working_precision(PRECISION):
         norm = sum((b * b for b in _fractions(ExactVector.of_floats(gram.ravel()))), Fraction(0))
         return max(float_below(arb(rational(-witness.product)) / arb(rational(witness.square * norm)).sqrt()), 0.0)
 

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm_convex._bits import fraction
 from ufm_convex.constraints import LayerPeeled
 from ufm_convex.enclosure import ProvedBound, fraction_below, trivial_bound
 from ufm_convex.errors import HypothesisError, ProblemError
@@ -69,7 +70,7 @@ class PenalisedFamily:
                 fix="use CrossEntropy(class_weights=..., smoothing=...), or balanced counts.",
             )
         pairs = list(zip(problem.loss.weights(K).tolist(), counts, strict=True))
-        exact = {(w, n): Fraction(w) * n for w, n in set(pairs)}  # few of them, however many classes
+        exact = {(w, n): fraction(w) * n for w, n in set(pairs)}  # few of them, however many classes
         unit = Fraction(2) ** round(math.log2(problem.num_samples / K))  # weights of about the size of ω
         rounded = {pair: fraction_below(load / unit) for pair, load in exact.items()}
         if min(rounded.values()) <= 0.0:
@@ -138,7 +139,7 @@ class PenalisedFamily:
     def radii(self) -> tuple[Fraction, Fraction]:
         """The largest ‖W‖² and Σ ‖h_k‖², exactly."""
         K, bounds = self.problem.num_classes, self.constraint
-        return K * Fraction(bounds.weight_radius), K * Fraction(bounds.feature_radius)
+        return K * fraction(bounds.weight_radius), K * fraction(bounds.feature_radius)
 
     def inside(self, found: Representation) -> Iterator[tuple[Representation, Fraction]]:
         """The factors as they are, and stretched or shortened to the spheres, with their loss; none outside a ball."""

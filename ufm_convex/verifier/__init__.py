@@ -1,14 +1,16 @@
 """Independent verifier of certificates, format version 1 (specified in docs/certificate.md).
 
-    python -m ufm_convex.verifier CERTIFICATE [CANDIDATE.npz]    exit: 0 proved, 1 refuted, 2 malformed, 3 inconclusive
+    python -m ufm_convex.verifier CERTIFICATE [CANDIDATE.npz]    exit: 0 proved, 1 refuted, 2 malformed or unreadable,
+                                                                       3 inconclusive, 4 a fault of the verifier
 
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
-read in this order: ``reading`` (exact numbers), ``losses``, ``terms`` (of the objective beside them), ``problem``,
-``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps below; ``many`` and ``fast``
-are shorter ways to the same answers. Whoever asks about one problem or one candidate gives it beside the file:
-``asked`` and ``arrays`` compare it with the content, number by number. ``statement`` says what is claimed.
+read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses``, ``terms`` (of the objective
+beside them), ``problem``, ``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps
+below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one problem or one candidate gives
+it beside the file: ``asked`` and ``arrays`` compare it with the content, number by number. ``statement`` says what is
+claimed.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -32,7 +34,9 @@ from flint import arb, ctx, fmpq
 
 from . import asked, contrastive, many, statement
 from .claims import Claims, Enclosures, Interval, Violation
+from .costs import Costs
 from .points import Alike, Candidate, Factors, Frame
+from .precision import working_precision
 from .problem import Problem
 from .proof import Blocks, Diagonal
 from .reading import Another, MalformedCertificate, Refuted, Undecided, UnreadableInput, document, kind_of
@@ -106,6 +110,14 @@ class VerificationResult:
     reading_seconds: float
     checking_seconds: float
 
+    def lines(self) -> list[str]:
+        """For a reader: the problem, what is claimed of it, one line a step, then the verdict."""
+        rows = [("problem", self.problem.words), ("", f"SHA-256 {self.problem.sha256}"), *self.claims.rows()]
+        rows += [(step.name, f"{step.verdict}  {step.detail}".rstrip()) for step in self.steps]
+        width = max(len(name) for name, _ in rows)
+        seconds = self.reading_seconds + self.checking_seconds
+        return [*(f"{name:{width}}  {words}" for name, words in rows), f"{self.verdict} in {seconds:.2f} s"]
+
 
 def verify(
     source: str | Path | bytes,
@@ -147,8 +159,10 @@ class _Certificate:
     """The content, decoded; nothing is proved yet."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
+        costs = Costs.of(fields)
         self.content = fields["problem"]
         self.problem = problem = Problem(self.content)
+        problem.costs = costs
         kind = kind_of(fields["dual"], "kind", ("diagonal", "group", "dense"))
         if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, _SLACK_LEMMA[kind]]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
@@ -283,12 +297,12 @@ def _compare(
     """Decide sign · (value − claim) ≥ 0, raising the precision until the enclosure excludes the claim."""
     needed = 2 * (int(claim.p).bit_length() + int(claim.q).bit_length() + FIRST_PRECISION)
     precision = FIRST_PRECISION
-    with ctx.workprec(precision):
+    with working_precision(precision):
         rough = None if quick is None else quick()
         if rough is not None and sign * (rough - arb(claim)) >= 0:
             return
     while precision == FIRST_PRECISION or precision <= min(needed, WORK // numbers):
-        with ctx.workprec(precision):
+        with working_precision(precision):
             difference = sign * (enclose() - arb(claim))
             if difference >= 0:
                 return
@@ -305,6 +319,7 @@ def _less(value: arb | None, price: Callable[[], fmpq]) -> arb | None:
 def _dual_value(dual: Diagonal | Blocks) -> arb:
     """−Σ ω_k n_k/N l_k*(v_k)."""
     problem, total = dual.problem, arb(0)
+    dual.pay(ctx.prec)
     for group, column in zip(dual.groups, dual.columns(), strict=True):
         total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
     return total

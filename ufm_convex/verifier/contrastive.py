@@ -10,11 +10,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from flint import arb, fmpq
+from flint import arb, ctx, fmpq
 
 from .claims import Claims
+from .costs import Costs
 from .problem import MAX_CLASSES
-from .reading import MalformedCertificate, Refuted, dyadic, fields_of, integers, kind_of, length_of, sha256_of, vector
+from .reading import (
+    MalformedCertificate,
+    Refuted,
+    dyadic,
+    fields_of,
+    integers,
+    kind_of,
+    length_of,
+    sha256_of,
+    size_of,
+    vector,
+)
 
 MODEL = "contrastive"
 LEMMAS = ["contrastive-identity", "outside-mass"]
@@ -33,8 +45,10 @@ class Certificate:
     candidate = None
 
     def __init__(self, fields: dict[str, Any]) -> None:
+        costs = Costs.of(fields)
         self.content = fields["problem"]
         self.problem = problem = Problem(self.content)
+        problem.costs = costs
         if fields["lemmas"] != LEMMAS or fields["candidate"] is not None:
             raise MalformedCertificate("a contrastive proof has its own two lemmas, and no candidate")
         self.dual, self.witness = OutsideMass(problem, fields["dual"]), OrthogonalFrame(problem, fields["witness"])
@@ -74,6 +88,9 @@ class Problem:
             None if fields[name] is None else dyadic(fields[name]) for name in ("bound", "lambda_h")
         )
         self.temperature = dyadic(fields["temperature"])
+        self.costs = Costs()
+        constants = [x for x in (self.bound, self.lambda_h, self.temperature) if x is not None]
+        self.bits = sum(map(size_of, constants))
         if any(number is not None and number <= 0 for number in (self.bound, self.lambda_h, self.temperature)):
             raise MalformedCertificate("bound, penalty and temperature are positive")
         if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
@@ -86,7 +103,8 @@ class OutsideMass:
     def __init__(self, problem: Problem, value: Any) -> None:
         kind_of(value, "kind", ("outside-mass",))
         self.problem = problem
-        self.outside = list(vector(fields_of(value, "kind outside")["outside"], len(problem.groups)))
+        outside = vector(fields_of(value, "kind outside")["outside"], len(problem.groups))
+        self.outside, self.bits = list(outside), outside.bits
         if problem.groups[0][0] == 1 and self.outside[0] != 0:
             raise MalformedCertificate("a class of one sample has no anchor")
 
@@ -101,6 +119,7 @@ class OutsideMass:
     def value(self) -> arb:
         """Enclose Σ n [Ent(s) + (1 − s) log(n − 1) + s log(N − n) − s τ/T] over classes with anchors."""
         problem, total = self.problem, arb(0)
+        problem.costs.spend(len(self.outside), 3, self.bits, balls=8, precision=ctx.prec)
         tau = fmpq(0) if problem.bound is None else problem.bound / problem.temperature
         for (n, size), s in zip(problem.groups, self.outside, strict=True):
             if not 0 <= s <= 1:
@@ -119,7 +138,8 @@ class OrthogonalFrame:
     def __init__(self, problem: Problem, value: Any) -> None:
         kind_of(value, "kind", ("orthogonal-frame",))
         self.problem = problem
-        self.lengths = list(vector(fields_of(value, "kind lengths")["lengths"], len(problem.groups)))
+        lengths = vector(fields_of(value, "kind lengths")["lengths"], len(problem.groups))
+        self.lengths, self.bits = list(lengths), 2 * lengths.bits + problem.bits
 
     def check_admissible(self) -> None:
         """Show that H ≥ 0 and, under a bound, ‖h_i‖² ≤ τ."""
@@ -131,6 +151,7 @@ class OrthogonalFrame:
     def objective(self) -> arb:
         """Enclose Σ n log(n − 1 + (N − n) e^{−η²/T}) over classes with anchors, plus λ_H/2 Σ n η² over all."""
         problem, total, squares = self.problem, arb(0), fmpq(0)
+        problem.costs.spend(len(self.lengths), 5, self.bits, balls=5, precision=ctx.prec)
         for (n, size), eta in zip(problem.groups, self.lengths, strict=True):
             if n > 1:
                 ratio = arb(fmpq(problem.N - n, n - 1)) * arb(-(eta**2) / problem.temperature).exp()

@@ -12,10 +12,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from flint import arb, ctx, fmpq
+from flint import arb, fmpq
 
+from .binary64 import exact, rounds_to_nearest, some_negative, widened
 from .losses import CrossEntropy
 from .points import Candidate, Factors, check_dimension
+from .precision import working_precision
 from .problem import Problem
 from .proof import Blocks
 from .reading import Another, Refuted, Undecided, scaled
@@ -66,11 +68,17 @@ class Fast:
         )
 
     def room(self) -> Any:
-        """A number not above E_gg − Σ δ(E_gh) for each row g of (9), all roundings allowed for; None beyond 2^900."""
+        """A number not above E_gg − Σ δ(E_gh) for each row g of (9), all roundings allowed for; None beyond 2^900.
+
+        None, too, where binary64 is not rounded to nearest. All numbers are integers, which no flushing changes.
+        """
         radii = _numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
         if radii is None or radii.max() > _VAST:
             return None
         right = np.hstack([self.rows, self.factor])
+        sizes = len(right), right.shape[1], len(right)
+        if not rounds_to_nearest(*sizes):
+            return None
         alone = self.sizes.max() == 1
         left = right if alone else np.hstack([self.rows * self.sizes, self.factor])
         tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
@@ -79,6 +87,8 @@ class Fast:
         np.fill_diagonal(negated, 0.0)
         deficits = np.maximum(negated, 0.0) if self.blocks.problem.nonnegative else np.abs(negated)
         terms = np.abs(left) @ np.abs(right).sum(axis=0) + tau.sum(axis=1) + radii  # all that is added in a row
+        if not rounds_to_nearest(*sizes):
+            return None
         return room - deficits.sum(axis=1) - (4 * len(radii) + 64) * 2.0**-53 * terms
 
     def dual_value(self) -> arb | None:
@@ -88,7 +98,7 @@ class Fast:
             return None
         if problem.bias.free:  # the integers are not those of v
             return None
-        if max(self.rows.max(), -self.rows.min()) > _LONGEST:
+        if max(self.rows.max(), -self.rows.min()) > _LONGEST or not rounds_to_nearest(1, 1, 1):
             return None
         wrong = self.rows.copy()
         np.fill_diagonal(wrong, 0.0)
@@ -161,15 +171,15 @@ class InFile:
         """Show that the point is one of the problem."""
         check_dimension(self.problem, self.W.shape[1])
         for start in range(0, len(self.F), self._block()):
-            block = np.asarray(self.F[start : start + self._block()])
-            if not np.isfinite(block).all() or (self.problem.nonnegative and block.min() < 0):
+            block = widened(self.F[start : start + self._block()])
+            if not np.isfinite(block).all() or (self.problem.nonnegative and some_negative(block)):
                 raise Refuted("a feature is negative or not finite")
 
     def entry(self, row: int, column: int) -> fmpq:
         """One feature."""
         if row >= self.F.shape[0] or column >= self.F.shape[1] or not np.isfinite(self.F[row, column]):
             raise Refuted("there is no such feature")
-        return fmpq(*float(self.F[row, column]).as_integer_ratio())
+        return exact(widened(self.F[row : row + 1, column]))[0]
 
     def objective(self) -> arb:
         """Enclose its objective."""
@@ -220,7 +230,7 @@ def _exactly(rows: list[list[int]], exponent: int) -> Any:
 
 def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any) -> arb:
     """The objective at W and features in binary64, row i of class labels[i]: one pass, in blocks (section 7.3)."""
-    W = weights.astype(np.float64)
+    W = widened(weights)
     if not isinstance(problem.loss, CrossEntropy):
         raise Undecided("no streamed enclosure is known for this loss")
     K, d = W.shape
@@ -231,8 +241,9 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     longest = float(np.sqrt(squares_w.max())) * 1.001
     losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
     rows = max(1, _ROWS // max(W.shape))
+    _require_nearest(min(rows, len(features)), d, K)
     for start in range(0, len(features), rows):
-        H = np.asarray(features[start : start + rows], dtype=np.float64)
+        H = widened(features[start : start + rows])
         if not _moderate(H):
             raise Undecided("a feature is not finite, or too large for binary64")
         y = labels[start : start + len(H)]
@@ -247,6 +258,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         losses += np.bincount(y, log + behind + smooth, minlength=K)
         errors += np.bincount(y, error, minlength=K)
         squares += np.bincount(y, square, minlength=K)
+    _require_nearest(min(rows, len(features)), d, K)
     terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
     total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
     for k, group in enumerate(problem.classes()):
@@ -264,8 +276,14 @@ def _moderate(array: Any) -> bool:
 
 
 def _nonnegative(total: float, terms: int) -> arb:
-    """A sum of non-negative terms, with its relative error."""
+    """A sum of non-negative terms, with its relative error, and what is flushed or underflows."""
     return arb(total, total * terms * 2.0**-53 + 2.0**-900)
+
+
+def _require_nearest(rows: int, inner: int, columns: int) -> None:
+    """Before a pass over products of these sizes, and after it: threads may have joined in between."""
+    if not rounds_to_nearest(rows, inner, columns):
+        raise Undecided("binary64 numbers are not rounded to nearest on this machine now")
 
 
 def _exp_of_minus(below: Any) -> Any:
@@ -280,14 +298,14 @@ def _exp_of_minus(below: Any) -> Any:
 @cache
 def _logarithms() -> tuple[Any, float]:
     """Of the centres of the 128 intervals of [1/2, 1), and of 2, to half a unit in the last place, or nearly."""
-    with ctx.workprec(128):
+    with working_precision(128):
         return np.array([float(((arb(j) + 0.5) / 256).log()) for j in range(128, 256)]), float(arb.const_log2())
 
 
 @cache
 def _powers() -> Any:
     """e^{−k/64} to half a unit in the last place, or nearly, up to e^{−64}, then 0."""
-    with ctx.workprec(128):
+    with working_precision(128):
         powers = [float((-arb(k) / _STEPS).exp()) for k in range(_CUT * _STEPS)]
     return np.array([*powers, *[0.0] * (_CUT * _STEPS + 1)])
 

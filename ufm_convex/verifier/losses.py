@@ -23,6 +23,7 @@ from .reading import (
     kind_of,
     rows_of,
     scaled,
+    size_of,
     vector,
 )
 
@@ -51,6 +52,8 @@ class Loss(ABC):
     """Whether w sums to zero on the domain; else all entries are free, and the own ones are given."""
     scale: list[fmpq] | None = None
     """The a > 0, one a class, where they are not 1."""
+    bits = 0
+    """Of its longest parameter, as a rational number."""
     streamed = False
     """Whether binary64 decides about many logits (section 7.3); else balls are given more time."""
     neutral: ClassVar[dict[str, str]] = {}
@@ -108,6 +111,7 @@ class CrossEntropy(Softmax):
         self.smoothing = dyadic(fields_of(value, "name smoothing")["smoothing"])
         if not 0 <= self.smoothing < 1:
             raise MalformedCertificate("smoothing is a number in [0, 1)")
+        self.bits = int(self.smoothing.q).bit_length()
         self._share = self.smoothing / K
 
     def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
@@ -125,6 +129,7 @@ class SoftTargetCrossEntropy(Softmax):
             raise MalformedCertificate(f"more than {MAX_BLOCKS} classes in a table of targets")
         table = fields_of(fields_of(value, "name targets")["targets"], "exponent rows")
         self.rows, self.exponent = rows_of(table["rows"], [K] * K), exponent_of(table["exponent"])
+        self.bits = abs(self.exponent)
         if any(scaled(sum(row), self.exponent) != 1 for row in self.rows):
             raise MalformedCertificate("targets sum to 1, exactly")
 
@@ -142,8 +147,9 @@ class LogitAdjustedCrossEntropy(Loss):
 
     def __init__(self, value: Any, K: int) -> None:
         fields = fields_of(value, "name scale shift")
-        self.scale = None if fields["scale"] is None else list(vector(fields["scale"], K))
-        self.shift = None if fields["shift"] is None else list(vector(fields["shift"], K))
+        scale, shift = (None if fields[name] is None else vector(fields[name], K) for name in ("scale", "shift"))
+        self.bits = sum(given.bits for given in (scale, shift) if given is not None)
+        self.scale, self.shift = (None if given is None else list(given) for given in (scale, shift))
         if self.scale is not None and min(self.scale) <= 0:
             raise MalformedCertificate("scales are positive")
         self._plain = CrossEntropy({"name": "cross-entropy", "smoothing": "0p0"}, K)
@@ -240,7 +246,8 @@ class HardMargin(Loss):
         fields = fields_of(value, "name margins scale")
         given = fields["margins"]
         self.alike = isinstance(given, str) and fields["scale"] is None
-        self.scale = None if fields["scale"] is None else list(vector(fields["scale"], K))
+        scale = None if fields["scale"] is None else vector(fields["scale"], K)
+        self.scale = None if scale is None else list(scale)
         if isinstance(given, str):
             self._rows = None
             self._each = [dyadic(given)]
@@ -248,6 +255,8 @@ class HardMargin(Loss):
             self._rows, self._each = _table(given, K), []
         else:
             self._rows, self._each = None, list(vector(given, K))
+        margins = [*self._each, *(self._rows[0] if self._rows else ())]
+        self.bits = max(map(size_of, margins)) + (scale.bits if scale else 0)
         if min([*self._each, *(self.scale or ())], default=1) <= 0:
             raise MalformedCertificate("margins and scales are positive")
 

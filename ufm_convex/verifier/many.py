@@ -31,6 +31,7 @@ class Integral:
     def slack_dominates(self) -> bool:
         """True only if (6) holds for every group; (w x)² n is an integer, so its bound may be rounded down."""
         problem, strengths, weights = self.problem, self.strengths, self.problem.weights
+        problem.costs.spend(len(strengths), 2, 0)
         if min(strengths.integers) < 0 or (max(strengths.integers) > 0 and not problem.nonnegative):
             return False
         radius = problem.N**2 * self.decays.product * fmpq(problem.K, problem.K - 1)
@@ -48,6 +49,7 @@ class Integral:
         place = max(-exponent, int(loss.smoothing.q).bit_length() - 1, 0)
         share, whole = int(loss.smoothing.p * (1 << place) // loss.smoothing.q), K << place
         logarithm, total = arb(whole).log(), arb(0)
+        problem.costs.spend(len(self.strengths), 4 + place // 2048, 0, balls=3, precision=128)
         triples = zip(problem.distinct, problem.weights.integers, self.strengths.integers, strict=True)
         for group, weight, x in triples:
             wrong = (x << exponent + place) + share
@@ -70,6 +72,7 @@ def frame_objective(frame: Frame) -> arb | None:
     loss: object = problem.loss
     if not isinstance(loss, CrossEntropy):
         return None
+    problem.costs.spend(frame.numbers, 4 + frame.bits // 2048, 0, balls=2, precision=128)
     unit_margin = scaled(1, eta.exponent + omega.exponent)
     losses, margins, squares_eta, squares_omega, unit = arb(0), 0, 0, 0, arb(unit_margin)
     for place, repeat, x, y in zip(frame.places, frame.repeats, eta.integers, omega.integers, strict=True):

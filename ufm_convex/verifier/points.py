@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from flint import arb, fmpq, fmpz_mat
+from flint import arb, ctx, fmpq, fmpz_mat
 
 from .losses import Column
 from .problem import Group, Problem, check_singles, product, require_short
@@ -53,6 +53,7 @@ class Frame:
             raise MalformedCertificate("the witness does not have each class once")
         self.eta, self.omega = vector(fields["eta"], size), vector(fields["omega"], size)
         self.problem, self.numbers, self.places, self.repeats = problem, size, places, repeats
+        self.bits = self.eta.bits + self.omega.bits + problem.bits
 
     def check_admissible(self) -> None:
         """Show that the point is one of the problem."""
@@ -72,6 +73,7 @@ class Frame:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, K, total = self.problem, self.problem.K, arb(0)
+        problem.costs.spend(self.numbers, 12, self.bits, balls=4, precision=ctx.prec)
         for place, repeat, eta, omega in zip(self.places, self.repeats, self.eta, self.omega, strict=True):
             group = problem.distinct[place]
             penalty = problem.lambda_w * omega**2 * (K - 1) / K + problem.lambda_h * group.samples * eta**2
@@ -130,6 +132,7 @@ class Alike:
     def objective(self) -> arb:
         """Enclose its objective."""
         problem, total = self.problem, arb(0)
+        problem.costs.spend(self.numbers, 2, problem.bits, balls=3, precision=ctx.prec)
         for g, (group, column) in enumerate(zip(self.groups, self._logits(), strict=True)):
             penalty = problem.lambda_w * self.W.square(g) + problem.lambda_h * group.samples * self.H.square(g)
             loss = arb(problem.share(group)) * problem.loss.value(column)
@@ -139,7 +142,8 @@ class Alike:
     @cached_property
     def _sums(self) -> fmpz_mat:
         sizes = self.W.sizes
-        return product(self.H.rows, [[m * x for m, x in zip(sizes, row, strict=True)] for row in self.W.rows])
+        scaled_rows = [[m * x for m, x in zip(sizes, row, strict=True)] for row in self.W.rows]
+        return product(self.H.rows, scaled_rows, self.problem.costs)
 
     def _logits(self) -> Iterator[Column[arb]]:
         """W h of a class of each group: the sum over all coordinates, corrected at the two own ones."""
@@ -204,7 +208,7 @@ class Factors:
     @cached_property
     def _products(self) -> list[fmpz_mat]:
         """H Wᵀ in integers, once for all precisions; in blocks, whose rows become lists one block at a time."""
-        require_short(len(self.H), self.H, self.W)
+        require_short(len(self.H), self.H, self.W, costs=self.problem.costs)
         return [product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS)]
 
     def objective(self) -> arb:
@@ -213,6 +217,9 @@ class Factors:
         streamed = problem.loss.streamed and self.bias is None
         if self.numbers > (MAX_EXACT_LOGITS if streamed else MAX_UNSTREAMED_LOGITS):
             raise Undecided("more logits than are evaluated one by one")
+        balls = 3 if problem.loss.streamed else 4 if problem.loss.alike else 6
+        problem.costs.spend(self.numbers, 1, problem.loss.bits, balls=balls, precision=ctx.prec)
+        problem.costs.spend((len(self.W) + len(self.H)) * len(self.W[0]), 1, 0)
         logits = (row for block in self._products for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         total += arb(problem.bias.penalty(self.bias or ()))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flint import fmpq, fmpz_mat
 
+from .costs import Costs
 from .losses import read_loss
 from .reading import (
     MAX_LENGTH,
@@ -18,6 +19,7 @@ from .reading import (
     integers,
     length_of,
     sha256_of,
+    size_of,
     vector,
 )
 from .terms import Bias, Budget, Penalty
@@ -50,6 +52,7 @@ class Problem:
             weights = vector(fields["class_weights"], length)
         if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
             raise MalformedCertificate("counts, multiplicities and weights are positive")
+        self.costs = Costs()
         self.K = sum(repeats)
         self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
         if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
@@ -71,6 +74,9 @@ class Problem:
         dimension = fields["feature_dim"]
         self.feature_dim = None if dimension is None else integer(dimension, 1, (1 << 63) - 1)
         self.loss = read_loss(fields["loss"], self.K)
+        constants = [self.lambda_w, self.lambda_h, self.bias.weight, *self.regulariser.constants]
+        self.bits = weights.bits + self.loss.bits + max(map(size_of, constants))
+        """Of the rational constants that an operation may meet, all together."""
         if sha256_of(fields, leave_out=("sha256",)) != fields["sha256"]:
             raise MalformedCertificate("the problem's SHA-256 does not match the problem")
 
@@ -104,14 +110,16 @@ def check_singles(groups: list[Group], rows: list[list[int]]) -> None:
         raise MalformedCertificate("a single class has no entry for another class of its group")
 
 
-def require_short(rows: int, *factors: list[list[int]]) -> None:
+def require_short(rows: int, *factors: list[list[int]], costs: Costs | None = None) -> None:
     """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
     bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
     if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
         raise Undecided("the exact product of two matrices takes too long")
+    if costs is not None:
+        costs.multiply(rows * len(factors[1]) * len(factors[1][0]), bits)
 
 
-def product(first: list[list[int]], second: list[list[int]]) -> fmpz_mat:
-    """The first times the second's transpose, in integers."""
-    require_short(len(first), first, second)
+def product(first: list[list[int]], second: list[list[int]], costs: Costs | None = None) -> fmpz_mat:
+    """The first times the second's transpose, in integers; paid for where there is a ledger."""
+    require_short(len(first), first, second, costs=costs)
     return fmpz_mat(first) * fmpz_mat(second).transpose()

@@ -55,10 +55,16 @@ class Diagonal(Dual):
         self.groups = problem.groups()
         self.numbers = len(self.groups)
         self.strengths = vector(fields["strengths"], self.numbers)
+        self.bits = self.strengths.bits + problem.bits
+
+    def pay(self, precision: int) -> None:
+        """For the dual value at a precision."""
+        self.problem.costs.spend(self.numbers, 12, self.bits, balls=3, precision=precision)
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
         problem, K = self.problem, self.problem.K
+        problem.costs.spend(self.numbers, 8, 2 * self.bits)
         radius = problem.N**2 * self.decays.product * K
         for group, q in zip(self.groups, self.strengths, strict=True):
             if q < 0 or (q > 0 and not problem.nonnegative):
@@ -74,6 +80,8 @@ class Diagonal(Dual):
 
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """See ``Dual``: the mean of all pt_l q_l, less the class's own."""
+        if self.problem.bias.present:
+            self.problem.costs.spend(self.numbers, 8, self.bits)
         pulls = [self.problem.share(group) * q for group, q in zip(self.groups, self.strengths, strict=True)]
         sizes = [group.multiplicity for group in self.groups]
         mean = sum((m * pull for m, pull in zip(sizes, pulls, strict=True)), fmpq(0)) / self.problem.K
@@ -105,6 +113,7 @@ class Blocks(Dual):
         if size * bits > MAX_COLUMN_BITS:
             raise MalformedCertificate(f"the columns need more than {MAX_COLUMN_BITS} bits")
         self.columns_, self.own = self._integers(columns, units, fields.get("own"))
+        self.bits = bits // size + problem.bits
         triangle = list(range(1, size + 1))
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
         self.multiplier, self.shift = None, 0
@@ -128,6 +137,12 @@ class Blocks(Dual):
         scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
         return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
 
+    def pay(self, precision: int) -> None:
+        """For the dual value at a precision."""
+        loss = self.problem.loss
+        balls = 1 if loss.streamed else 2 if loss.alike else 4
+        self.problem.costs.spend(self.numbers, 2, self.bits, balls=balls, precision=precision)
+
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} αβ N² / (ω² n), times the square of the load."""
         problem, group = self.problem, self.groups[g]
@@ -139,10 +154,12 @@ class Blocks(Dual):
         """Show that D − G − T is positive semidefinite, exactly."""
         rows = list(self._summed())
         weighted = [[h.multiplicity * z for h, z in zip(self.groups, row, strict=True)] for row in rows]
-        gram = product(weighted, rows)
+        costs = self.problem.costs
+        costs.spend(self.numbers, 2, 0)
+        gram = product(weighted, rows, costs)
         if self.factor is not None:
             factor = [[*row, *[0] * (len(rows) - len(row))] for row in self.factor]
-            gram += product(factor, factor)
+            gram += product(factor, factor, costs)
         for g, sums in enumerate(gram.tolist()):
             self._check_row(g, sums)
 
@@ -184,6 +201,9 @@ class Blocks(Dual):
 
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """See ``Dual``."""
+        if self.problem.bias.present:
+            spread = max(self.exponents) - min(self.exponents)
+            self.problem.costs.spend(self.numbers, 2, self.bits + spread)
         pairs = zip(self.groups, self.loads, self.exponents, strict=True)
         units = [self.problem.share(group) / load * scaled(1, exponent) for group, load, exponent in pairs]
         for group, row in zip(self.groups, zip(*self._summed(), strict=True), strict=True):

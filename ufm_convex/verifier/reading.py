@@ -16,6 +16,8 @@ FORMAT, VERSION = "ufm-convex-certificate", 1
 MAX_BYTES = 1 << 27
 MAX_CONTAINERS = 1 << 10
 MAX_COLONS = 1 << 14
+MAX_DEPTH = 8
+"""Of lists and objects within each other; no certificate has more than six."""
 MAX_LENGTH = 1 << 21
 MAX_BLOCKS = 2048
 MAX_BITS = 4096
@@ -56,8 +58,8 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
                 data = handle.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             raise MalformedCertificate(f"cannot be read: {error}") from error
-    if len(data) > MAX_BYTES:
-        raise MalformedCertificate(f"larger than {MAX_BYTES} bytes")
+    if len(data) > MAX_BYTES or (4 * len(data) > MAX_BYTES and not data.isascii()):
+        raise MalformedCertificate(f"larger than {MAX_BYTES} bytes, or than a fourth of that and not all ASCII")
     containers, colons = data.count(b"[") + data.count(b"{"), data.count(b":")
     if containers > MAX_CONTAINERS or colons > MAX_COLONS or data.count(b",") > 2 * MAX_LENGTH:
         raise MalformedCertificate("more lists, objects or members than any certificate has")
@@ -71,6 +73,7 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         raise MalformedCertificate(f"not acceptable JSON: {error}") from error
+    _require_shallow(parsed)
     names = "format version problem lemmas dual witness candidate claims digest provenance"
     fields = fields_of(parsed, names)
     if fields["format"] != FORMAT or type(fields["version"]) is not int or fields["version"] != VERSION:
@@ -81,6 +84,20 @@ def document(source: str | Path | bytes) -> dict[str, Any]:
     if sha256_of(fields, leave_out=("digest", "provenance")) != fields["digest"]:
         raise MalformedCertificate("the digest does not match the content")
     return fields
+
+
+def _require_shallow(parsed: Any) -> None:
+    """Raise unless lists and objects are nested as little as those of certificates; without recursion."""
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise MalformedCertificate(f"lists and objects are nested more than {MAX_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,19 +158,22 @@ def length_of(value: Any) -> int:
     return length
 
 
-def _bits(numbers: list[int]) -> int:
+def longest(numbers: list[int]) -> int:
+    """Bits of the longest integer."""
     return max(max(numbers), -min(numbers)).bit_length()
 
 
 def integers(value: Any, length: int) -> list[int]:
     """Integers in canonical decimal, one space apart."""
+    if length > MAX_LENGTH:
+        raise MalformedCertificate(f"expected a string of {length} integers, which is more than {MAX_LENGTH}")
     if not isinstance(value, str) or value.count(" ") != length - 1:
         raise MalformedCertificate(f"expected a string of {length} integers")
     try:
         numbers = list(map(int, value.split(" ")))
     except ValueError as error:
         raise MalformedCertificate(f"not integers: {error}") from error
-    if _bits(numbers) > MAX_BITS:
+    if longest(numbers) > MAX_BITS:
         raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
     if " ".join(map(str, numbers)) != value:
         raise MalformedCertificate("integers are written in canonical decimal")
@@ -178,11 +198,17 @@ def scaled(number: int, exponent: int) -> fmpq:
     return fmpq(number << exponent) if exponent >= 0 else fmpq(number, 1 << -exponent)
 
 
+def size_of(number: fmpq) -> int:
+    """Bits of numerator or denominator, the longer."""
+    return max(int(number.p).bit_length(), int(number.q).bit_length())
+
+
 class Vector:
     """Numbers with one exponent, made rational one by one when they are asked for."""
 
     def __init__(self, numbers: list[int], exponent: int) -> None:
         self.integers, self.exponent = numbers, exponent
+        self.bits = longest(numbers) + abs(exponent)
 
     def __len__(self) -> int:
         return len(self.integers)
@@ -196,9 +222,10 @@ def vector(value: Any, length: int) -> Vector:
     fields = fields_of(value, "exponent integers")
     exponent = exponent_of(fields["exponent"])
     numbers = integers(fields["integers"], length)
-    if length * (_bits(numbers) + abs(exponent)) > MAX_VECTOR_BITS:
+    made = Vector(numbers, exponent)
+    if length * made.bits > MAX_VECTOR_BITS:
         raise MalformedCertificate(f"a vector needs more than {MAX_VECTOR_BITS} bits")
-    return Vector(numbers, exponent)
+    return made
 
 
 def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:

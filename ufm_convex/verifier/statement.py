@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from flint import arb, ctx, fmpq
+from flint import arb, fmpq
 
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Candidate
+from .precision import working_precision
 from .reading import dyadic, scaled, sha256_of
 
 _SHOWN, _DIGITS = 6, 6
@@ -80,6 +81,22 @@ class ClaimsStatement:
     tolerance: float
     verdict: str
     candidate: CandidateClaims | None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The claims in lines of a name and words."""
+        within = f"tolerance {self.tolerance!r}, verdict {self.verdict}"
+        rows = [("claims", f"{self.lower!r} <= optimum <= {self.upper!r}, {within}")]
+        about = self.candidate
+        if about is None:
+            return [*rows, ("candidate", "none: the certificate is about the optimum")]
+        rows.append(("candidate", f"SHA-256 {about.sha256 or 'none: entries that are no binary64 numbers'}"))
+        if about.objective is not None and about.gap is not None:
+            rows.append(("", f"{about.objective[0]!r} <= objective <= {about.objective[1]!r}"))
+            rows.append(("", f"{about.gap[0]!r} <= objective - optimum <= {about.gap[1]!r}"))
+        if about.violation is not None:
+            row, column, value = about.violation
+            rows.append(("", f"features[{row}, {column}] = {value!r} is negative"))
+        return rows
 
 
 def of_problem(problem: Mapping[str, Any], num_classes: int, num_samples: int) -> ProblemStatement:
@@ -143,7 +160,7 @@ def _decimal(text: str) -> str:
 def _number(number: fmpq) -> str:
     if below(number) == above(number):
         return repr(below(number))
-    with ctx.workprec(64):
+    with working_precision(64):
         return "about " + str(arb(number).str(_DIGITS, radius=False))
 
 

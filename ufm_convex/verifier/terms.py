@@ -30,7 +30,7 @@ class Penalty:
     names, proof, lemmas = "lambda_w lambda_h", "", ()
 
     def __init__(self, fields: dict[str, Any], K: int, N: int) -> None:
-        self.weights = _positive(fields, "lambda_w"), _positive(fields, "lambda_h")
+        self.weights = self.constants = _positive(fields, "lambda_w"), _positive(fields, "lambda_h")
 
     def classes(self, counts: list[int], weights: Vector) -> tuple[list[int], Vector]:
         """Counts and weights as they are."""
@@ -54,7 +54,7 @@ class Budget:
 
     def __init__(self, fields: dict[str, Any], K: int, N: int) -> None:
         self.N, self.weights = N, (fmpq(0), fmpq(0))
-        self.most = K * _positive(fields, "weight_radius"), K * _positive(fields, "feature_radius")
+        self.most = self.constants = K * _positive(fields, "weight_radius"), K * _positive(fields, "feature_radius")
 
     def classes(self, counts: list[int], weights: Vector) -> tuple[list[int], Vector]:
         """One sample each, its count in its weight."""
