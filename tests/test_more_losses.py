@@ -21,10 +21,13 @@ from ufm_convex import enclosure, losses, theory
 from ufm_convex.class_counts import exponential
 from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.losses.squared_hinge import SquaredHinge
 from ufm_convex.points import DualPoint
 
 EPS = np.finfo(float).eps
 SHIFT, SCALE = (0.5, -1.25, 2.0, 0.1), (1.0, 0.3, 2.5, 0.7)
+MARGINS = (0.2, 0.35, 0.5, -0.1)
 TARGETS = ((0.5, 0.25, 0.15, 0.1), (0.0, 0.9, 0.1, 0.0), (0.2, 0.2, 0.6, 0.0), (0.1, 0.1, 0.3, 0.5))
 
 
@@ -34,6 +37,11 @@ def log_sum_exp(x):
 
 def adjusted(z, k, shift=SHIFT, scale=SCALE):
     x = [mp.mpf(a) * v + mp.mpf(b) for a, v, b in zip(scale, z, shift, strict=True)]
+    return log_sum_exp(x) - x[k]
+
+
+def lowered(z, k):
+    x = [v - mp.mpf(MARGINS[k]) * (j == k) for j, v in enumerate(z)]
     return log_sum_exp(x) - x[k]
 
 
@@ -62,8 +70,11 @@ CASES = {
     "multiplicative": (ufm.LogitAdjustedCrossEntropy(scale=SCALE), lambda z, k: adjusted(z, k, shift=(0,) * 4)),
     "both": (ufm.LogitAdjustedCrossEntropy(shift=SHIFT, scale=SCALE), adjusted),
     "soft": (ufm.SoftTargetCrossEntropy(TARGETS), soft),
+    "squared-hinge": (SquaredHinge(), lambda z, k: mp.fsum(max(0, v) ** 2 for v in violations(z, k)) / 2),
+    "label-margin": (LabelMarginCrossEntropy(MARGINS), lambda z, k: lowered(z, k)),
 }
 SMOOTH = [name for name in CASES if name not in ("crammer-singer", "weston-watkins")]
+CONES = ["squared-hinge"]
 LABELS = np.arange(4)
 COLUMNS = [np.random.default_rng(seed).normal(scale=3.0, size=(4, 4)) for seed in range(4)]
 
@@ -166,8 +177,9 @@ def test_enclosed_conjugates_contain_the_float_one_and_refuse_what_lies_outside(
         if name == "mse":  # its domain is all of R^K
             continue
         faulty = list(exact)
-        faulty[k] += 2
-        faulty[(k + 1) % 4] -= 2
+        planted = 40 if name in CONES else 2  # in a cone only a negative entry is a fault
+        faulty[k] += planted
+        faulty[(k + 1) % 4] -= planted
         with pytest.raises(ValueError, match="outside the"):
             loss.enclose_conjugate(faulty, k)
         planted = inside.copy()
@@ -185,13 +197,13 @@ def test_the_domain_ends_at_its_limit(name):
     limit = loss.limit(v, LABELS)
     assert (limit >= 1.0).all()
     assert loss.violation(v * limit, LABELS) <= 1e-9 * limit.max()
-    if name != "mse":
+    if name != "mse" and name not in CONES:  # whose rays end
         moved = np.abs(v).max(axis=0) > 0.0  # a hinge that is satisfied has residual 0
         assert moved.any()
         assert np.isinf(loss.conjugate(v * (1.01 * limit), LABELS))[moved].all()
 
 
-GROUPED = ["mse", "bce", "crammer-singer", "weston-watkins"]
+GROUPED = ["mse", "bce", "crammer-singer", "weston-watkins", "squared-hinge"]
 
 
 @pytest.mark.parametrize("name", GROUPED)

@@ -151,7 +151,7 @@ class MarginIndicator(Indicator):
         order = np.argsort(-required, axis=0, kind="stable")  # the own entry, 0, comes last
         m, b = (np.take_along_axis(one, order, axis=0)[:-1] for one in (required, weights))
         t = (np.cumsum(m * b, axis=0) / (layout.take(weights) + np.cumsum(b, axis=0))).max(axis=0)
-        z = np.where(np.arange(len(required))[:, None] == layout.own, t, np.minimum(t - required, 0.0))
+        z = np.where(layout.is_own, t, np.minimum(t - required, 0.0))
         return z / self._scales(z)
 
     # -- modelling, exact numbers and balls -----------------------------------------------------------------------

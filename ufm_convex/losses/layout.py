@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    import cvxpy as cp
     from flint import fmpq
 
 Number = TypeVar("Number")
@@ -61,6 +62,12 @@ class Layout:
         """The own entry of each column, (C,): that of the largest target, the first of several."""
         present = self.target if self.plain else np.where(self.numbers > 0.0, self.target, -np.inf)
         return np.asarray(present.argmax(axis=0))
+
+    @cached_property
+    def is_own(self) -> BoolArray:
+        """Which entries are own ones, (E, C)."""
+        found: BoolArray = np.arange(len(self.numbers))[:, None] == self.own
+        return found
 
     @cached_property
     def plain(self) -> bool:
@@ -113,6 +120,13 @@ class Layout:
         column = self.without_own(entries, 0.0)
         column[self._place] = -self.sum(column) / self.own_numbers
         return column
+
+    def own_expression(self, z: cp.Expression) -> cp.Expression:
+        """The own entry of each column in every row, (E, C), as a cvxpy expression."""
+        import cvxpy as cp
+
+        own = cp.sum(cp.multiply(self.is_own.astype(float), z), axis=0, keepdims=True)
+        return np.ones((len(self.numbers), 1)) @ own
 
     @cached_property
     def _place(self) -> Any:

@@ -131,13 +131,10 @@ class MulticlassHinge(Loss):
         """The hinges; those of no class are put to 0 under the maximum."""
         import cvxpy as cp
 
-        others = np.broadcast_to(layout.others, z.shape)
-        mine = (np.arange(z.shape[0])[:, None] == layout.own).astype(float)
-        own = cp.sum(cp.multiply(mine, z), axis=0, keepdims=True)
-        hinges = cp.pos(1.0 + z - np.ones((z.shape[0], 1)) @ own)
+        hinges = cp.pos(1.0 + z - layout.own_expression(z))
         if self.joint:
-            return cp.max(cp.multiply(others > 0.0, hinges), axis=0)
-        return cp.sum(cp.multiply(others, hinges), axis=0)
+            return cp.max(cp.multiply(layout.others > 0.0, hinges), axis=0)
+        return cp.sum(cp.multiply(layout.others, hinges), axis=0)
 
     def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
         """The hinges in balls."""

@@ -97,12 +97,10 @@ class SoftmaxLoss(Loss):
             return cp.log_sum_exp(z, axis=0) - linear
         # an absent entry is a second copy of the own one, and the copies share its weight: no −inf, no ragged columns
         absent = (layout.numbers == 0.0).astype(float)
-        mine = (np.arange(absent.shape[0])[:, None] == layout.own).astype(float)
         share = layout.own_numbers / (1.0 + absent.sum(axis=0))
-        offsets = np.log(np.where(absent + mine > 0.0, share, layout.numbers + absent))
+        offsets = np.log(np.where(absent + layout.is_own > 0.0, share, layout.numbers + absent))
         if absent.any():
-            own = cp.sum(cp.multiply(mine, z), axis=0, keepdims=True)
-            z = cp.multiply(1.0 - absent, z) + cp.multiply(absent, np.ones((absent.shape[0], 1)) @ own)
+            z = cp.multiply(1.0 - absent, z) + cp.multiply(absent, layout.own_expression(z))
         return cp.log_sum_exp(z + offsets, axis=0) - linear
 
     def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
