@@ -29,6 +29,7 @@ from ufm_convex.cli import application
 from ufm_convex.constraints import HardMargin
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.positivity import complete_positivity
 from ufm_convex.sweep import Grid
 
@@ -37,6 +38,8 @@ COUNTS, W, H, y = [4, 2, 2], np.eye(3), np.eye(3)[[0, 0, 0, 0, 1, 1, 2, 2]], np.
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
+HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
+HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
 
 
 @dataclass(frozen=True)
@@ -373,6 +376,18 @@ CASES: list[Case] = [
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2, 3])),
+    ),
+    Case(
+        "losses.label_margin_cross_entropy:LabelMarginCrossEntropy.__post_init__",
+        call(LabelMarginCrossEntropy, 0.5),
+        "C * class_counts**-0.25, for example with C = 0.5",
+        call(ufm.Problem, COUNTS, 1, 1, loss=LabelMarginCrossEntropy(0.5 * np.array(COUNTS) ** -0.25)),
+    ),
+    Case(
+        "losses.label_margin_cross_entropy:LabelMarginCrossEntropy.validate",
+        call(ufm.Problem, COUNTS, 1, 1, loss=LabelMarginCrossEntropy([1, 2])),
+        "order of class_counts",
+        call(ufm.Problem, COUNTS, 1, 1, loss=LabelMarginCrossEntropy([1, 2, 3])),
     ),
     Case(
         "losses.logit_adjusted_cross_entropy:LogitAdjustedCrossEntropy.validate",
@@ -983,6 +998,18 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.Problem([3] * 2001, 1e-3, 1e-3), solver="factored"),
         "'auto'",
         call(ufm.solve, ufm.Problem([3] * 2001, 1e-3, 1e-3), solver="auto"),
+    ),
+    Case(
+        "solvers.base:Solver.require",
+        call(ufm.solve, HARD, solver="factored"),
+        "the solver 'frame'",
+        call(ufm.solve, HARD, solver="frame"),
+    ),
+    Case(
+        "losses.traits:require",
+        call(ufm.solve, HARD_AND_FREE, solver="factored"),
+        "use a conic solver",
+        call(ufm.solve, HARD_AND_FREE, solver="clarabel"),
     ),
     Case("solvers.frame:_check", call(ufm.solve, FREE, solver="frame"), "'auto'", call(ufm.solve, FREE, solver="auto")),
     Case(

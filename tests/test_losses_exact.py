@@ -1,6 +1,7 @@
 """What proofs rest on, loss by loss: exact enclosures against naive ones in intervals, domains to the last unit.
 
 The other side is naive_losses.py: full columns, fractions, mpmath intervals, written from docs/certificate.md alone.
+Losses are asked on layouts: single outputs, orbits of alike ones, some of them empty, and the two entries of a frame.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import naive_losses as naive
 import numpy as np
 import pytest
 from flint import arb, fmpq
+from full_columns import Full
 from mpmath import iv
 
 import ufm_convex as ufm
-from ufm_convex.losses.base import GroupedLoss, MarginLoss
+from ufm_convex import losses
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.losses.squared_hinge import SquaredHinge
 
 F, EPS = Fraction, np.finfo(float).eps
 SHIFT, SCALE = (0.5, -1.25, 2.0, 0.125), (1.0, 0.25, 2.5, 0.75)
 TARGETS = ((0.5, 0.25, 0.125, 0.125), (0.0, 0.875, 0.125, 0.0), (0.25, 0.25, 0.5, 0.0), (0.0, 0.0, 0.0, 1.0))
+MARGINS = (0.5, -0.25, 1.5, 0.125)
 K = 4
 ONE_HOT = [[F(j == k) for j in range(K)] for k in range(K)]
 ONES, ZEROS = [F(1)] * K, [F(0)] * K
@@ -44,8 +49,12 @@ CASES = {
     "weston-watkins": (ufm.MulticlassHinge("weston-watkins"), naive.Hinge(joint=False)),
     "squared": (ufm.MeanSquaredError(), naive.SquaredError()),
     "sigmoids": (ufm.BinaryCrossEntropy(), naive.Sigmoids()),
+    "squared-hinge": (SquaredHinge(), naive.SquaredHinge()),
+    "label-margins": (LabelMarginCrossEntropy(MARGINS), naive.LabelMargins(ONE_HOT, ONES, list(map(F, MARGINS)))),
 }
-SOFTMAX = ("plain", "smoothed", "adjusted", "soft")
+SOFTMAX = ("plain", "smoothed", "adjusted", "soft", "label-margins")
+ENDLESS = ("squared", "squared-hinge")
+"""Domains that rays do not leave: all residuals, and a cone."""
 UNIT = F(1, 2**1074)
 NARROW = mp.mpf(2) ** -110
 """Of 128 bits; entries are below 16, and a dozen of them are added."""
@@ -58,6 +67,16 @@ def _precision():
     with flint.ctx.workprec(128), mp.workprec(140):
         yield
     iv.prec = before
+
+
+def test_every_loss_has_a_case():
+    assert {type(loss) for loss, _ in CASES.values()} == set(losses.available().values())
+
+
+def full_case(name):
+    """On full columns, with labels in place of layouts."""
+    loss, definition = CASES[name]
+    return Full(loss), definition
 
 
 def exact(fraction):
@@ -93,13 +112,15 @@ def points(name, label):
     others = [[0, 0, 0], [1, 0, 0], [F(1, 4), F(1, 4), F(1, 2)], [F(1, 8), 0, F(1, 2)]]
     if name == "weston-watkins":
         others += [[1, 1, 1], [1, F(1, 2), 1]]
+    if name == "squared-hinge":
+        others += [[3, 0, F(5, 2)], [F(1, 2**60), 1, 0]]
     return [[*row[:label], -sum(row), *row[label:]] for row in ([F(v) for v in row] for row in others)]
 
 
 @pytest.mark.parametrize("label", range(K))
 @pytest.mark.parametrize("name", CASES)
 def test_enclosed_conjugates_are_those_of_the_definition(name, label):
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     for v in points(name, label):
         expected = definition.conjugate(v, label)
         assert expected is not None
@@ -110,7 +131,7 @@ def test_enclosed_conjugates_are_those_of_the_definition(name, label):
 @pytest.mark.parametrize("name", [name for name in CASES if name != "squared"])
 def test_one_unit_beyond_the_domain_is_refused_and_the_edge_is_not(name, label):
     """Every entry of every point is moved by the least subnormal, alone and against the own entry."""
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     seen, scale = set(), getattr(definition, "scale", None) or ONES
     for v in points(name, label):
         for j in range(K):
@@ -138,7 +159,7 @@ LOGITS = [
 @pytest.mark.parametrize("label", range(K))
 @pytest.mark.parametrize("name", CASES)
 def test_enclosed_values_are_those_of_the_definition(name, label):
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     for z in LOGITS:
         expected = definition.value([naive.interval(entry) for entry in z], label)
         ball = loss.enclose_value([arb(exact(entry)) for entry in z], label)
@@ -152,29 +173,37 @@ def test_enclosed_values_are_those_of_the_definition(name, label):
             assert low - NARROW <= found.a <= found.b <= high + NARROW
 
 
-GROUPED = [name for name, (loss, _) in CASES.items() if isinstance(loss, GroupedLoss)]
+GROUPED = [name for name, (loss, _) in CASES.items() if loss.alike]
 
 
+@pytest.mark.parametrize("own", range(4))
 @pytest.mark.parametrize("name", GROUPED)
-def test_reduced_enclosures_are_those_of_full_columns(name):
-    """Groups of 2 and 1, and one of no class, whose entry may be anything."""
+def test_reduced_enclosures_are_those_of_full_columns(name, own):
+    """Groups of 2 and 1, and one of no class, whose entry may be anything; the own entry in any place."""
     loss, definition = CASES[name]
+
+    def entries(mine, *others):
+        return [*others[:own], mine, *others[own:]]
+
+    column = loss.exact_orbit_column(entries(1, 2, 0, 1), own)
     for z in LOGITS:
-        full = [z[0], z[1], z[1], z[2]]
-        ball = loss.enclose_grouped_value(arb(exact(z[0])), [arb(exact(z[1])), arb(99), arb(exact(z[2]))], [2, 0, 1])
-        assert_same(ball, definition.value([naive.interval(entry) for entry in full], 0))
+        ball = loss.enclose_value(entries(arb(exact(z[0])), arb(exact(z[1])), arb(99), arb(exact(z[2]))), column)
+        assert_same(ball, definition.value([naive.interval(entry) for entry in [z[0], z[1], z[1], z[2]]], 0))
+    seen = set()
     for v in points(name, 0):
         full = [-(2 * v[1] + v[2]) if definition.tied else v[0], v[1], v[1], v[2]]
-        reduced = exact(full[0]), [exact(v[1]), fmpq(-7), exact(v[2])], [2, 0, 1]
+        reduced = entries(exact(full[0]), exact(v[1]), fmpq(-7), exact(v[2]))
         expected = definition.conjugate(full, 0)
+        seen.add(expected is None)
         if expected is None:
             with pytest.raises(ValueError, match="outside"):
-                loss.enclose_grouped_conjugate(*reduced)
+                loss.enclose_conjugate(reduced, column)
         else:
-            assert_same(loss.enclose_grouped_conjugate(*reduced), expected)
+            assert_same(loss.enclose_conjugate(reduced, column), expected)
+    assert False in seen
 
 
-MARGINAL = [name for name, (loss, _) in CASES.items() if isinstance(loss, MarginLoss)]
+MARGINAL = [name for name, (loss, _) in CASES.items() if loss.margins_only]
 
 
 def on_the_ray(name, number, size):
@@ -197,10 +226,11 @@ def test_margin_enclosures_are_those_of_full_columns(name, size):
         assert_same(ball, definition.value([naive.interval(entry) for entry in z], 0))
     top = F(size, 1 if name == "weston-watkins" else size - 1)
     low, high = (F(-1, 4), top - F(1, 4)) if name == "smoothed" else (F(0), top)
+    beyond = [low - UNIT] if name == "squared-hinge" else [low - UNIT, high + UNIT]
     for strength in (low, low + UNIT, F(1, 3), F(3, 4), high - UNIT, high):
         definition, _, v = on_the_ray(name, strength, size)
         assert_same(loss.enclose_margin_conjugate(exact(strength), size), definition.conjugate(v, 0))
-    for strength in (low - UNIT, high + UNIT):
+    for strength in beyond:
         definition, _, v = on_the_ray(name, strength, size)
         assert definition.conjugate(v, 0) is None
         with pytest.raises(ValueError, match="outside"):
@@ -223,7 +253,7 @@ def test_many_margin_conjugates_are_each_that_of_one(name, exponent):
     for ball, q in zip(found, strengths, strict=True):
         definition, _, v = on_the_ray(name, q * power, 2)
         assert_same(ball, definition.conjugate(v, 0))
-    for outside in (math.ceil(3 / power), -math.ceil(1 / power)):
+    for outside in (math.ceil(3 / power), -math.ceil(1 / power))[name == "squared-hinge" :]:
         with pytest.raises(ValueError, match="outside"):
             list(loss.enclose_margin_conjugates([outside], exponent, 2))
 
@@ -231,27 +261,65 @@ def test_many_margin_conjugates_are_each_that_of_one(name, exponent):
 # -- in floating point ---------------------------------------------------------------------------------------------
 
 
+def orbits_of(loss, groups):
+    """The layout of reduced columns, own entry first."""
+    return loss.orbit_layout(np.vstack([np.ones(groups.shape[1]), groups]), np.zeros(groups.shape[1], dtype=int))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_single_outputs_in_floating_point_are_those_of_the_definition(name):
+    """Columns of mixed labels, so that each has its own row of targets and margins."""
+    loss, definition = CASES[name]
+    labels = np.array([2, 0, 3, 0, 1])
+    layout = loss.layout(K, labels)
+    z = np.array([list(map(float, row)) for row in LOGITS]).T
+    values, gradients, expression = loss.values(z, layout), loss.residuals(z, layout), None
+    expression = loss.expression(cp.Variable(z.shape, value=z), layout)
+    v = loss.into_domain(0.75 * gradients, layout)
+    conjugates = loss.conjugate(v, layout)
+    touching = values + loss.conjugate(gradients, layout) - (gradients * z).sum(axis=0)
+    gaps = loss.fenchel_young(v, z, layout)
+    assert expression.is_dcp()
+    for c, label in enumerate(labels.tolist()):
+        value = definition.value([naive.interval(entry) for entry in fractions(z[:, c])], label)
+        size = max(1.0, float(value.b))  # of the terms of a sum; a loss itself may be small
+        assert abs(values[c] - value.a) <= 16 * EPS * min(size, 8.0) + 16 * EPS * abs(value.a)
+        assert abs(expression.value[c] - value.a) <= 64 * EPS * size
+        column = fractions(v[:, c])
+        if definition.tied:  # the definition is asked at the very point, its own entry closed exactly
+            scale = definition.scale or ONES
+            column[label] = -scale[label] * sum(column[j] / scale[j] for j in range(K) if j != label)
+        conjugate = definition.conjugate(column, label)
+        assert conjugate is not None
+        assert abs(conjugates[c] - conjugate.a) <= 64 * EPS * max(1.0, float(abs(conjugate.a)))
+        gap = value + conjugate - naive.interval(sum(a * b for a, b in zip(column, fractions(z[:, c]), strict=True)))
+        # the point given and the one closed exactly differ by a rounding error, times logits of 12
+        assert abs(gaps[c] - gap.a) <= 128 * EPS * size
+        assert abs(touching[c]) <= 128 * EPS * size
+
+
 @pytest.mark.parametrize("name", GROUPED)
 def test_an_entry_of_no_class_limits_nothing(name):
     """How far a ray stays in the domain, by the definition: the group without a class may hold anything."""
     loss, definition = CASES[name]
-    own, others, sizes = np.array([-0.25]), np.array([[0.125], [0.5], [0.0]]), np.array([[2.0], [0.0], [1.0]])
-    limit = F(float(loss.grouped_limit(own, others, sizes)[0]))
+    layout = orbits_of(loss, np.array([[2.0], [0.0], [1.0]]))
+    v = np.array([[-0.25], [0.125], [0.5], [0.0]])
+    limit = F(float(loss.limit(v, layout)[0]))
     column = [F(-1, 4), F(1, 8), F(1, 8), F(0)]
-    if name == "squared":
+    for other in (-3.0, 1e9, math.nan):
+        v[2, 0] = other
+        assert loss.limit(v, layout)[0] == float(limit)
+    if name in ENDLESS:
         assert limit >= 10**6
         return
     assert definition.conjugate([limit * v for v in column], 0) is not None
     assert definition.conjugate([limit * (1 + F(1, 2**40)) * v for v in column], 0) is None
-    for other in (-3.0, 1e9, math.nan):
-        others[1, 0] = other
-        assert loss.grouped_limit(own, others, sizes)[0] == float(limit)
 
 
-@pytest.mark.parametrize("name", ["plain", "smoothed", "adjusted", "soft"])
+@pytest.mark.parametrize("name", SOFTMAX)
 def test_a_column_that_does_not_close_is_outside_by_more_than_rounding(name):
     """A column of K entries is closed by one subtraction: it may be off by a few units, not by a part in a million."""
-    loss = CASES[name][0]
+    loss = full_case(name)[0]
     labels = np.arange(K)
     v = loss.into_domain(0.5 * loss.residuals(np.eye(K), labels), labels)
     assert np.isfinite(loss.conjugate(v, labels)).all()
@@ -278,14 +346,14 @@ ANYTHING = (-9.0, 7.0, 1e9, 0.0)
 
 
 def reduced(own, others, filler):
-    return np.array(own), np.where(GROUPS > 0, np.array(others), filler), GROUPS
+    return np.vstack([own, np.where(GROUPS > 0, np.array(others), filler)])
 
 
-def full(own, others):
+def full(entries):
     """The columns that reduced ones stand for, own entry first."""
     columns = [
-        np.concatenate([[o], np.repeat(other, m.astype(int))])
-        for o, other, m in zip(own, others.T, GROUPS.T, strict=True)
+        np.concatenate([column[:1], np.repeat(column[1:], m.astype(int))])
+        for column, m in zip(entries.T, GROUPS.T, strict=True)
     ]
     return np.array(columns).T, np.zeros(len(columns), dtype=int)
 
@@ -298,18 +366,19 @@ def fractions(entries):
 @pytest.mark.parametrize("name", GROUPED)
 def test_reduced_columns_in_floating_point_are_full_columns_whatever_stands_for_no_class(name, filler):
     loss, definition = CASES[name]
-    own, others, sizes = reduced([0.5, -1.0, 2.0, 0.0], [[-1.0] * 4, [2.0, -0.5, 0.25, 1.5], [0.75] * 4], filler)
-    z, labels = full(own, others)
-    values = loss.grouped_values(own, others, sizes)
-    mine, rest = loss.grouped_residuals(own, others, sizes)
-    assert (rest[sizes == 0] == 0.0).all()
-    v, _ = full(mine, rest)
+    layout, absent, on_full = orbits_of(loss, GROUPS), GROUPS == 0, Full(loss)
+    entries = reduced([0.5, -1.0, 2.0, 0.0], [[-1.0] * 4, [2.0, -0.5, 0.25, 1.5], [0.75] * 4], filler)
+    z, labels = full(entries)
+    values, gradients = loss.values(entries, layout), loss.residuals(entries, layout)
+    assert (gradients[1:][absent] == 0.0).all()
+    v, _ = full(gradients)
     # a dozen terms below 8, added in another order
-    assert v == pytest.approx(loss.residuals(z, labels), abs=32 * EPS)
-    assert loss.grouped_violation(mine, rest, sizes) <= 4 * EPS
-    wild = np.where(sizes > 0, rest, filler)
-    conjugates = loss.grouped_conjugate(mine, wild, sizes)
-    expression = loss.grouped_expression(cp.Variable(4, value=own), cp.Variable((3, 4), value=others), sizes)
+    assert v == pytest.approx(on_full.residuals(z, labels), abs=32 * EPS)
+    assert loss.violation(gradients, layout) <= 4 * EPS
+    wild = gradients.copy()
+    wild[1:][absent] = filler
+    conjugates = loss.conjugate(wild, layout)
+    expression = loss.expression(cp.Variable(entries.shape, value=entries), layout)
     assert expression.is_dcp()
     for k in range(4):
         exact_value = definition.value([naive.interval(entry) for entry in fractions(z[:, k])], 0)
@@ -323,48 +392,54 @@ def test_reduced_columns_in_floating_point_are_full_columns_whatever_stands_for_
         assert exact_conjugate is None or abs(conjugates[k] - exact_conjugate.a) <= 64 * EPS
     touching = values + conjugates - (v * z).sum(axis=0)
     assert np.abs(touching).max() <= 128 * EPS  # Fenchel and Young, at the gradient
-    assert loss.grouped_limit(0.5 * mine, 0.5 * wild, sizes) == pytest.approx(
-        loss.domain_limit(0.5 * v, labels), rel=8 * EPS
-    )
-    top = loss.grouped_ray_maximum(0.5 * mine, 0.5 * wild, sizes)
-    at_top = loss.conjugate(0.5 * v * top, labels)
+    assert np.abs(loss.fenchel_young(wild, entries, layout)).max() <= 128 * EPS
+    assert loss.limit(0.5 * wild, layout) == pytest.approx(on_full.limit(0.5 * v, labels), rel=8 * EPS)
+    top = loss.ray_maximum(0.5 * wild, layout)
+    at_top = on_full.conjugate(0.5 * v * top, labels)
     for s in (0.9, 1.1):
-        # the domain of the squared error has no end: a golden section of 10⁶ finds s to about 1e-3
-        slack = 1e-3 if name == "squared" else 8 * EPS
-        assert (at_top <= loss.conjugate(0.5 * v * (s * top), labels) + slack).all()
+        # a domain without an end: a golden section of 10⁶ finds s to about 1e-3
+        slack = 1e-3 if name in ENDLESS else 8 * EPS
+        assert (at_top <= on_full.conjugate(0.5 * v * (s * top), labels) + slack).all()
 
 
 @pytest.mark.parametrize("filler", ANYTHING)
 @pytest.mark.parametrize("name", [name for name in GROUPED if name != "squared"])
 def test_reduced_columns_outside_are_infinite_and_come_into_the_domain(name, filler):
     loss, definition = CASES[name]
-    inside = 0.5 * np.ones(4), np.where(GROUPS > 0, -0.125, 0.0)
-    own, others = loss.grouped_into_domain(-inside[0], -inside[1], GROUPS)
-    assert np.isfinite(loss.grouped_conjugate(own, np.where(GROUPS > 0, others, filler), GROUPS)).all()
-    for far in (-2.0, 1.5):
-        wild = np.where(GROUPS > 0, far, filler)
-        mine = -(GROUPS * np.where(GROUPS > 0, far, 0.0)).sum(axis=0) if definition.tied else own
-        assert np.isinf(loss.grouped_conjugate(mine, wild, GROUPS)).all()
+    layout, absent = orbits_of(loss, GROUPS), GROUPS == 0
+
+    def filled(column):
+        column = column.copy()
+        column[1:][absent] = filler
+        return column
+
+    inside = loss.into_domain(reduced([-0.5] * 4, [[0.125] * 4] * 3, 0.0), layout)
+    assert np.isfinite(loss.conjugate(filled(inside), layout)).all()
+    for far in (-2.0,) if name == "squared-hinge" else (-2.0, 1.5):
+        wild = reduced([0.0] * 4, [[far] * 4] * 3, filler)
+        wild[0] = -(GROUPS * far).sum(axis=0) if definition.tied else inside[0]
+        assert np.isinf(loss.conjugate(wild, layout)).all()
         # by hand: how far the worst of the entries, or their mass of three classes, is outside
         share = 0.0625 if name == "smoothed" else 0.0
         mass = 3 * (far + share) - 1 if name in ("plain", "smoothed", "crammer-singer") else far - 1
         expected = -far - share if far < 0 else mass
-        assert loss.grouped_violation(mine, wild, GROUPS) == pytest.approx(expected, rel=8 * EPS)
-        moved = loss.grouped_into_domain(mine, wild, GROUPS)
-        assert (moved[1][GROUPS == 0] == 0.0).all()
-        assert loss.grouped_violation(*moved, GROUPS) <= 4 * EPS
-        again = loss.grouped_into_domain(moved[0], np.where(GROUPS > 0, moved[1], filler), GROUPS)
-        assert again[1] == pytest.approx(moved[1], abs=4 * EPS)
+        assert loss.violation(wild, layout) == pytest.approx(expected, rel=8 * EPS)
+        moved = loss.into_domain(wild, layout)
+        assert (moved[1:][absent] == 0.0).all()
+        assert loss.violation(moved, layout) <= 4 * EPS
+        assert loss.into_domain(filled(moved), layout)[1:] == pytest.approx(moved[1:], abs=4 * EPS)
     if definition.tied:
         for size, finite in ((EPS, True), (1e-6, False), (-1e-6, False)):  # columns of four entries, closed by rounding
-            assert (np.isfinite(loss.grouped_conjugate(own + size, others, GROUPS)) == finite).all()
+            moved = inside.copy()
+            moved[0] += size
+            assert (np.isfinite(loss.conjugate(moved, layout)) == finite).all()
 
 
 @pytest.mark.parametrize("label", range(K))
 @pytest.mark.parametrize("name", CASES)
 def test_fenchel_young_gaps_are_those_of_the_definition_at_vertices_too(name, label):
     """Where probabilities are 0, p log p is 0 and its logarithm is not asked."""
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     for v in points(name, label)[:4]:
         for z in LOGITS:
             if name == "weston-watkins" and UNIT in v:
@@ -384,7 +459,7 @@ def test_at_a_kink_a_hinge_takes_the_residual_that_is_given(kind):
     assert loss.nearest_margin_strengths(given, margins, 3) == pytest.approx([0.25, top, 0.0, top, 0.0], rel=2 * EPS)
     logits = np.array([[1.0, 1.0, 2.0], [0.0, 0.0, 0.0], [0.0, -2.0, 0.0]])  # both hinges, one, and none at the kink
     offered = np.array([[-0.75, -0.5, -0.5], [0.25, 0.25, 0.25], [0.5, 0.25, 0.25]])
-    nearest = loss.nearest_residuals(offered, logits, np.zeros(3, dtype=int))
+    nearest = Full(loss).nearest(offered, logits, np.zeros(3, dtype=int))
     assert nearest == pytest.approx(np.array([[-0.75, -0.25, 0.0], [0.25, 0.25, 0.0], [0.5, 0.0, 0.0]]), abs=EPS)
 
 
@@ -398,23 +473,22 @@ def test_exact_targets_sum_to_one_without_rounding():
         assert table[k] == float(row[k])
 
 
-@pytest.mark.parametrize("name", ["plain", "crammer-singer"])
+@pytest.mark.parametrize("name", ["plain", "crammer-singer", "squared-hinge"])
 def test_numbers_that_are_none_become_the_end_of_their_range(name):
     """NaN tells nothing and stands for no mass, as −∞ does; +∞ is all of it."""
     loss = CASES[name][0]
     given = np.array([[math.nan, -math.inf, math.inf], [0.25, 0.25, 0.0], [0.5, 0.5, 0.0]])
     wanted = np.array([[0.0, 0.0, 1.0], [0.25, 0.25, 0.0], [0.5, 0.5, 0.0]])
-    own, others = loss.grouped_into_domain(np.zeros(3), given, np.ones((3, 3)))
-    assert others == pytest.approx(wanted, abs=0.0)
-    assert own == pytest.approx([-0.75, -0.75, -1.0], abs=0.0)
-    full_columns = loss.into_domain(np.vstack([np.zeros(3), given]), np.zeros(3, dtype=int))
-    assert full_columns == pytest.approx(np.vstack([own, wanted]), abs=0.0)
+    offered, expected = np.vstack([np.zeros(3), given]), np.vstack([-wanted.sum(axis=0), wanted])
+    assert expected[0].tolist() == [-0.75, -0.75, -1.0]
+    assert loss.into_domain(offered, orbits_of(loss, np.ones((3, 3)))) == pytest.approx(expected, abs=0.0)
+    assert Full(loss).into_domain(offered, np.zeros(3, dtype=int)) == pytest.approx(expected, abs=0.0)
 
 
 @pytest.mark.parametrize("name", SOFTMAX)
 def test_infinite_residuals_are_all_of_the_mass(name):
     """In full columns: the one wrong class whose residual is +∞ gets the probability 1, −∞ and NaN get none."""
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     given = np.array([[0.0], [math.inf], [-math.inf], [math.nan]])
     found = loss.into_domain(given, np.array([0]))[:, 0]
     p = [F(v) / a + y for v, a, y in zip(map(float, found), definition.scale, definition.targets[0], strict=True)]
@@ -444,7 +518,7 @@ def test_targets_that_are_no_table_are_refused_by_name(targets):
 @pytest.mark.parametrize("name", SOFTMAX)
 def test_each_column_is_outside_by_itself(name):
     """Five columns of four entries that close: inside, wrong mass 1.5, one below zero, a vertex, next to it."""
-    loss, definition = CASES[name]
+    loss, definition = full_case(name)
     labels = np.array([0, 0, 0, 0, 0])
     rows = [
         [0.25] * 4,
@@ -458,9 +532,9 @@ def test_each_column_is_outside_by_itself(name):
     found = loss.conjugate(scale * (probabilities - target), labels)
     assert np.isfinite(found).tolist() == [True, False, False, True, True]
     beyond = scale * (probabilities - target)
-    assert loss.domain_violation(beyond[:, [0, 3, 4]], labels[:3]) <= 4 * EPS
-    assert loss.domain_violation(beyond[:, [0, 1]], labels[:2]) == pytest.approx(0.5)
-    assert loss.domain_violation(beyond[:, [2, 0]], labels[:2]) == pytest.approx(0.25)
+    assert loss.violation(beyond[:, [0, 3, 4]], labels[:3]) <= 4 * EPS
+    assert loss.violation(beyond[:, [0, 1]], labels[:2]) == pytest.approx(0.5)
+    assert loss.violation(beyond[:, [2, 0]], labels[:2]) == pytest.approx(0.25)
     repaired = loss.into_domain(beyond, labels)
     assert np.isfinite(loss.conjugate(repaired, labels)).all()
     assert repaired[:, [0, 3, 4]] == pytest.approx(beyond[:, [0, 3, 4]], abs=4 * EPS)

@@ -36,7 +36,6 @@ from ufm_convex.errors import (
 )
 from ufm_convex.evidence import Evidence
 from ufm_convex.groups import Groups
-from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
@@ -279,6 +278,7 @@ def _runs(
     names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
+        chosen.require(problem)
         tell(f"{name}: starting")
         at = chosen.default_level(problem) if level == AUTO else level
         try:
@@ -312,6 +312,7 @@ def out_of_memory(name: str) -> SolverDiedError:
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
     """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority."""
     usable = [kind() for kind in solvers.available().values() if kind.installed()]
+    usable = [one for one in usable if one.lacks(problem) is None]
     usable.sort(key=lambda candidate: candidate.priority(problem, level))
     chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
     if not chosen and level == AUTO:
@@ -323,7 +324,7 @@ def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
 
 def _too_large(problem: Problem) -> SizeError:
     """What to say of a problem that no solver suits, whatever the level."""
-    grouped = isinstance(problem.loss, GroupedLoss)
+    grouped = problem.loss.alike
     kinds = Groups.distinct(problem).size if grouped else problem.num_classes
     most = relaxation.level("group").gram_limit // 2
     return SizeError(

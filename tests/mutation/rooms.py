@@ -33,7 +33,7 @@ from operators import mutants, mutated
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ufm_convex"
 JUDGES = {
-    "losses": ("losses", "more_losses", "group_level"),
+    "losses": ("losses", "more_losses", "losses_exact", "layouts", "group_level"),
     "theory": ("theory", "theory_collapse", "theory_geometry", "balanced", "more_losses", "bias", "layer_peeled",
                "hard_margin", "free_features"),
     "duality": ("kkt", "repair", "balanced", "group_level", "points", "frame", "bias", "layer_peeled"),

@@ -19,7 +19,6 @@ import numpy as np
 from ufm_convex import identity, relaxation
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.duality.kkt import primal_residuals
-from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.base import ColumnLevel
@@ -89,7 +88,7 @@ def _primal_points(
 
 def _value(columns: Columns, point: GramPoint) -> float:
     """F(Z); the loss of an indicator is left to ``_violation``: no point of a solver has its margins exactly."""
-    if not isinstance(columns.loss, Indicator):
+    if columns.loss.finite:
         return identity.objective(columns, point)
     features = columns.feature_weights @ np.diag(point.feature_gram)
     return float(0.5 * columns.lambda_w * np.trace(point.weight_gram) + 0.5 * columns.lambda_h * features)
@@ -99,9 +98,9 @@ def _violation(columns: Columns, point: GramPoint, factors: tuple[np.ndarray, np
     scale = max(abs(_value(columns, point)), np.finfo(float).tiny)
     found = primal_residuals(columns, point, factors, scale)
     lacking = 0.0
-    if isinstance(columns.loss, Indicator):
-        short = columns.loss.shortfall(point.logits, columns.labels)[0]  # half the squares of what is lacking
-        lacking = math.sqrt(2.0 * float(short.max())) / columns.loss.unit(columns.num_classes)
+    if (indicator := columns.loss.indicator) is not None:
+        short = indicator.shortfall(point.logits, columns.layout)[0]  # half the squares of what is lacking
+        lacking = math.sqrt(2.0 * float(short.max())) / indicator.unit(columns.num_classes)
     return max(found["primal_psd"], found["primal_nonnegativity"], lacking)
 
 

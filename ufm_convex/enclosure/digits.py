@@ -46,9 +46,12 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
     from ufm_convex.verifier.precision import working_precision
 
     found = theory.optimum(problem)  # raises, naming the hypothesis that fails
-    if not isinstance(found, theory.FrameOptimum) or not isinstance(problem.loss, CrossEntropy):
+    loss = theory.cross_entropy(
+        problem, fix="leave out digits: no closed form in any number of digits is known for this loss."
+    )
+    if not isinstance(found, theory.FrameOptimum):
         raise HypothesisError(
-            f"no closed form in any number of digits is known for loss {problem.loss.name!r}.",
+            f"no closed form in any number of digits is known for {found.citation}.",
             expected="cross-entropy with non-negative features",
             fix="leave out digits.",
         )
@@ -61,7 +64,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
         )
     precision = claim_bits(digits) + _GUARD
     with working_precision(precision + _GUARD):
-        proof, witness = _points(problem, problem.loss, groups, precision)
+        proof, witness = _points(problem, loss, groups, precision)
     lower = lower_bound(problem, proof, precision=precision + _GUARD)
     return lower, upper_bound(problem, witness, precision=precision + _GUARD)
 

@@ -31,7 +31,6 @@ from ufm_convex.enclosure.proved import (
     bias_part,
 )
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import Indicator
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
 
@@ -105,10 +104,11 @@ def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> Pr
     unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
     unit_margin = arb(unit_eta * unit_omega)
     losses, squares_eta, squares_omega = arb(0), 0, 0
+    pairs = zip(witness.eta.integers, witness.omega.integers, strict=True)
+    values = loss.enclose_margin_values((arb(eta * omega) * unit_margin for eta, omega in pairs), K)
     entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
-    for group, multiplicity, eta, omega in entries:
-        margin = arb(eta * omega) * unit_margin
-        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
+    for (group, multiplicity, eta, omega), value in zip(entries, values, strict=True):
+        losses += loads.integers[group] * multiplicity * value
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
     total = losses * arb(power(loads.exponent) / problem.num_samples)
@@ -131,9 +131,7 @@ def _dense_upper(
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    make = (
-        ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
-    )
+    make = partial(ExactMatrix.near, bits=_WITNESS_BITS) if problem.loss.finite else ExactMatrix.of_floats
     exact = DenseWitness(make(W[:, used]), make(H[:, used]), None if bias is None else ExactVector.of_floats(bias))
     total = _dense_loss(problem, exact)
     return above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
@@ -151,7 +149,7 @@ def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
     total = bias_part(problem).enclose_penalty(b)
     for k, share in enumerate(groups.shares(problem)):
         outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
-        total += arb(share) * problem.loss.enclose_value(outputs, k)
+        total += arb(share) * problem.loss.enclose_value(outputs, problem.loss.exact_column(problem.num_classes, k))
     return total
 
 

@@ -109,7 +109,7 @@ def evaluate(model: ConicProgramme, values: FloatArray) -> tuple[float, float]:
             t, shares = values[start], values[start + 1 : start + column.num_scalars]
             start += column.num_scalars
             d = np.array([sum(c * blocks[b][r, k] for (b, r, k), c in form.items()) for form in column.differences])
-            smoothed = model.smoothing / model.problem.num_classes * float(np.dot(column.multiplicities, d))
+            smoothed = model.share * float(np.dot(column.multiplicities, d))
             total += column.weight * (float(t) - smoothed)
             needed = np.exp(np.array([0.0, *d]) + np.log([1.0, *column.multiplicities]) - t)
             violation = max(violation, float((needed - shares).max()), float(shares.sum()) - 1.0)
@@ -133,7 +133,7 @@ def _body(model: ConicProgramme) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
     exponentials = len(signs) + len(columns)
     scalar, row = 0, exponentials
     for i, column in enumerate(columns):
-        _add_smoothing(linear, column.weight * model.smoothing / model.problem.num_classes, column)
+        _add_smoothing(linear, column.weight * model.share, column)
         objective.append(f"{scalar} {_number(column.weight)}")
         constants.append(f"{len(signs) + i} 1.0")
         for k, (form, m) in enumerate(zip(({}, *column.differences), (1.0, *column.multiplicities), strict=True)):

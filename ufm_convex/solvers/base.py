@@ -16,6 +16,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._given import require_known
 from ufm_convex.errors import ProblemError
 from ufm_convex.groups import GroupDual, GroupPoint
+from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
@@ -77,6 +78,10 @@ class Solver(ABC):
     """Levels whose programme it can solve, the default one first."""
     rank: ClassVar[int]
     """Place in the order in which "auto" tries solvers, cheapest first."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What a loss must be, by the names of its traits (``losses.traits``); any other loss is refused."""
+    instead: ClassVar[str] = "use a conic solver."
+    """What to do about a loss that is refused."""
 
     in_process: ClassVar[bool] = False
     """Whether it stays in this process even where solvers are isolated: it runs no compiled code but NumPy's and
@@ -86,6 +91,14 @@ class Solver(ABC):
     @abstractmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
+
+    def lacks(self, problem: Problem) -> str | None:
+        """What the solver needs of a loss and the problem's does not have, in words; or None."""
+        return traits.lacks(problem.loss, self.needs)
+
+    def require(self, problem: Problem) -> None:
+        """Raise ``HypothesisError`` unless the problem's loss is what the solver needs."""
+        traits.require(problem.loss, self.needs, fix=self.instead)
 
     def priority(self, problem: Problem, level: str) -> int:
         """Place in the order for this problem and level; ``rank`` unless the problem changes what is cheap."""

@@ -24,7 +24,6 @@ from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.identity import frame_strengths, margin_loss, residual_gram, scaled_load
 from ufm_convex.losses import CrossEntropy, Loss
-from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 
@@ -159,9 +158,10 @@ def _possible(regimes: Sequence[Regime], loss: Loss, min_classes: int, max_count
 def _levels(counts: Sequence[int], loss: Loss, regime: Regime, min_active: int) -> st.SearchStrategy[float]:
     """Levels n_c / max n_k that keep a hundredth away from what the regime and ``min_active`` forbid."""
     low, high = _LEVELS
-    if isinstance(loss, CrossEntropy):
-        # class k collapses from the level ω_k² (1−α)² n_k / max n on
-        collapse = np.sort(np.asarray(counts) / max(counts) * (loss.weights(len(counts)) * (1.0 - loss.smoothing)) ** 2)
+    if loss.margins_only:
+        # class k collapses from the level ω_k² q(0)² n_k / max n on, for cross-entropy q(0) = 1 − α
+        pulls = loss.weights(len(counts)) * loss.margin_strengths(np.zeros(1), len(counts))
+        collapse = np.sort(np.asarray(counts) / max(counts) * pulls**2)
         if regime == "all_collapsed":
             low = math.log10(1.01 * collapse[-1])
             high = low + 1.0
@@ -288,12 +288,12 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     """
     problem.require_plain("points drawn at random")
     K, columns = problem.num_classes, Columns.of_classes(problem)
-    frame = problem.nonnegative and isinstance(problem.loss, MarginLoss) and theory.find(problem) is not None
+    frame = problem.nonnegative and problem.loss.margins_only and theory.find(problem) is not None
     if draw(st.booleans()) and frame:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals
     else:
         logits = 10.0 ** draw(st.integers(-2, 0)) * draw(_integers(K, K))
-        residuals = columns.loss.residuals(logits, columns.labels)
+        residuals = columns.loss.residuals(logits, columns.layout)
     residuals = residuals * draw(st.sampled_from((1.0, 0.5, 0.0)))
     T = np.zeros((K, K))
     if problem.nonnegative:

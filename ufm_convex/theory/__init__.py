@@ -17,7 +17,7 @@ from functools import cache, singledispatch
 from ufm_convex._registry import discover
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
-from ufm_convex.theory.collapse import exact_threshold
+from ufm_convex.theory.collapse import cross_entropy, exact_threshold
 from ufm_convex.theory.frame_curve import FrameCurve, frame_curve, threshold_size
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
@@ -32,6 +32,7 @@ __all__ = [
     "Theorem",
     "bound",
     "collapse_size",
+    "cross_entropy",
     "exact_threshold",
     "find",
     "frame_curve",
