@@ -15,6 +15,8 @@ from ufm_convex.certificate import encoding
 from ufm_convex.cli import application
 from ufm_convex.contrastive.encoding import encode_problem as encode_contrastive
 from ufm_convex.errors import CandidateError, FileFormatError, HypothesisError, ProblemError
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.losses.squared_hinge import SquaredHinge
 from ufm_convex.verifier import UnreadableInput, Verdict, asked, statement
 
 COUNTS, DECAYS = [4, 2, 2], (5e-2, 5e-2)
@@ -47,6 +49,9 @@ NEIGHBOURS = {
     "sigmoids": problem(loss=ufm.BinaryCrossEntropy()),
     "crammer-singer": problem(loss=ufm.MulticlassHinge("crammer-singer")),
     "weston-watkins": problem(loss=ufm.MulticlassHinge("weston-watkins")),
+    "squared hinge": problem(loss=SquaredHinge()),
+    "label margins": problem(loss=LabelMarginCrossEntropy([0.5, 0.25, 1.0])),
+    "other label margins": problem(loss=LabelMarginCrossEntropy([0.5, 0.25, 0.75])),
     "soft targets": problem(loss=ufm.SoftTargetCrossEntropy([[0.8, 0.1, 0.1], [0.2, 0.8, 0.0], [0.1, 0.1, 0.8]])),
     "other targets": problem(loss=ufm.SoftTargetCrossEntropy([[0.8, 0.1, 0.1], [0.2, 0.8, 0.0], [0.1, 0.2, 0.7]])),
     "shift": problem(loss=ufm.LogitAdjustedCrossEntropy(shift=[0.0, 0.5, 1.0])),
@@ -229,6 +234,8 @@ SUBCLASSES = {
             (ufm.MeanSquaredError,),
             (ufm.BinaryCrossEntropy,),
             (ufm.MulticlassHinge, "crammer-singer"),
+            (SquaredHinge,),
+            (LabelMarginCrossEntropy, [0.5, 0.25, 1.0]),
             (ufm.LogitAdjustedCrossEntropy,),
             (ufm.SoftTargetCrossEntropy, np.eye(3).tolist()),
         )

@@ -13,6 +13,7 @@ from ufm_convex.errors import SizeError
 from ufm_convex.problem import Problem
 from ufm_convex.verifier import MalformedCertificate, Verdict, costs, problem, reading, verify
 from ufm_convex.verifier.costs import Costs
+from ufm_convex.verifier.losses import LOSSES
 
 SECONDS, BYTES = 30.0, 2 << 30
 
@@ -92,7 +93,7 @@ def test_every_kind_of_step_pays(name, monkeypatch):
     assert {steps[step] for step in paid} == {Verdict.INCONCLUSIVE}
 
 
-@pytest.mark.parametrize("field", ["scale", "shift"])
+@pytest.mark.parametrize("field", ["scale", "shift", "margins"])
 def test_vectors_of_more_classes_than_are_written_one_by_one(field, monkeypatch):
     monkeypatch.setattr(reading, "MAX_LENGTH", 4)
     value = {"exponent": 0, "integers": "1 1 1 1 1"}
@@ -100,8 +101,32 @@ def test_vectors_of_more_classes_than_are_written_one_by_one(field, monkeypatch)
         reading.vector(value, 5)
     assert len(reading.vector({**value, "integers": "1 1 1 1"}, 4)) == 4
     loss = {"name": "logit-adjusted-cross-entropy", "scale": None, "shift": None, field: value}
+    if field == "margins":
+        loss = {"name": "label-margin-cross-entropy", field: value}
     with pytest.raises(MalformedCertificate, match="more than 4"):
         problem.read_loss(loss, 5)
+
+
+LONG = {"exponent": -4000, "integers": f"{2**4000} 1 1"}
+PLAIN = ("multiclass-hinge", "squared-hinge", "mean-squared-error", "binary-cross-entropy")
+PARAMETERS = {
+    "cross-entropy": {"smoothing": "1p-4000"},
+    "soft-target-cross-entropy": {
+        "targets": {"exponent": -4000, "rows": [" ".join(str(2**4000 * (j == k)) for j in range(3)) for k in range(3)]}
+    },
+    "logit-adjusted-cross-entropy": {"scale": None, "shift": LONG},
+    "label-margin-cross-entropy": {"margins": LONG},
+    "hard-margin": {"margins": "1p-4000", "scale": None},
+    "multiclass-hinge": {"kind": "crammer-singer"},
+    **dict.fromkeys(PLAIN[1:], {}),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parameters_are_as_long_as_they_are(name):
+    """What evaluates a loss pays for the bits of its parameters, whichever loss it is."""
+    bits = problem.read_loss({"name": name, **PARAMETERS[name]}, 3).bits
+    assert bits == 0 if name in PLAIN else 4000 <= bits <= 8100
 
 
 def test_writers_ask_the_same_ledger(monkeypatch):

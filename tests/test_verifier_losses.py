@@ -225,6 +225,8 @@ LOSS_TABLES = {
     "squares": '[loss]\nname = "mean-squared-error"\n',
     "sigmoids": '[loss]\nname = "binary-cross-entropy"\n',
     "hinge": '[loss]\nname = "multiclass-hinge"\nkind = "weston-watkins"\n',
+    "squared hinge": '[loss]\nname = "squared-hinge"\n',
+    "label margins": '[loss]\nname = "label-margin-cross-entropy"\nmargins = [0.3, 0.4, 0.5]\n',
     "adjusted": '[loss]\nname = "logit-adjusted-cross-entropy"\nshift = [0.5, 0.0, -0.5]\nscale = [1.0, 0.7, 3.0]\n',
     "soft": '[loss]\nname = "soft-target-cross-entropy"\ntargets = [[0.9, 0.1, 0.0], [0, 1, 0], [0.3, 0.1, 0.6]]\n',
 }

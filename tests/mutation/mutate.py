@@ -225,7 +225,7 @@ def groups_where_none_are(documents):
     frame = {"kind": "frame", "groups": "0 1 2", "multiplicities": "1 1 1", "eta": zeros, "omega": zeros}
     for document in documents:
         loss = document["problem"]["loss"]
-        apart = loss["name"] in ("soft-target-cross-entropy", "logit-adjusted-cross-entropy")
+        apart = loss["name"].split("-")[0] in ("soft", "logit", "label")
         if apart or loss.get("scale") is not None or not isinstance(loss.get("margins", ""), str):
             yield resealed(replaced(document, ("witness",), frame))
 

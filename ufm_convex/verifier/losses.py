@@ -145,7 +145,8 @@ class LabelMarginCrossEntropy(Softmax):
     alike = False
 
     def __init__(self, value: Any, K: int) -> None:
-        self.margins = list(vector(fields_of(value, "name margins")["margins"], K))
+        given = vector(fields_of(value, "name margins")["margins"], K)
+        self.margins, self.bits = list(given), given.bits
 
     def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
         """One-hot."""
@@ -233,7 +234,8 @@ class SquaredHinge(Loss):
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``."""
-        return sum((m * (1 + z - column.own).max(arb(0)) ** 2 for z, m in column.others), arb(0)) / 2
+        hinges = (((1 + z - column.own).max(arb(0)), m) for z, m in column.others)
+        return sum((m * hinge * hinge for hinge, m in hinges), arb(0)) / 2
 
 
 class MeanSquaredError(Loss):
