@@ -118,7 +118,7 @@ PARAMETERS = {
     "label-margin-cross-entropy": {"margins": LONG},
     "hard-margin": {"margins": "1p-4000", "scale": None},
     "multiclass-hinge": {"kind": "crammer-singer"},
-    **dict.fromkeys(PLAIN[1:], {}),
+    **{key: {} for key in PLAIN[1:]},
 }
 
 

@@ -124,7 +124,9 @@ class CrossEntropy(SoftmaxLoss):
         others = num_outputs - 1
         slope = arb(others * self.exact_target(num_outputs)[1])
         values = ((margin, (others * (-margin).exp()).log1p()) for margin in margins)
-        return (value + slope * margin for margin, value in values) if self.smoothing else (value for _, value in values)
+        return (
+            (value + slope * margin for margin, value in values) if self.smoothing else (value for _, value in values)
+        )
 
     def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_outputs: int) -> Iterator[arb]:
         """The same with every probability an integer over one number, V 2^{−e}: no rational is ever reduced.
