@@ -24,6 +24,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.points import require_dense
 from ufm_convex.relaxation.orbits import Orbits, Pairing
 
 
@@ -223,6 +224,10 @@ class Alike:
         """The same square matrix with zeros on the diagonal."""
         return self - Alike.diagonal(self.rows, self.own())
 
+    def equals(self, other: Alike) -> bool:
+        """Whether all entries are equal to the bit."""
+        return np.array_equal(self.even, other.even) and np.array_equal(self.extra, other.extra)
+
     # -- numbers ----------------------------------------------------------------------------------------------------
 
     @property
@@ -272,8 +277,15 @@ class Alike:
 
     def column_squares(self) -> FloatArray:
         """Sum of squares of a column of each orbit, (C,), for a matrix without ``spread``."""
-        numbers = entry_numbers(self.rows, self.cols)
-        return np.asarray((numbers * self.entries() ** 2).sum(axis=0))
+        pairing = self._pairing
+        squares = self.rows.numbers @ self.even**2
+        beyond = self.matches**2 - self.even[pairing.orbits] ** 2
+        np.add.at(squares, pairing.column, self.rows.copies[pairing.row] * beyond)
+        return np.asarray(squares)
+
+    def largest(self) -> float:
+        """The largest entry of a matrix without ``spread``."""
+        return float(max(self.even.max(), self.matches.max(initial=-np.inf)))
 
     def eigenvalues(self) -> FloatArray:
         """All different eigenvalues of a symmetric one, in no order."""
@@ -310,7 +322,12 @@ class Alike:
     # -- full matrices ----------------------------------------------------------------------------------------------
 
     def full(self) -> FloatArray:
-        """Every entry, (length of rows, length of columns); 0 at places that are no index."""
+        """Every entry, (length of rows, length of columns); 0 at places that are no index.
+
+        Raises:
+            SizeError: one of the two exceeds 20,000.
+        """
+        require_dense(max(self.rows.length, self.cols.length), "the matrix", "its entries even and extra")
         if self.rows.plain and self.cols.plain:
             values = self.even
         else:

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.dialect import Layout, OnEntries
@@ -101,6 +101,11 @@ class Columns:
     def limit(self, V: Alike) -> FloatArray:
         """The largest s with s·v in the conjugate's domain, of a column of each orbit, (C,)."""
         return self.loss.limit(V.entries(), self.layout)
+
+    def peaks(self, V: Alike, chosen: BoolArray) -> FloatArray:
+        """The s ≥ 0 that maximises −l*(s·v), for a column of each of the chosen orbits."""
+        layout = Layout(self.layout.numbers[:, chosen], self.layout.target[:, chosen], self.layout.rows[chosen])
+        return self.loss.ray_maximum(V.entries()[:, chosen], layout)
 
     def into_domain(self, V: Alike) -> Alike:
         """A point of the conjugate's domain near each column."""
