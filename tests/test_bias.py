@@ -13,6 +13,7 @@ import cvxpy as cp
 import mpmath
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -92,7 +93,7 @@ def textbook(problem):
     """The relaxation with an explicit b, unscaled, as one would write it down; the value to about 1e-8."""
     K, counts = problem.num_classes, problem.class_counts
     Z, b = cp.Variable((2 * K, 2 * K), PSD=True), cp.Variable((K, 1))
-    losses = problem.loss.expression(Z[:K, K:] + b @ np.ones((1, K)), np.arange(K))
+    losses = Full(problem.loss).expression(Z[:K, K:] + b @ np.ones((1, K)), np.arange(K))
     if type(problem.loss) is CrossEntropy and not problem.loss.parameters():
         losses = cross_entropies(Z[:K, K:] + b @ np.ones((1, K)))
     penalty = problem.lambda_w / 2 * cp.trace(Z[:K, :K]) + problem.lambda_h / 2 * (counts @ cp.diag(Z[K:, K:]))
@@ -221,9 +222,9 @@ def test_where_there_is_no_gradient_the_frame_looks_for_no_bias(monkeypatch):
     problem = Problem([6, 31, 55, 55, 77, 144], 73.0, 1.7e-4, loss=MulticlassHinge(kind="weston-watkins"), bias=0.011)
     rounds = []
 
-    def counted(loss, price):
+    def counted(loss, *rest):
         rounds.append(loss)
-        return separable_optimum(loss, price)
+        return separable_optimum(loss, *rest)
 
     monkeypatch.setattr("ufm_convex.solvers.frame.separable_optimum", counted)
     found = solve(problem, solver="frame")
@@ -362,7 +363,7 @@ def test_the_identity(counts, bias, seed):
     problem = Problem(counts, 0.01, 0.02, bias=bias)
     columns = Columns.of_classes(problem)
     W, H, b = rng.normal(size=(K, 3)), rng.normal(size=(K, 3)), rng.normal(size=K)
-    V = columns.into_domain(columns.loss.residuals(rng.normal(size=(K, K)), columns.labels))
+    V = columns.into_domain(columns.loss.residuals(rng.normal(size=(K, K)), columns.layout))
     terms = identity.terms(columns, GramPoint.from_factors(W, H, b), DualPoint(V, rng.normal(size=(K, K))))
     size = sum(abs(getattr(terms, name)) for name in ("dual_value", "calibration", "alignment", "slack", "bias"))
     assert terms.objective == pytest.approx(raw(problem, W, H, b), abs=1e-12 * (size + 1.0))
@@ -619,7 +620,7 @@ def test_what_the_loss_does_not_see_is_left_out_of_a_free_bias():
     one = FreeBias(3, scales)
     b = np.array([1.0, 2.0, 3.0])
     assert one.canonical(b) @ (1.0 / scales) == pytest.approx(0.0, abs=1e-15)
-    loss, labels = LogitAdjustedCrossEntropy(scale=tuple(scales)), np.array([0, 1, 2])
+    loss, labels = Full(LogitAdjustedCrossEntropy(scale=tuple(scales))), np.array([0, 1, 2])
     logits = np.random.default_rng(0).normal(size=(3, 3))
     np.testing.assert_allclose(
         loss.values(logits + b[:, None], labels), loss.values(logits + one.canonical(b)[:, None], labels), rtol=1e-12

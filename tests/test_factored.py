@@ -143,7 +143,7 @@ def test_the_spectral_repair_loses_the_square_of_the_error():
     direction = np.random.default_rng(2).normal(size=(4, 4))
     losses = []
     for delta in (1e-4, 1e-5):
-        V = columns.loss.residuals(solution.logits + delta * direction, columns.labels)
+        V = columns.loss.residuals(solution.logits + delta * direction, columns.layout)
         _, value = duality.repair(columns, [DualPoint(V, np.zeros((4, 4)))])
         losses.append(1.0 - value / solution.value)
     uniform = 1.0 - shrunk_value(columns, V) / solution.value
@@ -221,7 +221,7 @@ def test_the_complementary_multiplier_proves_what_is_no_frame():
     columns = Columns.of_classes(problem)
     W, H = nonnegative_end(problem)
     upper = identity.factored_objective(columns, W, H)
-    candidate = DualPoint(columns.loss.residuals(W @ H.T, columns.labels), np.zeros((8, 8)))
+    candidate = DualPoint(columns.loss.residuals(W @ H.T, columns.layout), np.zeros((8, 8)))
     _, without = duality.repair(columns, [candidate])
     dual, lower = duality.repair(columns, [candidate], H)
     assert (upper - without) / upper > 1e-5

@@ -65,9 +65,10 @@ def test_a_million_distinct_classes():
 def test_the_general_route_agrees_with_the_margins(problem):
     """K problems in K variables, which know nothing of margins, against one number a class."""
     K, price = problem.num_classes, problem.sigma / problem.loss_weights
-    logits, _, solved = separable_optimum(problem.loss, price)
+    layout = problem.loss.layout(K, np.arange(K))
+    logits, _, solved = separable_optimum(problem.loss, layout, price)
     assert solved
-    values = problem.loss.values(logits, np.arange(K)) + price * np.linalg.norm(logits, axis=0)
+    values = problem.loss.values(logits, layout) + price * np.linalg.norm(logits, axis=0)
     assert problem.loss_weights @ values == pytest.approx(theory.optimum(problem).value, rel=1e-12)
 
 
@@ -78,7 +79,7 @@ def test_small_problems_against_scipy(level):
     counts = np.array([50, 40, 30, 20, 10])
     problem = Problem(counts, *decays_for(counts, level), loss=loss)
     price = problem.sigma / problem.loss_weights
-    logits, _, solved = separable_optimum(loss, price)
+    logits, _, solved = separable_optimum(loss, loss.layout(5, np.arange(5)), price)
     assert solved
     for k in range(5):
         y = loss.targets[k]
@@ -155,7 +156,7 @@ def test_collapsed_classes_may_disagree_while_their_block_is_definite():
     loss = soft_targets([[0.96, 0.6, 0.6], [0.02, 0.38, 0.02], [0.02, 0.02, 0.38]])
     problem = Problem([60, 21, 20], 0.3, 0.3, loss=loss)
     found = run(problem)
-    u = loss.residuals(np.zeros((3, 3)), np.arange(3)) * problem.loss_weights
+    u = loss.residuals(np.zeros((3, 3)), loss.layout(3, np.arange(3))) * problem.loss_weights
     assert (u.T @ u)[1, 2] > 0.0
     assert found.claim is Claim.OPTIMAL
     solution = solve(problem, solver="frame", tolerance=1e-10)
@@ -219,8 +220,8 @@ class Backwards(CrossEntropy):
 
     name = "backwards"
 
-    def margin_strengths(self, margins, num_classes):
-        return super().margin_strengths(margins, num_classes) - 2.0
+    def margin_strengths(self, margins, num_outputs):
+        return super().margin_strengths(margins, num_outputs) - 2.0
 
 
 def test_a_loss_that_grows_with_its_own_logit_is_refused():

@@ -105,35 +105,36 @@ class SquaredDistance(Loss):
     def parameters(self):
         return {"targets": [list(row) for row in self.targets]}
 
-    def _columns(self, labels):
-        return np.array(self.targets).T[:, labels]
+    def target_columns(self, num_outputs, rows):
+        return np.array(self.targets).T[:, rows]
 
-    def values(self, logits, labels):
-        return 0.5 * ((logits - self._columns(labels)) ** 2).sum(axis=0)
+    def values(self, z, layout):
+        return 0.5 * ((z - layout.target) ** 2).sum(axis=0)
 
-    def residuals(self, logits, labels):
-        return logits - self._columns(labels)
+    def residuals(self, z, layout):
+        return z - layout.target
 
-    def conjugate(self, residuals, labels):
-        return (residuals * (0.5 * residuals + self._columns(labels))).sum(axis=0)
+    def conjugate(self, v, layout):
+        return (v * (0.5 * v + layout.target)).sum(axis=0)
 
-    def into_domain(self, residuals, labels):
-        return np.nan_to_num(residuals)
+    def into_domain(self, v, layout):
+        return np.nan_to_num(v)
 
-    def domain_violation(self, residuals, labels):
+    def violation(self, v, layout):
         return 0.0
 
-    def domain_limit(self, residuals, labels):
-        return np.full(labels.size, 1e6)
+    def limit(self, v, layout):
+        return np.full(v.shape[1], 1e6)
 
-    def expression(self, logits, labels):
-        return 0.5 * cp.sum(cp.square(logits - self._columns(labels)), axis=0)
+    def expression(self, z, layout):
+        return 0.5 * cp.sum(cp.square(z - layout.target), axis=0)
 
-    def enclose_value(self, logits, label):
-        return sum(((z - arb(y)) ** 2 / 2 for z, y in zip(logits, self.targets[label], strict=True)), arb(0))
+    def enclose_value(self, z, column):
+        pairs = zip(z, self.targets[column.row], strict=True)
+        return sum(((entry - arb(y)) ** 2 / 2 for entry, y in pairs), arb(0))
 
-    def enclose_conjugate(self, residual, label):
-        pairs = zip(residual, self.targets[label], strict=True)
+    def enclose_conjugate(self, v, column):
+        pairs = zip(v, self.targets[column.row], strict=True)
         return sum((arb(v * (v / 2 + fmpq(*y.as_integer_ratio()))) for v, y in pairs), arb(0))
 
 

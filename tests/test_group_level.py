@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_groups import grouped, random_invariant
@@ -77,7 +78,7 @@ def test_lift_keeps_and_restrict_never_raises_the_objective(problem, seed):
     high = GramPoint.from_factors(rng.normal(size=(K, 3)), rng.random((K, 3)))
     low = identity.group_objective(columns, GROUP.restrict(problem, high))
     assert low <= identity.objective(dense, high) * (1 + 1e-12)
-    V = dense.loss.residuals(rng.normal(size=(K, K)), dense.labels)
+    V = dense.loss.residuals(rng.normal(size=(K, K)), dense.layout)
     mean = GROUP.restrict_dual_point(problem, DualPoint(V, np.zeros((K, K))))
     before = identity.dual_value(dense, DualPoint(V, np.zeros((K, K))))
     assert identity.group_dual_value(columns, mean.residuals) >= before * (1 - 1e-12)
@@ -136,7 +137,7 @@ def test_repaired_points_are_feasible_and_below_every_objective(problem, seed, f
     assert slack > -1e-12
     assert (dense.nonnegativity >= 0.0).all()
     assert problem.nonnegative or not dense.nonnegativity.any()
-    assert problem.loss.domain_violation(dense.residuals, np.arange(problem.num_classes)) < 1e-12
+    assert Full(problem.loss).violation(dense.residuals, np.arange(problem.num_classes)) < 1e-12
     assert value == pytest.approx(identity.dual_value(Columns.of_classes(problem), dense), rel=1e-12)
     W, H, _ = random_point(rng, columns.groups, problem.nonnegative)
     assert value <= group_factors.objective(columns, W, H) * (1 + 1e-12)

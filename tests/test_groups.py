@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex.errors import SizeError
-from ufm_convex.groups import GroupPoint, Groups, Invariant
+from ufm_convex.groups import GroupColumns, GroupPoint, Groups, Invariant
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
@@ -97,74 +98,73 @@ def reduced(rng, groups, scale):
 
 @given(grouped(), st.integers(0, 10**6), st.sampled_from([0.1, 3.0, 60.0]))
 def test_reduced_columns_have_the_loss_of_the_dense_ones(problem, seed, scale):
-    rng, groups, loss = np.random.default_rng(seed), Groups.distinct(problem), problem.loss
-    logits, dense = reduced(rng, groups, scale)
-    labels, members, m = np.arange(problem.num_classes), groups.members, groups.others
-    columns = logits.own, logits.cross, m
-    np.testing.assert_allclose(loss.grouped_values(*columns)[members], loss.values(dense, labels), rtol=1e-12)
-    own, others = loss.grouped_residuals(*columns)
-    V = Invariant(groups, own, others)
+    rng, columns, loss = np.random.default_rng(seed), GroupColumns.of(problem), Full(problem.loss)
+    logits, dense = reduced(rng, columns.groups, scale)
+    labels, members = np.arange(problem.num_classes), columns.groups.members
+    np.testing.assert_allclose(columns.values(logits)[members], loss.values(dense, labels), rtol=1e-12)
+    V = columns.residuals(logits)
     np.testing.assert_allclose(V.dense(), loss.residuals(dense, labels), atol=1e-15)
     conjugates = loss.conjugate(V.dense(), labels)
-    np.testing.assert_allclose(loss.grouped_conjugate(own, others, m)[members], conjugates, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(columns.conjugates(V)[members], conjugates, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(
-        loss.grouped_limit(0.5 * own, 0.5 * others, m)[members], loss.domain_limit(0.5 * V.dense(), labels), rtol=1e-12
+        problem.loss.limit(0.5 * V.columns(), columns.layout)[members], loss.limit(0.5 * V.dense(), labels), rtol=1e-12
     )
     peak = loss.ray_maximum(V.dense(), labels)
     # golden section to 1e-9 of the interval, whose end the probability of the own class sets
-    ends = loss.domain_limit(V.dense(), labels)
-    np.testing.assert_allclose(loss.grouped_ray_maximum(own, others, m)[members] / ends, peak / ends, atol=1e-7)
+    ends = loss.limit(V.dense(), labels)
+    np.testing.assert_allclose(
+        problem.loss.ray_maximum(V.columns(), columns.layout)[members] / ends, peak / ends, atol=1e-7
+    )
 
 
 @given(grouped(), st.integers(0, 10**6))
 def test_reduced_columns_enter_the_domain_as_the_dense_ones(problem, seed):
-    rng, groups, loss = np.random.default_rng(seed), Groups.distinct(problem), problem.loss
-    outside, dense = reduced(rng, groups, 1.0)
-    labels, m = np.arange(problem.num_classes), groups.others
-    violation = loss.domain_violation(dense, labels)
-    assert loss.grouped_violation(outside.own, outside.cross, m) == pytest.approx(violation, rel=1e-12)
-    assert np.isinf(loss.grouped_conjugate(outside.own, outside.cross, m)).all() == (violation > 0.0)
-    inside = Invariant(groups, *loss.grouped_into_domain(outside.own, outside.cross, m))
+    rng, columns, loss = np.random.default_rng(seed), GroupColumns.of(problem), Full(problem.loss)
+    outside, dense = reduced(rng, columns.groups, 1.0)
+    labels = np.arange(problem.num_classes)
+    violation = loss.violation(dense, labels)
+    assert problem.loss.violation(outside.columns(), columns.layout) == pytest.approx(violation, rel=1e-12)
+    assert np.isinf(columns.conjugates(outside)).all() == (violation > 0.0)
+    inside = columns.into_domain(outside)
     np.testing.assert_allclose(inside.dense(), loss.into_domain(dense, labels), atol=1e-14)
-    assert loss.grouped_violation(inside.own, inside.cross, m) < 1e-14
+    assert problem.loss.violation(inside.columns(), columns.layout) < 1e-14
 
 
 @given(grouped(max_groups=3, max_size=3), st.integers(0, 10**6))
 def test_enclosures_of_reduced_columns_are_those_of_the_dense_ones(problem, seed):
     from flint import arb, fmpq
 
-    rng, groups, loss = np.random.default_rng(seed), Groups.distinct(problem), problem.loss
+    rng, columns, loss = np.random.default_rng(seed), GroupColumns.of(problem), problem.loss
+    groups = columns.groups
     logits, dense = reduced(rng, groups, 2.0)
-    _, others = loss.grouped_residuals(logits.own, logits.cross, groups.others)
+    others = columns.residuals(logits).cross
     m = groups.others.astype(int)
     for k, g in enumerate(groups.members):
-        ball = loss.enclose_grouped_value(arb(logits.own[g]), [arb(z) for z in logits.cross[:, g]], m[:, g].tolist())
-        assert ball.overlaps(loss.enclose_value([arb(z) for z in dense[:, k]], k))
+        column = loss.exact_orbit_column([*m[:, g].tolist(), 1], groups.size)
+        ball = loss.enclose_value([arb(z) for z in logits.columns()[:, g].tolist()], column)
+        assert ball.overlaps(Full(loss).enclose_value([arb(z) for z in dense[:, k]], k))
         assert float(ball.rad()) < 1e-12
         entries = [fmpq(*float(v).as_integer_ratio()) for v in others[:, g]]
         exact_own = -sum((int(c) * v for c, v in zip(m[:, g], entries, strict=True)), fmpq(0))
         full = [entries[h] for h in groups.members]
         full[k] = exact_own
-        ball = loss.enclose_grouped_conjugate(exact_own, entries, m[:, g].tolist())
-        assert ball.overlaps(loss.enclose_conjugate(full, k))
+        ball = loss.enclose_conjugate([*entries, exact_own], column)
+        assert ball.overlaps(Full(loss).enclose_conjugate(full, k))
         assert float(ball.rad()) < 1e-12
         with pytest.raises(ValueError, match="simplex"):
-            loss.enclose_grouped_conjugate(exact_own + fmpq(1, 2**400), entries, m[:, g].tolist())
+            loss.enclose_conjugate([*entries, exact_own + fmpq(1, 2**400)], column)
 
 
 @given(grouped(), st.integers(0, 10**6))
 def test_the_expression_of_reduced_columns_is_the_loss(problem, seed):
     import cvxpy as cp
 
-    rng, groups, loss = np.random.default_rng(seed), Groups.distinct(problem), problem.loss
-    logits, _ = reduced(rng, groups, 3.0)
-    own, others = cp.Variable(groups.size), cp.Variable((groups.size, groups.size))
-    expression = loss.grouped_expression(own, others, groups.others)
+    rng, columns = np.random.default_rng(seed), GroupColumns.of(problem)
+    logits, _ = reduced(rng, columns.groups, 3.0)
+    variable = cp.Variable((columns.groups.size + 1, columns.groups.size), value=logits.columns())
+    expression = problem.loss.expression(variable, columns.layout)
     assert expression.is_convex()
-    own.value, others.value = logits.own, logits.cross
-    np.testing.assert_allclose(
-        expression.value, loss.grouped_values(logits.own, logits.cross, groups.others), rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(expression.value, columns.values(logits), rtol=1e-9, atol=1e-12)
 
 
 @given(grouped(), st.integers(0, 10**6))

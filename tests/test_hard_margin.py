@@ -10,6 +10,7 @@ from fractions import Fraction
 import cvxpy as cp
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
@@ -274,7 +275,7 @@ def test_the_shortest_logits_of_a_table_need_not_have_tight_margins():
     """A margin that a larger one implies is slack: compared with the quadratic programme."""
     table = [[0.0, 5.0, 0.1], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
     loss = ufm.HardMargin(margins=table).loss
-    shortest = loss.shortest(np.arange(3), 3)
+    shortest = loss.shortest(loss.layout(3, np.arange(3)))
     for k in range(3):
         z = cp.Variable(3)
         conditions = [z[k] - z[j] >= table[k][j] for j in range(3) if j != k]
@@ -330,19 +331,19 @@ def test_hinge_losses_end_at_the_hard_margin(kind, features):
 @pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
 def test_the_nearest_subgradient_of_a_hinge(kind):
     """At kinks the given point, if it is a subgradient; off them the gradient; a subgradient in any case."""
-    loss, labels, generator = ufm.MulticlassHinge(kind), np.zeros(1, dtype=int), np.random.default_rng(0)
+    loss, labels, generator = Full(ufm.MulticlassHinge(kind)), np.zeros(1, dtype=int), np.random.default_rng(0)
     kink = np.array([[1.0], [0.0], [0.0]])
     inside = np.array([[-0.8], [0.5], [0.3]])
-    assert loss.nearest_residuals(inside, kink, labels).ravel() == pytest.approx([-0.8, 0.5, 0.3], rel=1e-15)
+    assert loss.nearest(inside, kink, labels).ravel() == pytest.approx([-0.8, 0.5, 0.3], rel=1e-15)
     assert loss.nearest_margin_strengths(np.array([0.7]), np.array([1.0]), 3).tolist() == [0.7]
     for z in (kink + 0.1 * np.eye(3)[:, [0]], kink - 0.1 * np.eye(3)[:, [0]], kink + 0.1 * np.eye(3)[:, [1]]):
         for start in (inside, 9 * inside, -inside, 0 * inside):
-            found = loss.nearest_residuals(start, z, labels)
+            found = loss.nearest(start, z, labels)
             # the subgradient inequality, at points all around
             for other in z + generator.standard_normal((20, 3, 1)):
                 rise = loss.values(other, labels) - loss.values(z, labels)
                 assert rise >= (found * (other - z)).sum() - 1e-12
-    assert loss.nearest_residuals(inside, kink + np.eye(3)[:, [0]], labels).ravel().tolist() == [0.0] * 3
+    assert loss.nearest(inside, kink + np.eye(3)[:, [0]], labels).ravel().tolist() == [0.0] * 3
 
 
 @pytest.mark.parametrize("decay", [1e-3, 0.1, 0.3])
@@ -388,7 +389,7 @@ def test_hinge_thresholds_on_both_sides_by_a_conic_solver(kind, scaled):
 )
 def test_the_conjugate_is_a_linear_programme(margins, scale):
     """l*(v) = sup <v, z> over admissible z: finite on the cone, unbounded off it."""
-    loss = ufm.HardMargin(margins=margins, scale=scale).loss
+    loss = Full(ufm.HardMargin(margins=margins, scale=scale).loss)
     m, a = table_of(margins, 3), np.ones(3) if scale is None else np.array(scale)
     generator = np.random.default_rng(0)
     for k in range(3):
@@ -405,17 +406,17 @@ def test_the_conjugate_is_a_linear_programme(margins, scale):
 
 
 def test_reduced_columns_and_rays_agree_with_full_columns():
-    loss, generator = ufm.HardMargin(margins=1.5).loss, np.random.default_rng(3)
+    loss, generator = Full(ufm.HardMargin(margins=1.5).loss), np.random.default_rng(3)
+    numbers, last = np.array([[1.0], [2.0], [1.0]]), np.array([2])
+    layout = loss.orbit_layout(numbers, last)
     for _ in range(20):
         others = generator.standard_normal(2)
         full = np.array([others[0], others[1], others[1], others[0] + 1.4 + 0.2 * generator.random()])[:, None]
         full[3] = max(others) + generator.choice([1.4, 1.5 + 1e-9, 3.0])
-        labels, own = np.array([3]), full[3]
-        reduced = (own, others[:, None], np.array([[1.0], [2.0]]))
-        assert loss.values(full, labels) == loss.grouped_values(*reduced)
-        zero = np.zeros((4, 1))
-        stretched = loss.stretch(full, labels, zero)
-        assert stretched == pytest.approx(loss.grouped_stretch(*reduced, np.zeros(1)), rel=1e-15)
+        labels, reduced = np.array([3]), full[[0, 1, 3]]
+        assert loss.values(full, labels) == loss.loss.values(reduced, layout)
+        stretched = loss.stretch(full, loss.layout(4, labels), np.zeros((4, 1)))
+        assert stretched == pytest.approx(loss.stretch(reduced, layout, np.zeros(1)), rel=1e-15)
         assert loss.values(full * stretched * (1 + 4 * EPS), labels) == 0.0
         assert loss.values(full * stretched * (1 - 1e-9), labels) == math.inf
     ray = np.eye(4)[:, [3]] - 0.25
@@ -425,7 +426,7 @@ def test_reduced_columns_and_rays_agree_with_full_columns():
 
 def test_the_penalty_has_its_gradient():
     """Against central differences; the function is piecewise quadratic with one continuous derivative."""
-    loss = ufm.HardMargin(margins=TABLE, scale=(2.0, 1.0, 0.5)).loss
+    loss = Full(ufm.HardMargin(margins=TABLE, scale=(2.0, 1.0, 0.5)).loss)
     z, labels, step = np.random.default_rng(0).standard_normal((3, 3)), np.arange(3), 1e-6
     slopes = loss.shortfall(z, labels)[1]
     for j in range(3):
@@ -471,7 +472,7 @@ def test_nothing_is_not_admissible():
 def test_a_dual_point_outside_the_cone_proves_nothing(margins):
     from flint import fmpq
 
-    loss = ufm.HardMargin(margins=margins).loss
+    loss = Full(ufm.HardMargin(margins=margins).loss)
     inside = [fmpq(-3), fmpq(1), fmpq(2)]
     expected = -sum(m * w for m, w in zip(table_of(margins, 3)[0][1:], (1, 2), strict=True))
     assert float(loss.enclose_conjugate(inside, 0)) == expected
@@ -484,11 +485,12 @@ def test_reduced_and_ray_columns_outside_the_cone_prove_nothing():
     from flint import fmpq
 
     loss = ufm.HardMargin().loss
-    assert float(loss.enclose_grouped_conjugate(fmpq(-5), [fmpq(1), fmpq(2)], [1, 2])) == -5.0
+    column = loss.exact_orbit_column([1, 1, 2], 0)
+    assert float(loss.enclose_conjugate([fmpq(-5), fmpq(1), fmpq(2)], column)) == -5.0
     with pytest.raises(ValueError, match="outside"):
-        loss.enclose_grouped_conjugate(fmpq(-4), [fmpq(1), fmpq(2)], [1, 2])
+        loss.enclose_conjugate([fmpq(-4), fmpq(1), fmpq(2)], column)
     with pytest.raises(ValueError, match="outside"):
-        loss.enclose_grouped_conjugate(fmpq(-3), [fmpq(-1), fmpq(2)], [1, 2])
+        loss.enclose_conjugate([fmpq(-3), fmpq(-1), fmpq(2)], column)
     problem = problem_of([5, 3, 2])
     assert enclosure.lower_bound(problem, DiagonalProof(ExactVector([-1, 0, 0], 0))).proof == "trivial"
 

@@ -22,7 +22,7 @@ def random_case(seed, level):
     columns = Columns.of_classes(problem) if level == "class" else Columns.of_samples(problem)
     m = columns.labels.size
     W, H = rng.normal(size=(K, 4)), rng.normal(size=(m, 4))
-    V = columns.loss.residuals(rng.normal(size=(K, m)), columns.labels)
+    V = columns.loss.residuals(rng.normal(size=(K, m)), columns.layout)
     T = rng.normal(size=(m, m))
     return columns, W, H, DualPoint(V, T + T.T)
 

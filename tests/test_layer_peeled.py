@@ -8,6 +8,7 @@ from fractions import Fraction
 import mpmath as mp
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
@@ -504,7 +505,9 @@ def test_balanced_counts_take_any_loss(loss, value):
         assert (solution.lower_bound, solution.upper_bound) == (value, value)
         assert solution.kkt().passed
     W, H = solution.factors()
-    assert problem.loss_weights @ loss.values(W @ H.T, np.arange(4)) == pytest.approx(solution.upper_bound, rel=1e-12)
+    assert problem.loss_weights @ Full(loss).values(W @ H.T, np.arange(4)) == pytest.approx(
+        solution.upper_bound, rel=1e-12
+    )
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from flint import arb, fmpq
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
@@ -70,7 +71,7 @@ def scale(logits) -> float:
 @given(logit_columns)
 def test_values(smoothing: float, case) -> None:
     logits, label = case
-    computed = CrossEntropy(smoothing=smoothing).values(column(logits), np.array([label]))
+    computed = Full(CrossEntropy(smoothing=smoothing)).values(column(logits), np.array([label]))
     with mp.workdps(DIGITS):
         exact = reference_value(logits, label, smoothing)
         # differences of logits are rounded once each and enter with weights that sum to at most 2
@@ -83,7 +84,7 @@ def test_values(smoothing: float, case) -> None:
 def test_tiny_losses_keep_their_digits(margin: float) -> None:
     """K = 3: the loss is about 2e-30, 8e-88 and 2e-304; log Σ exp(z_j) − z_y in binary64 would be 0."""
     logits = [margin, 0.0, 0.125]
-    computed = CrossEntropy().values(column(logits), np.array([0]))[0]
+    computed = Full(CrossEntropy()).values(column(logits), np.array([0]))[0]
     with mp.workdps(400):
         exact = reference_value(logits, 0, 0.0)
         # the logits are exact and so are their differences: exp, sum and log1p, a few half-ulps
@@ -95,7 +96,7 @@ def test_tiny_losses_keep_their_digits(margin: float) -> None:
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_logits_of_a_thousand_neither_overflow_nor_lose_digits(smoothing: float, label: int) -> None:
     logits = [1000.0, -1000.0, 999.0]
-    loss = CrossEntropy(smoothing=smoothing)
+    loss = Full(CrossEntropy(smoothing=smoothing))
     computed = loss.values(column(logits), np.array([label]))[0]
     residual = loss.residuals(column(logits), np.array([label]))[:, 0]
     with mp.workdps(1000):
@@ -112,7 +113,7 @@ def test_logits_of_a_thousand_neither_overflow_nor_lose_digits(smoothing: float,
 @settings(max_examples=25, deadline=None)
 def test_residuals_are_the_gradient(smoothing: float, case) -> None:
     logits, label = case
-    computed = CrossEntropy(smoothing=smoothing).residuals(column(logits), np.array([label]))[:, 0]
+    computed = Full(CrossEntropy(smoothing=smoothing)).residuals(column(logits), np.array([label]))[:, 0]
     assert abs(math.fsum(computed)) <= len(logits) * EPS  # the own entry closes the column up to one rounding
     with mp.workdps(DIGITS):
         for j in range(len(logits)):
@@ -129,7 +130,7 @@ def test_columns_are_separate() -> None:
     rng = np.random.default_rng(7)
     logits, labels = rng.normal(size=(4, 9)), rng.integers(0, 4, 9)
     for smoothing in SMOOTHINGS:
-        loss = CrossEntropy(smoothing=smoothing)
+        loss = Full(CrossEntropy(smoothing=smoothing))
         residuals = loss.residuals(logits, labels)
         for i in range(9):
             one, own = [slice(None), [i]], labels[[i]]
@@ -140,7 +141,7 @@ def test_columns_are_separate() -> None:
 
 
 def test_class_weights_belong_to_the_problem_not_to_the_values() -> None:
-    loss = CrossEntropy(class_weights=[1, 2, 0.5])
+    loss = Full(CrossEntropy(class_weights=[1, 2, 0.5]))
     assert loss.class_weights == (1.0, 2.0, 0.5)
     assert loss.weights(3).tolist() == [1.0, 2.0, 0.5]
     assert CrossEntropy().weights(3).tolist() == [1.0, 1.0, 1.0]
@@ -170,7 +171,7 @@ def inside(draw, smoothing: float) -> tuple[np.ndarray, int]:
 @given(st.data())
 def test_conjugate_is_minus_the_entropy(smoothing: float, data) -> None:
     residual, label = data.draw(inside(smoothing))
-    computed = CrossEntropy(smoothing=smoothing).conjugate(column(residual), np.array([label]))[0]
+    computed = Full(CrossEntropy(smoothing=smoothing)).conjugate(column(residual), np.array([label]))[0]
     with mp.workdps(DIGITS):
         exact = reference_conjugate(residual.tolist(), label, smoothing)
         # a probability is off by an ulp of 1 (one subtraction of a sum of K terms), and p log p has slope 1 + log p,
@@ -183,7 +184,7 @@ def test_conjugate_is_minus_the_entropy(smoothing: float, data) -> None:
 @pytest.mark.parametrize("mass", [1e-300, 1e-30, 1e-12, 0.25, 0.75, 1.0 - 2.0**-40, 1.0])
 def test_conjugate_keeps_its_digits_at_both_ends(mass: float) -> None:
     residual = [-mass, mass / 4, 3 * mass / 4]
-    computed = CrossEntropy().conjugate(column(residual), np.array([0]))[0]
+    computed = Full(CrossEntropy()).conjugate(column(residual), np.array([0]))[0]
     with mp.workdps(400):
         exact = reference_conjugate(residual, 0, 0.0)
         assert abs(computed - exact) <= 6 * EPS * abs(exact)
@@ -194,7 +195,7 @@ def test_conjugate_keeps_its_digits_at_both_ends(mass: float) -> None:
 def test_fenchel_young(smoothing: float, case, data) -> None:
     """l(z) + l*(v) ≥ <z, v> everywhere, with equality at v = ∇l(z): the weak and strong duality of one column."""
     logits, label = case
-    loss, labels = CrossEntropy(smoothing=smoothing), np.array([label])
+    loss, labels = Full(CrossEntropy(smoothing=smoothing)), np.array([label])
     tolerance = 8 * EPS * scale(logits) * (1.0 + max(map(abs, logits)))
     value = loss.values(column(logits), labels)[0]
     gradient = loss.residuals(column(logits), labels)
@@ -218,29 +219,29 @@ def test_fenchel_young(smoothing: float, case, data) -> None:
     ],
 )
 def test_conjugate_is_infinite_outside_the_simplex(smoothing: float, shift: list[float]) -> None:
-    loss, labels = CrossEntropy(smoothing=smoothing), np.array([0])
+    loss, labels = Full(CrossEntropy(smoothing=smoothing)), np.array([0])
     vertex = column([smoothing - smoothing / 3, -smoothing / 3, -smoothing / 3])  # p = e_0
     assert loss.conjugate(vertex, labels)[0] == pytest.approx(0.0, abs=40 * EPS)
     assert loss.conjugate(vertex + column(shift), labels)[0] == math.inf
-    assert loss.domain_violation(vertex + column(shift), labels) >= 1e-9 - EPS
+    assert loss.violation(vertex + column(shift), labels) >= 1e-9 - EPS
 
 
-def test_domain_violation_by_hand() -> None:
-    loss, labels = CrossEntropy(), np.array([0])
-    assert loss.domain_violation(column([-0.5, 0.25, 0.25]), labels) == 0.0
-    assert loss.domain_violation(column([0.25, 0.0, -0.25]), labels) == 0.25
-    assert loss.domain_violation(column([-1.5, 0.75, 0.75]), labels) == 0.5
-    assert loss.domain_violation(column([-0.5, 0.25, 0.5]), labels) == 0.25
-    assert loss.domain_violation(np.hstack([column([-0.5, 0.5]), column([0.125, -0.125])]), np.array([0, 0])) == 0.125
-    assert CrossEntropy(smoothing=0.5).domain_violation(column([0.25, -0.25]), labels) == 0.0  # p = e_0
-    assert CrossEntropy(smoothing=0.5).domain_violation(column([0.5, -0.5]), labels) == 0.25
+def test_violation_by_hand() -> None:
+    loss, labels = Full(CrossEntropy()), np.array([0])
+    assert loss.violation(column([-0.5, 0.25, 0.25]), labels) == 0.0
+    assert loss.violation(column([0.25, 0.0, -0.25]), labels) == 0.25
+    assert loss.violation(column([-1.5, 0.75, 0.75]), labels) == 0.5
+    assert loss.violation(column([-0.5, 0.25, 0.5]), labels) == 0.25
+    assert loss.violation(np.hstack([column([-0.5, 0.5]), column([0.125, -0.125])]), np.array([0, 0])) == 0.125
+    assert Full(CrossEntropy(smoothing=0.5)).violation(column([0.25, -0.25]), labels) == 0.0  # p = e_0
+    assert Full(CrossEntropy(smoothing=0.5)).violation(column([0.5, -0.5]), labels) == 0.25
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(st.data())
 def test_points_inside_stay_where_they_are(smoothing: float, data) -> None:
     residual, label = data.draw(inside(smoothing))
-    moved = CrossEntropy(smoothing=smoothing).into_domain(column(residual), np.array([label]))[:, 0]
+    moved = Full(CrossEntropy(smoothing=smoothing)).into_domain(column(residual), np.array([label]))[:, 0]
     # without smoothing p is given exactly; with it, α/K is added and taken off again. A wrong-class mass that is 1
     # in exact arithmetic may be summed to 1 + ulps, and is then renormalised by as much.
     tolerance = 0.0 if not smoothing and residual[label] > -1.0 + 1e-9 else len(residual) * 2 * EPS
@@ -250,26 +251,26 @@ def test_points_inside_stay_where_they_are(smoothing: float, data) -> None:
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(st.lists(st.lists(st.floats(-3, 3) | st.sampled_from([math.nan, math.inf, -math.inf]), min_size=3, max_size=3)))
 def test_points_outside_come_into_the_domain(smoothing: float, columns: list[list[float]]) -> None:
-    loss = CrossEntropy(smoothing=smoothing)
+    loss = Full(CrossEntropy(smoothing=smoothing))
     given_points = np.array([[2.0, -1.0, 0.5], *columns]).T
     labels = np.arange(given_points.shape[1]) % 3
     points = loss.into_domain(given_points, labels)
-    assert loss.domain_violation(points, labels) <= 4 * EPS
+    assert loss.violation(points, labels) <= 4 * EPS
     assert np.isfinite(loss.conjugate(points, labels)).all()
 
 
 def test_the_way_into_the_domain_by_hand() -> None:
-    loss, labels = CrossEntropy(), np.array([0])
+    loss, labels = Full(CrossEntropy()), np.array([0])
     assert loss.into_domain(column([9.0, 0.25, -0.25]), labels)[:, 0].tolist() == [-0.25, 0.25, 0.0]
     assert loss.into_domain(column([0.0, 1.0, 3.0]), labels)[:, 0].tolist() == [-1.0, 0.25, 0.75]
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(st.data())
-def test_domain_limit_is_where_the_ray_leaves_the_simplex(smoothing: float, data) -> None:
+def test_limit_is_where_the_ray_leaves_the_simplex(smoothing: float, data) -> None:
     residual, label = data.draw(inside(smoothing))
-    loss, labels = CrossEntropy(smoothing=smoothing), np.array([label])
-    limit = loss.domain_limit(column(residual), labels)[0]
+    loss, labels = Full(CrossEntropy(smoothing=smoothing)), np.array([label])
+    limit = loss.limit(column(residual), labels)[0]
     # the exact step to the first face, in rationals, for the point as it is stored
     y = [Fraction(smoothing) / len(residual) + (1 - Fraction(smoothing)) * (j == label) for j in range(len(residual))]
     steps = [yj / -Fraction(v) for yj, v in zip(y, residual.tolist(), strict=True) if v < 0]
@@ -278,13 +279,13 @@ def test_domain_limit_is_where_the_ray_leaves_the_simplex(smoothing: float, data
     assert limit == pytest.approx(expected, rel=4 * EPS)
 
 
-def test_domain_limit_by_hand() -> None:
-    loss = CrossEntropy()
-    assert loss.domain_limit(column([-0.25, 0.125, 0.125]), np.array([0]))[0] == 4.0
-    assert loss.domain_limit(column([0.0, 0.0, 0.0]), np.array([0]))[0] == 1.0
-    assert loss.domain_limit(column([-1.0 - EPS, 0.5, 0.5 + EPS]), np.array([0]))[0] == 1.0  # outside by rounding
+def test_limit_by_hand() -> None:
+    loss = Full(CrossEntropy())
+    assert loss.limit(column([-0.25, 0.125, 0.125]), np.array([0]))[0] == 4.0
+    assert loss.limit(column([0.0, 0.0, 0.0]), np.array([0]))[0] == 1.0
+    assert loss.limit(column([-1.0 - EPS, 0.5, 0.5 + EPS]), np.array([0]))[0] == 1.0  # outside by rounding
     # smoothing ½, K = 2: the target is (¾, ¼); along (½, −½)·¼ the second entry reaches 0 at s = 2
-    assert CrossEntropy(smoothing=0.5).domain_limit(column([0.125, -0.125]), np.array([0]))[0] == 2.0
+    assert Full(CrossEntropy(smoothing=0.5)).limit(column([0.125, -0.125]), np.array([0]))[0] == 2.0
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=6), st.floats(1e-9, 1.0))
@@ -293,7 +294,7 @@ def test_ray_maximum_has_its_closed_form_without_smoothing(shares: list[float], 
     """s = 1 / (m (1 + e^{−H})), H the entropy of the wrong classes' distribution, m their mass."""
     wrong = np.array(shares) / np.sum(shares)
     residual = np.append(mass * wrong, -mass * wrong.sum())
-    loss, labels = CrossEntropy(), np.array([len(shares)])
+    loss, labels = Full(CrossEntropy()), np.array([len(shares)])
     step = loss.ray_maximum(column(residual), labels)[0]
     entropy = -float(wrong @ np.log(wrong))
     expected = 1.0 / (mass * (1.0 + math.exp(-entropy)))
@@ -312,8 +313,8 @@ def test_ray_maximum_agrees_with_scipy_under_smoothing(smoothing: float, seed: i
     probabilities = rng.dirichlet(np.ones(size))
     with mp.workdps(30):
         residual = probabilities - np.array(target(size, label, smoothing), dtype=float)
-        loss, labels = CrossEntropy(smoothing=smoothing), np.array([label])
-        limit = float(loss.domain_limit(column(residual), labels)[0])
+        loss, labels = Full(CrossEntropy(smoothing=smoothing)), np.array([label])
+        limit = float(loss.limit(column(residual), labels)[0])
 
         def negative_entropy(s: float) -> float:
             return float(reference_conjugate((s * residual).tolist(), label, smoothing))
@@ -336,7 +337,7 @@ def test_the_expression_is_convex_and_equals_the_definition(smoothing: float) ->
     rng = np.random.default_rng(3)
     logits, labels = rng.normal(scale=4.0, size=(4, 6)), np.array([0, 1, 2, 3, 3, 0])
     variable = cp.Variable((4, 6), value=logits)
-    expression = CrossEntropy(smoothing=smoothing).expression(variable, labels)
+    expression = Full(CrossEntropy(smoothing=smoothing)).expression(variable, labels)
     assert expression.shape == (6,)
     assert expression.is_convex()
     assert expression.is_dcp()
@@ -385,7 +386,7 @@ NARROW = 1e-35
 def test_enclosed_values_contain_the_exact_one_and_are_narrow(smoothing: float, case) -> None:
     logits, label = case
     with flint.ctx.workprec(128), mp.workdps(DIGITS + 30):
-        ball = CrossEntropy(smoothing=smoothing).enclose_value([arb(z) for z in logits], label)
+        ball = Full(CrossEntropy(smoothing=smoothing)).enclose_value([arb(z) for z in logits], label)
         assert_encloses(ball, reference_value(logits, label, smoothing), NARROW * (1 + 1 / (smoothing or 1)))
 
 
@@ -393,7 +394,7 @@ def test_enclosed_values_contain_the_exact_one_and_are_narrow(smoothing: float, 
 def test_an_enclosed_tiny_value_is_narrow_too() -> None:
     with mp.workdps(400):
         exact = reference_value([700.0, 0.0, 0.125], 0, 0.0)
-        assert_encloses(CrossEntropy().enclose_value([arb(700), arb(0), arb(0.125)], 0), exact, 1e-34)
+        assert_encloses(Full(CrossEntropy()).enclose_value([arb(700), arb(0), arb(0.125)], 0), exact, 1e-34)
 
 
 @pytest.mark.usefixtures("precision")
@@ -401,7 +402,7 @@ def test_an_enclosed_tiny_value_is_narrow_too() -> None:
 def test_enclosed_values_cover_every_point_of_their_balls(smoothing: float) -> None:
     rng = np.random.default_rng(5)
     centre, radius = [0.5, -1.0, 2.0], 0.25
-    ball = CrossEntropy(smoothing=smoothing).enclose_value([arb(z, radius) for z in centre], 1)
+    ball = Full(CrossEntropy(smoothing=smoothing)).enclose_value([arb(z, radius) for z in centre], 1)
     low, high = ends(ball)
     with mp.workdps(DIGITS):
         for signs in [*np.ndindex(2, 2, 2)]:
@@ -421,7 +422,7 @@ def test_enclosed_conjugates_contain_the_exact_one_and_are_narrow(smoothing: flo
     alpha = rational(smoothing)
     residual = [p - alpha / len(case) - (1 - alpha) * (j == label) for j, p in enumerate(probabilities)]
     with flint.ctx.workprec(128), mp.workdps(DIGITS):
-        ball = CrossEntropy(smoothing=smoothing).enclose_conjugate(residual, label)
+        ball = Full(CrossEntropy(smoothing=smoothing)).enclose_conjugate(residual, label)
         exact = mp.fsum(exact_mpf(p) * mp.log(exact_mpf(p)) for p in probabilities if p)
         assert_encloses(ball, exact, NARROW)
 
@@ -433,7 +434,7 @@ def test_enclosed_conjugates_are_narrow_relative_to_themselves(mass: fmpq) -> No
     with mp.workdps(700):
         wrong = exact_mpf(mass)
         exact = (1 - wrong) * mp.log(1 - wrong) + wrong * mp.log(wrong / 2)
-        assert_encloses(CrossEntropy().enclose_conjugate([-mass, mass / 2, mass / 2], 0), exact, NARROW)
+        assert_encloses(Full(CrossEntropy()).enclose_conjugate([-mass, mass / 2, mass / 2], 0), exact, NARROW)
         # q (K−1)/K is the wrong mass of strength q
         assert_encloses(CrossEntropy().enclose_margin_conjugate(mass * 3 / 2, 3), exact, NARROW)
 
@@ -442,7 +443,7 @@ def test_enclosed_conjugates_are_narrow_relative_to_themselves(mass: fmpq) -> No
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize("unit", [fmpq(1, 2**1074), fmpq(1, 10**400)])
 def test_a_residual_outside_the_simplex_by_one_unit_is_refused(smoothing: float, unit: fmpq) -> None:
-    loss, alpha = CrossEntropy(smoothing=smoothing), rational(smoothing)
+    loss, alpha = Full(CrossEntropy(smoothing=smoothing)), rational(smoothing)
     vertex = [alpha - alpha / 3, -alpha / 3, -alpha / 3]  # p = e_0
     assert ends(loss.enclose_conjugate(vertex, 0)) == (0, 0)
     inward = [vertex[0] - unit, vertex[1] + unit, vertex[2]]
@@ -469,7 +470,7 @@ def on_ray(strength: float, size: int) -> list:
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize("size", [2, 3, 1000])
 def test_margins_are_the_loss_on_its_ray(smoothing: float, size: int) -> None:
-    loss = CrossEntropy(smoothing=smoothing)
+    loss = Full(CrossEntropy(smoothing=smoothing))
     margins = np.array([0.0, 1e-9, 0.5, 3.0, 69.0, 700.0])
     values, strengths = loss.margin_values(margins, size), loss.margin_strengths(margins, size)
     for margin, value, strength in zip(margins.tolist(), values, strengths, strict=True):
@@ -487,7 +488,7 @@ def test_margins_are_the_loss_on_its_ray(smoothing: float, size: int) -> None:
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize("size", [2, 3, 1000])
 def test_margin_conjugates_are_the_conjugate_on_its_ray(smoothing: float, size: int) -> None:
-    loss = CrossEntropy(smoothing=smoothing)
+    loss = Full(CrossEntropy(smoothing=smoothing))
     top = size / (size - 1) - smoothing
     strengths = [-smoothing, 1e-30 - smoothing, 0.0, 0.25 * top, 0.9 * top]
     computed = loss.margin_conjugates(np.array(strengths), size)
@@ -509,7 +510,7 @@ def test_margin_conjugates_are_the_conjugate_on_its_ray(smoothing: float, size: 
 @pytest.mark.parametrize("size", [2, 5, 1000])
 def test_fenchel_young_on_the_ray(smoothing: float, size: int) -> None:
     """<m (e − 1/K), −q (e − 1/K)> = −m q (K−1)/K, with equality at q = q(m) only."""
-    loss, margins = CrossEntropy(smoothing=smoothing), np.array([0.0, 0.125, 2.0, 9.0])
+    loss, margins = Full(CrossEntropy(smoothing=smoothing)), np.array([0.0, 0.125, 2.0, 9.0])
     strengths = loss.margin_strengths(margins, size)
     for shift in (0.0, 1e-3, -1e-3):
         shifted = np.clip(strengths + shift, -smoothing, size / (size - 1) - smoothing)
@@ -578,7 +579,14 @@ def fresh_registry() -> Iterator[None]:
 
 def test_every_file_of_the_folder_is_in_the_registry() -> None:
     folder = Path(losses.__file__).parent
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "base", "reduced", "separable", "softmax"}
+    modules = {path.stem for path in folder.glob("*.py")} - {
+        "__init__",
+        "base",
+        "layout",
+        "separable",
+        "softmax",
+        "traits",
+    }
     assert {kind.__module__.rpartition(".")[2] for kind in losses.available().values()} == modules
     assert losses.available()["cross-entropy"] is CrossEntropy
     for name, kind in losses.available().items():

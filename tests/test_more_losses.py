@@ -10,6 +10,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from flint import arb, fmpq
+from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
@@ -20,11 +21,13 @@ from ufm_convex import enclosure, losses, theory
 from ufm_convex.class_counts import exponential
 from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
-from ufm_convex.losses.base import GroupedLoss, MarginLoss
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.losses.squared_hinge import SquaredHinge
 from ufm_convex.points import DualPoint
 
 EPS = np.finfo(float).eps
 SHIFT, SCALE = (0.5, -1.25, 2.0, 0.1), (1.0, 0.3, 2.5, 0.7)
+MARGINS = (0.2, 0.35, 0.5, -0.1)
 TARGETS = ((0.5, 0.25, 0.15, 0.1), (0.0, 0.9, 0.1, 0.0), (0.2, 0.2, 0.6, 0.0), (0.1, 0.1, 0.3, 0.5))
 
 
@@ -34,6 +37,11 @@ def log_sum_exp(x):
 
 def adjusted(z, k, shift=SHIFT, scale=SCALE):
     x = [mp.mpf(a) * v + mp.mpf(b) for a, v, b in zip(scale, z, shift, strict=True)]
+    return log_sum_exp(x) - x[k]
+
+
+def lowered(z, k):
+    x = [v - mp.mpf(MARGINS[k]) * (j == k) for j, v in enumerate(z)]
     return log_sum_exp(x) - x[k]
 
 
@@ -62,10 +70,19 @@ CASES = {
     "multiplicative": (ufm.LogitAdjustedCrossEntropy(scale=SCALE), lambda z, k: adjusted(z, k, shift=(0,) * 4)),
     "both": (ufm.LogitAdjustedCrossEntropy(shift=SHIFT, scale=SCALE), adjusted),
     "soft": (ufm.SoftTargetCrossEntropy(TARGETS), soft),
+    "squared-hinge": (SquaredHinge(), lambda z, k: mp.fsum(max(0, v) ** 2 for v in violations(z, k)) / 2),
+    "label-margin": (LabelMarginCrossEntropy(MARGINS), lambda z, k: lowered(z, k)),
 }
 SMOOTH = [name for name in CASES if name not in ("crammer-singer", "weston-watkins")]
+CONES = ["squared-hinge"]
 LABELS = np.arange(4)
 COLUMNS = [np.random.default_rng(seed).normal(scale=3.0, size=(4, 4)) for seed in range(4)]
+
+
+def full(name):
+    """The loss on full columns, and its definition."""
+    loss, definition = CASES[name]
+    return Full(loss), definition
 
 
 def mpf_ends(ball):
@@ -74,7 +91,7 @@ def mpf_ends(ball):
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_expressions_and_enclosures_agree_with_the_definition(name):
-    loss, definition = CASES[name]
+    loss, definition = full(name)
     for logits in COLUMNS:
         values = loss.values(logits, LABELS)
         expression = loss.expression(cp.Variable((4, 4), value=logits), LABELS)
@@ -93,7 +110,7 @@ def test_values_expressions_and_enclosures_agree_with_the_definition(name):
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_residuals_are_the_gradient(name):
-    loss, definition = CASES[name]
+    loss, definition = full(name)
     residuals = loss.residuals(COLUMNS[0], LABELS)
     with mp.workdps(40):
         for k in range(4):
@@ -105,12 +122,12 @@ def test_residuals_are_the_gradient(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_fenchel_young_holds_with_equality_at_the_subgradient_only(name):
-    loss, _ = CASES[name]
+    loss, _ = full(name)
     for logits in COLUMNS:
         v = loss.residuals(logits, LABELS)
         touching = loss.values(logits, LABELS) + loss.conjugate(v, LABELS) - (v * logits).sum(axis=0)
         assert np.abs(touching).max() <= 400 * EPS  # sums of a dozen terms below 50
-        assert loss.domain_violation(v, LABELS) <= 4 * EPS
+        assert loss.violation(v, LABELS) <= 4 * EPS
         for other in COLUMNS:
             there = loss.residuals(other, LABELS)
             gap = loss.values(logits, LABELS) + loss.conjugate(there, LABELS) - (there * logits).sum(axis=0)
@@ -122,7 +139,7 @@ def test_fenchel_young_holds_with_equality_at_the_subgradient_only(name):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_the_conjugate_is_the_supremum(name):
     """l*(v) = sup <v, z> − l(z), by BFGS on the definition in binary64."""
-    loss, definition = CASES[name]
+    loss, definition = full(name)
     residuals = 0.7 * loss.residuals(0.3 * COLUMNS[1], LABELS)
     for k in range(4):
         v = residuals[:, k]
@@ -137,7 +154,7 @@ def test_hinge_conjugates_are_suprema_over_a_grid():
     """The supremum of a piecewise linear function is attained at a vertex of the hinges' arrangement, z ∈ {0, ±1}."""
     grid = np.array(list(np.ndindex(5, 5, 5, 5)), dtype=float).T - 2.0
     for name in ("crammer-singer", "weston-watkins"):
-        loss, labels = CASES[name][0], np.zeros(grid.shape[1], dtype=int)
+        loss, labels = full(name)[0], np.zeros(grid.shape[1], dtype=int)
         v = np.array([-0.8, 0.5, 0.1, 0.2])
         supremum = (v @ grid - loss.values(grid, labels)).max()
         assert loss.conjugate(v[:, None], labels[:1])[0] == pytest.approx(supremum, abs=8 * EPS)
@@ -145,7 +162,7 @@ def test_hinge_conjugates_are_suprema_over_a_grid():
 
 @pytest.mark.parametrize("name", CASES)
 def test_enclosed_conjugates_contain_the_float_one_and_refuse_what_lies_outside(name):
-    loss, _ = CASES[name]
+    loss, _ = full(name)
     weights = loss.closing_weights(4)
     inside = loss.into_domain(0.6 * loss.residuals(COLUMNS[2], LABELS), LABELS)
     for k in range(4):
@@ -160,58 +177,58 @@ def test_enclosed_conjugates_contain_the_float_one_and_refuse_what_lies_outside(
         if name == "mse":  # its domain is all of R^K
             continue
         faulty = list(exact)
-        faulty[k] += 2
-        faulty[(k + 1) % 4] -= 2
+        planted = 40 if name in CONES else 2  # in a cone only a negative entry is a fault
+        faulty[k] += planted
+        faulty[(k + 1) % 4] -= planted
         with pytest.raises(ValueError, match="outside the"):
             loss.enclose_conjugate(faulty, k)
         planted = inside.copy()
         planted[:, k] = [float(v.p) / float(v.q) for v in faulty]
         assert loss.conjugate(planted, LABELS)[k] == math.inf
-        assert loss.domain_violation(planted, LABELS) > 0.1
+        assert loss.violation(planted, LABELS) > 0.1
         repaired = loss.into_domain(planted, LABELS)
-        assert loss.domain_violation(repaired, LABELS) <= 8 * EPS
+        assert loss.violation(repaired, LABELS) <= 8 * EPS
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_domain_ends_at_its_limit(name):
-    loss, _ = CASES[name]
+    loss, _ = full(name)
     v = 0.5 * loss.residuals(COLUMNS[3], LABELS)
-    limit = loss.domain_limit(v, LABELS)
+    limit = loss.limit(v, LABELS)
     assert (limit >= 1.0).all()
-    assert loss.domain_violation(v * limit, LABELS) <= 1e-9 * limit.max()
-    if name != "mse":
+    assert loss.violation(v * limit, LABELS) <= 1e-9 * limit.max()
+    if name != "mse" and name not in CONES:  # whose rays end
         moved = np.abs(v).max(axis=0) > 0.0  # a hinge that is satisfied has residual 0
         assert moved.any()
         assert np.isinf(loss.conjugate(v * (1.01 * limit), LABELS))[moved].all()
 
 
-GROUPED = ["mse", "bce", "crammer-singer", "weston-watkins"]
+GROUPED = ["mse", "bce", "crammer-singer", "weston-watkins", "squared-hinge"]
 
 
 @pytest.mark.parametrize("name", GROUPED)
 def test_reduced_columns_are_columns_of_alike_entries(name):
-    loss = CASES[name][0]
-    assert isinstance(loss, GroupedLoss)
-    own, others, sizes = np.array([0.5]), np.array([[-1.0], [2.0], [9.0]]), np.array([[2.0], [3.0], [0.0]])
-    full = np.array([[0.5, -1.0, -1.0, 2.0, 2.0, 2.0]]).T
-    label = np.array([0])
-    assert loss.grouped_values(own, others, sizes) == pytest.approx(loss.values(full, label), rel=8 * EPS)
-    mine, rest = loss.grouped_residuals(own, others, sizes)
-    assert np.concatenate([mine, np.repeat(rest[:2, 0], [2, 3])]) == pytest.approx(loss.residuals(full, label)[:, 0])
-    assert rest[2, 0] == 0.0
-    half = 0.5 * mine, 0.5 * rest, sizes
-    v = np.concatenate([half[0], np.repeat(half[1][:2, 0], [2, 3])])[:, None]
-    assert loss.grouped_conjugate(*half) == pytest.approx(loss.conjugate(v, label), rel=8 * EPS)
-    assert loss.grouped_violation(*half) == 0.0
-    assert loss.grouped_limit(*half) == pytest.approx(loss.domain_limit(v, label), rel=8 * EPS)
-    exact = [fmpq(*x.as_integer_ratio()) for x in half[1][:, 0].tolist()]
-    exact_own = -sum(m * x for m, x in zip([2, 3, 0], exact, strict=True)) if loss.shift_invariant else fmpq(-1, 4)
-    ball = loss.enclose_grouped_conjugate(exact_own, exact, [2, 3, 0])
-    column = [exact_own, *[exact[0]] * 2, *[exact[1]] * 3]
-    assert ball.overlaps(loss.enclose_conjugate(column, 0))
-    logits = [arb(0.5), *[arb(-1)] * 2, *[arb(2)] * 3]
-    ball = loss.enclose_grouped_value(arb(0.5), [arb(-1), arb(2), arb(9)], [2, 3, 0])
-    assert ball.overlaps(loss.enclose_value(logits, 0))
+    loss, whole = CASES[name][0], full(name)[0]
+    assert loss.alike
+    sizes, own = [1, 2, 3, 0], np.array([0])
+    layout, column = loss.orbit_layout(np.array([sizes]).T * 1.0, own), loss.exact_orbit_column(sizes, 0)
+    z = np.array([[0.5], [-1.0], [2.0], [9.0]])
+    logits = np.repeat(z, sizes, axis=0)
+    assert loss.values(z, layout) == pytest.approx(whole.values(logits, own), rel=8 * EPS)
+    v = loss.residuals(z, layout)
+    assert np.repeat(v[:, 0], sizes) == pytest.approx(whole.residuals(logits, own)[:, 0])
+    assert v[3, 0] == 0.0
+    half = 0.5 * v
+    dense = np.repeat(half, sizes, axis=0)
+    assert loss.conjugate(half, layout) == pytest.approx(whole.conjugate(dense, own), rel=8 * EPS)
+    assert loss.violation(half, layout) == 0.0
+    assert loss.limit(half, layout) == pytest.approx(whole.limit(dense, own), rel=8 * EPS)
+    exact = [fmpq(*x.as_integer_ratio()) for x in half[:, 0].tolist()]
+    exact[0] = -2 * exact[1] - 3 * exact[2] if loss.shift_invariant else fmpq(-1, 4)
+    ball = loss.enclose_conjugate(exact, column)
+    assert ball.overlaps(whole.enclose_conjugate(np.repeat(exact, sizes).tolist(), 0))
+    ball = loss.enclose_value([arb(entry) for entry in z[:, 0].tolist()], column)
+    assert ball.overlaps(whole.enclose_value([arb(entry) for entry in logits[:, 0].tolist()], 0))
     assert mp.mpf(ball.mid().str(30, radius=False)) == pytest.approx(
         CASES[name][1]([0.5, -1, -1, 2, 2, 2], 0), rel=1e-14
     )
@@ -243,8 +260,8 @@ def test_crammer_singer_merges_a_small_group():
 
 @pytest.mark.parametrize("kind", ["crammer-singer", "weston-watkins"])
 def test_hinge_margins_are_the_loss_on_its_ray(kind):
-    loss = ufm.MulticlassHinge(kind=kind)
-    assert isinstance(loss, MarginLoss)
+    loss = Full(ufm.MulticlassHinge(kind=kind))
+    assert loss.margins_only
     margins = np.array([0.0, 0.25, 0.75, 1.0, 2.0])
     ray = np.outer(np.array([0.75, -0.25, -0.25, -0.25]), margins)
     labels = np.zeros(5, dtype=int)
@@ -464,14 +481,15 @@ def test_an_infeasible_own_entry_is_not_proved(name):
     solution = ufm.solve(problem)
     good = solution.evidence.dual
     assert enclosure.lower_bound(problem, good).value == solution.lower_bound
-    own = problem.loss.into_domain(np.diag(np.full(4, -0.9)), LABELS)
+    loss = Full(problem.loss)
+    own = loss.into_domain(np.diag(np.full(4, -0.9)), LABELS)
     if name == "bce":  # its largest dual value, at zero logits
-        own = problem.loss.residuals(np.zeros((4, 4)), LABELS)
+        own = loss.residuals(np.zeros((4, 4)), LABELS)
     if name == "multiplicative":  # all the wrong mass on one class
         p = np.roll(np.eye(4), 1, axis=0)
         own = np.array(SCALE)[:, None] * (p - np.eye(4)) * 0.4
     planted = DualPoint(own, good.nonnegativity)
-    dual_value = -(problem.loss_weights @ problem.loss.conjugate(own, LABELS))
+    dual_value = -(problem.loss_weights @ loss.conjugate(own, LABELS))
     assert dual_value > solution.upper_bound
     assert enclosure.lower_bound(problem, planted).value < solution.upper_bound
 

@@ -69,7 +69,7 @@ def test_the_programmes_alone_reproduce_the_theorem(solver, options, problem):
     # Gram matrices and residuals to the square root of that
     unit = max(np.abs(expected.logits()).max(), 1.0)
     np.testing.assert_allclose(run.point.logits, expected.logits(), atol=0.05 * unit)
-    softmax_residuals = columns.loss.residuals(expected.logits(), columns.labels)
+    softmax_residuals = columns.loss.residuals(expected.logits(), columns.layout)
     np.testing.assert_allclose(run.dual.residuals, softmax_residuals, atol=0.02)
 
 
@@ -104,7 +104,7 @@ def test_weak_duality_for_random_feasible_pairs(problem, seed, d):
     K = problem.num_classes
     scale = 10.0 ** rng.uniform(-2, 1, 2)
     value = identity.factored_objective(columns, scale[0] * rng.normal(size=(K, d)), scale[1] * rng.random((K, d)))
-    V = columns.loss.residuals(rng.normal(size=(K, K)) * scale[0], columns.labels)
+    V = columns.loss.residuals(rng.normal(size=(K, K)) * scale[0], columns.layout)
     T = rng.random((K, K)) * columns.sigma.min() ** 2
     _, bound = duality.repair(columns, [DualPoint(V, T + T.T)])
     assert bound <= value * (1 + 1e-12)

@@ -66,7 +66,7 @@ def test_restricted_dual_points_keep_their_slack():
     rng = np.random.default_rng(3)
     problem, level = Problem([3, 1, 2], 0.1, 0.2), relaxation.level("sample")
     columns, classes = level.columns(problem), Columns.of_classes(problem)
-    V = columns.loss.residuals(rng.normal(size=(3, 6)), columns.labels)
+    V = columns.loss.residuals(rng.normal(size=(3, 6)), columns.layout)
     T = rng.random((6, 6))
     T = 0.01 * (T + T.T)
     S_B = 0.5 * problem.lambda_h * np.eye(6) - T / (2.0 * problem.lambda_w)

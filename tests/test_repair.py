@@ -17,7 +17,7 @@ def random_dual(columns, seed, scale=1.0):
     """Residuals of random logits and a T of any sign: infeasible in every way but the simplex."""
     rng = np.random.default_rng(seed)
     m = columns.labels.size
-    V = columns.loss.residuals(scale * rng.normal(size=(columns.num_classes, m)), columns.labels)
+    V = columns.loss.residuals(scale * rng.normal(size=(columns.num_classes, m)), columns.layout)
     T = rng.normal(size=(m, m)) * columns.sigma.max() ** 2
     return DualPoint(V, T)
 
@@ -27,7 +27,7 @@ def feasible(columns, dual):
     slack = np.linalg.eigvalsh(identity.scaled_slack(columns, dual))[0]
     T = dual.nonnegativity
     sign = (T >= 0.0).all() if columns.nonnegative else not T.any()
-    return columns.loss.domain_violation(dual.residuals, columns.labels) < 1e-12 and sign and slack > -1e-12
+    return columns.loss.violation(dual.residuals, columns.layout) < 1e-12 and sign and slack > -1e-12
 
 
 @given(problems(losses=(CrossEntropy(), CrossEntropy(smoothing=0.1))), st.integers(0, 10**6), st.floats(0.1, 30.0))
@@ -56,7 +56,7 @@ def test_the_loss_is_quadratic_in_the_error(problem, seed):
     direction = np.random.default_rng(seed).normal(size=logits.shape)
     losses = []
     for delta in (0.0, 1e-3, 1e-2):
-        V = columns.loss.residuals(logits + delta * direction, columns.labels)
+        V = columns.loss.residuals(logits + delta * direction, columns.layout)
         _, value = duality.repair(columns, [DualPoint(V, np.zeros_like(V))])
         losses.append((optimum.value - value) / optimum.value)
     assert losses[0] < 1e-12

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_columns import Full
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +153,7 @@ def test_feasible_points_are_feasible_and_obey_weak_duality(problem, data):
     columns, Z = Columns.of_classes(problem), point.matrix()
     assert np.linalg.eigvalsh(Z)[0] >= -1e-14 * Z.shape[0] * np.abs(Z).max()  # backward error of eigvalsh
     assert point.feature_gram.min() >= 0.0
-    assert columns.loss.domain_violation(dual.residuals, columns.labels) <= 1e-15
+    assert columns.loss.violation(dual.residuals, columns.layout) <= 1e-15
     assert dual.nonnegativity.min() >= 0.0
     U = dual.residuals * problem.loss_weights
     root = 1.0 / np.sqrt(problem.lambda_w * problem.lambda_h * problem.class_counts)
@@ -469,7 +470,7 @@ def test_what_is_drawn_for_a_problem_whose_theorem_knows_no_frame(problem, data)
     assert candidate.class_counts.tolist() == problem.class_counts.tolist()
     if (problem.bias is None and problem.constraint is None) or isinstance(problem.constraint, HardMargin):
         dual = data.draw(feasible_dual_points(problem))
-        assert Columns.of_classes(problem).loss.domain_violation(dual.residuals, np.arange(3)) < 1e-12
+        assert Full(problem.loss).violation(dual.residuals, np.arange(3)) < 1e-12
 
 
 # -- input that makes no sense --------------------------------------------------------------------------------------

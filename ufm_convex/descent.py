@@ -90,13 +90,13 @@ class Scaled:
     def pull(self, outputs: FloatArray) -> FloatArray:
         """P = U D^{-1/2}, (K, m), at the given outputs."""
         columns = self.columns
-        return columns.loss.residuals(outputs, columns.labels) * (columns.loss_weights / columns.sigma)
+        return columns.loss.residuals(outputs, columns.layout) * (columns.loss_weights / columns.sigma)
 
     def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
         """The objective f / κ and its gradient."""
         columns, outputs = self.columns, self.outputs(flat)
         w, h = self.split(flat)
-        losses = columns.loss.values(outputs, columns.labels)
+        losses = columns.loss.values(outputs, columns.layout)
         end = flat.size - columns.bias.size
         value = (columns.loss_weights / self.kappa) @ losses + 0.5 * (flat[:end] @ flat[:end])
         P = self.pull(outputs)
@@ -157,7 +157,7 @@ class Penalised(Scaled):
     def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
         """ρ Σ_i ½ (what l_i lacks)² / c² + ½ ‖w‖² + ½ ‖h‖² and its gradient."""
         w, h = self.split(flat)
-        squares, slopes = self.loss.shortfall(self.unit * self.outputs(flat), self.columns.labels)
+        squares, slopes = self.loss.shortfall(self.unit * self.outputs(flat), self.columns.layout)
         P = slopes / self.unit * (self.weight * self.kappa / self.columns.sigma)
         value = self.weight * (squares / self.unit**2).sum() + 0.5 * (flat @ flat)
         return float(value), np.concatenate([(P @ h + w).ravel(), (P.T @ w + h).ravel()])
@@ -178,9 +178,9 @@ def descend_with_bias(
 
     For an indicator the point itself, if a stretch makes it admissible; else one that a growing penalty leads to.
     """
-    if isinstance(columns.loss, Indicator):
-        stretch = columns.loss.stretch(W @ H.T, columns.labels, np.zeros((columns.num_classes, H.shape[0])))
-        return (W, H, None) if np.isfinite(stretch).all() else (*_approached(columns, columns.loss, W, H), None)
+    if (indicator := columns.loss.indicator) is not None:
+        stretch = indicator.stretch(W @ H.T, columns.layout, np.zeros(1))
+        return (W, H, None) if np.isfinite(stretch).all() else (*_approached(columns, indicator, W, H), None)
     scaled = Scaled(columns, W.shape[1])
     flat, _ = scaled.minimise(scaled.pack(W, H, bias), max_iterations, gradient=1e-10)
     new_W, new_H = scaled.unpack(flat)
@@ -244,12 +244,12 @@ def admitted(columns: Columns, W: FloatArray, H: FloatArray) -> tuple[FloatArray
     Each feature is stretched, or shrunk, until its logits are tight, and the two penalties of each coordinate are made
     equal. Where no multiple of a column is admissible nothing changes, and the objective is infinite.
     """
-    loss = columns.loss
-    if not isinstance(loss, Indicator):
+    loss = columns.loss.indicator
+    if loss is None:
         return W, H
     unit = 4.0 * (W.shape[1] + 4) * np.finfo(float).eps
     for balance in (True, False):
-        stretch = loss.stretch(W @ H.T, columns.labels, unit * (np.abs(W) @ np.abs(H).T))
+        stretch = loss.stretch(W @ H.T, columns.layout, unit * (np.abs(W) @ np.abs(H).T))
         if not np.isfinite(stretch).all():
             return W, H
         H = H * stretch[:, None]

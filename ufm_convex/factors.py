@@ -23,7 +23,6 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import admitted, balanced, descend_with_bias, steepness
 from ufm_convex.errors import DimensionError
 from ufm_convex.identity import RANK_CUT, factored_objective, noise
-from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, GramPoint
 
 _DIAGONAL = 1e-2
@@ -85,7 +84,7 @@ def recoveries(
     for start in _nonnegative_starts(B, columns.labels.size):
         H = start / scaled[:, None]
         # features without a classifier of their own have none of the margins of an indicator
-        W = _classifier(point, H, 0.0 if isinstance(columns.loss, Indicator) else _CUT)
+        W = _classifier(point, H, _CUT if columns.loss.finite else 0.0)
         if steepness(columns, W, H, point.bias) <= _STATIONARY:
             yield _summary(columns, W, H, point.bias, point)
         yield _summary(columns, *descend_with_bias(columns, W, H, point.bias), point)

@@ -196,7 +196,7 @@ class _Best:
     def of(cls, solution: Solution) -> _Best:
         W, H = solution.factors()
         columns = Columns.of_classes(solution.problem)
-        residuals = columns.loss.residuals(W @ H.T, columns.labels)
+        residuals = columns.loss.residuals(W @ H.T, columns.layout)
         return cls(solution.evidence.lower, solution.evidence.upper, W, H, residuals)
 
     def better(self, other: _Best) -> _Best:
@@ -218,7 +218,7 @@ def _known(problem: Problem, given: Solution | None, relaxed: Solution, toleranc
 def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> _Best:
     """The end of the descent from W and H, with what its residuals prove."""
     W, H = _descend(columns, best.W, best.H, flat)
-    residuals = columns.loss.residuals(W @ H.T, columns.labels)
+    residuals = columns.loss.residuals(W @ H.T, columns.layout)
     lower = enclosure.copositive_lower_bound(problem, residuals)
     W, H = _fitted(problem, columns, W, H)
     return _Best(lower, enclosure.upper_bound(problem, (W, H)), W, H, residuals)

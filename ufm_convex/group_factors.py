@@ -19,7 +19,6 @@ import numpy as np
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import RANK_CUT, noise
-from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import require_dense
 
 _DIAGONAL = 1e-2
@@ -103,7 +102,7 @@ def recoveries(columns: GroupColumns, point: GroupPoint, thorough: bool = True) 
         point: The point.
         thorough: Whether to go on where a better point from the solver might be the cheaper way.
     """
-    if isinstance(columns.loss, GroupedIndicator):
+    if not columns.loss.finite:
         yield from _admissible(columns, point)
         return
     for start in _nonnegative_starts(point.feature_gram) if columns.nonnegative else [_spectral(point.feature_gram)]:
@@ -138,14 +137,14 @@ def _balanced(columns: GroupColumns, logits: Invariant) -> tuple[Invariant, Inva
 
 def _admitted(columns: GroupColumns, W: Invariant, H: Invariant) -> tuple[Invariant, Invariant]:
     """See ``descent.admitted``; the penalties of whole matrices are made equal."""
-    loss, groups, ones = columns.loss, columns.groups, np.ones(columns.groups.size)
-    if not isinstance(loss, GroupedIndicator):
+    loss, groups, ones = columns.loss.indicator, columns.groups, np.ones(columns.groups.size)
+    if loss is None:
         return W, H
     unit = 16.0 * (groups.size + 4) * np.finfo(float).eps
     for balance in (True, False):
         logits, size = W @ H.T, W.map(np.abs) @ H.map(np.abs).T
         error = unit * (size.own + np.where(groups.others > 0.0, size.cross, 0.0).max(axis=0))
-        stretch = loss.grouped_stretch(logits.own, logits.cross, groups.others, error)
+        stretch = loss.stretch(logits.columns(), columns.layout, 0.5 * error)
         if not np.isfinite(stretch).all():
             return W, H
         H = H.scaled(stretch, ones)
@@ -301,7 +300,7 @@ def descend(
     """
     from scipy.optimize import minimize
 
-    if isinstance(columns.loss, GroupedIndicator):
+    if not columns.loss.finite:
         return W, H
     groups, kappa = columns.groups, float(columns.groups.sizes @ np.minimum(columns.sigma, columns.loss_weights))
     pack = _Packing(columns, kappa)

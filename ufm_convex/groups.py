@@ -22,8 +22,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias, bias_of
-from ufm_convex.errors import HypothesisError
-from ufm_convex.losses.base import GroupedLoss, MarginLoss
+from ufm_convex.losses import Layout, Loss, traits
 from ufm_convex.points import DualPoint, GramPoint, require_dense
 from ufm_convex.problem import Problem
 
@@ -53,7 +52,7 @@ class Groups:
     @classmethod
     def distinct(cls, problem: Problem) -> Self:
         """The coarsest partition, sorted by count, then weight; single classes unless the loss treats all alike."""
-        if not isinstance(problem.loss, (GroupedLoss, MarginLoss)):
+        if not problem.loss.alike:
             return cls.singletons(problem)
         weights = problem.loss.weights(problem.num_classes)
         order = np.lexsort((weights, problem.class_counts))
@@ -222,6 +221,10 @@ class Invariant:
         """Every entry that exists, once."""
         return np.concatenate([self.own, self.cross[self.groups.present > 0.0]])
 
+    def columns(self) -> FloatArray:
+        """The column of a class of each group: one entry a group of others, then the own one, (G + 1, G)."""
+        return np.vstack([self.cross, self.own])
+
     def dense(self) -> FloatArray:
         """The (K, K) matrix; raises ``SizeError`` for K > 20,000."""
         members = self.groups.members
@@ -251,7 +254,7 @@ class GroupColumns:
     feature_weights: FloatArray
     lambda_w: float
     lambda_h: float
-    loss: GroupedLoss
+    loss: Loss
     nonnegative: bool
     bias: Bias = field(default_factory=NoBias)
 
@@ -260,15 +263,10 @@ class GroupColumns:
         """The columns of the coarsest partition.
 
         Raises:
-            HypothesisError: the loss has no form for reduced columns, or the problem is no plain one.
+            HypothesisError: the loss does not treat alike classes alike, or the problem is no plain one.
         """
         problem.require_decays("columns of groups")
-        if not isinstance(problem.loss, GroupedLoss):
-            raise HypothesisError(
-                f"loss {problem.loss.name!r} does not treat the classes of a group alike.",
-                expected="a loss with the methods of GroupedLoss",
-                fix="use level 'class'.",
-            )
+        traits.require(problem.loss, ("alike",), "use level 'class'.")
         groups = Groups.distinct(problem)
         counts = groups.counts.astype(np.float64)
         return cls(
@@ -299,29 +297,35 @@ class GroupColumns:
 
     # -- the loss on invariant matrices -------------------------------------------------------------------------
 
+    @cached_property
+    def layout(self) -> Layout:
+        """How the loss sees the column of a class of each group: one entry a group of others, then the own one."""
+        own = np.full(self.groups.size, self.groups.size)
+        return self.loss.orbit_layout(np.vstack([self.groups.others, np.ones(self.groups.size)]), own)
+
+    def invariant(self, entries: FloatArray) -> Invariant:
+        """The matrix with these columns, (G + 1, G)."""
+        return Invariant(self.groups, entries[-1], entries[:-1])
+
     def values(self, logits: Invariant) -> FloatArray:
         """Loss at the column of a class of each group, (G,)."""
-        return self.loss.grouped_values(logits.own, logits.cross, self.groups.others)
+        return self.loss.values(logits.columns(), self.layout)
 
     def residuals(self, logits: Invariant) -> Invariant:
         """Gradient of the loss, column by column."""
-        return Invariant(self.groups, *self.loss.grouped_residuals(logits.own, logits.cross, self.groups.others))
+        return self.invariant(self.loss.residuals(logits.columns(), self.layout))
 
     def nearest(self, residuals: Invariant, logits: Invariant) -> Invariant:
-        """See ``Loss.nearest_residuals``."""
-        given = residuals.own, residuals.cross
-        found = self.loss.grouped_nearest(given, logits.own, logits.cross, self.groups.others)
-        return Invariant(self.groups, *found)
+        """See ``Loss.nearest``."""
+        return self.invariant(self.loss.nearest(residuals.columns(), logits.columns(), self.layout))
 
     def conjugates(self, residuals: Invariant) -> FloatArray:
         """Conjugate at the column of a class of each group, (G,)."""
-        return self.loss.grouped_conjugate(residuals.own, residuals.cross, self.groups.others)
+        return self.loss.conjugate(residuals.columns(), self.layout)
 
     def into_domain(self, residuals: Invariant) -> Invariant:
         """A point of the conjugate's domain near each column."""
-        return Invariant(
-            self.groups, *self.loss.grouped_into_domain(residuals.own, residuals.cross, self.groups.others)
-        )
+        return self.invariant(self.loss.into_domain(residuals.columns(), self.layout))
 
     def sums(self, residuals: Invariant) -> tuple[FloatArray, float]:
         """U1, one entry a class, (K,), and Σ |u|."""

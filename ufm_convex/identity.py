@@ -24,9 +24,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.bias import bias_of
-from ufm_convex.errors import HypothesisError
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
-from ufm_convex.losses.base import MarginLoss
+from ufm_convex.losses import Loss, traits
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
@@ -67,7 +66,7 @@ class IdentityTerms:
 
 def objective(columns: Columns, point: GramPoint) -> float:
     """F(Z) = Σ weight l(Le_i + b) + λ_W/2 tr A + λ_H/2 Σ ν_i B_ii + g(b) (docs/duality.md, equations 3 and 12)."""
-    losses = columns.loss.values(point.outputs, columns.labels)
+    losses = columns.loss.values(point.outputs, columns.layout)
     penalty_w = 0.5 * columns.lambda_w * np.trace(point.weight_gram)
     penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ np.diag(point.feature_gram))
     return float(columns.loss_weights @ losses + penalty_w + penalty_h + columns.bias.penalty(point.offset))
@@ -76,7 +75,7 @@ def objective(columns: Columns, point: GramPoint) -> float:
 def factored_objective(columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> float:
     """f(W, H, b) for W (K, d), H (m, d) and b (K,), without forming Gram matrices."""
     b = np.zeros(columns.num_classes) if bias is None else bias
-    losses = columns.loss.values(W @ H.T if bias is None else W @ H.T + b[:, None], columns.labels)
+    losses = columns.loss.values(W @ H.T if bias is None else W @ H.T + b[:, None], columns.layout)
     penalty_h = 0.5 * columns.lambda_h * (columns.feature_weights @ (H * H).sum(axis=1))
     penalties = 0.5 * columns.lambda_w * (W * W).sum() + penalty_h + columns.bias.penalty(b)
     return float(columns.loss_weights @ losses + penalties)
@@ -84,7 +83,7 @@ def factored_objective(columns: Columns, W: FloatArray, H: FloatArray, bias: Flo
 
 def dual_value(columns: Columns, dual: DualPoint) -> float:
     """− Σ weight l*(v) − g*(−U1) (docs/duality.md, equations 4 and 13); −inf outside the domain of either conjugate."""
-    conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
+    conjugates = columns.loss.conjugate(dual.residuals, columns.layout)
     return float(-(columns.loss_weights @ conjugates) - columns.support(dual.residuals))
 
 
@@ -107,8 +106,8 @@ def scaled_slack(columns: Columns, dual: DualPoint) -> FloatArray:
 def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
     """All terms of the identity, for dense points at class or sample level."""
     weights, lambda_w = columns.loss_weights, columns.lambda_w
-    values = columns.loss.values(point.outputs, columns.labels)
-    conjugates = columns.loss.conjugate(dual.residuals, columns.labels)
+    values = columns.loss.values(point.outputs, columns.layout)
+    conjugates = columns.loss.conjugate(dual.residuals, columns.layout)
     pairing = (dual.residuals * point.outputs).sum(axis=0)
     U = dual.residuals * weights
     sums, size = columns.sums(dual.residuals)
@@ -126,15 +125,10 @@ def terms(columns: Columns, point: GramPoint, dual: DualPoint) -> IdentityTerms:
     )
 
 
-def margin_loss(problem: Problem) -> MarginLoss:
-    """The problem's loss as a ``MarginLoss``; ``HypothesisError`` when it is none."""
-    if isinstance(problem.loss, MarginLoss):
-        return problem.loss
-    raise HypothesisError(
-        f"loss {problem.loss.name!r} does not depend on a margin alone.",
-        expected="a loss invariant under permutations of the other classes",
-        fix="use the dense points, GramPoint and DualPoint.",
-    )
+def margin_loss(problem: Problem) -> Loss:
+    """The problem's loss; ``HypothesisError`` when it does not see margins only."""
+    traits.require(problem.loss, ("margins_only",), "use the dense points, GramPoint and DualPoint.")
+    return problem.loss
 
 
 def frame_strengths(problem: Problem) -> FloatArray:

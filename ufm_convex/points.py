@@ -22,7 +22,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.errors import DimensionError, SizeError, shown
-from ufm_convex.losses import Loss
+from ufm_convex.losses import Layout, Loss
 from ufm_convex.problem import Problem
 
 DENSE_LIMIT = 20_000
@@ -126,23 +126,28 @@ class Columns:
         )
 
     @cached_property
+    def layout(self) -> Layout:
+        """How the loss sees the columns: single outputs."""
+        return self.loss.layout(self.num_classes, self.labels)
+
+    @cached_property
     def sigma(self) -> FloatArray:
         """σ_i = √(λ_W λ_H ν_i), (m,): D = Diag(σ²)."""
         return math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.feature_weights)
 
     def into_domain(self, residuals: FloatArray) -> FloatArray:
         """Residuals V (K, m) near the given ones in the domain of the dual objective, which a free bias narrows."""
-        inside = self.loss.into_domain(residuals, self.labels)
+        inside = self.loss.into_domain(residuals, self.layout)
         admitted = self.bias.admit(inside, self.loss_weights, self.labels)
         if admitted is inside:
             return inside
         # what was added may lead out of the domain again, and shrinking all columns alike leads back
         scale = 0.5
-        while not np.isfinite(self.loss.conjugate(scale * admitted, self.labels)).all():
+        while not np.isfinite(self.loss.conjugate(scale * admitted, self.layout)).all():
             scale *= 0.5
             if scale < _SMALLEST_SHARE:
                 return np.zeros_like(admitted)
-        return min(1.0, scale * float(self.loss.domain_limit(scale * admitted, self.labels).min())) * admitted
+        return min(1.0, scale * float(self.loss.limit(scale * admitted, self.layout).min())) * admitted
 
     def sums(self, residuals: FloatArray) -> tuple[FloatArray, float]:
         """U1 (K,), and Σ |u|, the size of what was summed."""

@@ -205,6 +205,7 @@ def _runs(
     names = [(solver, "as asked")] if solver != AUTO else _automatic(problem, level)
     for name, reason in names:
         chosen = solvers.solver(name)
+        chosen.require(problem)
         tell(f"{name}: starting")
         for run in chosen.runs(problem, chosen.default_level(problem) if level == AUTO else level, tolerance, options):
             yield run, reason
@@ -215,6 +216,7 @@ def _runs(
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
     """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority."""
     usable = [kind() for kind in solvers.available().values() if kind.installed()]
+    usable = [one for one in usable if one.lacks(problem) is None]
     usable.sort(key=lambda candidate: candidate.priority(problem, level))
     chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
     if not chosen:

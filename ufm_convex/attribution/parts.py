@@ -205,17 +205,18 @@ def _sample_parts(
     columns = Columns.of_classes(problem)
     centre = W @ means.T
     target = FrameDual(frame_strengths(problem)).dense(problem).residuals
-    calibration = problem.loss_weights * loss.fenchel_young(target, centre, columns.labels)
-    at_means = loss.residuals(centre, columns.labels)
+    calibration = problem.loss_weights * loss.fenchel_young(target, centre, columns.layout)
+    at_means = loss.residuals(centre, columns.layout)
     row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
         logits, y = W @ block.features.T, block.labels
         away = block.features - means[y]
-        gaps = loss.fenchel_young(at_means[:, y], logits, y)
+        layout = loss.layout(K, y)
+        gaps = loss.fenchel_young(at_means[:, y], logits, layout)
         spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
         variability += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
-        losses.append(float(row_weights[y] @ loss.values(logits, y)))
+        losses.append(float(row_weights[y] @ loss.values(logits, layout)))
     penalty = 0.5 * problem.lambda_w * float((W * W).sum())
     penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
     return calibration, spread, 0.5 * problem.lambda_h * variability, math.fsum(losses) + penalty

@@ -18,7 +18,6 @@ from ufm_convex.errors import HypothesisError, SolverError
 from ufm_convex.evidence import Evidence
 from ufm_convex.group_factors import GroupFactors, coordinates
 from ufm_convex.groups import GroupDual
-from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
@@ -63,7 +62,7 @@ def _lower(
     problem: Problem, dual: DualPoint | FrameDual | GroupDual, own: ProvedBound, proof: enclosure.Proof
 ) -> ProvedBound:
     """The evidence's own bound with its exact point, or another proof of its dual point."""
-    frames = problem.nonnegative and isinstance(problem.loss, MarginLoss) and proof in ("auto", "diagonal")
+    frames = problem.nonnegative and problem.loss.margins_only and proof in ("auto", "diagonal")
     if isinstance(dual, GroupDual) and frames:
         strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
         return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))

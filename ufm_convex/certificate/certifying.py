@@ -34,8 +34,8 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
-from ufm_convex.errors import HypothesisError, ProblemError, SolverError, UnknownNameError
-from ufm_convex.losses.base import Indicator
+from ufm_convex.errors import ProblemError, SolverError, UnknownNameError
+from ufm_convex.losses import traits
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
@@ -229,12 +229,7 @@ def _checked(candidate: object) -> Candidate | None:
 def _require_judgeable(problem: Problem) -> None:
     """Raise ``HypothesisError`` unless the objective of somebody's W and features, which have no bias, is finite."""
     problem.require_plain("a certificate of a candidate")
-    if isinstance(problem.loss, Indicator):
-        raise HypothesisError(
-            f"the loss of {problem.loss.name!r} is 0 or infinite, and a candidate is given.",
-            expected="a loss that is finite at every candidate",
-            fix="leave the candidate out: certify(problem) proves the optimum.",
-        )
+    traits.require(problem.loss, ("finite",), "leave the candidate out: certify(problem) proves the optimum.")
 
 
 def _check_settings(tolerance: float, digits: object, proof: str) -> None:

@@ -48,7 +48,7 @@ def dimacs(columns: Columns, point: GramPoint, dual: DualPoint, report: KKTRepor
         report: The KKT report of the same two points.
     """
     Z = point.matrix()
-    inside = DualPoint(columns.loss.into_domain(dual.residuals, columns.labels), dual.nonnegativity)
+    inside = DualPoint(columns.loss.into_domain(dual.residuals, columns.layout), dual.nonnegativity)
     terms = identity.terms(columns, point, inside)
     primal, bound = identity.objective(columns, point), terms.dual_value
     scale = 1.0 + abs(primal) + abs(bound)

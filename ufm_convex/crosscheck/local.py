@@ -16,7 +16,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant
 from ufm_convex.descent import Scaled
 from ufm_convex.identity import factored_objective
-from ufm_convex.losses.base import Indicator
+from ufm_convex.losses import traits
 from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
@@ -42,8 +42,8 @@ class LocalContestant(Contestant):
 
     def attempt(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
         """Stops by itself at half the time limit; features of samples are averaged. See ``Contestant.attempt``."""
-        if isinstance(problem.loss, Indicator):
-            return Answer(Claim.FAILED, message=f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it")
+        if (refusal := traits.lacks(problem.loss, ("finite",))) is not None:
+            return Answer(Claim.FAILED, message=refusal)
         columns = Columns.of_samples(problem) if self.level == "sample" else Columns.of_classes(problem)
         scaled = Scaled(columns, problem.feature_dim or problem.num_classes)
         flat, iterations = self.descend(scaled, _random_start(scaled), time.monotonic() + 0.5 * time_limit)

@@ -109,10 +109,8 @@ def targets(loss: Loss, num_classes: int) -> FloatArray:
     Raises:
         HypothesisError: the loss is not log-sum-exp of the logits minus their inner product with a target.
     """
-    if type(loss) is CrossEntropy:
-        return (1.0 - loss.smoothing) * np.eye(num_classes) + loss.smoothing / num_classes
-    if isinstance(loss, SoftTargetCrossEntropy):
-        return loss.target_columns(num_classes)
+    if type(loss) in (CrossEntropy, SoftTargetCrossEntropy):
+        return loss.target_columns(num_classes, np.arange(num_classes))
     raise HypothesisError(
         f"loss {loss.name!r} is not written for this solver.",
         expected="cross-entropy, with or without class weights, smoothing and soft targets",

@@ -52,7 +52,7 @@ class Textbook:
         K = problem.num_classes
         Z = cp.Variable((2 * K, 2 * K), symmetric=True)
         A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
-        losses = problem.loss_weights @ problem.loss.expression(L, np.arange(K))
+        losses = problem.loss_weights @ problem.loss.expression(L, problem.loss.layout(K, np.arange(K)))
         penalty = problem.lambda_w / 2 * cp.trace(A) + problem.lambda_h / 2 * (problem.class_counts @ cp.diag(B))
         psd = Z >> 0
         nonnegative = B >= 0 if problem.nonnegative else None

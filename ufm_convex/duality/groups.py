@@ -72,7 +72,7 @@ def _rescale_columns(columns: GroupColumns, residuals: Invariant) -> Invariant:
     squares = residuals.own**2 + (others * residuals.cross**2).sum(axis=0)
     norms = columns.loss_weights * np.sqrt(squares)
     to_radius = columns.sigma / np.maximum(norms, _SHORTEST * columns.sigma)
-    peak = columns.loss.grouped_ray_maximum(residuals.own, residuals.cross, others)
+    peak = columns.loss.ray_maximum(residuals.columns(), columns.layout)
     return residuals.scaled(np.ones(columns.groups.size), np.minimum(to_radius, peak))
 
 
@@ -99,7 +99,7 @@ def _peak(columns: GroupColumns, residuals: Invariant, largest: float) -> float:
     """The s ≤ ``largest`` that maximises the dual value of s·V, in the domain."""
     from scipy.optimize import minimize_scalar
 
-    limits: FloatArray = columns.loss.grouped_limit(residuals.own, residuals.cross, columns.groups.others)
+    limits: FloatArray = columns.loss.limit(residuals.columns(), columns.layout)
     limit = min(float(limits.min()), largest, _LONGEST)
     if limit <= 1.0:
         return limit

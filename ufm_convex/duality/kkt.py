@@ -227,7 +227,7 @@ def _group_dual_residuals(columns: GroupColumns, dual: GroupDual, S: GroupPoint)
     wrong_T = max(0.0, -float(T.entries().min())) if columns.nonnegative else float(np.abs(T.entries()).max())
     V = dual.residuals
     return {
-        "dual_domain": columns.loss.grouped_violation(V.own, V.cross, columns.groups.others),
+        "dual_domain": columns.loss.violation(V.columns(), columns.layout),
         "dual_nonnegativity": max(wrong_T, float(np.abs((T - T.T).entries()).max())),
         "dual_slack_psd": max(0.0, -S.least_eigenvalue()),
     }
@@ -305,7 +305,7 @@ def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
     wrong_T = max(0.0, -float(T.min())) if columns.nonnegative else float(np.abs(T).max())
     S = _multiplier(columns, dual)
     return {
-        "dual_domain": columns.loss.domain_violation(dual.residuals, columns.labels),
+        "dual_domain": columns.loss.violation(dual.residuals, columns.layout),
         "dual_nonnegativity": max(wrong_T, float(np.abs(T - T.T).max())),
         "dual_slack_psd": max(0.0, -float(np.linalg.eigvalsh(0.5 * (S + S.T))[0])),
     }
@@ -313,7 +313,7 @@ def _dual_residuals(columns: Columns, dual: DualPoint) -> dict[str, float]:
 
 def _stationarity_residuals(columns: Columns, point: GramPoint, dual: DualPoint, scale: float) -> dict[str, float]:
     K = columns.num_classes
-    stray = dual.residuals - columns.loss.nearest_residuals(dual.residuals, point.outputs, columns.labels)
+    stray = dual.residuals - columns.loss.nearest(dual.residuals, point.outputs, columns.layout)
     S = _multiplier(columns, dual)
     T = dual.nonnegativity / np.outer(columns.sigma, columns.sigma)
     target = 0.5 * (np.eye(columns.labels.size) - T)

@@ -74,11 +74,11 @@ def _repaired(
     columns: Columns, candidate: DualPoint, features: FloatArray | None, bias: FloatArray | None
 ) -> Iterator[DualPoint]:
     """Feasible points near one candidate: with and without the active constraints restored, for each multiplier."""
-    inside = columns.loss.into_domain(np.nan_to_num(candidate.residuals), columns.labels)
+    inside = columns.loss.into_domain(np.nan_to_num(candidate.residuals), columns.layout)
     if columns.bias.needs_balance or bias is not None:
         b = np.zeros(columns.num_classes) if bias is None else bias
         projected = columns.bias.project(inside, columns.loss_weights, columns.sigma**2, b)
-        inside = columns.loss.into_domain(projected, columns.labels)
+        inside = columns.loss.into_domain(projected, columns.layout)
     residual_choices = [inside]
     if columns.nonnegative:
         residual_choices.append(_rescale_columns(columns, inside))
@@ -97,12 +97,12 @@ def _rescale_columns(columns: Columns, residuals: FloatArray) -> FloatArray:
     """
     norms = columns.loss_weights * np.linalg.norm(residuals, axis=0)
     to_radius = columns.sigma / np.maximum(norms, np.finfo(float).tiny)
-    scale = np.minimum(to_radius, columns.loss.domain_limit(residuals, columns.labels))
+    scale = np.minimum(to_radius, columns.loss.limit(residuals, columns.layout))
     # −l* is concave on the ray: a column needs its peak only where the value falls at the end
-    ends = columns.loss.conjugate(residuals * scale, columns.labels)
-    past = ~(ends <= columns.loss.conjugate(residuals * (scale * _BEFORE), columns.labels))
+    ends = columns.loss.conjugate(residuals * scale, columns.layout)
+    past = ~(ends <= columns.loss.conjugate(residuals * (scale * _BEFORE), columns.layout))
     if past.any():
-        peak = columns.loss.ray_maximum(residuals[:, past], columns.labels[past])
+        peak = columns.loss.ray_maximum(residuals[:, past], columns.layout[past])
         scale[past] = np.minimum(scale[past], peak)
     return residuals * scale
 
@@ -118,7 +118,7 @@ def _rescale_spectrum(columns: Columns, residuals: FloatArray) -> Iterator[Float
     for margin in _ACTIVE:
         restored = np.where(values >= 1.0 - margin, 1.0, values)
         changed = residuals + (left * (restored - values)) @ right / to_unit
-        yield columns.loss.into_domain(changed, columns.labels)
+        yield columns.loss.into_domain(changed, columns.layout)
 
 
 def _multipliers(
@@ -207,7 +207,7 @@ def _shrink(columns: Columns, dual: DualPoint) -> DualPoint:
     """Scale V by s and T by s² so that R ⪰ 0: s = λ_max(D^{-1/2}(G + T)D^{-1/2})^{-1/2}, or the peak if smaller."""
     # not as one minus an eigenvalue of the slack, which cancels where V is tiny
     top = _top_eigenvalue(scaled_load(columns, dual))
-    limit = float(columns.loss.domain_limit(dual.residuals, columns.labels).min())
+    limit = float(columns.loss.limit(dual.residuals, columns.layout).min())
     s = _peak(columns, dual, min(1.0 / np.sqrt(top) if top > 0.0 else np.inf, limit))
     return DualPoint(s * dual.residuals, s * s * dual.nonnegativity)
 

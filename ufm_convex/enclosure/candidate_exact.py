@@ -41,6 +41,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     means = _mean_weights(problem, candidate)
     W, w_exponent = _integers(candidate.weights.astype(np.float64))
     transposed = W.transpose()
+    columns = [problem.loss.exact_column(problem.num_classes, k) for k in range(problem.num_classes)]
     with ctx.workprec(PRECISION):
         loss = feature = arb(0)
         for block in blocks(candidate, progress=progress, chunk=_ROWS):
@@ -48,7 +49,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
             H, exponent = _integers(block.features)
             unit = arb(power(w_exponent + exponent))
             for k, z, h in zip(block.labels.tolist(), (H * transposed).tolist(), H.tolist(), strict=True):
-                loss += means[k] * problem.loss.enclose_value([arb(entry) * unit for entry in z], k)
+                loss += means[k] * problem.loss.enclose_value([arb(entry) * unit for entry in z], columns[k])
                 squares = arb(sum(x * x for x in h)) * arb(power(2 * exponent))
                 feature += int(candidate.multiplicities[k]) * squares
         weight = arb(rational(problem.lambda_w)) / 2 * arb(sum(w * w for row in W.tolist() for w in row))

@@ -54,7 +54,9 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
         total = arb(0)
         try:
             for share, (column, place) in zip(groups.shares(problem), proof.columns_of_classes(groups), strict=True):
-                total -= arb(share) * problem.loss.enclose_conjugate(column, place)
+                total -= arb(share) * problem.loss.enclose_conjugate(
+                    column, problem.loss.exact_column(problem.num_classes, place)
+                )
         except ValueError:  # a column left the conjugate's domain: the exact test refused it
             return nothing
         return ProvedBound(float_below(total), "copositive", lower_end(total) if total.is_finite() else None, proof)

@@ -8,6 +8,7 @@ integer coefficients (the numbers of alike classes), evaluated in ball arithmeti
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, Invariant
+from ufm_convex.losses import ExactColumn
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
@@ -59,9 +61,8 @@ def group_lower_bound(problem: Problem, dual: GroupDual) -> ProvedBound:
                 pass
         total = arb(0)
         for share, others in zip(_shares(problem, columns), groups.others.T.tolist(), strict=True):
-            total -= share * columns.loss.enclose_grouped_conjugate(
-                rational(0), [rational(0)] * groups.size, [int(m) for m in others]
-            )
+            zeros = [rational(0)] * (groups.size + 1)
+            total -= share * columns.loss.enclose_conjugate(zeros, _exact_column(columns, others))
         return ProvedBound(float_below(total), "trivial", lower_end(total), BlockProof.zero(problem, groups))
 
 
@@ -106,12 +107,17 @@ def _dual_value(problem: Problem, columns: GroupColumns, proof: BlockProof) -> a
     total = arb(0)
     own_integers = proof.own_entries(columns.groups.multiplicities.tolist())
     for g, (share, integers) in enumerate(zip(_shares(problem, columns), proof.columns, strict=True)):
-        multiplicities = [int(m) for m in columns.groups.others[:, g]]
+        column = _exact_column(columns, columns.groups.others[:, g].tolist())
         unit = power(proof.exponents[g])
         entries: list[fmpq] = [unit * integer for integer in integers]
         own = unit * own_integers[g]
-        total -= share * columns.loss.enclose_grouped_conjugate(own, entries, multiplicities)
+        total -= share * columns.loss.enclose_conjugate([*entries, own], column)
     return total
+
+
+def _exact_column(columns: GroupColumns, others: Sequence[float]) -> ExactColumn:
+    """One entry a group of others, then the own one: a column of ``GroupColumns.layout``."""
+    return columns.loss.exact_orbit_column([*map(int, others), 1], len(others))
 
 
 def _shares(problem: Problem, columns: GroupColumns) -> list[arb]:
@@ -135,9 +141,8 @@ def _loss(problem: Problem, columns: GroupColumns, W: Invariant, H: Invariant) -
     own, cross = _logits(sizes, W, H)
     total = arb(0)
     for g, share in enumerate(_shares(problem, columns)):
-        others = [row[g] for row in cross]
-        multiplicities = [m - (h == g) for h, m in enumerate(sizes)]
-        total += share * columns.loss.enclose_grouped_value(own[g], others, multiplicities)
+        column = _exact_column(columns, [m - (h == g) for h, m in enumerate(sizes)])
+        total += share * columns.loss.enclose_value([*(row[g] for row in cross), own[g]], column)
     return total
 
 

@@ -9,7 +9,7 @@ down.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -34,12 +34,11 @@ from ufm_convex.enclosure.proved import (
 )
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import fmpq
+    from flint import arb, fmpq
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
@@ -104,7 +103,7 @@ def _lower_attempts(
         dual = dual.dense(problem)
     if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
         return
-    margins_alone = isinstance(problem.loss, MarginLoss) and problem.bias is None
+    margins_alone = problem.loss.margins_only and problem.bias is None
     if proof in ("auto", "diagonal") and problem.nonnegative and margins_alone:
         yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
     if proof != "diagonal":
@@ -182,11 +181,15 @@ def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound
     for share, multiplicity, (column, place) in zip(
         groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
     ):
-        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate(column, place)
+        total -= arb(share) * multiplicity * _enclosed_conjugate(problem, column, place)
     if problem.bias is not None:
         sums = [s / problem.num_samples for s in exact.sums(groups)]
         total -= bias_part(problem).enclose_support(sums, groups.multiplicities.tolist())
     return below(total, kind, exact)
+
+
+def _enclosed_conjugate(problem: Problem, column: Sequence[fmpq], place: int) -> arb:
+    return problem.loss.enclose_conjugate(column, problem.loss.exact_column(problem.num_classes, place))
 
 
 def _trivial_bound(problem: Problem) -> ProvedBound:
@@ -194,10 +197,10 @@ def _trivial_bound(problem: Problem) -> ProvedBound:
     from flint import arb, fmpq
 
     groups = Groups.distinct(problem)
-    if isinstance(problem.loss, MarginLoss):
+    if problem.loss.margins_only:
         return replace(_diagonal_bound(problem, DiagonalProof(ExactVector([0] * groups.size, 0))), proof="trivial")
     K, place, total = problem.num_classes, 0, arb(0)
     for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
-        total -= arb(share) * multiplicity * problem.loss.enclose_conjugate([fmpq(0)] * K, place)
+        total -= arb(share) * multiplicity * _enclosed_conjugate(problem, [fmpq(0)] * K, place)
         place += multiplicity
     return below(total, "trivial", BlockProof.zero(problem, groups))

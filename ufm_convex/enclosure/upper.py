@@ -30,7 +30,6 @@ from ufm_convex.enclosure.proved import (
     bias_part,
 )
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import Indicator
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
 
@@ -130,9 +129,7 @@ def _dense_upper(
     if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
         return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    make = (
-        ExactMatrix.of_floats if isinstance(problem.loss, Indicator) else partial(ExactMatrix.near, bits=_WITNESS_BITS)
-    )
+    make = partial(ExactMatrix.near, bits=_WITNESS_BITS) if problem.loss.finite else ExactMatrix.of_floats
     exact = DenseWitness(make(W[:, used]), make(H[:, used]), None if bias is None else ExactVector.of_floats(bias))
     total = _dense_loss(problem, exact)
     return above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
@@ -150,7 +147,7 @@ def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
     total = bias_part(problem).enclose_penalty(b)
     for k, share in enumerate(groups.shares(problem)):
         outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
-        total += arb(share) * problem.loss.enclose_value(outputs, k)
+        total += arb(share) * problem.loss.enclose_value(outputs, problem.loss.exact_column(problem.num_classes, k))
     return total
 
 

@@ -16,7 +16,6 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound, rank_bound
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
-from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import Columns, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -143,7 +142,7 @@ class Evidence(ABC):
         the penalty of what is averaged away; the losses of other classes do not rise, by convexity.
         """
         problem = self.problem
-        if problem.nonnegative or not isinstance(problem.loss, GroupedLoss) or not math.isfinite(self.upper.value):
+        if problem.nonnegative or not problem.loss.alike or not math.isfinite(self.upper.value):
             return ()
         columns = GroupColumns.of(problem)
         point, losses = self.group_means(columns)
@@ -161,12 +160,12 @@ class Evidence(ABC):
         higher at s = 0 by at least λ_W ‖w_k‖²: what it is higher than that is lost. Needs (K, K) arrays.
         """
         problem, point = self.problem, self.dense_point()
-        labels, found = np.arange(problem.num_classes), []
-        losses = problem.loss.values(point.logits, labels)
+        layout, found = problem.loss.layout(problem.num_classes, np.arange(problem.num_classes)), []
+        losses = problem.loss.values(point.logits, layout)
         for k in classes:
             logits = point.logits.copy()
             logits[k] = 0.0
-            rise = problem.loss_weights @ (problem.loss.values(logits, labels) - losses)
+            rise = problem.loss_weights @ (problem.loss.values(logits, layout) - losses)
             if float(rise) - problem.lambda_w * float(point.weight_gram[k, k]) <= self._open_gap:
                 found.append(k)
         return tuple(found)

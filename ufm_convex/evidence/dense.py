@@ -115,15 +115,15 @@ class DenseEvidence(Representation):
 
     def loss_gains(self) -> FloatArray:
         """See ``Evidence.loss_gains``."""
-        loss, labels, outputs = self.problem.loss, self._columns.labels, self.point.outputs
+        loss, layout, outputs = self.problem.loss, self._columns.layout, self.point.outputs
         without = np.zeros_like(outputs) + self.point.offset[:, None]
         with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
-            return loss.values(without, labels) - loss.values(outputs, labels)
+            return loss.values(without, layout) - loss.values(outputs, layout)
 
     def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
         """See ``Evidence.group_means``."""
         outputs = self.point.outputs
-        losses = self.problem.loss.values(outputs, self._columns.labels)
+        losses = self.problem.loss.values(outputs, self._columns.layout)
         return GroupPoint.mean(columns.groups, replace(self.point, logits=outputs)), columns.groups.mean(losses)
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
@@ -175,7 +175,7 @@ def _close_gap(
 
     def read(recovered: factors.Factors, first: DualPoint) -> DualPoint:
         outputs = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias).outputs
-        return DualPoint(columns.loss.nearest_residuals(first.residuals, outputs, columns.labels), first.nonnegativity)
+        return DualPoint(columns.loss.nearest(first.residuals, outputs, columns.layout), first.nonnegativity)
 
     recoveries = factors.recoveries(columns, point, own) if point is not None else ()
     best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
@@ -189,7 +189,7 @@ def _solver_duals(columns: Columns, point: GramPoint | None, dual: DualPoint | N
         T = dual.nonnegativity
         yield dual
     if point is not None:
-        yield DualPoint(columns.loss.residuals(point.outputs, columns.labels), T)
+        yield DualPoint(columns.loss.residuals(point.outputs, columns.layout), T)
 
 
 def _nothing(columns: Columns) -> factors.Factors:

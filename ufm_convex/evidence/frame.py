@@ -14,7 +14,6 @@ from ufm_convex.enclosure import FrameWitness, ProvedBound
 from ufm_convex.evidence.base import Representation
 from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
@@ -31,7 +30,7 @@ class FrameEvidence(Representation):
     def accepts(cls, problem: Problem, run: SolverRun) -> bool:
         """A run with a frame and its dual; one that left nothing stands for W = H = 0 and V = 0."""
         if run.point is None and run.dual is None:
-            return isinstance(problem.loss, MarginLoss)
+            return problem.loss.margins_only
         return isinstance(run.point, FramePoint) and isinstance(run.dual, FrameDual)
 
     @classmethod

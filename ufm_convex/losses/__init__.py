@@ -16,6 +16,7 @@ from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
 from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
 from ufm_convex.losses.cross_entropy import CrossEntropy
+from ufm_convex.losses.layout import ExactColumn, Layout
 from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEntropy
 from ufm_convex.losses.mean_squared_error import MeanSquaredError
 from ufm_convex.losses.multiclass_hinge import MulticlassHinge
@@ -24,6 +25,8 @@ from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
 __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "ExactColumn",
+    "Layout",
     "LogitAdjustedCrossEntropy",
     "Loss",
     "MeanSquaredError",

@@ -1,13 +1,15 @@
 """What the rest of the package asks of a loss; nothing else in the package knows one loss from another.
 
-A loss is a family of convex functions l_1 … l_K of K logits; ``Problem`` minimises
+A loss is a family of convex functions l_1 … l_K of the outputs; ``Problem`` minimises
 
     Σ_k pt_k l_k(W h̄_k) + penalties,      pt_k = ω_k n_k / N,
 
-where the class weights ω_k belong to the loss (docs/duality.md, section 1).
+where the class weights ω_k belong to the loss (docs/duality.md, section 1). It is written down once, on entries: what
+the entries of a column are, how many outputs each stands for and what its target is, a ``Layout`` says.
 
-Shapes: ``logits`` and ``residuals`` are (K, m), one column a sample or class; ``labels`` is (m,), the class of
-each column. A *residual* v is a (sub)gradient of l_k, a point of the domain of the conjugate l_k*.
+Shapes: z (logits) and v are (E, C), one column a sample, class or orbit; results are (C,) or (E, C). A *residual* v is
+a (sub)gradient of l with respect to one output of each entry, a point of the domain of the conjugate l*; so
+<v, z> = Σ_e numbers_e v_e z_e.
 Sign:   the dual objective is −Σ pt_k l_k*(v_k), so for cross-entropy −l_k* is an entropy.
 """
 
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.losses.layout import ExactColumn, Layout
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -36,11 +39,38 @@ class Loss(ABC):
     name: ClassVar[str]
     """Registry name, as written in TOML files and on the command line."""
 
+    # -- what the loss states of itself; ``traits.require`` refuses what lacks a trait --------------------------
+
     shift_invariant: ClassVar[bool]
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
+    alike: ClassVar[bool] = False
+    """True when all classes have one loss, invariant under permutations of the other outputs: orbits may be used."""
+
     differentiable: ClassVar[bool] = True
     """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
+
+    @property
+    def margins_only(self) -> bool:
+        """Whether a class is seen only through its margin where all other logits agree.
+
+        A permutation of the others and a shift of all then change nothing. Under an orthogonal non-negative frame
+        logits are m (e_k − 1/V) with margin m ≥ 0 and residuals −q (e_k − 1/V) with strength q ≥ 0, so a class is one
+        number instead of V (docs/theorem.md).
+        """
+        return self.alike and self.shift_invariant
+
+    @property
+    def indicator(self) -> Indicator | None:
+        """The loss itself, for what only an ``Indicator`` has, if it is 0 or +∞; else None."""
+        return None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is finite everywhere, so that a descent may start anywhere."""
+        return self.indicator is None
+
+    # -- parameters -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def validate(self, num_classes: int) -> None:
@@ -62,184 +92,170 @@ class Loss(ABC):
         """Class weights ω, shape (K,); all ones unless the loss has some."""
         return np.ones(num_classes)
 
-    def closing_weights(self, num_classes: int) -> FloatArray | None:
-        """The a > 0, (K,), with Σ_j v_j / a_j = 0 on the conjugate's domain; None where no equation ties residuals.
+    def closing_weights(self, num_outputs: int) -> FloatArray | None:
+        """The a > 0, (V,), with Σ_j v_j / a_j = 0 on the conjugate's domain; None where no equation ties residuals.
 
         Proofs round all entries of a residual but the own one, which this equation then gives exactly.
         """
-        return np.ones(num_classes) if self.shift_invariant else None
+        return np.ones(num_outputs) if self.shift_invariant else None
 
-    # -- floating point -------------------------------------------------------------------------------------
+    # -- targets and layouts ----------------------------------------------------------------------------------
+
+    def target(self, num_outputs: int) -> tuple[float, float]:
+        """The target of the own output and of each other one; a loss with a table has ``target_columns`` instead."""
+        return 1.0, 0.0
+
+    def exact_target(self, num_outputs: int) -> tuple[fmpq, fmpq]:
+        """``target`` in exact numbers."""
+        from flint import fmpq
+
+        return fmpq(1), fmpq(0)
+
+    def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """The targets behind columns of the given rows, (V, C)."""
+        own, other = self.target(num_outputs)
+        found = np.full((num_outputs, rows.size), other)
+        found[rows, np.arange(rows.size)] = own
+        return found
+
+    def layout(self, num_outputs: int, rows: IntArray) -> Layout:
+        """Full columns, one entry an output; ``rows`` are their labels, (C,)."""
+        return Layout.single(self.target_columns(num_outputs, rows), rows)
+
+    def orbit_layout(self, numbers: FloatArray, own: IntArray) -> Layout:
+        """Columns that do not tell alike outputs apart, for a loss that is ``alike``.
+
+        Args:
+            numbers: How many outputs each entry stands for, (E, C).
+            own: The own entry of each column, (C,).
+        """
+        mine, other = self.target(int(numbers[:, 0].sum()))
+        target = np.full(numbers.shape, other)
+        target[own, np.arange(own.size)] = mine
+        return Layout(numbers, target, np.zeros(own.size, dtype=np.int64))
+
+    def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
+        """``layout`` of one column, in exact numbers."""
+        own, other = self.exact_target(num_outputs)
+        target = [other] * num_outputs
+        target[row] = own
+        return ExactColumn([1] * num_outputs, target, row, row)
+
+    def exact_orbit_column(self, numbers: Sequence[int], own: int) -> ExactColumn:
+        """``orbit_layout`` of one column, in exact numbers."""
+        mine, other = self.exact_target(sum(numbers))
+        target = [other] * len(numbers)
+        target[own] = mine
+        return ExactColumn(numbers, target, 0, own)
+
+    # -- floating point ---------------------------------------------------------------------------------------
 
     @abstractmethod
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """l_{y}(z) column by column, shape (m,), accurate relative to its own size."""
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """l(z) column by column, shape (C,), accurate relative to its own size."""
 
     @abstractmethod
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """∇l_{y}(z) column by column, shape (K, m)."""
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """∇l(z) column by column, shape (E, C): the derivative with respect to one output of each entry."""
 
-    def nearest_residuals(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """The subgradient at the logits that is near the given one; the one of ``residuals`` unless overridden."""
-        return self.residuals(logits, labels)
-
-    @abstractmethod
-    def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """l_{y}*(v) column by column, shape (m,); +inf outside its domain."""
+    def nearest(self, v: FloatArray, z: FloatArray, layout: Layout) -> FloatArray:
+        """The subgradient at z that is near v; the one of ``residuals`` unless overridden."""
+        return self.residuals(z, layout)
 
     @abstractmethod
-    def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """l*(v) column by column, shape (C,); +inf outside its domain."""
+
+    @abstractmethod
+    def into_domain(self, v: FloatArray, layout: Layout) -> FloatArray:
         """A point of the conjugate's domain near each column; columns inside stay as they are."""
 
     @abstractmethod
-    def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
+    def violation(self, v: FloatArray, layout: Layout) -> float:
         """Largest amount by which a column leaves the conjugate's domain; 0 inside."""
 
     @abstractmethod
-    def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """Largest s with s·v in the conjugate's domain, shape (m,); v itself lies inside, so s ≥ 1."""
+    def limit(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """Largest s with s·v in the conjugate's domain, shape (C,); v itself lies inside, so s ≥ 1."""
 
-    def ray_maximum(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """The s ≥ 0 that maximises −l*(s·v), column by column, shape (m,). Golden section on [0, limit]."""
-        limit = self.domain_limit(residuals, labels)
-        return _golden_section(lambda s: self.conjugate(residuals * s, labels), limit)
+    def ray_maximum(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """The s ≥ 0 that maximises −l*(s·v), column by column, shape (C,). Golden section on [0, limit]."""
+        return _golden_section(lambda s: self.conjugate(v * s, layout), self.limit(v, layout))
 
-    def fenchel_young(self, residuals: FloatArray, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """l(z) + l*(v) − <v, z> ≥ 0 column by column, (m,); zero iff v is the gradient at z.
+    def fenchel_young(self, v: FloatArray, z: FloatArray, layout: Layout) -> FloatArray:
+        """l(z) + l*(v) − <v, z> ≥ 0 column by column, (C,); zero iff v is a subgradient at z.
 
         With v the gradient at another z̄ this is the Bregman distance of z from z̄. A loss that can avoid the
         cancellation of the three terms overrides it.
         """
-        gaps = self.values(logits, labels) + self.conjugate(residuals, labels) - (residuals * logits).sum(axis=0)
-        return np.maximum(gaps, 0.0)
+        pairing = layout.sum(layout.hide(v * z))
+        return np.maximum(self.values(z, layout) + self.conjugate(v, layout) - pairing, 0.0)
 
-    # -- modelling ------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def expression(self, logits: cp.Expression, labels: IntArray) -> cp.Expression:
-        """The convex cvxpy expression of shape (m,) for logits of shape (K, m)."""
-
-    # -- exact numbers and balls ----------------------------------------------------------------------------
+    # -- modelling --------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
-        """A ball that contains l_label(z) for every z in the given balls."""
+    def expression(self, z: cp.Expression, layout: Layout) -> cp.Expression:
+        """The convex cvxpy expression of shape (C,) for z of shape (E, C)."""
+
+    # -- exact numbers and balls ------------------------------------------------------------------------------
 
     @abstractmethod
-    def enclose_conjugate(self, residual: Sequence[fmpq], label: int) -> arb:
-        """A ball that contains l_label*(v) for the exact v.
-
-        Raises:
-            ValueError: v lies outside the domain of l_label*; the test is exact.
-        """
-
-
-class MarginLoss(Loss):
-    """A loss that sees a class only through its margin, when all other logits agree.
-
-    Convex, invariant under shifts and under permutations of the other classes' logits. Under an orthogonal frame its
-    logits are m (e_k − 1/K) with margin m ≥ 0 and its residuals −q (e_k − 1/K) with strength q ≥ 0, so a class is one
-    number instead of K (docs/theorem.md). The five methods below are the methods of ``Loss`` on these rays.
-    """
+    def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
+        """A ball that contains l(z) for every z in the given balls."""
 
     @abstractmethod
-    def margin_values(self, margins: FloatArray, num_classes: int) -> FloatArray:
-        """l_k(m (e_k − 1/K)), elementwise."""
-
-    @abstractmethod
-    def margin_strengths(self, margins: FloatArray, num_classes: int) -> FloatArray:
-        """The q with ∇l_k(m (e_k − 1/K)) = −q (e_k − 1/K), elementwise."""
-
-    def nearest_margin_strengths(self, strengths: FloatArray, margins: FloatArray, num_classes: int) -> FloatArray:
-        """See ``Loss.nearest_residuals``."""
-        return self.margin_strengths(margins, num_classes)
-
-    @abstractmethod
-    def margin_conjugates(self, strengths: FloatArray, num_classes: int) -> FloatArray:
-        """l_k*(−q (e_k − 1/K)), elementwise; +inf outside the domain."""
-
-    @abstractmethod
-    def enclose_margin_value(self, margin: arb, num_classes: int) -> arb:
-        """A ball that contains l_k(m (e_k − 1/K)) for every m in the ball."""
-
-    @abstractmethod
-    def enclose_margin_conjugate(self, strength: fmpq, num_classes: int) -> arb:
-        """A ball that contains l_k*(−q (e_k − 1/K)); ``ValueError`` when q lies outside the domain (exact test)."""
-
-    def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_classes: int) -> Iterator[arb]:
-        """``enclose_margin_conjugate`` for each q = strength · 2^exponent; a loss may have a shorter way for many."""
-        from flint import fmpq
-
-        up, down = 1 << max(exponent, 0), 1 << max(-exponent, 0)
-        return (self.enclose_margin_conjugate(fmpq(strength * up, down), num_classes) for strength in strengths)
-
-
-class GroupedLoss(Loss):
-    """A loss that treats classes of one group alike, so that a column needs one entry a group.
-
-    A reduced column is its ``own`` entry and G ``others``, of which entry g stands for ``multiplicities[g]`` classes
-    other than the own one; entries of multiplicity 0 are ignored, and 0 in what is returned. So K = 1 + Σ
-    multiplicities in every column. The methods below are those of ``Loss`` on such columns.
-
-    Shapes: ``own`` (m,), ``others`` and ``multiplicities`` (G, m).
-    """
-
-    @abstractmethod
-    def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """l(z) column by column, shape (m,), accurate relative to its own size."""
-
-    @abstractmethod
-    def grouped_residuals(
-        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """∇l(z) column by column: the own entry (m,) and one entry for a class of each group (G, m)."""
-
-    def grouped_nearest(
-        self, residuals: tuple[FloatArray, FloatArray], own: FloatArray, others: FloatArray, multiplicities: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See ``Loss.nearest_residuals``; logits are ``own`` and ``others``."""
-        return self.grouped_residuals(own, others, multiplicities)
-
-    @abstractmethod
-    def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """l*(v) column by column, shape (m,); +inf outside its domain."""
-
-    @abstractmethod
-    def grouped_into_domain(
-        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """A point of the conjugate's domain near each column; columns inside stay as they are."""
-
-    @abstractmethod
-    def grouped_violation(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> float:
-        """Largest amount by which a column leaves the conjugate's domain; 0 inside."""
-
-    @abstractmethod
-    def grouped_limit(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """Largest s with s·v in the conjugate's domain, shape (m,); v itself lies inside, so s ≥ 1."""
-
-    def grouped_ray_maximum(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """The s ≥ 0 that maximises −l*(s·v), column by column, shape (m,). Golden section on [0, limit]."""
-        limit = self.grouped_limit(own, others, multiplicities)
-        return _golden_section(lambda s: self.grouped_conjugate(own * s, others * s, multiplicities), limit)
-
-    @abstractmethod
-    def grouped_expression(
-        self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
-    ) -> cp.Expression:
-        """The convex cvxpy expression of shape (m,) for ``own`` (m,) and ``others`` (G, m)."""
-
-    @abstractmethod
-    def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
-        """A ball that contains l(z) for every reduced column z in the given balls."""
-
-    @abstractmethod
-    def enclose_grouped_conjugate(self, own: fmpq, others: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
-        """A ball that contains l*(v) for the exact reduced column v.
+    def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:
+        """A ball that contains l*(v) for the exact v.
 
         Raises:
             ValueError: v lies outside the domain of l*; the test is exact.
         """
+
+    # -- an orthogonal frame: two entries, for losses that see margins only -----------------------------------
+    #
+    # Logits are taken at (m, 0), which differ from m (e − 1/V) by a shift: their difference is then m to the last bit.
+
+    def frame_layout(self, num_outputs: int) -> Layout:
+        """The own output and V − 1 equal others."""
+        return Layout.margins(*self.target(num_outputs), num_outputs)
+
+    def margin_values(self, margins: FloatArray, num_outputs: int) -> FloatArray:
+        """l(m (e − 1/V)), elementwise."""
+        return self.values(_margin_logits(margins), self.frame_layout(num_outputs))
+
+    def margin_strengths(self, margins: FloatArray, num_outputs: int) -> FloatArray:
+        """The q with ∇l(m (e − 1/V)) = −q (e − 1/V), elementwise."""
+        return num_outputs * self.residuals(_margin_logits(margins), self.frame_layout(num_outputs))[1]
+
+    def nearest_margin_strengths(self, strengths: FloatArray, margins: FloatArray, num_outputs: int) -> FloatArray:
+        """See ``nearest``."""
+        v = _frame_residuals(strengths, num_outputs)
+        return num_outputs * self.nearest(v, _margin_logits(margins), self.frame_layout(num_outputs))[1]
+
+    def margin_conjugates(self, strengths: FloatArray, num_outputs: int) -> FloatArray:
+        """l*(−q (e − 1/V)), elementwise; +inf outside the domain."""
+        return self.conjugate(_frame_residuals(strengths, num_outputs), self.frame_layout(num_outputs))
+
+    def enclose_margin_value(self, margin: arb, num_outputs: int) -> arb:
+        """A ball that contains l(m (e − 1/V)) for every m in the ball."""
+        from flint import arb
+
+        return self.enclose_value([margin, arb(0)], self._exact_frame(num_outputs))
+
+    def enclose_margin_conjugate(self, strength: fmpq, num_outputs: int) -> arb:
+        """A ball that contains l*(−q (e − 1/V)); ``ValueError`` when q lies outside the domain (exact test)."""
+        other = strength / num_outputs
+        return self.enclose_conjugate([other - strength, other], self._exact_frame(num_outputs))
+
+    def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_outputs: int) -> Iterator[arb]:
+        """``enclose_margin_conjugate`` for each q = strength · 2^exponent; a loss may have a shorter way for many."""
+        from flint import fmpq
+
+        up, down = 1 << max(exponent, 0), 1 << max(-exponent, 0)
+        return (self.enclose_margin_conjugate(fmpq(strength * up, down), num_outputs) for strength in strengths)
+
+    def _exact_frame(self, num_outputs: int) -> ExactColumn:
+        return self.exact_orbit_column([1, num_outputs - 1], 0)
 
 
 class Indicator(Loss):
@@ -250,56 +266,40 @@ class Indicator(Loss):
 
     differentiable: ClassVar[bool] = False
 
+    @property
+    def indicator(self) -> Indicator:
+        """Itself."""
+        return self
+
     @abstractmethod
-    def unit(self, num_classes: int) -> float:
+    def unit(self, num_outputs: int) -> float:
         """The size of the logits at a point of the set that is not needlessly long."""
 
     @abstractmethod
-    def stretch(self, logits: FloatArray, labels: IntArray, error: FloatArray) -> FloatArray:
-        """The least s ≥ 0, column by column, (m,), that takes s·z into the set; +∞ where no multiple lies in it.
+    def stretch(self, z: FloatArray, layout: Layout, error: FloatArray) -> FloatArray:
+        """The least s ≥ 0, column by column, (C,), that takes s·z into the set; +∞ where no multiple lies in it.
 
         Args:
-            logits: (K, m).
-            labels: (m,).
-            error: How far each logit may be off, (K, m); the set is entered in spite of it.
+            z: (E, C).
+            layout: Its layout.
+            error: How far each logit may be off, (E, C) or what broadcasts to it; the set is entered in spite of it.
         """
 
     @abstractmethod
-    def shortfall(self, logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Half the sum of squares of what each column lacks of the set, (m,), and its gradient, (K, m)."""
+    def shortfall(self, z: FloatArray, layout: Layout) -> tuple[FloatArray, FloatArray]:
+        """Half the sum of squares of what each column lacks of the set, (C,), and its gradient, (E, C)."""
 
     @abstractmethod
-    def shortest(self, labels: IntArray, num_classes: int) -> FloatArray:
-        """The z of least length in the set of each label, (K, m)."""
-
-
-class GroupedIndicator(GroupedLoss, Indicator):
-    """An indicator that treats classes of one group alike."""
-
-    @abstractmethod
-    def grouped_stretch(
-        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray, error: FloatArray
-    ) -> FloatArray:
-        """``stretch`` on reduced columns; ``error`` (m,) is that of a difference of two logits."""
+    def shortest(self, layout: Layout) -> FloatArray:
+        """The z of least length in the set of each column, (E, C)."""
 
 
 def ray_limit(room: FloatArray, steps: FloatArray, unlimited: float = 1.0) -> FloatArray:
     """Largest s with room + s·steps ≥ 0 in each column, at least 1; ``unlimited`` where nothing falls."""
-    falling = steps < -np.finfo(float).tiny
+    falling = steps < -np.finfo(float).tiny  # beyond, the ratio would overflow
     with np.errstate(over="ignore", invalid="ignore"):
         limit: FloatArray = np.where(falling, room / np.where(falling, -steps, 1.0), np.inf).min(axis=0)
     return np.where(np.isfinite(limit), np.maximum(limit, 1.0), unlimited)
-
-
-def _golden_section(function: Callable[[FloatArray], FloatArray], limit: FloatArray) -> FloatArray:
-    """The minimiser of a convex function on [0, limit], elementwise."""
-    low, high = np.zeros_like(limit), limit
-    for _ in range(_GOLDEN_STEPS):
-        left = high - _GOLDEN * (high - low)
-        right = low + _GOLDEN * (high - low)
-        rising = function(left) > function(right)
-        low, high = np.where(rising, left, low), np.where(rising, high, right)
-    return 0.5 * (low + high)
 
 
 def negative_entropy(probability: fmpq) -> arb:
@@ -320,14 +320,20 @@ def own_term(mass: FloatArray) -> FloatArray:
     return term
 
 
-def own_entries(matrix: FloatArray, labels: IntArray) -> FloatArray:
-    """The entry of each column at its own label, shape (m,)."""
-    own: FloatArray = matrix[labels, np.arange(labels.size)]
-    return own
+def _golden_section(function: Callable[[FloatArray], FloatArray], limit: FloatArray) -> FloatArray:
+    """The minimiser of a convex function on [0, limit], elementwise."""
+    low, high = np.zeros_like(limit), limit
+    for _ in range(_GOLDEN_STEPS):
+        left = high - _GOLDEN * (high - low)
+        right = low + _GOLDEN * (high - low)
+        rising = function(left) > function(right)
+        low, high = np.where(rising, left, low), np.where(rising, high, right)
+    return 0.5 * (low + high)
 
 
-def with_own(matrix: FloatArray, labels: IntArray, fill: float) -> FloatArray:
-    """A copy with the entry of each column at its own label replaced by ``fill``."""
-    others = matrix.copy()
-    others[labels, np.arange(labels.size)] = fill
-    return others
+def _margin_logits(margins: FloatArray) -> FloatArray:
+    return np.stack([margins, np.zeros_like(margins)])
+
+
+def _frame_residuals(strengths: FloatArray, num_outputs: int) -> FloatArray:
+    return np.stack([-strengths * ((num_outputs - 1) / num_outputs), strengths / num_outputs])

@@ -1,8 +1,8 @@
-"""Binary cross-entropy: one sigmoid a class.
+"""Binary cross-entropy: one sigmoid an output.
 
-    l_k(z)  = log(1 + e^{−z_k}) + Σ_{j≠k} log(1 + e^{z_j}),
-    l_k*(v) = −h(−v_k) − Σ_{j≠k} h(v_j),      h(p) = −p log p − (1−p) log(1−p),
-              v_k in [−1, 0], v_j in [0, 1]   (+∞ elsewhere).
+    l_k(z)  = Σ_j (1 − y_j) log(1 + e^{z_j}) + y_j log(1 + e^{−z_j}),      y = e_k,
+    l_k*(v) = −Σ_j h(v_j + y_j),      h(p) = −p log p − (1−p) log(1−p),
+              v_j + y_j in [0, 1]   (+∞ elsewhere).
 
 Not invariant under shifts of the logits.
 """
@@ -10,7 +10,7 @@ Not invariant under shifts of the logits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,40 +29,44 @@ class BinaryCrossEntropy(SeparableLoss):
 
     name: ClassVar[str] = "binary-cross-entropy"
 
-    def entry_values(self, logits: FloatArray, own: bool) -> FloatArray:
-        """log(1 + e^{∓z}), without overflow and relative to its own size."""
-        wrong = -logits if own else logits
-        value: FloatArray = np.maximum(wrong, 0.0) + np.log1p(np.exp(-np.abs(wrong)))
+    def entry_values(self, z: FloatArray, y: FloatArray) -> FloatArray:
+        """(1 − y) log(1 + e^z) + y log(1 + e^{−z}), without overflow and relative to its own size."""
+        value: FloatArray = np.maximum((1.0 - y) * z, -y * z) + np.log1p(np.exp(-np.abs(z)))
         return value
 
-    def entry_residuals(self, logits: FloatArray, own: bool) -> FloatArray:
-        """∓ sigmoid(∓z), small values relative to their own size."""
-        wrong = -logits if own else logits
-        small = np.exp(-np.abs(wrong))
-        probability = np.where(wrong < 0.0, small, 1.0) / (1.0 + small)
-        return -probability if own else probability
+    def entry_residuals(self, z: FloatArray, y: FloatArray) -> FloatArray:
+        """(1 − y) sigmoid(z) − y sigmoid(−z), small values relative to their own size."""
+        small = np.exp(-np.abs(z))
+        up, down = np.where(z < 0.0, small, 1.0), np.where(z > 0.0, small, 1.0)
+        slope: FloatArray = ((1.0 - y) * up - y * down) / (1.0 + small)
+        return slope
 
-    def entry_conjugates(self, residuals: FloatArray, own: bool) -> FloatArray:
-        """P log p + (1−p) log(1−p) at p = ∓v."""
-        p = np.abs(residuals)
+    def entry_conjugates(self, v: FloatArray, y: FloatArray) -> FloatArray:
+        """The sum p log p + (1−p) log(1−p), p = v + y, from the smaller of p and 1 − p, which keeps its digits."""
+        p = np.minimum(v + y, (1.0 - y) - v)
         term: FloatArray = p * np.log(np.where(p > 0.0, p, 1.0)) + own_term(p)
         return term
 
-    def entry_domain(self, own: bool) -> tuple[float, float]:
-        """[−1, 0] or [0, 1]."""
-        return (-1.0, 0.0) if own else (0.0, 1.0)
+    def entry_domain(self, y: Any) -> tuple[Any, Any]:
+        """[−y, 1 − y]."""
+        return -y, 1 - y
 
-    def entry_expression(self, logits: cp.Expression, own: bool) -> cp.Expression:
-        """log(1 + e^{∓z})."""
+    def entry_expression(self, z: cp.Expression, y: FloatArray) -> cp.Expression:
+        """log(1 + e^z) − y z, of which hard targets leave one logistic function."""
         import cvxpy as cp
 
-        return cp.logistic(-logits if own else logits)
+        sign = np.where(y == 1.0, -1.0, 1.0)
+        rest = np.where(y == 1.0, 0.0, y)
+        logistic = cp.logistic(cp.multiply(sign, z))
+        return logistic - cp.multiply(rest, z) if rest.any() else logistic
 
-    def enclose_entry_value(self, logit: arb, own: bool) -> arb:
-        """log(1 + e^{∓z}) in balls."""
-        return (-logit if own else logit).exp().log1p()
+    def enclose_entry_value(self, z: arb, y: fmpq) -> arb:
+        """(1 − y) log(1 + e^z) + y log(1 + e^{−z}) in balls."""
+        from flint import arb
 
-    def enclose_entry_conjugate(self, residual: fmpq, own: bool) -> arb:
-        """P log p + (1−p) log(1−p) in balls."""
-        p = -residual if own else residual
-        return negative_entropy(p) + negative_entropy(1 - p)
+        parts = [(1 - y, z), (y, -z)]
+        return sum((arb(share) * entry.exp().log1p() for share, entry in parts if share), arb(0))
+
+    def enclose_entry_conjugate(self, v: fmpq, y: fmpq) -> arb:
+        """The sum p log p + (1−p) log(1−p), p = v + y, in balls."""
+        return negative_entropy(v + y) + negative_entropy(1 - y - v)

@@ -9,15 +9,20 @@ b alone is additive logit adjustment (Menon et al., ICLR 2021, b = τ log(n/N)),
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
+from ufm_convex.losses.layout import ExactColumn, Layout
 from ufm_convex.losses.softmax import SoftmaxLoss
+
+if TYPE_CHECKING:
+    import cvxpy as cp
+    from flint import arb, fmpq
 
 _LARGEST = 2.0**100
 """Beyond, scaled logits overflow."""
@@ -62,17 +67,75 @@ class LogitAdjustedCrossEntropy(SoftmaxLoss):
         given = {"shift": self.shift, "scale": self.scale}
         return {name: list(vector) for name, vector in given.items() if vector is not None}
 
-    def target_columns(self, num_classes: int) -> FloatArray:
-        """One-hot."""
-        return np.eye(num_classes)
+    def closing_weights(self, num_outputs: int) -> FloatArray:
+        """Σ_j v_j / a_j = 0, since p and the target sum to one."""
+        return self._pair(num_outputs)[0][:, 0]
 
-    def scales(self, num_classes: int) -> FloatArray:
-        """The factors a."""
-        return np.ones(num_classes) if self.scale is None else np.array(self.scale)
+    # -- cross-entropy at x = a∘z + b, and its conjugate at w = v/a ---------------------------------------------------
 
-    def shifts(self, num_classes: int) -> FloatArray:
-        """The offsets b."""
-        return np.zeros(num_classes) if self.shift is None else np.array(self.shift)
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """CE(x)."""
+        return super().values(self._adjusted(z), layout)
+
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """a∘∇CE(x)."""
+        return self._pair(len(z))[0] * super().residuals(self._adjusted(z), layout)
+
+    def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """CE*(w) − <w, b>."""
+        a, b = self._pair(len(v))
+        return super().conjugate(v / a, layout) - (v / a * b).sum(axis=0)
+
+    def into_domain(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """As w, by a point near it."""
+        a, _ = self._pair(len(v))
+        return a * super().into_domain(v / a, layout)
+
+    def violation(self, v: FloatArray, layout: Layout) -> float:
+        """That of w."""
+        return super().violation(v / self._pair(len(v))[0], layout)
+
+    def limit(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """That of w."""
+        return super().limit(v / self._pair(len(v))[0], layout)
+
+    def fenchel_young(self, v: FloatArray, z: FloatArray, layout: Layout) -> FloatArray:
+        """That of w and x: <v, z> = <w, x − b>."""
+        return super().fenchel_young(v / self._pair(len(v))[0], self._adjusted(z), layout)
+
+    def expression(self, z: cp.Expression, layout: Layout) -> cp.Expression:
+        """The same at x."""
+        import cvxpy as cp
+
+        a, b = (column @ np.ones((1, z.shape[1])) for column in self._pair(z.shape[0]))
+        return super().expression(cp.multiply(a, z) + b, layout)
+
+    def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
+        """The same at x, in balls."""
+        from flint import arb
+
+        a, b = self._pair(len(z))
+        x = [arb(s) * entry + arb(t) for s, entry, t in zip(a[:, 0].tolist(), z, b[:, 0].tolist(), strict=True)]
+        return super().enclose_value(x, column)
+
+    def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:
+        """CE*(w) − <w, b> in balls, after an exact test of w."""
+        from flint import arb, fmpq
+
+        a, b = self._pair(len(v))
+        w = [entry / fmpq(*s.as_integer_ratio()) for entry, s in zip(v, a[:, 0].tolist(), strict=True)]
+        linear = sum((arb(entry) * arb(t) for entry, t in zip(w, b[:, 0].tolist(), strict=True)), arb(0))
+        return super().enclose_conjugate(w, column) - linear
+
+    def _adjusted(self, z: FloatArray) -> FloatArray:
+        a, b = self._pair(len(z))
+        return a * z + b
+
+    def _pair(self, num_outputs: int) -> tuple[FloatArray, FloatArray]:
+        """Columns a and b, (V, 1) each."""
+        a = np.ones(num_outputs) if self.scale is None else np.array(self.scale)
+        b = np.zeros(num_outputs) if self.shift is None else np.array(self.shift)
+        return a[:, None], b[:, None]
 
 
 def _vector(name: str, given: Any, admissible: Callable[[float], bool], expected: str) -> tuple[float, ...] | None:

@@ -1,7 +1,7 @@
 """Mean squared error against one-hot targets.
 
-    l_k(z)  = ½ ‖z − e_k‖²,
-    l_k*(v) = ½ ‖v‖² + v_k      on all of R^K.
+    l_k(z)  = ½ ‖z − y‖²,      y = e_k,
+    l_k*(v) = ½ ‖v‖² + <v, y>      on all of ℝ^V.
 
 Not invariant under shifts of the logits. Source: Mixon, Parshall, Pi 2020; Dang et al. 2023 for imbalanced classes.
 """
@@ -9,7 +9,7 @@ Not invariant under shifts of the logits. Source: Mixon, Parshall, Pi 2020; Dang
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeanSquaredError(SeparableLoss):
-    """Half the squared distance of the logits from the one-hot vector of the class."""
+    """Half the squared distance of the logits from the target."""
 
     name: ClassVar[str] = "mean-squared-error"
 
-    def entry_values(self, logits: FloatArray, own: bool) -> FloatArray:
+    def entry_values(self, z: FloatArray, y: FloatArray) -> FloatArray:
         """½ (z − y)²."""
-        return 0.5 * (logits - own) ** 2
+        value: FloatArray = 0.5 * (z - y) ** 2
+        return value
 
-    def entry_residuals(self, logits: FloatArray, own: bool) -> FloatArray:
+    def entry_residuals(self, z: FloatArray, y: FloatArray) -> FloatArray:
         """The difference z − y."""
-        return logits - float(own)
+        return z - y
 
-    def entry_conjugates(self, residuals: FloatArray, own: bool) -> FloatArray:
+    def entry_conjugates(self, v: FloatArray, y: FloatArray) -> FloatArray:
         """½ v² + v y."""
-        return residuals * (0.5 * residuals + own)
+        return v * (0.5 * v + y)
 
-    def entry_domain(self, own: bool) -> tuple[float, float]:
+    def entry_domain(self, y: Any) -> None:
         """The whole line."""
-        return (-np.inf, np.inf)
 
-    def entry_expression(self, logits: cp.Expression, own: bool) -> cp.Expression:
+    def entry_expression(self, z: cp.Expression, y: FloatArray) -> cp.Expression:
         """½ (z − y)²."""
         import cvxpy as cp
 
-        return 0.5 * cp.square(logits - float(own))
+        return 0.5 * cp.square(z - np.broadcast_to(y, z.shape))
 
-    def enclose_entry_value(self, logit: arb, own: bool) -> arb:
+    def enclose_entry_value(self, z: arb, y: fmpq) -> arb:
         """½ (z − y)² in balls."""
-        return (logit - int(own)) ** 2 / 2
+        return (z - y) ** 2 / 2
 
-    def enclose_entry_conjugate(self, residual: fmpq, own: bool) -> arb:
+    def enclose_entry_conjugate(self, v: fmpq, y: fmpq) -> arb:
         """½ v² + v y, exactly and then rounded."""
         from flint import arb
 
-        return arb(residual * residual / 2 + residual * int(own))
+        return arb(v * v / 2 + v * y)

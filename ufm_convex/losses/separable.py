@@ -1,4 +1,4 @@
-"""The base of losses that are sums over logits, which any file of this folder may subclass."""
+"""The base of losses that are sums over outputs, which any file of this folder may subclass."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.losses.base import ray_limit
-from ufm_convex.losses.reduced import ReducedLoss
+from ufm_convex.losses.base import Loss, ray_limit
+from ufm_convex.losses.layout import ExactColumn, Layout
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -21,44 +21,45 @@ _FAR = 1e6
 """Where a ray that never leaves a domain is cut: residuals of order one at most become useless long before."""
 
 
-class SeparableLoss(ReducedLoss):
-    """A sum of one convex function of the own logit and another of each other logit.
+class SeparableLoss(Loss):
+    """A sum over outputs of one convex function of an output and its target.
 
-        l_k(z)  = a(z_k) + Σ_{j≠k} b(z_j),      l_k*(v) = a*(v_k) + Σ_{j≠k} b*(v_j)
+        l(z)  = Σ_j f(z_j, y_j),      l*(v) = Σ_j f*(v_j, y_j)
 
-    A subclass states the two scalar functions; ``own`` chooses a, otherwise b. The domain of either conjugate is an
-    interval that contains 0. No equation ties the entries of a residual.
+    A subclass states the scalar function. The domain of its conjugate is an interval that contains 0. No equation ties
+    the entries of a residual.
     """
 
     shift_invariant: ClassVar[bool] = False
+    alike: ClassVar[bool] = True
 
     @abstractmethod
-    def entry_values(self, logits: FloatArray, own: bool) -> FloatArray:
-        """The function a or b, elementwise."""
+    def entry_values(self, z: FloatArray, y: FloatArray) -> FloatArray:
+        """f, elementwise."""
 
     @abstractmethod
-    def entry_residuals(self, logits: FloatArray, own: bool) -> FloatArray:
-        """Its derivative, elementwise."""
+    def entry_residuals(self, z: FloatArray, y: FloatArray) -> FloatArray:
+        """Its derivative in z, elementwise."""
 
     @abstractmethod
-    def entry_conjugates(self, residuals: FloatArray, own: bool) -> FloatArray:
-        """a* or b*, elementwise, for residuals in its domain."""
+    def entry_conjugates(self, v: FloatArray, y: FloatArray) -> FloatArray:
+        """f*, elementwise, for v in its domain."""
 
     @abstractmethod
-    def entry_domain(self, own: bool) -> tuple[float, float]:
-        """The ends of the domain of a* or b*, possibly infinite; both belong to it."""
+    def entry_domain(self, y: Any) -> tuple[Any, Any] | None:
+        """The ends of the domain of f*, which belong to it, for an array of targets or an exact one; None for ℝ."""
 
     @abstractmethod
-    def entry_expression(self, logits: cp.Expression, own: bool) -> cp.Expression:
-        """The function a or b, elementwise, as a convex cvxpy expression."""
+    def entry_expression(self, z: cp.Expression, y: FloatArray) -> cp.Expression:
+        """f, elementwise, as a convex cvxpy expression."""
 
     @abstractmethod
-    def enclose_entry_value(self, logit: arb, own: bool) -> arb:
-        """A ball that contains a or b over the ball."""
+    def enclose_entry_value(self, z: arb, y: fmpq) -> arb:
+        """A ball that contains f over the ball."""
 
     @abstractmethod
-    def enclose_entry_conjugate(self, residual: fmpq, own: bool) -> arb:
-        """A ball that contains a* or b* at a point of its domain."""
+    def enclose_entry_conjugate(self, v: fmpq, y: fmpq) -> arb:
+        """A ball that contains f* at a point of its domain."""
 
     def validate(self, num_classes: int) -> None:
         """Every number of classes is fine."""
@@ -67,75 +68,56 @@ class SeparableLoss(ReducedLoss):
         """None."""
         return {}
 
-    def grouped_values(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """The sum a + Σ m_g b."""
-        return self.entry_values(own, own=True) + _weighted(multiplicities, self.entry_values(others, own=False))
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """Σ n_e f."""
+        return layout.sum(self.entry_values(layout.hide(z), layout.target))
 
-    def grouped_residuals(
-        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
         """Entry by entry."""
-        wrong = np.where(multiplicities > 0, self.entry_residuals(others, own=False), 0.0)
-        return self.entry_residuals(own, own=True), wrong
+        return layout.hide(self.entry_residuals(z, layout.target))
 
-    def grouped_conjugate(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
-        """a* + Σ m_g b*; +inf outside the box."""
-        inside_own, inside = self.grouped_into_domain(own, others, multiplicities)
-        slack = 4.0 * np.finfo(float).eps
-        present = np.where(multiplicities > 0, others, 0.0)
-        outside = (np.abs(own - inside_own) > slack) | (np.abs(present - inside).max(axis=0) > slack)
-        value = self.entry_conjugates(inside_own, own=True)
-        value = value + _weighted(multiplicities, self.entry_conjugates(inside, own=False))
-        return np.where(outside, np.inf, value)
+    def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """Σ n_e f*; +inf outside the box."""
+        inside = self.into_domain(v, layout)
+        outside = np.abs(layout.hide(v) - inside).max(axis=0) > 4.0 * np.finfo(float).eps
+        return np.where(outside, np.inf, layout.sum(self.entry_conjugates(inside, layout.target)))
 
-    def grouped_into_domain(
-        self, own: FloatArray, others: FloatArray, multiplicities: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def into_domain(self, v: FloatArray, layout: Layout) -> FloatArray:
         """Clipped to the box."""
-        wrong = np.where(multiplicities > 0, np.nan_to_num(others), 0.0)
-        return np.clip(np.nan_to_num(own), *self.entry_domain(True)), np.clip(wrong, *self.entry_domain(False))
+        finite, ends = layout.hide(np.nan_to_num(v)), self.entry_domain(layout.target)
+        return finite if ends is None else np.clip(finite, *ends)
 
-    def grouped_violation(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> float:
+    def violation(self, v: FloatArray, layout: Layout) -> float:
         """Largest distance of an entry from its interval."""
-        inside_own, inside = self.grouped_into_domain(own, others, multiplicities)
-        outside = np.abs(np.where(multiplicities > 0, others, 0.0) - inside)
-        return float(max(np.abs(own - inside_own).max(), outside.max(initial=0.0)))
+        return float(np.abs(layout.hide(v) - self.into_domain(v, layout)).max())
 
-    def grouped_limit(self, own: FloatArray, others: FloatArray, multiplicities: FloatArray) -> FloatArray:
+    def limit(self, v: FloatArray, layout: Layout) -> FloatArray:
         """Where the ray leaves the box; a ray that never does is cut at a large multiple, of no use beyond."""
-        entries = np.vstack([own, np.where(multiplicities > 0, others, 0.0)])
-        is_own = np.arange(entries.shape[0])[:, None] == 0
-        low, high = (
-            np.where(is_own, a, b) for a, b in zip(self.entry_domain(True), self.entry_domain(False), strict=True)
-        )
-        falling, rising = np.where(entries < 0.0, entries, 0.0), np.where(entries > 0.0, entries, 0.0)
-        return np.minimum(ray_limit(-low, falling, _FAR), ray_limit(high, -rising, _FAR))
+        v, ends = layout.hide(v), self.entry_domain(layout.target)
+        if ends is None:
+            return np.full(v.shape[1], _FAR)
+        return np.minimum(ray_limit(-ends[0], np.minimum(v, 0.0), _FAR), ray_limit(ends[1], -np.maximum(v, 0.0), _FAR))
 
-    def grouped_expression(
-        self, own: cp.Expression, others: cp.Expression, multiplicities: FloatArray
-    ) -> cp.Expression:
-        """The sum a + Σ m_g b."""
+    def expression(self, z: cp.Expression, layout: Layout) -> cp.Expression:
+        """Σ n_e f."""
         import cvxpy as cp
 
-        weighted = cp.multiply(multiplicities, self.entry_expression(others, own=False))
-        return self.entry_expression(own, own=True) + cp.sum(weighted, axis=0)
+        return cp.sum(cp.multiply(layout.numbers, self.entry_expression(z, layout.target)), axis=0)
 
-    def enclose_grouped_value(self, own: arb, others: Sequence[arb], multiplicities: Sequence[int]) -> arb:
+    def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
         """Sum of balls."""
-        pairs = zip(multiplicities, others, strict=True)
-        return sum((m * self.enclose_entry_value(z, False) for m, z in pairs if m), self.enclose_entry_value(own, True))
+        from flint import arb
 
-    def enclose_grouped_conjugate(self, own: fmpq, others: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
+        entries = zip(column.numbers, z, column.target, strict=True)
+        return sum((number * self.enclose_entry_value(entry, y) for number, entry, y in entries if number), arb(0))
+
+    def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:
         """Sum of balls, after an exact test of the box."""
-        present = [(m, v) for m, v in zip(multiplicities, others, strict=True) if m]
-        for v, is_own in [(own, True), *((v, False) for _, v in present)]:
-            low, high = self.entry_domain(is_own)
-            if (np.isfinite(low) and v < int(low)) or (np.isfinite(high) and v > int(high)):
+        from flint import arb
+
+        present = [pair for pair in zip(column.numbers, v, column.target, strict=True) if pair[0]]
+        for _, entry, y in present:
+            ends = self.entry_domain(y)
+            if ends is not None and not ends[0] <= entry <= ends[1]:
                 raise ValueError("the column lies outside the box")
-        start = self.enclose_entry_conjugate(own, True)
-        return sum((m * self.enclose_entry_conjugate(v, False) for m, v in present), start)
-
-
-def _weighted(multiplicities: FloatArray, entries: FloatArray) -> FloatArray:
-    total: FloatArray = (multiplicities * np.where(multiplicities > 0, entries, 0.0)).sum(axis=0)
-    return total
+        return sum((number * self.enclose_entry_conjugate(entry, y) for number, entry, y in present), arb(0))

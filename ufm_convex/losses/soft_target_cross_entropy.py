@@ -1,9 +1,9 @@
 """Cross-entropy against fixed soft targets, one distribution a class.
 
-    l_k(z)  = log Σ_j exp(z_j) − <y_k, z>,
-    l_k*(v) = −Ent(v + y_k), v + y_k in the simplex (+∞ elsewhere).
+    l_k(z) = log Σ_j exp(z_j) − <y_k, z>.
 
-Label smoothing, known confusions between classes and distilled targets are of this form.
+Label smoothing, known confusions between classes and distilled targets are of this form. The functions are those of
+``SoftmaxLoss``; here is the table of targets.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, frozen, real
+from ufm_convex._arrays import FloatArray, IntArray, frozen, real
 from ufm_convex.errors import ProblemError, ShapeError, shown
+from ufm_convex.losses.layout import ExactColumn
 from ufm_convex.losses.softmax import SoftmaxLoss
 
 _ROUNDING = 1e-9
@@ -36,7 +37,6 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
     """
 
     name: ClassVar[str] = "soft-target-cross-entropy"
-    shift_invariant: ClassVar[bool] = True
 
     targets: tuple[tuple[float, ...], ...]
 
@@ -71,19 +71,27 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
 
     def exact_parameters(self) -> dict[str, Any]:
         """The table with own entries that are 1 minus the others without rounding, and so may fall below 0 by one."""
-        table = []
-        for k, row in enumerate(self.targets):
-            others = sum(map(Fraction, row[:k] + row[k + 1 :]), Fraction(0))
-            table.append((*row[:k], 1 - others, *row[k + 1 :]))
-        return {"targets": tuple(table)}
+        return {"targets": tuple(self._exact_row(k) for k in range(len(self.targets)))}
 
-    def target_columns(self, num_classes: int) -> FloatArray:
-        """The table, transposed; the own entries are 1 minus the others."""
-        return self._columns
+    def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """Rows of the table, as columns; the own entries are 1 minus the others."""
+        return self._table[rows].T
+
+    def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
+        """Row of the table, without rounding."""
+        from flint import fmpq
+
+        target = [fmpq(*y.as_integer_ratio()) for y in self._exact_row(row)]
+        return ExactColumn([1] * num_outputs, target, row, row)
+
+    def _exact_row(self, k: int) -> tuple[float | Fraction, ...]:
+        row = self.targets[k]
+        others = sum(map(Fraction, row[:k] + row[k + 1 :]), Fraction(0))
+        return (*row[:k], 1 - others, *row[k + 1 :])
 
     @cached_property
-    def _columns(self) -> FloatArray:
-        return frozen(np.array(self.targets).T)
+    def _table(self) -> FloatArray:
+        return frozen(self.targets)
 
 
 def _closed(row: list[float], k: int) -> tuple[float, ...]:

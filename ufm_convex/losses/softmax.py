@@ -1,135 +1,128 @@
-"""The base of losses that are cross-entropy of transformed logits, which any file of this folder may subclass."""
+"""The base of all cross-entropies, which any file of this folder may subclass.
+
+    l(z)  = log Σ_j exp(z_j) − <y, z>,
+    l*(v) = −Ent(p),  p = v + y in the simplex (+∞ elsewhere),      Ent(p) = −Σ p_j log p_j,
+
+for any target y in the simplex: hard, smoothed, soft and contrastive targets are this one loss. The own entry of the
+target is 1 minus the others, exactly; in binary64 the sum is 1 up to rounding.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.losses.base import Loss, negative_entropy, own_entries, own_term, ray_limit, with_own
+from ufm_convex._arrays import FloatArray
+from ufm_convex.losses.base import Loss, negative_entropy, own_term, ray_limit
+from ufm_convex.losses.layout import ExactColumn, Layout
 
 if TYPE_CHECKING:
     import cvxpy as cp
     from flint import arb, fmpq
 
+_SLACK = 4.0 * np.finfo(float).eps
+"""A rounding error of the size of a sum, times the number of its terms, is not "outside"."""
+
 
 class SoftmaxLoss(Loss):
-    """Cross-entropy of transformed logits against any targets, one distribution a class.
+    """Cross-entropy against the target of the layout; a subclass says which targets there are."""
 
-        l_k(z)  = log Σ_j exp(x_j) − <y_k, x>,      x = a∘z + b,      a > 0,
-        l_k*(v) = −Ent(p) − <p − y_k, b>,           v = a∘(p − y_k), p in the simplex (+∞ elsewhere).
+    shift_invariant: ClassVar[bool] = True
 
-    The entry of a target at its own class is 1 minus the others, exactly; in binary64 the sum is 1 up to rounding.
-    """
-
-    @abstractmethod
-    def target_columns(self, num_classes: int) -> FloatArray:
-        """Column k is y_k, (K, K)."""
-
-    def scales(self, num_classes: int) -> FloatArray:
-        """The factors a, shape (K,)."""
-        return np.ones(num_classes)
-
-    def shifts(self, num_classes: int) -> FloatArray:
-        """The offsets b, shape (K,)."""
-        return np.zeros(num_classes)
-
-    def closing_weights(self, num_classes: int) -> FloatArray:
-        """Σ_j v_j / a_j = 0, since p and the target sum to one."""
-        return self.scales(num_classes)
-
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """Log Σ exp(x_j − x_y) − <y, x − x_y>: no cancellation when the loss is tiny."""
-        K = logits.shape[0]
-        x = self.scales(K)[:, None] * logits + self.shifts(K)[:, None]
-        differences = x - own_entries(x, labels)
-        others = with_own(differences, labels, fill=-np.inf)
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """Log Σ exp(z_j − z_y) − <y, z − z_y>: no cancellation when the loss is tiny."""
+        differences = z - layout.take(z)
+        others = layout.without_own(differences, -np.inf)
         peak = np.maximum(others.max(axis=0), 0.0)
-        rest = np.exp(others - peak).sum(axis=0)
-        smooth = np.where(peak > 0.0, peak + np.log(np.exp(-peak) + rest), np.log1p(rest))
-        linear: FloatArray = (self.target_columns(K)[:, labels] * differences).sum(axis=0)
-        return smooth - linear
+        rest, own = layout.sum(np.exp(others - peak)), layout.own_numbers
+        # where no other logit exceeds the own one, peak = 0 and log1p(rest) keeps all digits of a tiny loss
+        smooth = np.where(peak > 0.0, peak + np.log(own * np.exp(-peak) + rest), np.log(own) + np.log1p(rest / own))
+        return smooth if layout.hard else smooth - layout.sum(layout.without_own(layout.target * differences, 0.0))
 
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
-        """a∘(softmax(x) − y)."""
-        K = logits.shape[0]
-        x = self.scales(K)[:, None] * logits + self.shifts(K)[:, None]
-        shares = np.exp(x - x.max(axis=0))
-        return self._from_wrong(shares / shares.sum(axis=0), labels)
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
+        """softmax(z) − y; the own entry is minus the sum of the others, so columns sum to zero."""
+        z = layout.hide(z, -np.inf)
+        shares = np.exp(z - z.max(axis=0))
+        return layout.closed(shares / layout.sum(shares) - layout.target)
 
-    def conjugate(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """−Ent(p) − <p − y, b>; +inf where p leaves the simplex by more than rounding."""
-        K = residuals.shape[0]
-        unscaled = residuals / self.scales(K)[:, None]
-        wrong = with_own(unscaled + self.target_columns(K)[:, labels], labels, fill=0.0)
-        mass = wrong.sum(axis=0)
+    def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """−Ent(v + y), with p_y log p_y taken as log1p of the other entries' sum; +inf outside the simplex."""
+        wrong = layout.without_own(v + layout.target, 0.0)
+        mass = layout.sum(wrong)
         clipped = np.clip(wrong, 0.0, None)
-        terms = (clipped * np.log(np.where(clipped > 0.0, clipped, 1.0))).sum(axis=0)
-        slack = 4.0 * np.finfo(float).eps
-        outside = (wrong.min(axis=0) < -slack) | (mass > 1.0 + slack * K)
-        outside |= np.abs(unscaled.sum(axis=0)) > slack * K
-        return np.where(outside, np.inf, terms + own_term(mass) - self.shifts(K) @ unscaled)
+        terms = layout.sum(clipped * np.log(np.where(clipped > 0.0, clipped, 1.0)))
+        slack = _SLACK * layout.num_outputs
+        outside = (wrong.min(axis=0) < -_SLACK) | (mass > 1.0 + slack)
+        outside |= np.abs(layout.sum(layout.hide(v))) > slack
+        spread = np.clip(1.0 - mass, 0.0, None) * np.log(layout.own_numbers)
+        return np.where(outside, np.inf, terms + own_term(mass) - spread)
 
-    def into_domain(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
+    def into_domain(self, v: FloatArray, layout: Layout) -> FloatArray:
         """Clip p at zero and renormalise it where its wrong-class mass exceeds one."""
-        K = residuals.shape[0]
-        finite = np.nan_to_num(residuals / self.scales(K)[:, None], nan=0.0, posinf=1.0, neginf=-1.0)
-        wrong = np.clip(with_own(finite + self.target_columns(K)[:, labels], labels, fill=0.0), 0.0, None)
-        return self._from_wrong(wrong / np.maximum(wrong.sum(axis=0), 1.0), labels)
+        finite = np.nan_to_num(v, nan=0.0, posinf=1.0, neginf=-1.0)
+        wrong = np.clip(layout.without_own(finite + layout.target, 0.0), 0.0, None)
+        return layout.closed(wrong / np.maximum(layout.sum(wrong), 1.0) - layout.target)
 
-    def domain_violation(self, residuals: FloatArray, labels: IntArray) -> float:
+    def violation(self, v: FloatArray, layout: Layout) -> float:
         """Largest of: a negative probability, a column of p that does not sum to one."""
-        K = residuals.shape[0]
-        p = residuals / self.scales(K)[:, None] + self.target_columns(K)[:, labels]
-        return float(max(0.0, -p.min(), np.abs(p.sum(axis=0) - 1.0).max()))
+        p = layout.hide(v + layout.target)
+        return float(max(0.0, -p.min(), np.abs(layout.sum(p) - 1.0).max()))
 
-    def domain_limit(self, residuals: FloatArray, labels: IntArray) -> FloatArray:
-        """Largest s that keeps y + s v/a in the simplex."""
-        K = residuals.shape[0]
-        return ray_limit(self.target_columns(K)[:, labels], residuals / self.scales(K)[:, None])
+    def limit(self, v: FloatArray, layout: Layout) -> FloatArray:
+        """Largest s that keeps y + s v in the simplex."""
+        return ray_limit(layout.target, layout.hide(v))
 
-    def expression(self, logits: cp.Expression, labels: IntArray) -> cp.Expression:
-        """log-sum-exp of each transformed column minus its inner product with the target."""
+    def fenchel_young(self, v: FloatArray, z: FloatArray, layout: Layout) -> FloatArray:
+        """KL(p ‖ softmax z) with p = v + y, as Σ p (e^δ − 1 − δ), δ = log softmax z − log p: a sum of terms ≥ 0."""
+        p, z = layout.hide(v + layout.target), layout.hide(z, -np.inf)
+        log_p = np.log(np.where(p > 0.0, p, 1.0))
+        shifted = z - z.max(axis=0)
+        log_q = shifted - np.log(layout.sum(np.exp(shifted)))
+        delta = np.where(p > 0.0, log_q - log_p, 0.0)
+        near = np.clip(delta, -1.0, 1.0)
+        # e^δ − 1 − δ loses half its digits to cancellation near zero, where its series is short
+        series = near * near * (0.5 + near * (1 / 6 + near * (1 / 24 + near * (1 / 120 + near / 720))))
+        small = np.where(np.abs(near) < 1e-2, series, np.expm1(near) - near)
+        terms = np.where(np.abs(delta) < 1.0, p * small, np.exp(log_q) - p - p * delta)
+        return layout.sum(np.where(p > 0.0, terms, np.exp(log_q)))
+
+    def expression(self, z: cp.Expression, layout: Layout) -> cp.Expression:
+        """log-sum-exp with the numbers as offsets log n_e, minus the inner product with the target."""
         import cvxpy as cp
 
-        K, columns = logits.shape
-        every = np.ones((1, columns))
-        x = cp.multiply(self.scales(K)[:, None] @ every, logits) + self.shifts(K)[:, None] @ every
-        return cp.log_sum_exp(x, axis=0) - cp.sum(cp.multiply(self.target_columns(K)[:, labels], x), axis=0)
+        linear = cp.sum(cp.multiply(layout.hide(layout.numbers * layout.target), z), axis=0)
+        if layout.plain:
+            return cp.log_sum_exp(z, axis=0) - linear
+        # an absent entry is a second copy of the own one, and the copies share its weight: no −inf, no ragged columns
+        absent = (layout.numbers == 0.0).astype(float)
+        share = layout.own_numbers / (1.0 + absent.sum(axis=0))
+        offsets = np.log(np.where(absent + layout.is_own > 0.0, share, layout.numbers + absent))
+        if absent.any():
+            z = cp.multiply(1.0 - absent, z) + cp.multiply(absent, layout.own_expression(z))
+        return cp.log_sum_exp(z + offsets, axis=0) - linear
 
-    def enclose_value(self, logits: Sequence[arb], label: int) -> arb:
-        """log(1 + Σ_{j≠k} e^{x_j − x_k}) − Σ_{j≠k} y_j (x_j − x_k) in balls."""
+    def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
+        """Log Σ_j e^{z_j − z_y} − Σ_j y_j (z_j − z_y) in balls."""
         from flint import arb
 
-        K = len(logits)
-        pairs = zip(self.scales(K).tolist(), logits, self.shifts(K).tolist(), strict=True)
-        x = [arb(a) * z + arb(b) for a, z, b in pairs]
-        target = self.target_columns(K)[:, label].tolist()
-        others = [(arb(y), entry - x[label]) for j, (y, entry) in enumerate(zip(target, x, strict=True)) if j != label]
-        rest = sum((d.exp() for _, d in others), arb(0))
-        return rest.log1p() - sum((y * d for y, d in others), arb(0))
+        own, rest, linear = column.own, arb(0), arb(0)
+        for j, (number, y, entry) in enumerate(zip(column.numbers, column.target, z, strict=True)):
+            if number and j != own:
+                difference = entry - z[own]
+                rest += number * difference.exp()
+                if y:
+                    linear += arb(number * y) * difference
+        copies = column.numbers[own]
+        return (rest.log1p() if copies == 1 else arb(copies).log() + (rest / copies).log1p()) - linear
 
-    def enclose_conjugate(self, residual: Sequence[fmpq], label: int) -> arb:
-        """−Ent(p) − <p − y, b> in balls, after an exact test that p lies in the simplex."""
+    def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:
+        """−Ent(v + y) in balls, after an exact test that v + y lies in the simplex."""
         from flint import arb, fmpq
 
-        K = len(residual)
-        scales, shifts, target = self.scales(K), self.shifts(K), self.target_columns(K)[:, label]
-        unscaled = [v / fmpq(*float(a).as_integer_ratio()) for v, a in zip(residual, scales, strict=True)]
-        exact = [fmpq(*float(y).as_integer_ratio()) for y in target]
-        exact[label] = 1 - (sum(exact, fmpq(0)) - exact[label])
-        p = [w + y for w, y in zip(unscaled, exact, strict=True)]
-        if min(p) < 0 or sum(unscaled, fmpq(0)) != 0:
-            raise ValueError(f"column {label} lies outside the simplex")
-        linear = sum((arb(w) * arb(float(b)) for w, b in zip(unscaled, shifts, strict=True)), arb(0))
-        return sum(map(negative_entropy, p), arb(0)) - linear
-
-    def _from_wrong(self, probabilities: FloatArray, labels: IntArray) -> FloatArray:
-        """a∘(p − y) from the wrong-class entries of p; the own entry closes the column."""
-        K = probabilities.shape[0]
-        unscaled = with_own(probabilities - self.target_columns(K)[:, labels], labels, fill=0.0)
-        unscaled[labels, np.arange(labels.size)] = -unscaled.sum(axis=0)
-        return unscaled * self.scales(K)[:, None]
+        entries = zip(column.numbers, v, column.target, strict=True)
+        p = [(number, entry + y) for number, entry, y in entries if number]
+        if min(share for _, share in p) < 0 or sum((number * share for number, share in p), fmpq(0)) != 1:
+            raise ValueError(f"column {column.row} lies outside the simplex")
+        return sum((number * negative_entropy(share) for number, share in p), arb(0))

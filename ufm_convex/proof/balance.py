@@ -100,7 +100,7 @@ class LowerBound(ProofStep):
         problem, found, at = point.problem, point.optimum, point.balanced
         counts, x = problem.class_counts.astype(np.float64), at.square_norms
         margins = point.c * np.sqrt(counts) * x
-        losses = problem.loss.values(np.diag(margins), point.labels)
+        losses = problem.loss.values(np.diag(margins), point.layout)
         # slope of the tangent plus the decay: 0 for active classes, λ_H n_k (1 − √(n_k/n_c)) for collapsed ones
         threshold = np.asarray(found.collapse_threshold)
         g = np.where(found.collapsed, np.sqrt(np.minimum(counts / threshold, 1.0)), 1.0)

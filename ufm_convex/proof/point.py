@@ -30,7 +30,7 @@ from ufm_convex.candidate import (
 )
 from ufm_convex.errors import HypothesisError
 from ufm_convex.identity import frame_strengths
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import CrossEntropy, Layout
 from ufm_convex.points import FrameDual, require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.theory import Hypothesis
@@ -96,6 +96,11 @@ class ChainPoint:
         """The classes, (K,)."""
         return np.arange(self.problem.num_classes)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """How the loss sees one column a class."""
+        return self.problem.loss.layout(self.problem.num_classes, self.labels)
+
     # -- the averaged point ---------------------------------------------------------------------------------
 
     @cached_property
@@ -106,7 +111,7 @@ class ChainPoint:
     @cached_property
     def symmetric_losses(self) -> FloatArray:
         """log(1 + (K−1) e^{x_k}), (K,)."""
-        return self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.labels)
+        return self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.layout)
 
     @property
     def g(self) -> float:
@@ -152,12 +157,12 @@ class ChainPoint:
     def divergences(self, x: FloatArray) -> FloatArray:
         """Slack of (36) at given x, (K,): the divergence of p_k* from the softmax of margin −x_k."""
         return self.problem.loss.fenchel_young(
-            self.target, margin_logits(x, self.labels, self.labels.size), self.labels
+            self.target, margin_logits(x, self.labels, self.labels.size), self.layout
         )
 
     def mass_error(self, x: FloatArray) -> float:
         """Largest |t_k − wrong-class mass at x_k|, the violation of (38)."""
-        at = self.problem.loss.residuals(margin_logits(x, self.labels, self.labels.size), self.labels)
+        at = self.problem.loss.residuals(margin_logits(x, self.labels, self.labels.size), self.layout)
         return float(np.abs(at - self.target).max()) * (self.problem.num_classes - 1)
 
     # -- balance --------------------------------------------------------------------------------------------
@@ -250,20 +255,20 @@ def _sample_terms(
     """The second pass."""
     K, loss, means = problem.num_classes, problem.loss, statistics.class_means
     centre = _mean_wrong(W @ means.T, np.arange(K))
-    at_means = loss.residuals(margin_logits(centre, np.arange(K), K), np.arange(K))
+    at_means = loss.residuals(margin_logits(centre, np.arange(K), K), loss.layout(K, np.arange(K)))
     sums, largest = np.zeros((5, K)), np.zeros(3)
     for block in blocks(candidate, progress=progress):
         logits, y = W @ block.features.T, block.labels
         x = _mean_wrong(logits, y)
-        symmetric = margin_logits(x, y, K)
+        symmetric, layout = margin_logits(x, y, K), loss.layout(K, y)
         away = block.features - means[y]
         squares = np.einsum("ij,ij->i", away, away)
         rows = (
-            loss.values(logits, y),
-            loss.values(symmetric, y),
+            loss.values(logits, layout),
+            loss.values(symmetric, layout),
             # the wrong logits of both columns have one mean, so the linear part of Fenchel–Young vanishes
-            loss.fenchel_young(loss.residuals(symmetric, y), logits, y),
-            loss.fenchel_young(at_means[:, y], symmetric, y),
+            loss.fenchel_young(loss.residuals(symmetric, layout), logits, layout),
+            loss.fenchel_young(at_means[:, y], symmetric, layout),
             squares,
         )
         sums += [np.bincount(y, row * candidate.multiplicities[y], minlength=K) for row in rows]

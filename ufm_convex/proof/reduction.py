@@ -87,6 +87,5 @@ class LinearBound(ProofStep):
 
 def _tangent(point: ChainPoint) -> float:
     """Σ_k (t_k x_k + Ent p_k*)."""
-    labels = point.labels
-    entropies = -point.problem.loss.conjugate(point.target, labels)
+    entropies = -point.problem.loss.conjugate(point.target, point.layout)
     return math.fsum([*(point.optimum.wrong_mass * point.x).tolist(), *entropies.tolist()])

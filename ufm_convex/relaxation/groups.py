@@ -28,7 +28,6 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.bias import BiasModel
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.identity import group_dual_value
-from ufm_convex.losses.base import GroupedIndicator
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.base import Level
@@ -208,8 +207,8 @@ def build(columns: GroupColumns) -> GroupProgramme:
         between = cp.upper_tri(B) >= 0
     bias = columns.bias.model(kappa, sizes)
     own = own if bias.variable is None else own + bias.variable
-    losses = (sizes * columns.loss_weights / kappa) @ columns.loss.grouped_expression(
-        own, bias.added_to(cross), groups.others
+    losses = (sizes * columns.loss_weights / kappa) @ columns.loss.expression(
+        cp.vstack([bias.added_to(cross), cp.reshape(own, (1, G), order="C")]), columns.layout
     )
     constraints = [constraint for constraint in (psd, cones, between, within) if constraint is not None]
     return GroupProgramme(
@@ -228,6 +227,6 @@ def build(columns: GroupColumns) -> GroupProgramme:
 
 def _units(columns: GroupColumns) -> FloatArray:
     """s_g: the size of a class's penalty at margin one, or of its loss where that is smaller and finite at zero."""
-    if isinstance(columns.loss, GroupedIndicator):
-        return columns.sigma * columns.loss.unit(columns.groups.num_classes)
+    if (indicator := columns.loss.indicator) is not None:
+        return columns.sigma * indicator.unit(columns.groups.num_classes)
     return np.minimum(columns.sigma, columns.loss_weights)

@@ -22,7 +22,6 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.bias import BiasModel
 from ufm_convex.identity import dual_value
-from ufm_convex.losses.base import Indicator
 from ufm_convex.points import Columns, DualPoint, GramPoint
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def build(columns: Columns) -> ColumnProgramme:
     logits = cp.multiply(np.sqrt(np.outer(rows, cols)) / columns.sigma, X)
     kappa = float(rows.max())
     bias = columns.bias.model(kappa)
-    losses = (columns.loss_weights / kappa) @ columns.loss.expression(bias.added_to(logits), columns.labels)
+    losses = (columns.loss_weights / kappa) @ columns.loss.expression(bias.added_to(logits), columns.layout)
     penalty = 0.5 * (np.concatenate([rows, cols]) / kappa) @ cp.diag(Z) + bias.penalty
     psd = Z >> 0
     nonnegative = cp.upper_tri(B) >= 0 if columns.nonnegative and m > 1 else None
@@ -148,8 +147,8 @@ def variable_scales(columns: Columns) -> tuple[FloatArray, FloatArray]:
     At the optimum λ_W A_kk and the class's sum of λ_H ν_i B_ii are both of the order of σ_k times a margin.
     """
     sigma = columns.sigma
-    if isinstance(columns.loss, Indicator):  # whose margins are of a size of their own
-        sigma = sigma * columns.loss.unit(columns.num_classes)
+    if (indicator := columns.loss.indicator) is not None:  # whose margins are of a size of their own
+        sigma = sigma * indicator.unit(columns.num_classes)
     squares = np.bincount(columns.labels, weights=sigma**2, minlength=columns.num_classes)
     multiplicity = np.bincount(columns.labels, minlength=columns.num_classes)
     rows = np.sqrt(squares)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.groups import GroupDual, GroupPoint
+from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 
@@ -72,11 +73,23 @@ class Solver(ABC):
     """Levels whose programme it can solve, the default one first."""
     rank: ClassVar[int]
     """Place in the order in which "auto" tries solvers, cheapest first."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What a loss must be, by the names of its traits (``losses.traits``); any other loss is refused."""
+    instead: ClassVar[str] = "use a conic solver."
+    """What to do about a loss that is refused."""
 
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:
         """Whether its package can be imported."""
+
+    def lacks(self, problem: Problem) -> str | None:
+        """What the solver needs of a loss and the problem's does not have, in words; or None."""
+        return traits.lacks(problem.loss, self.needs)
+
+    def require(self, problem: Problem) -> None:
+        """Raise ``HypothesisError`` unless the problem's loss is what the solver needs."""
+        traits.require(problem.loss, self.needs, self.instead)
 
     def priority(self, problem: Problem, level: str) -> int:
         """Place in the order for this problem and level; ``rank`` unless the problem changes what is cheap."""

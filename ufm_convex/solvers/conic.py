@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ufm_convex import relaxation
 from ufm_convex.groups import Groups
-from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Level, Programme
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -72,7 +71,7 @@ class ConicSolver(Solver):
 
     def default_level(self, problem: Problem) -> str:
         """Group level where it halves the order of a Gram matrix that is not small anyway, else class level."""
-        worth_it = problem.num_classes > _SMALL and isinstance(problem.loss, GroupedLoss)
+        worth_it = problem.num_classes > _SMALL and problem.loss.alike
         return "group" if worth_it and 2 * Groups.distinct(problem).size <= problem.num_classes else "class"
 
     def priority(self, problem: Problem, level: str) -> int:

@@ -21,8 +21,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import Scaled
-from ufm_convex.errors import HypothesisError, ProblemError, SizeError
-from ufm_convex.losses.base import Indicator
+from ufm_convex.errors import ProblemError, SizeError
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -50,6 +49,8 @@ class FactoredSolver(Solver):
     name: ClassVar[str] = "factored"
     levels: ClassVar[tuple[str, ...]] = ("class",)
     rank: ClassVar[int] = 8
+    needs: ClassVar[tuple[str, ...]] = ("finite",)
+    instead: ClassVar[str] = "use a conic solver, or with non-negative features the solver 'frame'."
 
     @classmethod
     def installed(cls) -> bool:
@@ -61,7 +62,7 @@ class FactoredSolver(Solver):
 
         A loss with kinks, on which descent stalls, is tried only where ``feature_dim`` leaves little else.
         """
-        if level != "auto" or isinstance(problem.loss, Indicator):
+        if level != "auto":
             return None
         if not problem.loss.differentiable and problem.feature_dim is None:
             return None
@@ -81,7 +82,6 @@ class FactoredSolver(Solver):
         Raises:
             SizeError: K > 2000.
             ProblemError: another option is given.
-            HypothesisError: the loss is an indicator, on which nothing descends.
         """
         starts, seed = _options(problem, options)
         columns = Columns.of_classes(problem)
@@ -111,12 +111,6 @@ def _options(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
             fix="leave the others out.",
         )
     K = problem.num_classes
-    if isinstance(problem.loss, Indicator):
-        raise HypothesisError(
-            f"{problem.loss.name!r} is 0 or infinite, and nothing descends on it.",
-            expected="a loss that is finite everywhere",
-            fix="use a conic solver, or with non-negative features the solver 'frame'.",
-        )
     if K > _LARGEST:
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
@@ -157,11 +151,11 @@ def _ray_logits(columns: Columns) -> FloatArray:
     """Logits on the rays −∇l(0), each as long as is best for a class on its own; 0 for classes that do not pay."""
     K = columns.num_classes
     price = columns.sigma / columns.loss_weights
-    gradient = columns.loss.residuals(np.zeros((K, K)), columns.labels)
+    gradient = columns.loss.residuals(np.zeros((K, K)), columns.layout)
     active = np.flatnonzero(np.linalg.norm(gradient, axis=0) > price)
     logits = np.zeros((K, K))
     if active.size:
-        logits[:, active] = ray_start(columns.loss, columns.labels[active], price[active], gradient[:, active])[0]
+        logits[:, active] = ray_start(columns.loss, columns.layout[active], price[active], gradient[:, active])[0]
     return logits
 
 
@@ -238,7 +232,7 @@ def _run(
         claim=Claim.OPTIMAL if globally else Claim.STOPPED,
         message=message,
         point=point,
-        dual=DualPoint(columns.loss.residuals(point.outputs, columns.labels), np.zeros((H.shape[0], H.shape[0]))),
+        dual=DualPoint(columns.loss.residuals(point.outputs, columns.layout), np.zeros((H.shape[0], H.shape[0]))),
         factors=(W, H),
         value=scaled.kappa * scaled.value_and_gradient(flat)[0],
         accuracy=gradient,

@@ -26,11 +26,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import BoolArray, FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.identity import margin_loss
-from ufm_convex.losses import Loss
-from ufm_convex.losses.base import Indicator, MarginLoss
+from ufm_convex.losses import Layout, Loss
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -67,7 +66,7 @@ class FrameSolver(Solver):
             return None
         if _sees_margins_alone(problem):
             return "the loss sees margins only: one number a class"
-        if not (problem.loss.differentiable or isinstance(problem.loss, Indicator)):
+        if not (problem.loss.differentiable or not problem.loss.finite):
             return None
         if problem.num_classes > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
             return None
@@ -107,7 +106,7 @@ def _check(problem: Problem, options: Mapping[str, Any]) -> None:
 
 
 def _sees_margins_alone(problem: Problem) -> bool:
-    return isinstance(problem.loss, MarginLoss) and theory.has_idle_bias(problem)
+    return problem.loss.margins_only and theory.has_idle_bias(problem)
 
 
 # -- losses that see margins only ---------------------------------------------------------------------------------
@@ -144,7 +143,7 @@ def _margin_run(problem: Problem) -> SolverRun:
     )
 
 
-def _margins(loss: MarginLoss, radius: FloatArray, num_classes: int) -> FloatArray:
+def _margins(loss: Loss, radius: FloatArray, num_classes: int) -> FloatArray:
     """M with q(M) = radius, or 0 where q(0) ≤ radius; NaN where q stays above. q falls with M, by convexity."""
 
     def excess(margins: FloatArray) -> FloatArray:
@@ -231,22 +230,22 @@ def _dense_run(problem: Problem) -> SolverRun:
     """The small problems side by side, at the best bias if there is one, then the sign test."""
     started = time.perf_counter()
     columns = Columns.of_classes(problem)
-    labels, price = columns.labels, problem.sigma / problem.loss_weights
+    layout, price = columns.layout, problem.sigma / problem.loss_weights
     bias = _best_bias(columns) if columns.bias.size else None
     loss = problem.loss if bias is None else _Offset(problem.loss, bias)
-    if isinstance(loss, Indicator):
-        logits, iterations, solved = loss.shortest(labels, problem.num_classes), None, True
+    if (indicator := problem.loss.indicator) is not None:
+        logits, iterations, solved = indicator.shortest(layout), None, True
         residuals = -logits * (price / np.linalg.norm(logits, axis=0))
     else:
-        logits, iterations, solved = separable_optimum(loss, price)
-        residuals = loss.residuals(logits, labels)
+        logits, iterations, solved = separable_optimum(loss, layout, price)
+        residuals = loss.residuals(logits, layout)
     scaled = residuals / price
     cosines = scaled.T @ scaled
     off_diagonal = cosines - np.diag(np.diag(cosines))
     T = np.maximum(-off_diagonal, 0.0) * np.outer(problem.sigma, problem.sigma)
     lengths = np.linalg.norm(logits, axis=0)
     refusal = _refusal(off_diagonal, np.diag(cosines), lengths > 0.0)
-    values = problem.loss_weights * loss.values(logits, labels) + problem.sigma * lengths
+    values = problem.loss_weights * loss.values(logits, layout) + problem.sigma * lengths
     return SolverRun(
         solver="frame",
         level="class",
@@ -291,10 +290,10 @@ def _gram_point(problem: Problem, logits: FloatArray, lengths: FloatArray, bias:
 class _Smooth(Protocol):
     """What the small problems ask of a loss."""
 
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
         """See ``Loss.values``."""
 
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
         """See ``Loss.residuals``."""
 
 
@@ -305,13 +304,13 @@ class _Offset:
     loss: Loss
     bias: FloatArray
 
-    def values(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    def values(self, z: FloatArray, layout: Layout) -> FloatArray:
         """l(z + b)."""
-        return self.loss.values(logits + self.bias[:, None], labels)
+        return self.loss.values(z + self.bias[:, None], layout)
 
-    def residuals(self, logits: FloatArray, labels: IntArray) -> FloatArray:
+    def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
         """∇l(z + b)."""
-        return self.loss.residuals(logits + self.bias[:, None], labels)
+        return self.loss.residuals(z + self.bias[:, None], layout)
 
 
 def _best_bias(columns: Columns) -> FloatArray:
@@ -326,10 +325,10 @@ def _best_bias(columns: Columns) -> FloatArray:
 
     def value_and_gradient(bias: FloatArray) -> tuple[float, FloatArray]:
         loss = _Offset(columns.loss, bias)
-        logits, _, _ = separable_optimum(loss, price)
-        values = columns.loss_weights * loss.values(logits, columns.labels)
+        logits, _, _ = separable_optimum(loss, columns.layout, price)
+        values = columns.loss_weights * loss.values(logits, columns.layout)
         value = float((values + columns.sigma * np.linalg.norm(logits, axis=0)).sum()) + columns.bias.penalty(bias)
-        sums, _ = columns.sums(loss.residuals(logits, columns.labels))
+        sums, _ = columns.sums(loss.residuals(logits, columns.layout))
         return value / unit, (sums + columns.bias.curvature * bias) / unit
 
     options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}
@@ -337,7 +336,7 @@ def _best_bias(columns: Columns) -> FloatArray:
     return columns.bias.canonical(found)
 
 
-def separable_optimum(loss: _Smooth, price: FloatArray) -> tuple[FloatArray, int, bool]:
+def separable_optimum(loss: _Smooth, layout: Layout, price: FloatArray) -> tuple[FloatArray, int, bool]:
     """Argmin over z of l_k(z) + ρ_k ‖z‖ for all classes at once.
 
     Proximal gradient with Barzilai–Borwein steps, one a column, and a non-monotone test of decrease (SpaRSA: Wright,
@@ -345,17 +344,17 @@ def separable_optimum(loss: _Smooth, price: FloatArray) -> tuple[FloatArray, int
 
     Args:
         loss: Any convex loss; for one that is not differentiable the result is a good point and no more.
+        layout: Single outputs, one column a class.
         price: ρ > 0, (K,).
 
     Returns:
         Logits (K, K), the number of iterations, and whether every column met the accuracy.
     """
-    labels = np.arange(price.size)
     logits = np.zeros((price.size, price.size))
-    gradient = loss.residuals(logits, labels)
+    gradient = loss.residuals(logits, layout)
     todo = np.flatnonzero(np.linalg.norm(gradient, axis=0) > price)
-    z, step = ray_start(loss, labels[todo], price[todo], gradient[:, todo])
-    state = _Columns(loss, labels[todo], price[todo], z, step)
+    z, step = ray_start(loss, layout[todo], price[todo], gradient[:, todo])
+    state = _Columns(loss, layout[todo], price[todo], z, step)
     for iteration in range(1, _MAX_ITERATIONS + 1):
         solved = state.advance()
         if solved.any():
@@ -368,16 +367,14 @@ def separable_optimum(loss: _Smooth, price: FloatArray) -> tuple[FloatArray, int
     return logits, _MAX_ITERATIONS, False
 
 
-def ray_start(
-    loss: _Smooth, labels: IntArray, price: FloatArray, gradient: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def ray_start(loss: _Smooth, layout: Layout, price: FloatArray, gradient: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The best point on each ray −∇l(0), exact for a loss that sees margins only, and a first step size."""
     ray = -gradient / np.linalg.norm(gradient, axis=0)
 
     def excess(lengths: FloatArray) -> FloatArray:
-        return -(loss.residuals(ray * lengths, labels) * ray).sum(axis=0) - price
+        return -(loss.residuals(ray * lengths, layout) * ray).sum(axis=0) - price
 
-    low, high = np.zeros(labels.size), np.ones(labels.size)
+    low, high = np.zeros(price.size), np.ones(price.size)
     for _ in range(_DOUBLINGS):
         short = excess(high) > 0.0
         if not short.any():
@@ -394,13 +391,13 @@ def ray_start(
 class _Columns:
     """The state of the columns that are not solved yet: points, gradients, steps, and the last few objectives."""
 
-    def __init__(self, loss: _Smooth, labels: IntArray, price: FloatArray, z: FloatArray, step: FloatArray) -> None:
-        self.loss, self.labels, self.price, self.z, self.step = loss, labels, price, z, step
-        self.gradient = loss.residuals(z, labels)
+    def __init__(self, loss: _Smooth, layout: Layout, price: FloatArray, z: FloatArray, step: FloatArray) -> None:
+        self.loss, self.layout, self.price, self.z, self.step = loss, layout, price, z, step
+        self.gradient = loss.residuals(z, layout)
         self.history = np.tile(self._objective(z, np.linalg.norm(z, axis=0)), (_MEMORY, 1))
 
     def _objective(self, z: FloatArray, lengths: FloatArray) -> FloatArray:
-        return self.loss.values(z, self.labels) + self.price * lengths
+        return self.loss.values(z, self.layout) + self.price * lengths
 
     def advance(self) -> BoolArray:
         """One step of every column; True for the columns that are solved."""
@@ -413,7 +410,7 @@ class _Columns:
         objective = self._objective(y, shrunk)
         rounding = 1e-13 * np.abs(objective)
         accepted = objective <= self.history.max(axis=0) - 1e-4 * square / (2.0 * self.step) + rounding
-        new_gradient = self.loss.residuals(y, self.labels)
+        new_gradient = self.loss.residuals(y, self.layout)
         curvature = (move * (new_gradient - self.gradient)).sum(axis=0)
         # on [z, y] the residual of the optimality condition is (y − z)/step plus the change of the gradient
         error = np.sqrt(square) / self.step + np.linalg.norm(new_gradient - self.gradient, axis=0)
@@ -428,5 +425,5 @@ class _Columns:
 
     def keep(self, kept: BoolArray) -> None:
         """Drop the other columns."""
-        self.labels, self.price, self.step = self.labels[kept], self.price[kept], self.step[kept]
+        self.layout, self.price, self.step = self.layout[kept], self.price[kept], self.step[kept]
         self.z, self.gradient, self.history = self.z[:, kept], self.gradient[:, kept], self.history[:, kept]

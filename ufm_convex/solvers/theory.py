@@ -17,7 +17,6 @@ from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.groups import GroupDual, GroupPoint, Groups
 from ufm_convex.identity import frame_strengths, margin_loss
-from ufm_convex.losses.base import GroupedLoss
 from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -94,7 +93,7 @@ def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> So
     """The run of an optimum that comes with its points; compressed where classes are alike, as they are exactly."""
     dense, dense_dual = found.points(problem)
     groups = Groups.distinct(problem)
-    alike = groups.size < problem.num_classes and isinstance(problem.loss, GroupedLoss)
+    alike = groups.size < problem.num_classes and problem.loss.alike
     point, dual = (GroupPoint.mean(groups, dense), GroupDual.mean(groups, dense_dual)) if alike else (dense, dense_dual)
     return SolverRun(
         solver="theory",

@@ -193,7 +193,7 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
     candidate, statistics = _read(problem, candidate)
     W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
     columns, point = Columns.of_classes(problem), GramPoint.from_factors(W, H)
-    residuals = columns.loss.residuals(point.logits, columns.labels)
+    residuals = columns.loss.residuals(point.logits, columns.layout)
     dual, _ = repair(columns, [DualPoint(residuals, np.zeros_like(residuals))], H)
     report = dense_report(columns, point, dual, (W, H), tolerance)
     failed = [f"{c.name} {c.residual:.2e} > {c.tolerance:.0e}" for c in report if not c.passed]

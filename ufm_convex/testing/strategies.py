@@ -24,7 +24,6 @@ from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.identity import frame_strengths, margin_loss, residual_gram, scaled_load
 from ufm_convex.losses import CrossEntropy, Loss
-from ufm_convex.losses.base import MarginLoss
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
 
@@ -288,12 +287,12 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     """
     problem.require_plain("points drawn at random")
     K, columns = problem.num_classes, Columns.of_classes(problem)
-    frame = problem.nonnegative and isinstance(problem.loss, MarginLoss) and theory.find(problem) is not None
+    frame = problem.nonnegative and problem.loss.margins_only and theory.find(problem) is not None
     if draw(st.booleans()) and frame:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals
     else:
         logits = 10.0 ** draw(st.integers(-2, 0)) * draw(_integers(K, K))
-        residuals = columns.loss.residuals(logits, columns.labels)
+        residuals = columns.loss.residuals(logits, columns.layout)
     residuals = residuals * draw(st.sampled_from((1.0, 0.5, 0.0)))
     T = np.zeros((K, K))
     if problem.nonnegative:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses.base import MarginLoss
 
 if TYPE_CHECKING:
     from ufm_convex.points import DualPoint, GramPoint
@@ -164,7 +163,7 @@ def has_idle_bias(problem: Problem) -> bool:
     loss that is invariant under shifts does not see.
     """
     alike = np.ptp(problem.class_counts) == 0 and np.ptp(problem.loss_weights) == 0.0
-    return problem.bias is None or (bool(alike) and isinstance(problem.loss, MarginLoss))
+    return problem.bias is None or (bool(alike) and problem.loss.margins_only)
 
 
 def refusal(failed: dict[str, tuple[Hypothesis, ...]]) -> HypothesisError:

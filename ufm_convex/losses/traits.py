@@ -1,0 +1,41 @@
+"""What may be asked of a loss, and how it is refused: the words follow from the trait that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ufm_convex.errors import HypothesisError
+from ufm_convex.losses.base import Loss
+
+_MISSING = {
+    "alike": (
+        "does not treat the classes of a group alike",
+        "a loss that is the same for all classes and symmetric in the other outputs",
+    ),
+    "margins_only": (
+        "does not depend on a margin alone",
+        "a loss invariant under shifts and under permutations of the other classes",
+    ),
+    "finite": ("is 0 or infinite, and nothing descends on it", "a loss that is finite everywhere"),
+    "differentiable": ("has kinks, where descents stall", "a loss with a gradient everywhere"),
+}
+"""Attribute of ``Loss`` → what is said of a loss that lacks it, and what was expected."""
+
+
+def missing(loss: Loss, needs: Sequence[str]) -> str | None:
+    """The first of the needed traits that the loss does not have, or None."""
+    return next((need for need in needs if not getattr(loss, need)), None)
+
+
+def lacks(loss: Loss, needs: Sequence[str]) -> str | None:
+    """What is to be said of the first needed trait that the loss does not have, or None."""
+    need = missing(loss, needs)
+    return None if need is None else f"loss {loss.name!r} {_MISSING[need][0]}"
+
+
+def require(loss: Loss, needs: Sequence[str], fix: str) -> None:
+    """Raise ``HypothesisError`` unless the loss has all needed traits."""
+    need = missing(loss, needs)
+    if need is not None:
+        got, expected = _MISSING[need]
+        raise HypothesisError(f"loss {loss.name!r} {got}.", expected=expected, fix=fix)
