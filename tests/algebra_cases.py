@@ -14,6 +14,7 @@ from ufm_convex.losses import (
     MeanSquaredError,
     MulticlassHinge,
     SoftTargetCrossEntropy,
+    make,
 )
 from ufm_convex.relaxation.alike import Alike
 
@@ -26,9 +27,11 @@ ALIKE = {
     "sigmoids": BinaryCrossEntropy(),
     "crammer-singer": MulticlassHinge("crammer-singer"),
     "weston-watkins": MulticlassHinge("weston-watkins"),
+    "squared-hinge": make("squared-hinge", {}),
     "margin": HardMargin(0.7).loss,
 }
 TABLES = {
+    "label-margins": make("label-margin-cross-entropy", {"margins": np.linspace(0.1, 1.0, 8).tolist()}),
     "soft": SoftTargetCrossEntropy(TABLE.tolist()),
     "adjusted": LogitAdjustedCrossEntropy(shift=tuple(np.linspace(-1, 1, 8)), scale=tuple(np.linspace(0.5, 2, 8))),
     "margins": HardMargin(tuple(np.linspace(0.5, 2.0, 8)), scale=tuple(np.linspace(0.5, 2, 8))).loss,

@@ -50,6 +50,11 @@ class NaiveLoss:
             scale, shift, targets = self.transform()
             x = scale * z + shift
             return log_sum_exp(x) - targets[k] @ x
+        if self.name == "label-margin-cross-entropy":
+            lowered = z - self.given["margins"][k] * np.eye(self.K)[k]
+            return log_sum_exp(lowered) - lowered[k]
+        if self.name == "squared-hinge":
+            return 0.5 * sum(max(0.0, 1.0 + z[j] - z[k]) ** 2 for j in others)
         if self.name == "mean-squared-error":
             return 0.5 * ((z - np.eye(self.K)[k]) ** 2).sum()
         if self.name == "binary-cross-entropy":
@@ -68,6 +73,13 @@ class NaiveLoss:
             p = v / scale + targets[k]
             inside = p.min() > -1e-12 and abs(p.sum() - 1.0) < 1e-12
             return x_log_x(p) - (p - targets[k]) @ shift if inside else np.inf
+        if self.name == "label-margin-cross-entropy":
+            p = v + np.eye(self.K)[k]
+            inside = p.min() > -1e-12 and abs(p.sum() - 1.0) < 1e-12
+            return x_log_x(p) + self.given["margins"][k] * v[k] if inside else np.inf
+        if self.name == "squared-hinge":
+            inside = v[others].min() > -1e-12 and abs(v.sum()) < 1e-12 * max(1.0, np.abs(v).max())
+            return float((0.5 * v[others] ** 2 - v[others]).sum()) if inside else np.inf
         if self.name == "mean-squared-error":
             return 0.5 * v @ v + v[k]
         if self.name == "binary-cross-entropy":

@@ -1,6 +1,6 @@
 """One repair at every level: what it returns is feasible on full arrays, and as good as is known to be possible.
 
-Feasibility is judged by ``naive_dense``; values are compared with the class level's, and with optima that theorems give.
+Feasibility is judged by ``naive_dense``; values are compared with the class level's, and with optima of theorems.
 """
 
 import numpy as np

@@ -177,7 +177,7 @@ def test_tables_may_have_more_or_fewer_columns_than_outputs(outputs, rows):
     rng, rows = np.random.default_rng(3), np.array(rows)
     problem = Given(np.full(outputs, 1), LOSSES["soft"], 0.4)
     V, m = Orbits.single(outputs), Orbits.single(rows.size)
-    target = Alike.matrix(V, m, LOSSES["soft"].target_columns(outputs)[:, rows])
+    target = Alike.matrix(V, m, LOSSES["soft"].target_columns(outputs, rows))
     weights, features = rng.random((2, rows.size))
     plain = making.of_classes(problem)
     columns = type(plain)(

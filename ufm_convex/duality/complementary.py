@@ -1,8 +1,9 @@
 """The multiplier T ≥ 0 that is complementary to given features: at an optimum R H = 0.
 
 In units where D = I it is the T = Tᵀ ≥ 0 with zero diagonal that makes ‖(I − G − T) H‖_F least. T has one unknown
-for each pair of orbits, t_pq for p < q, and t_pp for orbits of two elements or more; its blocks are t ∘ √(numbers) − Diag(t)
-and −t_pp. So the squares split into those of the trivial block and, K_g − 1 times, those of the standard ones.
+for each pair of orbits, t_pq for p < q, and t_pp for orbits of two elements or more; its trivial block is
+t ∘ √(numbers) − Diag(t_pp) and its standard ones −t_pp. So the squares split into those of the trivial block and,
+K_g − 1 times, those of the standard ones.
 """
 
 from __future__ import annotations

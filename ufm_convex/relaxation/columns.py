@@ -19,8 +19,9 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias
+from ufm_convex.losses import Loss
+from ufm_convex.losses.layout import Layout
 from ufm_convex.relaxation.alike import Alike, entry_numbers
-from ufm_convex.relaxation.dialect import Layout, OnEntries
 from ufm_convex.relaxation.orbits import Orbits
 
 _SMALLEST_SHARE = 2.0**-40
@@ -40,7 +41,7 @@ class Columns:
         feature_weights: ν of one column of each orbit, (C,).
         lambda_w: Decay of the classifier.
         lambda_h: Decay of the features.
-        loss: The loss, on entries.
+        loss: The loss.
         nonnegative: Whether B ≥ 0 entrywise is required.
         bias: The penalty of the bias, one entry an orbit of outputs.
     """
@@ -53,7 +54,7 @@ class Columns:
     feature_weights: FloatArray
     lambda_w: float
     lambda_h: float
-    loss: OnEntries
+    loss: Loss
     nonnegative: bool
     bias: Bias = field(default_factory=NoBias)
 
@@ -65,6 +66,8 @@ class Columns:
     @cached_property
     def layout(self) -> Layout:
         """How the loss sees the columns."""
+        if self.outputs.plain and self.columns.plain:
+            return Layout.single(self.target.even, self.rows)
         return Layout(entry_numbers(self.outputs, self.columns), self.target.entries(), self.rows)
 
     @cached_property
@@ -104,8 +107,7 @@ class Columns:
 
     def peaks(self, V: Alike, chosen: BoolArray) -> FloatArray:
         """The s ≥ 0 that maximises −l*(s·v), for a column of each of the chosen orbits."""
-        layout = Layout(self.layout.numbers[:, chosen], self.layout.target[:, chosen], self.layout.rows[chosen])
-        return self.loss.ray_maximum(V.entries()[:, chosen], layout)
+        return self.loss.ray_maximum(V.entries()[:, chosen], self.layout[chosen])
 
     def into_domain(self, V: Alike) -> Alike:
         """A point of the conjugate's domain near each column."""

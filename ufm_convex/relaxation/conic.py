@@ -56,8 +56,8 @@ class Units:
     def of(cls, columns: Columns) -> Units:
         """At an optimum λ_W A_oo and what the columns of output o pay are of the order of σ times a margin."""
         sigma, own = columns.sigma, _own_outputs(columns)
-        if columns.loss.indicator:  # whose margins are of a size of their own
-            sigma = sigma * columns.loss.unit(columns.layout)
+        if columns.loss.indicator is not None:  # whose margins are of a size of their own
+            sigma = sigma * columns.loss.indicator.unit(columns.outputs.total)
         share = columns.columns.numbers / columns.outputs.numbers[own]  # columns an output, of one orbit
         rows = np.sqrt(np.bincount(own, weights=share * sigma**2, minlength=columns.outputs.size))
         many = np.bincount(own, weights=share, minlength=columns.outputs.size)

@@ -14,9 +14,8 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import bias_of
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike, entry_numbers
+from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns
-from ufm_convex.relaxation.dialect import OnEntries, alike, target_of
 from ufm_convex.relaxation.orbits import Orbits
 
 
@@ -45,7 +44,7 @@ def of_groups(problem: Problem) -> Columns:
 
     Orbits are single, in class order, unless the loss treats all classes alike.
     """
-    if not alike(problem.loss):
+    if not problem.loss.alike:
         return of_classes(problem)
     counts = problem.class_counts
     weights = np.where(counts > 0, problem.loss.weights(counts.size), 0.0)
@@ -78,19 +77,22 @@ def _columns(
     """Columns of which each orbit has samples of one class, or of alike ones, of which ``classes`` names the first."""
     problem.require_decays("columns")
     K = problem.class_counts.size
-    hard = Alike.matched(outputs, columns, outputs.members[classes])
-    numbers = entry_numbers(outputs, columns)
-    target = target_of(problem.loss, hard.entries(), numbers, classes)
+    if problem.loss.alike:
+        own, other = problem.loss.target(K)
+        hard = Alike.matched(outputs, columns, outputs.members[classes])
+        target = ((own - other) * hard).plus_rows(np.full(outputs.size, other))
+    else:
+        target = Alike.matrix(outputs, columns, problem.loss.target_columns(K, classes))
     return Columns(
         outputs=outputs,
         columns=columns,
-        target=Alike.of_entries(outputs, columns, target),
+        target=target,
         rows=classes,
         loss_weights=loss_weights,
         feature_weights=feature_weights,
         lambda_w=problem.lambda_w,
         lambda_h=problem.lambda_h,
-        loss=OnEntries(problem.loss),
+        loss=problem.loss,
         nonnegative=problem.nonnegative,
         bias=bias_of(problem.bias, problem.loss, K, outputs.first, outputs.numbers),
     )
