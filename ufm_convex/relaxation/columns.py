@@ -19,8 +19,7 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.bias import Bias, NoBias
-from ufm_convex.losses import Loss
-from ufm_convex.losses.layout import Layout
+from ufm_convex.losses import Layout, Loss
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.orbits import Orbits
 

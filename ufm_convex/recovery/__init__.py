@@ -1,0 +1,19 @@
+"""From points of the relaxation to W and H, and descents on them, at every level."""
+
+from ufm_convex.recovery.descending import admitted, balanced, descend, escape, steepness
+from ufm_convex.recovery.recovering import Recovered, recoveries, summary
+from ufm_convex.recovery.scaled import Entries, Penalised, Scaled
+
+__all__ = [
+    "Entries",
+    "Penalised",
+    "Recovered",
+    "Scaled",
+    "admitted",
+    "balanced",
+    "descend",
+    "escape",
+    "recoveries",
+    "steepness",
+    "summary",
+]
