@@ -120,10 +120,10 @@ def escape(columns: Columns, factors: Factors) -> Factors | None:
 
     A pair P r = s l with s > 1 lowers the objective by ε² (s − 1) along h + ε r cᵀ, w − ε l cᵀ, in a coordinate c that
     is not in use. With H ≥ 0 the vectors r are those of single columns, each in the coordinate matched with it; with
-    features free, right singular vectors. Needs one coordinate a column.
+    features free, right singular vectors. Needs one coordinate a column, and a gradient: at a kink P is not determined.
     """
     m, d = columns.columns, factors.H.cols
-    if columns.loss.indicator is not None or not np.array_equal(m.kinds, d.kinds) or m.repeated:
+    if not columns.loss.differentiable or not np.array_equal(m.kinds, d.kinds) or m.repeated:
         return None
     features = np.sqrt(columns.lambda_h * columns.feature_weights)
     P = Scaled(columns, d).pull(factors)
