@@ -25,6 +25,8 @@ from ufm_convex.losses import (
     MulticlassHinge,
     SoftTargetCrossEntropy,
 )
+from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.losses.squared_hinge import SquaredHinge
 from ufm_convex.points import Columns, DualPoint, FramePoint
 from ufm_convex.problem import Problem
 from ufm_convex.solving import solve
@@ -114,6 +116,7 @@ def loss_certificates():
     squares = Problem(*alike, loss=MeanSquaredError(), feature_dim=3)
     sigmoids = Problem(*alike, loss=BinaryCrossEntropy(), features="free")
     pairwise = Problem(*alike, loss=MulticlassHinge("weston-watkins"), features="free")
+    squared = Problem(*alike, loss=SquaredHinge(), features="free")
     W, H = solve(squares).factors()
     candidate = Candidate(weights=W, features=1.5 * H, class_counts=squares.class_counts)
     return {
@@ -130,6 +133,13 @@ def loss_certificates():
         "adjusted, free": certify(Problem(*small, loss=adjusted, features="free")),
         "shifted": certify(Problem(*small, loss=LogitAdjustedCrossEntropy(shift=(0.5, 0.0, -0.3)))),
         "scaled alike": certify(Problem(*small, loss=LogitAdjustedCrossEntropy(scale=(3.0, 3.0, 3.0)))),
+        "squared hinge": certify(Problem(*alike, loss=SquaredHinge())),
+        "squared hinge, dense": certify(Problem(*small, loss=SquaredHinge(), features="free")),
+        "squared hinge, group": certify(squared, solution=solve(squared, solver="clarabel", level="group")),
+        "label margins": certify(Problem(*small, loss=LabelMarginCrossEntropy((0.35, 0.42, 0.5)))),
+        "label margins, free": certify(
+            Problem(*small, loss=LabelMarginCrossEntropy((0.35, 0.42, 0.5)), features="free")
+        ),
         "soft targets": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets))),
         "soft targets, free": certify(Problem(*small, loss=SoftTargetCrossEntropy(targets), features="free")),
     }

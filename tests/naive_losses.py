@@ -65,6 +65,35 @@ class Hinge:
         return interval(v[k]) if inside else None
 
 
+class SquaredHinge:
+    alike, tied, scale = True, True, None
+
+    def value(self, z, k):
+        hinges = [larger(1 + entry - z[k], iv.mpf(0)) for j, entry in enumerate(z) if j != k]
+        return sum((hinge * hinge for hinge in hinges), iv.mpf(0)) / 2
+
+    def conjugate(self, v, k):
+        others = [entry for j, entry in enumerate(v) if j != k]
+        if min(others) < 0 or sum(v) != 0:
+            return None
+        return interval(sum((entry * entry / 2 - entry for entry in others), Fraction(0)))
+
+
+class LabelMargins(Softmax):
+    """Cross-entropy with the own logit lowered."""
+
+    def __init__(self, targets, ones, margins):
+        super().__init__(targets, ones, [Fraction(0)] * len(margins))
+        self.margins = margins
+
+    def value(self, z, k):
+        return super().value([entry - interval(self.margins[k]) * (j == k) for j, entry in enumerate(z)], k)
+
+    def conjugate(self, v, k):
+        plain = super().conjugate(v, k)
+        return None if plain is None else plain + interval(self.margins[k] * v[k])
+
+
 class Margins:
     tied = True
 
@@ -122,6 +151,12 @@ def naive_loss(fields, K, vector, matrix, dyadic):
         return Softmax([[(1 - alpha) * y + alpha / K for y in row] for row in one_hot], ones, zeros)
     if name == "multiclass-hinge":
         return Hinge(fields["kind"] == "crammer-singer")
+    if name == "squared-hinge":
+        return SquaredHinge()
+    if name == "label-margin-cross-entropy":
+        found = LabelMargins(one_hot, ones, vector(fields["margins"]))
+        found.alike = False
+        return found
     if name == "mean-squared-error":
         return SquaredError()
     if name == "binary-cross-entropy":

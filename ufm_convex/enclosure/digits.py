@@ -21,6 +21,7 @@ from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.theory.collapse import cross_entropy
 
 if TYPE_CHECKING:
     from flint import arb, fmpq
@@ -46,9 +47,10 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
     from flint import ctx
 
     found = theory.optimum(problem)  # raises, naming the hypothesis that fails
-    if not isinstance(found, theory.FrameOptimum) or not isinstance(problem.loss, CrossEntropy):
+    loss = cross_entropy(problem, "leave out digits: no closed form in any number of digits is known for this loss.")
+    if not isinstance(found, theory.FrameOptimum):
         raise HypothesisError(
-            f"no closed form in any number of digits is known for loss {problem.loss.name!r}.",
+            f"no closed form in any number of digits is known for {found.citation}.",
             expected="cross-entropy with non-negative features",
             fix="leave out digits.",
         )
@@ -61,7 +63,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
         )
     precision = claim_bits(digits) + _GUARD
     with ctx.workprec(precision + _GUARD):
-        proof, witness = _points(problem, problem.loss, groups, precision)
+        proof, witness = _points(problem, loss, groups, precision)
     lower = lower_bound(problem, proof, precision=precision + _GUARD)
     return lower, upper_bound(problem, witness, precision=precision + _GUARD)
 

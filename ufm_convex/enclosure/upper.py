@@ -103,10 +103,11 @@ def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> Pr
     unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
     unit_margin = arb(unit_eta * unit_omega)
     losses, squares_eta, squares_omega = arb(0), 0, 0
+    pairs = zip(witness.eta.integers, witness.omega.integers, strict=True)
+    values = loss.enclose_margin_values((arb(eta * omega) * unit_margin for eta, omega in pairs), K)
     entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
-    for group, multiplicity, eta, omega in entries:
-        margin = arb(eta * omega) * unit_margin
-        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, K)
+    for (group, multiplicity, eta, omega), value in zip(entries, values, strict=True):
+        losses += loads.integers[group] * multiplicity * value
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
     total = losses * arb(power(loads.exponent) / problem.num_samples)

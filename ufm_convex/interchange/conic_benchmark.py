@@ -111,7 +111,7 @@ def _body(model: ConicProgramme) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
     exponentials = len(signs) + len(columns)
     scalar, row = 0, exponentials
     for i, column in enumerate(columns):
-        _add_smoothing(linear, column.weight * model.smoothing / model.problem.num_classes, column)
+        _add_smoothing(linear, column.weight * model.share, column)
         objective.append(f"{scalar} {_number(column.weight)}")
         constants.append(f"{len(signs) + i} 1.0")
         for k, (form, m) in enumerate(zip(({}, *column.differences), (1.0, *column.multiplicities), strict=True)):

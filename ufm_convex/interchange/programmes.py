@@ -99,9 +99,9 @@ class ConicProgramme(ABC):
         """The point of the level with the given scaled blocks."""
 
     @property
-    def smoothing(self) -> float:
-        """α."""
-        return self.problem.loss.smoothing if isinstance(self.problem.loss, CrossEntropy) else 0.0
+    def share(self) -> float:
+        """α/K, the target of every class but the own one."""
+        return self.problem.loss.target(self.problem.num_classes)[1]
 
 
 @dataclass(frozen=True, eq=False)

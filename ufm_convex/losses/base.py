@@ -16,7 +16,7 @@ Sign:   the dual objective is −Σ pt_k l_k*(v_k), so for cross-entropy −l_k*
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -238,14 +238,19 @@ class Loss(ABC):
 
     def enclose_margin_value(self, margin: arb, num_outputs: int) -> arb:
         """A ball that contains l(m (e − 1/V)) for every m in the ball."""
+        return next(self.enclose_margin_values([margin], num_outputs))
+
+    def enclose_margin_values(self, margins: Iterable[arb], num_outputs: int) -> Iterator[arb]:
+        """Balls that contain l(m (e − 1/V)), one for every given ball of m."""
         from flint import arb
 
-        return self.enclose_value([margin, arb(0)], self._exact_frame(num_outputs))
+        column, zero = self.exact_orbit_column([1, num_outputs - 1], 0), arb(0)
+        return (self.enclose_value([margin, zero], column) for margin in margins)
 
     def enclose_margin_conjugate(self, strength: fmpq, num_outputs: int) -> arb:
         """A ball that contains l*(−q (e − 1/V)); ``ValueError`` when q lies outside the domain (exact test)."""
         other = strength / num_outputs
-        return self.enclose_conjugate([other - strength, other], self._exact_frame(num_outputs))
+        return self.enclose_conjugate([other - strength, other], self.exact_orbit_column([1, num_outputs - 1], 0))
 
     def enclose_margin_conjugates(self, strengths: Sequence[int], exponent: int, num_outputs: int) -> Iterator[arb]:
         """``enclose_margin_conjugate`` for each q = strength · 2^exponent; a loss may have a shorter way for many."""
@@ -253,9 +258,6 @@ class Loss(ABC):
 
         up, down = 1 << max(exponent, 0), 1 << max(-exponent, 0)
         return (self.enclose_margin_conjugate(fmpq(strength * up, down), num_outputs) for strength in strengths)
-
-    def _exact_frame(self, num_outputs: int) -> ExactColumn:
-        return self.exact_orbit_column([1, num_outputs - 1], 0)
 
 
 class Indicator(Loss):

@@ -118,17 +118,16 @@ def _margin_run(problem: Problem) -> SolverRun:
     K, loss = problem.num_classes, margin_loss(problem)
     radius = problem.sigma / problem.loss_weights * math.sqrt(K / (K - 1))
     distinct, which = np.unique(radius, return_inverse=True)
-    margins = _margins(loss, distinct, K)[which]
-    at_zero = loss.margin_strengths(np.zeros(K), K)
-    if not np.isfinite(margins).all() or at_zero.min() < 0.0:
-        reason = "the loss grows with the own logit" if at_zero.min() < 0.0 else "a margin has no finite optimum"
+    found = _margins(loss, distinct, K)
+    margins, nothing = found[which], np.zeros(1)
+    at_zero = float(loss.margin_strengths(nothing, K)[0])
+    if not np.isfinite(margins).all() or at_zero < 0.0:
+        reason = "the loss grows with the own logit" if at_zero < 0.0 else "a margin has no finite optimum"
         seconds = time.perf_counter() - started
         return SolverRun("frame", "class", Claim.FAILED, f"frame refused: {reason}", seconds=seconds)
-    terms = problem.loss_weights * loss.margin_values(margins, K)
+    terms = problem.loss_weights * loss.margin_values(found, K)[which]
     terms += problem.sigma * math.sqrt((K - 1) / K) * margins
-    margins, complete = _fit_dimension(
-        problem, margins, problem.loss_weights * loss.margin_values(0.0 * margins, K) - terms
-    )
+    margins, complete = _fit_dimension(problem, margins, problem.loss_weights * loss.margin_values(nothing, K) - terms)
     return SolverRun(
         solver="frame",
         level="class",
@@ -137,7 +136,7 @@ def _margin_run(problem: Problem) -> SolverRun:
         point=_frame_point(problem, margins),
         dual=FrameDual(np.minimum(radius, at_zero)),
         value=math.fsum(terms),
-        dual_value=-math.fsum(problem.loss_weights * loss.margin_conjugates(np.minimum(radius, at_zero), K)),
+        dual_value=-math.fsum(problem.loss_weights * loss.margin_conjugates(np.minimum(distinct, at_zero), K)[which]),
         accuracy=float(np.finfo(float).eps),
         seconds=time.perf_counter() - started,
     )

@@ -158,9 +158,10 @@ def _possible(regimes: Sequence[Regime], loss: Loss, min_classes: int, max_count
 def _levels(counts: Sequence[int], loss: Loss, regime: Regime, min_active: int) -> st.SearchStrategy[float]:
     """Levels n_c / max n_k that keep a hundredth away from what the regime and ``min_active`` forbid."""
     low, high = _LEVELS
-    if isinstance(loss, CrossEntropy):
-        # class k collapses from the level ω_k² (1−α)² n_k / max n on
-        collapse = np.sort(np.asarray(counts) / max(counts) * (loss.weights(len(counts)) * (1.0 - loss.smoothing)) ** 2)
+    if loss.margins_only:
+        # class k collapses from the level ω_k² q(0)² n_k / max n on, for cross-entropy q(0) = 1 − α
+        pulls = loss.weights(len(counts)) * loss.margin_strengths(np.zeros(1), len(counts))
+        collapse = np.sort(np.asarray(counts) / max(counts) * pulls**2)
         if regime == "all_collapsed":
             low = math.log10(1.01 * collapse[-1])
             high = low + 1.0

@@ -97,8 +97,15 @@ def rounded_threshold(problem: Problem) -> float | FloatArray:
     return float(thresholds[0]) if cross_entropy(problem).class_weights is None else frozen(thresholds)
 
 
-def cross_entropy(problem: Problem) -> CrossEntropy:
+_LOOK = "call ufm_convex.theory.optimum, which looks for a theorem that fits the problem."
+
+
+def cross_entropy(problem: Problem, fix: str = _LOOK) -> CrossEntropy:
     """The problem's loss, which must be ``CrossEntropy`` itself: a subclass may mean another function.
+
+    Args:
+        problem: The problem.
+        fix: What to do if it is not.
 
     Raises:
         HypothesisError: it is not.
@@ -106,9 +113,9 @@ def cross_entropy(problem: Problem) -> CrossEntropy:
     if type(problem.loss) is CrossEntropy:
         return problem.loss
     raise HypothesisError(
-        f"the loss is {problem.loss.name}.",
+        f"the loss is {problem.loss.name!r}.",
         expected="cross-entropy",
-        fix="call ufm_convex.theory.optimum, which looks for a theorem that fits the problem.",
+        fix=fix,
     )
 
 

@@ -132,6 +132,27 @@ class SoftTargetCrossEntropy(Softmax):
         return row.pop(column.place), row
 
 
+class LabelMarginCrossEntropy(Softmax):
+    """l_k(z) = CE(z − Δ_k e_k); l_k*(v) = CE*(v) + Δ_k v_k."""
+
+    alike = False
+
+    def __init__(self, value: Any, K: int) -> None:
+        self.margins = list(vector(fields_of(value, "name margins")["margins"], K))
+
+    def targets(self, column: Column[Any]) -> tuple[fmpq, list[fmpq]]:
+        """One-hot."""
+        return fmpq(1), [fmpq(0)] * len(column.others)
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        return super().conjugate(column) + arb(self.margins[column.place] * column.own)
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        return super().value(column._replace(own=column.own - arb(self.margins[column.place])))
+
+
 class LogitAdjustedCrossEntropy(Loss):
     """l_k(z) = CE(a∘z + b); l_k*(a∘w) = CE*(w) − <w, b>."""
 
@@ -187,6 +208,23 @@ class MulticlassHinge(Loss):
             hinge = (1 + z - column.own).max(arb(0))
             total = total.max(hinge) if self.joint else total + multiplicity * hinge
         return total
+
+
+class SquaredHinge(Loss):
+    """l_k(z) = ½ Σ_{j≠k} max(0, 1 + z_j − z_k)²; l_k*(v) = Σ_{j≠k} (½ v_j² − v_j) for v_j ≥ 0 (j ≠ k)."""
+
+    def __init__(self, value: Any, K: int) -> None:
+        fields_of(value, "name")
+
+    def conjugate(self, column: Column[fmpq]) -> arb:
+        """See ``Loss``."""
+        if min(v for v, _ in column.others) < 0:
+            raise Refuted("a column of the dual point lies outside the cone of the squared hinge")
+        return arb(sum((m * v * v for v, m in column.others), fmpq(0)) / 2 + column.own)  # w sums to zero
+
+    def value(self, column: Column[arb]) -> arb:
+        """See ``Loss``."""
+        return sum((m * (1 + z - column.own).max(arb(0)) ** 2 for z, m in column.others), arb(0)) / 2
 
 
 class MeanSquaredError(Loss):
@@ -275,7 +313,9 @@ LOSSES: dict[str, type[Loss]] = {
     "cross-entropy": CrossEntropy,
     "soft-target-cross-entropy": SoftTargetCrossEntropy,
     "logit-adjusted-cross-entropy": LogitAdjustedCrossEntropy,
+    "label-margin-cross-entropy": LabelMarginCrossEntropy,
     "multiclass-hinge": MulticlassHinge,
+    "squared-hinge": SquaredHinge,
     "mean-squared-error": MeanSquaredError,
     "binary-cross-entropy": BinaryCrossEntropy,
     "hard-margin": HardMargin,
