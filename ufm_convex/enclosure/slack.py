@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 _FINE, _COARSE = 72, 40
 """Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
 _COARSE_SHIFT = 42
-_ROUNDED_BITS = 51
-"""Bits to which the row sums of a point in binary64 vanish, a class."""
 TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 LARGEST_MARGIN = 0.1
+_ROOM = 4.0
+"""How many times what closes the sums is bought: twice since lengths are squared, and as much again for products."""
 _MARGIN_STEP = 16.0
 
 
@@ -131,15 +131,15 @@ def prove(
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
     attempt = _Attempt.of(columns, kind, bits, shift, balanced)
     own, others = columns.own_and_others(V)
-    # the sums of a balanced point have as many terms, and as many errors, as there are orbits
-    size, digits = (columns.size, min(bits, _ROUNDED_BITS)) if balanced else (columns.num_outputs, bits)
-    tiny = max(TINY_MARGIN, size * 2.0 ** (1 - digits))
+    tiny = max(TINY_MARGIN, columns.num_outputs * 2.0 ** (1 - bits), attempt.growth(others, own))
+    if tiny > LARGEST_MARGIN:
+        return None
     if columns.nonnegative and (
         found := attempt.without_factor(others * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
     ):
         return found
     T = multiplier()
-    margin = 64.0 * columns.size * max(math.sqrt(columns.size) * 2.0**-53, 2.0 ** -(bits + 6))
+    margin = max(64.0 * columns.size * max(math.sqrt(columns.size) * 2.0**-53, 2.0 ** -(bits + 6)), tiny)
     while margin <= LARGEST_MARGIN:
         s = math.sqrt(1.0 - margin)
         found = attempt.with_factor(others * s, own * s, T * (1.0 - margin), margin)
@@ -229,25 +229,55 @@ class _Attempt:
 
     def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
-        given = self.columns
-        scales = given.weights * given.counts if self.balanced else np.ones(given.size)
-        columns = np.ldexp(V * scales, -np.array(self.exponents)).T
-        units = given.closing_units or [1] * given.outputs.size
-        closing = len(set(units)) > 1
-        # v = a∘w with Σ w = 0: the w are rounded, and one class is one orbit since the weights tell classes apart
-        integers = self._multiples(columns / np.array(units, dtype=np.float64) if closing else columns)
-        tied = given.closing_units is not None
-        own = None if tied else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+        given, units = self.columns, self._closing
+        integers, own = self._near(V, own_entries)
         if self.balanced:
-            sizes = given.multiplicities.tolist()
-            integers, own = balance(integers, own, given.places, sizes, given.output_sizes, self.hub)
-        if closing:
+            integers, own = self._closed(integers, own)
+        if len(set(units)) > 1:
             sums = own_of(integers, given.places, given.output_sizes)
             own = [units[place] * entry for place, entry in zip(given.places, sums, strict=True)]
             integers = [[unit * w for unit, w in zip(units, column, strict=True)] for column in integers]
         return BlockProof(
             self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
         )
+
+    def growth(self, V: FloatArray, own_entries: FloatArray) -> float:
+        """A margin that makes room for what closing the sums adds; the ends of domains are about 1, 0 apart."""
+        if not self.balanced:
+            return 0.0
+        given = self.columns
+        integers, own = self._near(V, own_entries)
+        changed, fallen = self._closed(integers, own)
+        before, after = (
+            own_of(x, given.places, given.output_sizes) if o is None else o
+            for x, o in ((integers, own), (changed, fallen))
+        )
+        shares = [(a - b) / abs(a) for a, b in zip(before, after, strict=True) if a > b and a]
+        scales = np.ldexp(1.0 / (given.weights * given.counts), np.array(self.exponents)).tolist()
+        gains = [
+            float(max(b - a for a, b in zip(x, y, strict=True))) * scale
+            for x, y, scale in zip(integers, changed, scales, strict=True)
+        ]
+        return _ROOM * max([*shares, *gains])
+
+    @property
+    def _closing(self) -> list[int]:
+        return self.columns.closing_units or [1] * self.columns.outputs.size
+
+    def _near(self, V: FloatArray, own_entries: FloatArray) -> tuple[list[list[int]], list[int] | None]:
+        """Integers near the columns over the closing weights, and near own entries if nothing ties them."""
+        given = self.columns
+        scales = given.weights * given.counts if self.balanced else np.ones(given.size)
+        columns = np.ldexp(V * scales, -np.array(self.exponents)).T
+        units = self._closing
+        # v = a∘w with Σ w = 0: the w are rounded, and one class is one orbit since the weights tell classes apart
+        integers = self._multiples(columns / np.array(units, dtype=np.float64) if len(set(units)) > 1 else columns)
+        tied = given.closing_units is not None
+        return integers, None if tied else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+
+    def _closed(self, integers: list[list[int]], own: list[int] | None) -> tuple[list[list[int]], list[int] | None]:
+        given = self.columns
+        return balance(integers, own, given.places, given.multiplicities.tolist(), given.output_sizes, self.hub)
 
     def _multiples(self, columns: FloatArray) -> list[list[int]]:
         """Integers near the entries, multiples of how many columns the hub has in all columns but its own."""
