@@ -139,11 +139,11 @@ def _frame_upper(columns: ExactColumns, witness: FrameWitness, penalties: bool) 
 
 def _columns_of(problem: Problem | Columns, witness: Factors | tuple[FloatArray | None, ...]) -> ExactColumns:
     """The columns on whose orbits the factors are: those given, or the single or the grouped classes."""
-    single = ExactColumns.of_classes if isinstance(problem, Problem) else ExactColumns.of
     if not isinstance(witness, Factors):
-        return single(problem)
-    W, H = witness.W, witness.H
-    for columns in (coarse := ExactColumns.of(problem), *([single(problem)] if W.rows.plain else [])):
+        return ExactColumns.of_classes(problem) if isinstance(problem, Problem) else ExactColumns.of(problem)
+    W, H, coarse = witness.W, witness.H, ExactColumns.of(problem)
+    single = [ExactColumns.of_classes(problem)] if W.rows.plain and isinstance(problem, Problem) else []
+    for columns in (coarse, *single):
         sorts = (columns.outputs, W.rows), (columns.columns, H.rows), (W.cols, H.cols)
         if all(alike_orbits(one, other) for one, other in sorts):
             return columns
