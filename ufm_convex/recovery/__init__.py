@@ -4,6 +4,7 @@ from ufm_convex.recovery.descending import admitted, balanced, descend, escape, 
 from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
 from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
 from ufm_convex.recovery.scaled import Entries, Penalised, Scaled
+from ufm_convex.recovery.starts import rays
 
 __all__ = [
     "Entries",
@@ -18,6 +19,7 @@ __all__ = [
     "full",
     "narrowed",
     "needed",
+    "rays",
     "recoveries",
     "require_dimension",
     "steepness",
