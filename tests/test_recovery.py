@@ -11,8 +11,23 @@ from algebra_cases import ALIKE, LOSSES, Given, random_alike
 
 import ufm_convex as ufm
 from ufm_convex.duality.admissible import repair
+from ufm_convex.errors import DimensionError
 from ufm_convex.losses import CrossEntropy, MeanSquaredError
-from ufm_convex.recovery import Entries, Scaled, admitted, balanced, descend, escape, recoveries
+from ufm_convex.recovery import (
+    Entries,
+    Scaled,
+    admitted,
+    balanced,
+    descend,
+    escape,
+    fit,
+    full,
+    narrowed,
+    needed,
+    recoveries,
+    require_dimension,
+    undescended,
+)
 from ufm_convex.recovery.starts import classifier, coordinates, factor
 from ufm_convex.relaxation import Alike, Dual, Factors, Gram, making, objective, programme
 
@@ -193,3 +208,41 @@ def test_a_point_of_full_arrays_is_recovered_as_one_of_orbits():
     best, again = closed(columns, point, dual, 1e-7)[0], closed(classes, full, other, 1e-7)[0]
     assert again.objective == pytest.approx(best.objective, rel=1e-7)
     assert again.rank == best.rank
+
+
+# -- dimensions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("level", ["class", "group"])
+@pytest.mark.parametrize("dimension", [2, 3, 4])
+def test_narrow_factors_are_upper_bounds_in_their_dimension(dimension, level, features):
+    problem = Given([60, 20, 60, 20, 90], CrossEntropy(), 0.05, nonnegative=features == "nonnegative")
+    columns, point, _ = solved(problem, level)
+    best = next(iter(recoveries(columns, point)))
+    found = fit(columns, best, dimension)
+    W, H = full(found.factors, dimension, columns.nonnegative)
+    assert W.shape == (5, dimension)
+    assert needed(found.factors.H, columns.nonnegative) <= dimension
+    np.testing.assert_allclose(W @ H.T, found.factors.logits.full(), atol=1e-9)
+    b = found.factors.W.rows.spread_out(found.factors.bias)
+    assert found.objective == pytest.approx(problem.naive("class").objective(W @ W.T, W @ H.T, H @ H.T, b), rel=1e-9)
+    assert found.objective >= best.objective * (1.0 - 1e-6)
+    if dimension < best.rank:
+        with pytest.raises(DimensionError):
+            require_dimension(best.rank, dimension)
+        with pytest.raises(DimensionError, match="directions of noise"):
+            narrowed(columns, best, dimension)
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("level", ["sample", "class", "group"])
+def test_points_that_are_judged_keep_their_logits(level, features):
+    problem = Given(COUNTS, CrossEntropy(), 0.4, nonnegative=features == "nonnegative")
+    columns, rng = making.LEVELS[level](problem), np.random.default_rng(6)
+    L = random_alike(rng, columns.outputs, columns.columns)
+    B = random_alike(rng, columns.columns, columns.columns)
+    point = Gram(Alike.zeros(columns.outputs, columns.outputs), L, B @ B.T, rng.normal(size=columns.outputs.size))
+    first = next(undescended(columns, point))
+    np.testing.assert_allclose(first.logits.full(), L.full(), atol=1e-12)
+    assert first.bias is point.bias

@@ -202,8 +202,13 @@ def _close_gap(columns: GroupColumns, run: SolverRun, tolerance: float) -> tuple
     def read(recovered: GroupFactors, first: GroupDual) -> GroupDual:
         return GroupDual(columns.nearest(first.residuals, recovered.W @ recovered.H.T), first.nonnegativity)
 
-    recoveries = group_factors.recoveries(columns, point, thorough) if point is not None else ()
-    best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries, repair, read, tolerance)
+    def recoveries() -> Iterator[GroupFactors]:
+        if point is not None and run.group_factors is not None:
+            yield group_factors.summary(columns, *run.group_factors, point)
+        if point is not None:
+            yield from group_factors.recoveries(columns, point, thorough)
+
+    best, best_dual = close_gap(_solver_duals(columns, point, dual), recoveries(), repair, read, tolerance)
     zero = Invariant.zeros(columns.groups)
     nothing = GroupFactors(zero, zero, group_factors.objective(columns, zero, zero), 0.0, 0)
     return best or nothing, best_dual

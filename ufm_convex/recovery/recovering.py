@@ -79,6 +79,27 @@ def recoveries(columns: Columns, point: Gram, own: Factors | None = None, thorou
         yield from _descents(columns, found, point, thorough)
 
 
+def undescended(columns: Columns, point: Gram) -> Iterator[Factors]:
+    """W and H behind a point as it is: what ``recoveries`` starts from, without any descent.
+
+    For judging: descent would mend what is to be judged. The first pair has exactly the point's logits: for free
+    features the smallest factors, else the smallest on an orthogonal frame, where noise in short ones is harmless.
+    """
+    if not columns.nonnegative:
+        yield balanced(columns, point.logits, point.bias)
+        return
+    sort, d = columns.columns, starts.coordinates(columns.columns)
+    ratio = math.sqrt(columns.lambda_w) / math.sqrt(columns.lambda_h) / np.sqrt(columns.feature_weights)
+    eta = np.sqrt(ratio * np.sqrt(point.logits.column_squares()))
+    W = point.logits.scaled(None, 1.0 / np.where(eta > 0.0, eta, 1.0))
+    frame = Alike.diagonal(sort, eta)
+    yield Factors(Alike(W.rows, d, W.even, W.extra), Alike(sort, d, frame.even, frame.extra), point.bias)
+    units = np.sqrt(columns.lambda_h * columns.feature_weights)
+    for start in starts.nonnegative((0.5 * (point.B + point.B.T)).scaled(units, units)):
+        W = starts.classifier(point.logits.scaled(None, units), start, _CUT)
+        yield Factors(W, start.scaled(1.0 / units), point.bias)
+
+
 def _descents(columns: Columns, found: Factors, point: Gram, thorough: bool) -> Iterator[Recovered]:
     """The ends of descents in stages, because the caller stops as soon as the gap is closed."""
     if columns.loss.indicator is not None:

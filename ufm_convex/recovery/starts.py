@@ -11,16 +11,44 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.recovery.scaled import Entries
-from ufm_convex.relaxation import Alike, Orbits
+from ufm_convex.relaxation import Alike, Columns, Orbits
 
 _DIAGONAL = 1e-2
 """Off-diagonal entries of B below this share of its largest entry are noise of a loose solve: one start is enough."""
 _RANDOM_STARTS = 2
+_DOUBLINGS, _HALVINGS = 64, 8
+"""Of the length of a ray: a start is as good as 1 in 2⁸."""
 
 
 def coordinates(columns: Orbits) -> Orbits:
     """One coordinate a column, matched with it."""
     return Orbits.of(columns.symmetry, columns.kinds)
+
+
+def rays(columns: Columns) -> Alike:
+    """Logits on the rays −∇l(0), each about as long as is best for a column on its own; 0 where none pays."""
+    zero = Alike.zeros(columns.outputs, columns.columns)
+    gradient = columns.residuals(zero)
+    norms, price = np.sqrt(gradient.column_squares()), columns.sigma / columns.loss_weights
+    pays = norms > price
+    ray = gradient.scaled(None, np.where(pays, -1.0 / np.where(pays, norms, 1.0), 0.0))
+    entries, numbers = ray.entries(), columns.layout.numbers
+
+    def excess(lengths: FloatArray) -> FloatArray:
+        found = columns.loss.residuals(entries * lengths, columns.layout)
+        return np.asarray(-(numbers * found * entries).sum(axis=0) - price)
+
+    low, high = np.zeros(pays.size), np.ones(pays.size)
+    for _ in range(_DOUBLINGS):
+        short = excess(high) > 0.0
+        if not short.any():
+            break
+        low, high = np.where(short, high, low), np.where(short, 2.0 * high, high)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        above = excess(middle) > 0.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return ray.scaled(None, high)
 
 
 def nonnegative(B: Alike) -> Iterator[Alike]:
