@@ -291,6 +291,34 @@ def test_an_output_that_no_column_can_lower_is_refused_or_paid_for(bias):
 # -- certificates ---------------------------------------------------------------------------------------------------
 
 
+def test_witnesses_on_any_coordinates_are_stated_on_classes_where_they_can_be():
+    """Coordinates in another order and fewer of them; two orbits of one kind have no place in the format."""
+    problem = Problem([40, 40, 40, 9, 9, 2], 1e-2, 1e-2, features="free")
+    columns, rng = LEVELS["group"](problem), np.random.default_rng(0)
+    V = columns.outputs
+    lower = enclosure.lower_bound(problem, solve(problem).dual, proof="group")
+    for kinds, kind in (([2, 1], "group"), ([0, 1, 2], "group"), ([0], "group"), ([1, 1], "dense")):
+        d = Orbits.of(V.symmetry, kinds)
+        factors = Factors(random_alike(rng, V, d), random_alike(rng, V, d))
+        upper = enclosure.upper_bound(problem, factors)
+        single = enclosure.upper_bound(problem, (factors.W.full(), factors.H.full()))
+        assert upper.value == pytest.approx(single.value, rel=1e-13)
+        document = json.loads(assemble(problem, lower, upper, 1e-6, {}).to_json())
+        assert document["witness"]["kind"] == kind
+        assert str(verify(json.dumps(document).encode()).verdict) == "PROVED"
+    narrow = Problem(problem.class_counts, 1e-2, 1e-2, features="free", feature_dim=2)
+    assert (
+        enclosure.upper_bound(narrow, Factors(*(random_alike(rng, V, Orbits.of(V.symmetry, [1])) for _ in "WH"))).value
+        < math.inf
+    )
+    assert enclosure.upper_bound(narrow, factors).value == math.inf
+    d = Orbits.of(V.symmetry, [2])
+    H = Alike.from_blocks(V, d, np.zeros((3, 1)), np.ones((2, 1, 1)))  # three coordinates, rank two
+    found = enclosure.upper_bound(narrow, Factors(H, H))
+    assert math.isfinite(found.value)
+    assert found.evidence is None  # as it stands it has a coordinate too many
+
+
 @pytest.mark.parametrize("features", ["free", "nonnegative"])
 @pytest.mark.parametrize("bias", ["free", 0.05])
 def test_certificates_state_a_bias_on_orbits(bias, features):

@@ -218,8 +218,8 @@ def encode_witness(problem: Problem, witness: enclosure.Evidence | None) -> dict
         }
     if not isinstance(witness, enclosure.FactorWitness):
         raise TypeError(f"{type(witness).__name__} is no witness")
-    if witness.symmetric and not witness.plain:
-        return {"kind": "group", "W": _invariant(witness.W), "H": _invariant(witness.H)}
+    if (alike := witness.on_classes()) is not None:
+        return {"kind": "group", **{name: _invariant(M) for name, M in zip("WH", alike, strict=True)}}
     W, H = _placed(witness.W), _placed(witness.H)
     content = {
         "kind": "dense",

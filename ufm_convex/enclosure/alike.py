@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation import Alike, Orbits
 
 if TYPE_CHECKING:
     from flint import fmpz_mat
@@ -111,6 +110,17 @@ class ExactAlike:
         even = [[x if keep else 0 for x, keep in zip(row, cols, strict=True)] for row in self.even]
         matches = [entry if cols[p] else 0 for _, p, entry in self.pairs()]
         return ExactAlike(self.rows, self.cols, even, matches, self.exponent)
+
+    def placed(self, cols: Orbits, targets: list[int]) -> ExactAlike:
+        """The same columns as orbits ``targets`` of another sort, of the same kinds or of one element; 0 elsewhere."""
+        even = [[0] * cols.size for _ in self.even]
+        for row, found in zip(self.even, even, strict=True):
+            for target, entry in zip(targets, row, strict=True):
+                found[target] = entry
+        matched = {(o, targets[p]): entry for o, p, entry in self.pairs()}
+        pairing = self.rows.paired(cols)
+        pairs = zip(pairing.row.tolist(), pairing.column.tolist(), strict=True)
+        return ExactAlike(self.rows, cols, even, [matched.get(pair, 0) for pair in pairs], self.exponent)
 
     def rank(self) -> int:
         """The rank, from the blocks of the trivial and the standard representations."""

@@ -22,13 +22,9 @@ from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.errors import ShapeError
-from ufm_convex.losses import Loss
-from ufm_convex.losses.layout import ExactColumn
+from ufm_convex.losses import ExactColumn, Loss
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.columns import Columns
-from ufm_convex.relaxation.making import class_orbits, group_orbits
-from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation import Alike, Columns, Orbits, class_orbits, group_orbits
 
 if TYPE_CHECKING:
     from flint import fmpq

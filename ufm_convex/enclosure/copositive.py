@@ -25,7 +25,7 @@ from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.identity import residual_gram
 from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation import Alike
 
 _STEP = 4.0
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from ufm_convex.enclosure.alike import ExactAlike
 from ufm_convex.enclosure.columns import alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -71,11 +73,21 @@ class FactorWitness:
         """True for ordinary matrices."""
         return self.W.plain and self.H.plain
 
-    @property
-    def symmetric(self) -> bool:
-        """Whether W and H have one coordinate a class, alike as the classes are, and there is no bias."""
-        sorts = (self.H.rows, self.W.cols, self.H.cols)
-        return self.bias is None and all(alike_orbits(self.W.rows, sort) for sort in sorts)
+    def on_classes(self) -> tuple[ExactAlike, ExactAlike] | None:
+        """W and H with one coordinate a class, alike as the classes are; None where there are others, or a bias."""
+        classes, coordinates = self.H.rows, self.W.cols
+        if self.bias is not None or self.plain or coordinates.repeated or not alike_orbits(self.W.rows, classes):
+            return None
+        single = iter(np.flatnonzero(classes.places == 1).tolist())
+        large = {kind: h for h, kind in enumerate(classes.kinds.tolist()) if classes.places[h] > 1}
+        targets = [
+            large.pop(kind, None) if size > 1 else next(single, None)
+            for kind, size in zip(coordinates.kinds.tolist(), coordinates.places.tolist(), strict=True)
+        ]
+        chosen = [target for target in targets if target is not None]
+        if len(chosen) < len(targets):
+            return None
+        return self.W.placed(classes, chosen), self.H.placed(classes, chosen)
 
 
 Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | FactorWitness

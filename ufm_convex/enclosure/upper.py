@@ -31,10 +31,7 @@ from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.columns import Columns
-from ufm_convex.relaxation.orbits import Orbits
-from ufm_convex.relaxation.points import Factors
+from ufm_convex.relaxation import Alike, Columns, Factors, Orbits
 
 if TYPE_CHECKING:
     from flint import arb
@@ -120,10 +117,11 @@ def _frame_upper(columns: ExactColumns, witness: FrameWitness, penalties: bool) 
     unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
     unit_margin = arb(unit_eta * unit_omega)
     losses, squares_eta, squares_omega = arb(0), 0, 0
+    pairs = zip(witness.eta.integers, witness.omega.integers, strict=True)
+    values = loss.enclose_margin_values((arb(eta * omega) * unit_margin for eta, omega in pairs), V)
     entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
-    for group, multiplicity, eta, omega in entries:
-        margin = arb(eta * omega) * unit_margin
-        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, V)
+    for (group, multiplicity, eta, omega), value in zip(entries, values, strict=True):
+        losses += loads.integers[group] * multiplicity * value
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
     total = losses * arb(power(loads.exponent) / columns.num_samples)

@@ -20,9 +20,7 @@ from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.orbits import Orbits
-from ufm_convex.relaxation.points import Dual, Factors
+from ufm_convex.relaxation import Alike, Dual, Factors, Orbits
 from ufm_convex.solvers import SolverRun
 
 _DENSE_BELOW = 400

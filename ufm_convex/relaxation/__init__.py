@@ -18,7 +18,7 @@ from ufm_convex.relaxation.identity import (
     scaled_slack,
     terms,
 )
-from ufm_convex.relaxation.making import LEVELS, of_classes, of_groups, of_samples
+from ufm_convex.relaxation.making import LEVELS, class_orbits, group_orbits, of_classes, of_groups, of_samples
 from ufm_convex.relaxation.maps import Maps
 from ufm_convex.relaxation.orbits import Orbits, Pairing
 from ufm_convex.relaxation.points import Dual, Factors, Gram, Point
@@ -40,8 +40,10 @@ __all__ = [
     "Units",
     "available",
     "build",
+    "class_orbits",
     "dual_value",
     "entry_numbers",
+    "group_orbits",
     "level",
     "objective",
     "of_classes",
