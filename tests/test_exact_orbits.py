@@ -11,6 +11,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from algebra_cases import ALIKE, Given, random_alike
+from algebra_cases import LOSSES as LOSSES_
 from certificate_cases import resealed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,6 +235,26 @@ def test_outputs_without_columns_are_rows_of_the_proof(name, bias, nonnegative):
         assert bound.value <= naive * (1 + 1e-14)
     with pytest.raises(ShapeError, match="orbits"):
         enclosure.lower_bound(LEVELS["group"](Given([5, 5, 2, 3, 3, 2, 0, 0], ALIKE[name], bias)), dual)
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.4])
+@pytest.mark.parametrize("name", ["cross-entropy", "squared", "sigmoids", "soft", "adjusted"])
+def test_samples_are_columns_with_one_own_output(name, bias):
+    """More columns than outputs, several with the same own output: sums close, and the value is that of the classes."""
+    problem = Given([5, 4, 4, 3, 1, 1, 1, 1], LOSSES_[name], bias)
+    by_sample, by_class = (LEVELS[level](problem) for level in ("sample", "class"))
+    dual, value = repaired(by_class, size=0.3)
+    labels = np.repeat(np.arange(8), problem.class_counts)
+    V = Alike.matrix(by_sample.outputs, by_sample.columns, dual.V.even[:, labels])
+    T = None
+    if dual.T is not None:
+        T = Alike.matrix(by_sample.columns, by_sample.columns, dual.T.even[np.ix_(labels, labels)])
+        T = T.scaled(*(1.0 / problem.class_counts[labels] for _ in "ab"))
+    bound = enclosure.lower_bound(by_sample, Dual(V, T), proof="dense")
+    assert [len(bound.evidence.columns), len(bound.evidence.columns[0])] == [20, 8]
+    assert value > 0.0
+    assert bound.value == pytest.approx(value, rel=1e-10)
+    assert bound.value <= value * (1 + 1e-14)
 
 
 @pytest.mark.parametrize(
