@@ -21,7 +21,7 @@ LAYERS = [
     {"groups"},
     {"identity", "theory"},
     {"relaxation"},
-    {"descent", "group_factors"},
+    {"descent", "group_factors", "recovery"},
     {"solvers"},
     {"duality", "enclosure", "factors", "attribution", "proof"},
     {"evidence", "positivity"},

@@ -398,9 +398,11 @@ def test_the_proved_dual_point_is_feasible_exactly(counts):
     K, N, exact = len(counts), sum(counts), lower.evidence
     unit = Fraction(2) ** exact.exponents[0]
     assert set(exact.exponents) == {exact.exponents[0]}
-    U = [[unit * x / N for x in column] for column in exact.columns]
+    members = [sorted(set(counts)).index(n) for n in counts] if lower.proof == "group" else list(range(K))
+    assert (lower.proof == "group") == (len(set(counts)) < K)
+    U = [[unit * exact.columns[g][h] / N for h in members] for g in members]
     for k, column in enumerate(U):
-        column[k] = -sum(column)
+        column[k] = -sum(u for j, u in enumerate(column) if j != k)
     assert [sum(row) for row in zip(*U, strict=True)] == [0] * K
     with mpmath.workdps(40):
         entropy, scaled = mpmath.mpf(0), mpmath.matrix(K, K)
@@ -446,7 +448,8 @@ def test_the_proved_value_of_a_penalised_bias():
 def test_balance_closes_the_sums_and_takes_nothing_away(size, closed, entries, seed):
     columns = [[0 if h == g else entries[g * size + h] for h in range(size)] for g in range(size)]
     own = None if closed else [-entries[seed % 36] + g for g in range(size)]
-    fixed, diagonal = balance(columns, own)
+    places, ones = list(range(size)), [1] * size
+    fixed, diagonal = balance(columns, own, places, ones, ones, seed % size)
     if closed:
         assert diagonal is None
         diagonal = [-sum(column) for column in fixed]
@@ -498,7 +501,7 @@ def test_repair_loses_the_square_of_an_error(bias):
 
 def test_a_proof_that_forgets_the_balance_is_refused(monkeypatch):
     dual, truth = unbalanced(), solve(majority("free")).upper_bound
-    monkeypatch.setattr(slack, "balance", lambda columns, own: (columns, own))
+    monkeypatch.setattr(slack, "balance", lambda columns, own, *_: (columns, own))
     assert enclosure.lower_bound(majority("free"), dual).proof == "trivial"
     # and without the exact test of the sums it would have been believed
     monkeypatch.setattr(FreeBias, "enclose_support", NoBias.enclose_support)

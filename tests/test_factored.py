@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from soft_targets import random_soft_targets
 
+import ufm_convex as ufm
 from ufm_convex import class_counts, duality, identity, solvers, theory
 from ufm_convex.descent import Scaled, balanced, descend
 from ufm_convex.duality.repair import complementary_multiplier
-from ufm_convex.errors import ProblemError, SizeError
+from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem
@@ -271,6 +272,39 @@ def test_what_suits():
     suits = solvers.solver("factored").suits
     assert suits(free([5, 4, 3], 0.1), "auto") is not None
     assert suits(free([5, 4, 3], 0.1), "class") is None  # an explicit level means its programme
-    assert suits(free([5] * 2001, 0.1), "auto") is None
+    assert suits(free(np.arange(1, 2002), 0.1), "auto") is None  # as many groups as classes
+    assert suits(free([5] * 2001, 0.1), "auto") is not None
     assert suits(Problem([5, 4, 3], 0.1, 0.1), "auto") is not None
     assert suits(Problem([5] * 30, 0.1, 0.1), "auto") is None
+
+
+# -- at group level ---------------------------------------------------------------------------------------------------
+
+
+def test_group_level_ends_at_the_optimum_of_class_level():
+    problem = ufm.Problem(np.repeat([300, 120, 50, 20, 8], [3, 4, 1, 6, 2]), 2e-4, 2e-4, features="free")
+    groups, classes = (ufm.solve(problem, solver="factored", level=level) for level in ("group", "class"))
+    assert groups.status is classes.status is ufm.Status.CERTIFIED
+    assert groups.run.level == "group"
+    assert groups.lower_bound <= classes.upper_bound  # both proved: intervals of one number overlap
+    assert classes.lower_bound <= groups.upper_bound
+
+
+def test_many_classes_in_few_groups_are_taken_by_group():
+    problem = ufm.Problem(np.repeat(np.arange(10, 40), 100), 1e-5, 1e-5, features="free")
+    solution = ufm.solve(problem, solver="factored")
+    assert solution.run.level == "group"
+    assert solution.status is ufm.Status.CERTIFIED
+
+
+@pytest.mark.parametrize("change", [{"features": "nonnegative"}, {"bias": "free"}, {"feature_dim": 3}])
+def test_what_has_no_form_at_group_level_is_refused(change):
+    problem = ufm.Problem([9, 9, 4, 4], 1e-3, 1e-3, **({"features": "free"} | change))
+    with pytest.raises(HypothesisError, match="level 'class'"):
+        ufm.solve(problem, solver="factored", level="group")
+
+
+def test_options_at_group_level_are_refused():
+    problem = ufm.Problem([9, 9, 4, 4], 1e-3, 1e-3, features="free")
+    with pytest.raises(ProblemError, match="starts"):
+        ufm.solve(problem, solver="factored", level="group", options={"starts": 2})

@@ -8,7 +8,8 @@ With s = U1, the sum of the columns u_i = weight_i v_i, the dual objective loses
 the Fenchel–Young gap g(b) + g*(−s) + <s, b> ≥ 0 (docs/duality.md, section 8). A free bias therefore asks of a dual
 point that U1 = 0, and ``admit`` makes it so.
 
-Shapes: K classes, m columns; b and s are (K,), U and V (K, m).
+Shapes: K classes, m columns; b and s are (K,), U and V (K, m). Where outputs come in orbits of alike ones, b and s have
+one entry an orbit, which counts as often as ``numbers`` says.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -112,6 +113,20 @@ class Bias(ABC):
         """The b of the same logits, up to what the loss does not see, of least norm."""
         return b
 
+    def tying(self) -> FloatArray | None:
+        """The a with Σ_j v_j / a_j = 0 for all residuals, where U1 = 0 is asked for and there is one; else None."""
+        return None
+
+    def missing(self, b: FloatArray, sums: FloatArray, weight: float) -> FloatArray | None:
+        """What s = U1 is off −∂g(b), one entry an entry of b; None where the sums tell more of b than b of them.
+
+        Args:
+            b: A bias that is nearly the best.
+            sums: s.
+            weight: Σ weights of the columns.
+        """
+        return self.curvature * b + sums
+
     def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
         """The residuals V nearest to the given ones with −U1 in ∂g(b), whatever domain they leave.
 
@@ -121,9 +136,9 @@ class Bias(ABC):
             squares: σ², (m,): distances are ‖(U − U′) D^{-1/2}‖.
             b: A bias that is nearly the best, (K,).
         """
-        missing = self.curvature * b + residuals @ weights
+        missing = self.missing(b, residuals @ weights, float(weights.sum()))
         # spread like this a free bias has U D^{-1/2} σ = 0, which changes of the spectrum keep
-        return residuals - np.outer(missing, squares / (squares.sum() * weights))
+        return residuals if missing is None else residuals - np.outer(missing, squares / (squares.sum() * weights))
 
     def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
         """Residuals V near the given ones whose sums g* can pay; V itself where that is all."""
@@ -139,8 +154,8 @@ class Bias(ABC):
         """
 
     @abstractmethod
-    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
-        """A ball that contains g(b)."""
+    def enclose_penalty(self, b: Sequence[fmpq], multiplicities: Sequence[int] | None = None) -> arb:
+        """A ball that contains g(b), whose entry g stands for ``multiplicities[g]`` equal ones, or for itself."""
 
     @abstractmethod
     def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
@@ -177,9 +192,9 @@ class NoBias(Bias):
         """Nothing: b is zero."""
         return 0.0
 
-    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
-        """Any will do."""
-        return residuals
+    def missing(self, b: FloatArray, sums: FloatArray, weight: float) -> FloatArray | None:
+        """Nothing: any sums will do."""
+        return None
 
     def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
         """No condition."""
@@ -193,7 +208,7 @@ class NoBias(Bias):
         """Nothing."""
         return BiasModel(None, 0.0, [])
 
-    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+    def enclose_penalty(self, b: Sequence[fmpq], multiplicities: Sequence[int] | None = None) -> arb:
         """Zero."""
         from flint import arb
 
@@ -206,17 +221,19 @@ class NoBias(Bias):
         return arb(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PenalisedBias(Bias):
     """Logits W h + b with the penalty λ_b/2 ‖b‖².
 
     Attributes:
-        num_classes: K.
+        num_classes: Number of entries of b, K or one an orbit.
         weight: λ_b > 0.
+        numbers: How often each entry counts; None for once.
     """
 
     num_classes: int
     weight: float
+    numbers: FloatArray | None = None
 
     @property
     def size(self) -> int:
@@ -230,7 +247,7 @@ class PenalisedBias(Bias):
 
     def penalty(self, b: FloatArray) -> float:
         """λ_b/2 ‖b‖²."""
-        return 0.5 * self.weight * float(b @ b)
+        return 0.5 * self.weight * float(_times(self.numbers, b) @ b)
 
     def support(self, sums: FloatArray, scale: float) -> float:
         """‖s‖² / (2 λ_b)."""
@@ -240,10 +257,9 @@ class PenalisedBias(Bias):
         """λ_b/2 ‖b + s/λ_b‖²."""
         return self._halved_square(self.weight * b + sums)
 
-    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
-        """See ``Bias.project``; for a heavy penalty the sums tell more of b than b tells of them."""
-        light = self.weight <= float(weights.sum())
-        return super().project(residuals, weights, squares, b) if light else residuals
+    def missing(self, b: FloatArray, sums: FloatArray, weight: float) -> FloatArray | None:
+        """See ``Bias.missing``; for a heavy penalty the sums tell more of b than b tells of them."""
+        return super().missing(b, sums, weight) if self.weight <= weight else None
 
     def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
         """Square root of λ_b/2 ‖b + s/λ_b‖² in units of the objective."""
@@ -261,11 +277,13 @@ class PenalisedBias(Bias):
         b = cp.Variable(sizes.size)
         return BiasModel(b, 0.5 * self.weight / unit * cp.sum_squares(cp.multiply(np.sqrt(sizes), b)), [])
 
-    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+    def enclose_penalty(self, b: Sequence[fmpq], multiplicities: Sequence[int] | None = None) -> arb:
         """λ_b/2 ‖b‖²."""
         from flint import arb, fmpq
 
-        return arb(sum((entry * entry for entry in b), fmpq(0)) * self._exact_weight() / 2)
+        many = [1] * len(b) if multiplicities is None else multiplicities
+        square = sum((entry * entry * m for entry, m in zip(b, many, strict=True)), fmpq(0))
+        return arb(square * self._exact_weight() / 2)
 
     def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
         """‖s‖² / (2 λ_b)."""
@@ -276,7 +294,7 @@ class PenalisedBias(Bias):
 
     def _halved_square(self, vector: FloatArray) -> float:
         # divided first: the square alone may underflow
-        return 0.5 * float(((vector / math.sqrt(self.weight)) ** 2).sum())
+        return 0.5 * float(_times(self.numbers, (vector / math.sqrt(self.weight)) ** 2).sum())
 
     def _exact_weight(self) -> fmpq:
         from flint import fmpq
@@ -289,13 +307,15 @@ class FreeBias(Bias):
     """Logits W h + b, b without penalty.
 
     Attributes:
-        num_classes: K.
+        num_classes: Number of entries of b, K or one an orbit.
         closing: The a with Σ_j v_j / a_j = 0 for all residuals, (K,); None where no equation ties them. The loss does
             not see b in the direction 1/a.
+        numbers: How often each entry counts; None for once.
     """
 
     num_classes: int
     closing: FloatArray | None
+    numbers: FloatArray | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> int:
@@ -322,7 +342,7 @@ class FreeBias(Bias):
 
     def misfit(self, b: FloatArray, sums: FloatArray) -> float:
         """<s, b>, which is 0 for an s that is admitted."""
-        return float(sums @ b)
+        return float(_times(self.numbers, sums) @ b)
 
     def residuals(self, b: FloatArray, sums: FloatArray, scale: float, objective: float) -> dict[str, float]:
         """Largest entry of U1 in units of Σ |u|."""
@@ -332,12 +352,17 @@ class FreeBias(Bias):
         """Rounding: a repaired point has U1 = 0 by construction."""
         return {"stationarity_bias": rounding}
 
+    def tying(self) -> FloatArray | None:
+        """``closing``."""
+        return self.closing
+
     def canonical(self, b: FloatArray) -> FloatArray:
         """Without its part along the direction that the loss does not see."""
         if self.closing is None:
             return b
         unseen = 1.0 / self.closing
-        return b - (b @ unseen) / (unseen @ unseen) * unseen
+        counted = _times(self.numbers, unseen)
+        return b - (b @ counted) / (unseen @ counted) * unseen
 
     def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
         """V with U1 = 0: what is missing is added, and nothing taken away.
@@ -378,7 +403,7 @@ class FreeBias(Bias):
         b = cp.Variable(sizes.size)
         return BiasModel(b, 0.0, [] if self.closing is None else [sizes @ b == 0])
 
-    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+    def enclose_penalty(self, b: Sequence[fmpq], multiplicities: Sequence[int] | None = None) -> arb:
         """Zero."""
         from flint import arb
 
@@ -413,37 +438,57 @@ class FaintBias(FreeBias):
 
     def penalty(self, b: FloatArray) -> float:
         """λ_b/2 ‖b‖²."""
-        return PenalisedBias(self.num_classes, self.weight).penalty(b)
+        return self._penalised.penalty(b)
 
     def misfit(self, b: FloatArray, sums: FloatArray) -> float:
         """λ_b/2 ‖b‖² + <s, b>."""
         return self.penalty(b) + super().misfit(b, sums)
 
-    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
+    def missing(self, b: FloatArray, sums: FloatArray, weight: float) -> FloatArray | None:
         """As for a free bias."""
-        return super().project(residuals, weights, squares, 0.0 * b)
+        return super().missing(0.0 * b, sums, weight)
 
-    def enclose_penalty(self, b: Sequence[fmpq]) -> arb:
+    def enclose_penalty(self, b: Sequence[fmpq], multiplicities: Sequence[int] | None = None) -> arb:
         """λ_b/2 ‖b‖²."""
-        return PenalisedBias(self.num_classes, self.weight).enclose_penalty(b)
+        return self._penalised.enclose_penalty(b, multiplicities)
+
+    @property
+    def _penalised(self) -> PenalisedBias:
+        return PenalisedBias(self.num_classes, self.weight, self.numbers)
 
     def enclose_support(self, sums: Sequence[fmpq], multiplicities: Sequence[int]) -> arb:
         """‖s‖² / (2 λ_b): what exact points are charged, whose sums are next to zero."""
-        return PenalisedBias(self.num_classes, self.weight).enclose_support(sums, multiplicities)
+        return self._penalised.enclose_support(sums, multiplicities)
 
 
-def bias_of(value: float | Literal["free"] | None, loss: Loss, num_classes: int) -> Bias:
+def bias_of(
+    value: float | Literal["free"] | None,
+    loss: Loss,
+    num_classes: int,
+    first: IntArray | None = None,
+    numbers: FloatArray | None = None,
+) -> Bias:
     """The penalty of the bias that ``Problem.bias`` describes.
 
     Args:
         value: None, "free", or λ_b > 0.
         loss: The loss of the problem.
         num_classes: K.
+        first: For a b with one entry an orbit of alike outputs, one output of each, (R,).
+        numbers: How many outputs each of them has, (R,).
     """
     if value is None:
         return NoBias()
+    size = num_classes if first is None else first.size
+    if not isinstance(value, str) and value > _FAINT * float(loss.weights(num_classes).mean()):
+        return PenalisedBias(size, value, numbers)
+    closing = loss.closing_weights(num_classes)
+    closing = closing if closing is None or first is None else closing[first]
     if isinstance(value, str):
-        return FreeBias(num_classes, loss.closing_weights(num_classes))
-    if value <= _FAINT * float(loss.weights(num_classes).mean()):
-        return FaintBias(num_classes, loss.closing_weights(num_classes), value)
-    return PenalisedBias(num_classes, value)
+        return FreeBias(size, closing, numbers=numbers)
+    return FaintBias(size, closing, value, numbers=numbers)
+
+
+def _times(numbers: FloatArray | None, entries: FloatArray) -> FloatArray:
+    """Each entry as often as it counts."""
+    return entries if numbers is None else numbers * entries

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from ufm_convex._bits import rounded_down as fraction_below
 from ufm_convex._bits import rounded_up as fraction_above
+from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector
-from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
 from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
 from ufm_convex.enclosure.norms import square_norms
 from ufm_convex.enclosure.proved import (
-    DenseWitness,
     DiagonalProof,
     Evidence,
+    FactorWitness,
     FrameWitness,
-    GroupWitness,
     ProvedBound,
 )
 from ufm_convex.enclosure.rank import rank_bound
@@ -23,15 +23,14 @@ from ufm_convex.enclosure.upper import upper_bound
 
 __all__ = [
     "BlockProof",
-    "DenseWitness",
     "DiagonalProof",
     "Evidence",
-    "ExactInvariant",
+    "ExactAlike",
+    "ExactColumns",
     "ExactMatrix",
     "ExactVector",
+    "FactorWitness",
     "FrameWitness",
-    "GroupWitness",
-    "Groups",
     "Proof",
     "ProvedBound",
     "copositive_lower_bound",

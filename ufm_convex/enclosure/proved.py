@@ -1,6 +1,6 @@
 """What a proved bound is: its value, how it was proved, and the exact points behind it.
 
-Shapes: G groups of alike classes, K classes, d coordinates. Units: those of the objective.
+Shapes: V outputs, m columns, d coordinates. Units: those of the objective.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ufm_convex.bias import Bias, bias_of
+from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.columns import alike_orbits
 from ufm_convex.enclosure.exact import (
-    ExactInvariant,
-    ExactMatrix,
     ExactVector,
     float_above,
     float_below,
@@ -22,8 +21,6 @@ from ufm_convex.enclosure.exact import (
     upper_end,
 )
 from ufm_convex.enclosure.slack import BlockProof
-from ufm_convex.groups import Invariant
-from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
     from flint import arb
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DiagonalProof:
-    """v_k = −q_k (e_k − 1/K), whose slack is diagonal.
+    """v_k = −q_k (e_k − 1/V), whose slack is diagonal.
 
     Attributes:
         strengths: q of the classes of each distinct group.
@@ -42,7 +39,7 @@ class DiagonalProof:
 
 @dataclass(frozen=True, eq=False)
 class FrameWitness:
-    """h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω); one entry for each kind of class that is treated alike.
+    """h_k = η_k e_k and W = (I − 11ᵀ/V) Diag(ω); one entry for each kind of class that is treated alike.
 
     Attributes:
         groups: Distinct group of each entry.
@@ -58,43 +55,42 @@ class FrameWitness:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseWitness:
-    """W and class-mean features H, exactly.
+class FactorWitness:
+    """W and H, one row a column (a class mean), exactly; single orbits are ordinary matrices.
 
     Attributes:
-        W: (K, d).
-        H: (K, d).
-        bias: b, (K,); None without one.
+        W: Classifier, (V, d).
+        H: Features, (m, d).
+        bias: b, one entry an orbit of outputs; None for zero.
     """
 
-    W: ExactMatrix
-    H: ExactMatrix
+    W: ExactAlike
+    H: ExactAlike
     bias: ExactVector | None = None
 
+    @property
+    def plain(self) -> bool:
+        """True for ordinary matrices."""
+        return self.W.plain and self.H.plain
 
-@dataclass(frozen=True, eq=False)
-class GroupWitness:
-    """W and class-mean features H with one coordinate a class, alike on alike classes, exactly.
-
-    Attributes:
-        W: (K, K).
-        H: (K, K).
-    """
-
-    W: ExactInvariant
-    H: ExactInvariant
-
-    @classmethod
-    def of(cls, W: Invariant, H: Invariant) -> GroupWitness:
-        """The two matrices; coordinates that no feature uses are left out of W, which lowers the objective."""
-        present = W.groups.present > 0.0
-        cross = [np.where(present, matrix.cross, 0.0) for matrix in (W, H)]
-        used = (H.own != 0.0) | np.any(cross[1] != 0.0, axis=0)
-        w = ExactInvariant.of_floats(np.where(used, W.own, 0.0), np.where(used, cross[0], 0.0))
-        return cls(w, ExactInvariant.of_floats(H.own, cross[1]))
+    def on_classes(self) -> tuple[ExactAlike, ExactAlike] | None:
+        """W and H with one coordinate a class, alike as the classes are; None where there are others, or a bias."""
+        classes, coordinates = self.H.rows, self.W.cols
+        if self.bias is not None or self.plain or coordinates.repeated or not alike_orbits(self.W.rows, classes):
+            return None
+        single = iter(np.flatnonzero(classes.places == 1).tolist())
+        large = {kind: h for h, kind in enumerate(classes.kinds.tolist()) if classes.places[h] > 1}
+        targets = [
+            large.pop(kind, None) if size > 1 else next(single, None)
+            for kind, size in zip(coordinates.kinds.tolist(), coordinates.places.tolist(), strict=True)
+        ]
+        chosen = [target for target in targets if target is not None]
+        if len(chosen) < len(targets):
+            return None
+        return self.W.placed(classes, chosen), self.H.placed(classes, chosen)
 
 
-Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | GroupWitness | DenseWitness
+Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | FactorWitness
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,3 @@ def below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
 def above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
     """The upper bound that a ball proves."""
     return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
-
-
-def bias_part(problem: Problem) -> Bias:
-    """The part of the objective that is the bias's."""
-    return bias_of(problem.bias, problem.loss, problem.num_classes)

@@ -1,23 +1,25 @@
 """Slack proofs: that a rounded dual point is feasible, shown in exact integer arithmetic.
 
-A dual point that is alike on alike classes is a (G, G) matrix of entries v_jk, j ≠ k, and the own entries are minus the
-column sums; a loss whose residuals sum to no constant has own entries that are given. Column k is rounded to integers
-x_jk with its own exponent e_k. In the scale where T_kl stands for pt_k pt_l 2^{e_k + e_l} τ_kl, the slack
+A dual point that is alike on alike columns is a matrix of C columns of R entries v_jk, j not the own output of k, and
+own entries that are minus the column sums; a loss whose residuals sum to no constant has own entries that are given.
+Column k is rounded to integers x_jk with its own exponent e_k. In the scale where T_kl stands for
+pt_k pt_l 2^{e_k + e_l} τ_kl, the slack
 R = D − UᵀU − T becomes the integer matrix
 
     M = Diag(⌊ρ_k⌋) − XᵀX − τ,        ρ_k = 4^{−e_k} λ_W λ_H N² / (ω_k² n_k),
 
-which is invariant under permutations of alike classes. It is positive semidefinite iff, for each group with m_g ≥ 2
-classes, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (G, G) matrix S = EᵀME is, where the columns of E are the indicator
-vectors of the groups. S ⪰ 0 is proved by an integer matrix C for which S − C Cᵀ is dominated by its diagonal; where
+which is invariant under permutations of alike columns. It is positive semidefinite iff, for each orbit g of m_g ≥ 2
+columns, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (C, C) matrix S = EᵀME is, where the columns of E are the indicator
+vectors of the orbits. S ⪰ 0 is proved by an integer matrix F for which S − F Fᵀ is dominated by its diagonal; where
 features are non-negative, positive off-diagonal entries of it do not count, since T may absorb them
-(docs/certificate.md, section 4.2). Singleton groups give the general dense proof, C = 0 the proof that all
-off-diagonal entries of G are ≤ 0.
+(docs/certificate.md, section 4.2). Single orbits give the general dense proof, F = 0 the proof that all off-diagonal
+entries of G are ≤ 0. Outputs that no column is matched with are further rows of X, and nothing else.
 
 With a free bias the columns of U have to sum to zero exactly. They are then rounded as those of N U, with one exponent
-e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums. A bias that
-costs next to nothing has a price for sums, not a ban: its columns are closed likewise, and then rounded again as those
-of V, as for every penalty, with so many bits that the price of what is left of the sums vanishes.
+e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums through the
+columns of one orbit, the hub; others are rounded to multiples of how many it has, and the bits for that are added. A
+bias that costs next to nothing has a price for sums, not a ban: its columns are closed likewise, and then rounded again
+as those of V, as for every penalty, with so many bits that the price of what is left of the sums vanishes.
 
 The margin for rounding is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0, the new slack is at least
 (1 − s²) D. Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
@@ -35,23 +37,17 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
-from ufm_convex.bias import Bias, bias_of
-from ufm_convex.enclosure.balance import balance
-from ufm_convex.enclosure.exact import ExactVector, power, rational
-from ufm_convex.enclosure.groups import Groups
-from ufm_convex.groups import Groups as _Groups
-from ufm_convex.points import DualPoint
-from ufm_convex.problem import Problem
+from ufm_convex.enclosure.balance import balance, own_of
+from ufm_convex.enclosure.columns import ExactColumns
+from ufm_convex.enclosure.exact import power, rational
+from ufm_convex.relaxation import Alike
 
 if TYPE_CHECKING:
     from flint import fmpq, fmpz_mat
 
 _FINE, _COARSE = 72, 40
 """Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
-_COARSE_FROM = 64
 _COARSE_SHIFT = 42
-_ROUNDED_BITS = 51
-"""Bits to which the row sums of a point in binary64 vanish, a class."""
 TINY_MARGIN = 2.0**-46
 """Bought at least, before the proof without a factor: more than the repair's rounding, far less than a tolerance."""
 LARGEST_MARGIN = 0.1
@@ -59,22 +55,24 @@ _MOST_RADIUS = 5.0
 """Radii that a column's own exponent scales lie in [1, 4), up to rounding; beyond, V was the measure."""
 _PRICE_BITS, _MOST_SHIFT = 120, 256
 """The sums of a faint bias may cost 2^-120 of one unit of loss; certificates shift multipliers by at most 2^256."""
+_ROOM = 4.0
+"""How many times what closes the sums is bought: twice since lengths are squared, and as much again for products."""
 _MARGIN_STEP = 16.0
 
 
 @dataclass(frozen=True, eq=False)
 class BlockProof:
-    """A feasible dual point, alike on alike classes, with the proof of its slack; all numbers are integers.
+    """A feasible dual point, alike on alike columns, with the proof of its slack; all numbers are integers.
 
     Attributes:
         kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
             that ``copositive`` proves.
         exponents: e_g; the entries of column g are integers · 2^{e_g}.
-        columns: columns[g][h]: entry of a class of group g's column at (another) class of group h; 0 at h = g for
-            single classes.
+        columns: columns[g][h]: entry of a column of orbit g at an output of orbit h that is not its own; 0 where there
+            is none.
         multiplier: Lower triangle of τ in units of 2^shift, or None for none but what the rule above absorbs.
         shift: The power of two.
-        factor: Lower triangle of C, or None for C = 0.
+        factor: Lower triangle of F, or None for F = 0.
         margin: 1 − s², the share of D that was given up.
         own: Own entry of each column where it is not minus the sum of the others; None where it is.
         balanced: Whether the columns are those of N U, which sum to zero exactly, instead of those of V.
@@ -91,137 +89,96 @@ class BlockProof:
     balanced: bool = False
 
     @classmethod
-    def zero(cls, problem: Problem, groups: _Groups) -> BlockProof:
+    def zero(cls, columns: ExactColumns) -> BlockProof:
         """V = 0, which is feasible without further proof."""
-        zeros = [0] * groups.size
-        kind = "dense" if groups.size == problem.num_classes else "group"
-        own = zeros if closing_units(problem) is None else None
-        return cls(kind, zeros, [zeros] * groups.size, None, 0, None, 0.0, own)
+        zeros = [0] * columns.size
+        own = zeros if columns.closing_units is None else None
+        return cls(columns.kind, zeros, [[0] * columns.outputs.size] * columns.size, None, 0, None, 0.0, own)
 
-    def own_entries(self, multiplicities: list[int]) -> list[int]:
-        """Own entry of each column, by default minus the sum of its K − 1 others."""
-        if self.own is not None:
-            return self.own
+    def own_entries(self, columns: ExactColumns) -> list[int]:
+        """Own entry of each column, by default minus the sum of its others."""
+        return own_of(self.columns, columns.places, columns.output_sizes) if self.own is None else self.own
+
+    def entries(self, columns: ExactColumns) -> Iterator[list[fmpq]]:
+        """The entries of V in a column of each orbit, as the loss sees them."""
+        own, units = self.own_entries(columns), self._units(columns)
+        for j, (integers, unit) in enumerate(zip(self.columns, units, strict=True)):
+            yield columns.entries(j, [unit * integer for integer in integers], unit * own[j])
+
+    def sums(self, columns: ExactColumns) -> list[fmpq]:
+        """The entry of U1 at an output of each orbit, exactly."""
+        shares = [u * share for u, share in zip(self._units(columns), columns.shares(), strict=True)]
+        rows = _summed(self, columns, self.own_entries(columns))
         return [
-            column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True))
-            for g, column in enumerate(self.columns)
-        ]
-
-    def columns_of_classes(self, groups: Groups) -> Iterator[tuple[list[fmpq], int]]:
-        """For each group: the column of its first class, (K,), classes sorted by group, and that class's place."""
-        place, multiplicities = 0, groups.multiplicities.tolist()
-        own = self.own_entries(multiplicities)
-        scales = _shares(groups) if self.balanced else [Fraction(1)] * groups.size
-        for g, integers in enumerate(self.columns):
-            unit = power(self.exponents[g]) / rational(scales[g])
-            entries: list[fmpq] = []
-            for integer, multiplicity in zip(integers, multiplicities, strict=True):
-                entries += [unit * integer] * multiplicity
-            entries[place] = unit * own[g]
-            yield entries, place
-            place += multiplicities[g]
-
-    def sums(self, groups: Groups) -> list[fmpq]:
-        """The entry of N U1 at a class of each group, exactly."""
-        rows = _summed(self, groups.multiplicities.tolist())
-        scales = [Fraction(1)] * groups.size if self.balanced else _shares(groups)
-        units = [power(exponent) * rational(scale) for exponent, scale in zip(self.exponents, scales, strict=True)]
-        return [
-            sum((unit * entry for unit, entry in zip(units, row, strict=True)), 0 * units[0])
+            sum((unit * entry for unit, entry in zip(shares, row, strict=True)), 0 * shares[0])
             for row in zip(*rows, strict=True)
         ]
 
-
-def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> BlockProof | None:
-    """The dual point near ``dual`` that is feasible by an exact proof; None when no margin up to 0.1 suffices.
-
-    Args:
-        problem: The problem.
-        groups: The groups over which ``dual`` is averaged; one class each for a free bias.
-        dual: A class-level point that is feasible up to rounding, V and T of shape (K, K).
-        kind: "group" or "dense", what the groups are called in the proof.
-    """
-    V = groups.block_means(dual.residuals)
-    own = groups.mean(np.diag(dual.residuals))
-    bias = bias_of(problem.bias, problem.loss, problem.num_classes)
-    closing = bias if bias.needs_balance else None
-    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and closing is None
-
-    def multiplier() -> FloatArray:
-        balanced = closing is not None and not closing.curvature
-        shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
-        return groups.block_means(dual.nonnegativity / np.outer(shares, shares))
-
-    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse, closing=closing)
+    def _units(self, columns: ExactColumns) -> list[fmpq]:
+        """What the integers of a column of each orbit are multiples of in V."""
+        loads = [rational(load) for load in _loads(columns)] if self.balanced else [rational(1)] * columns.size
+        return [power(exponent) / load for exponent, load in zip(self.exponents, loads, strict=True)]
 
 
-def prove_entries(
-    problem: Problem,
-    groups: Groups,
-    kind: str,
-    V: FloatArray,
-    own: FloatArray,
-    multiplier: Callable[[], FloatArray],
-    *,
-    coarse: bool = False,
-    closing: Bias | None = None,
+def prove(
+    columns: ExactColumns, kind: str, V: Alike, multiplier: Callable[[], FloatArray], *, coarse: bool = False
 ) -> BlockProof | None:
-    """``prove`` for a point that is given by its entries on the groups.
+    """The dual point near V and T that is feasible by an exact proof; None when no margin up to 0.1 suffices.
 
     Args:
-        problem: The problem.
-        groups: Classes on which the point is alike.
-        kind: What the groups are called in the proof.
-        V: Entry of column h at another class of group g, (G, G).
-        own: Own entries, (G,).
-        multiplier: Makes T over the shares of its two classes in the loss, (G, G); called where a factor is needed.
-        coarse: Whether to round to the fewer bits of a large proof.
-        closing: A bias that costs nothing or next to nothing, for which U1 is closed exactly; else None.
+        columns: The columns.
+        kind: What the proof is called.
+        V: Residuals that are feasible up to rounding.
+        multiplier: Makes T over the weights of its two columns in the loss, the entries at two different columns of
+            orbits g and h, (C, C); called where a factor is needed.
+        coarse: Whether to round to the fewer bits of a large proof, unless sums have to be zero.
     """
+    balanced = columns.bias.needs_balance
+    coarse = coarse and not balanced
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    size = max(1.0, float(np.abs(V).max()), float(np.abs(own).max()))
-    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced=closing is not None, size=size)
-    if closing is not None and closing.curvature:
-        attempt = attempt.closed_by(closing.curvature)
-    tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, bits if closing is None else _ROUNDED_BITS)))
-    if problem.nonnegative and (
-        found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
+    own, others = columns.own_and_others(V)
+    size = max(1.0, float(np.abs(others).max()), float(np.abs(own).max()))
+    attempt = _Attempt.of(columns, kind, bits, shift, balanced, size)
+    if balanced and columns.bias.curvature:
+        attempt = attempt.closed_by(columns.bias.curvature)
+    tiny = max(TINY_MARGIN, columns.num_outputs * 2.0 ** (1 - bits), attempt.growth(others, own))
+    if tiny > LARGEST_MARGIN:
+        return None
+    if columns.nonnegative and (
+        found := attempt.without_factor(others * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
     ):
         return found
     T = multiplier()
-    margin = 64.0 * groups.size * max(math.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
+    margin = max(64.0 * columns.size * max(math.sqrt(columns.size) * 2.0**-53, 2.0 ** -(bits + 6)), tiny)
     while margin <= LARGEST_MARGIN:
         s = math.sqrt(1.0 - margin)
-        found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
+        found = attempt.with_factor(others * s, own * s, T * (1.0 - margin), margin)
         if found is not None:
             return found
         margin *= _MARGIN_STEP
     return None
 
 
-def shrunk(
-    problem: Problem, groups: Groups, kind: str, V: FloatArray, own: FloatArray, margin: float
-) -> tuple[BlockProof, list[list[int]]]:
+def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[BlockProof, list[list[int]]]:
     """The point √(1 − margin) V in integers, with nothing proved, and its slack Diag(⌊ρ⌋) − XᵀX.
 
     Args:
-        problem: The problem.
-        groups: One group a class.
+        columns: Single columns.
         kind: What the proof is called.
-        V: The residuals without their diagonal, (K, K).
-        own: Their diagonal, (K,).
+        V: The residuals.
         margin: The share of D that is given up.
 
     Returns:
-        The point, and the slack, which is no larger than D − UᵀU in the proof's scale; K rows of K integers.
+        The point, and the slack, which is no larger than D − UᵀU in the proof's scale; C rows of C integers.
     """
     from flint import fmpz_mat
 
-    attempt = _Attempt.of(problem, groups, kind, _FINE, 0)
+    attempt = _Attempt.of(columns, kind, _FINE, 0)
+    own, others = columns.own_and_others(V)
     s = math.sqrt(1.0 - margin)
-    proof = attempt.rounded(V * s, own * s, margin)
-    columns = fmpz_mat(_summed(proof, [1] * groups.size))
-    gram = columns * columns.transpose()
+    proof = attempt.rounded(others * s, own * s, margin)
+    summed = fmpz_mat(_summed(proof, columns, proof.own_entries(columns)))
+    gram = summed * summed.transpose()
     rows = [[-int(entry) for entry in row] for row in gram.tolist()]
     for k, radius in enumerate(attempt.radii()):
         rows[k][k] += radius
@@ -232,64 +189,60 @@ def shrunk(
 class _Attempt:
     """What all attempts at one dual point share."""
 
-    problem: Problem
-    groups: Groups
+    columns: ExactColumns
     kind: str
     exponents: list[int]
     bits: int
     shift: int
-    units: list[int] | None
     balanced: bool
     size: float
+    hub: int = 0
     closed: _Attempt | None = None
 
     @classmethod
     def of(
-        cls,
-        problem: Problem,
-        groups: Groups,
-        kind: str,
-        bits: int,
-        shift: int,
-        balanced: bool = False,
-        size: float = math.inf,
+        cls, columns: ExactColumns, kind: str, bits: int, shift: int, balanced: bool = False, size: float = math.inf
     ) -> _Attempt:
-        """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
-        units = closing_units(problem)
+        """With as many more bits as the closing weights and the hub need, in whose multiples columns are rounded."""
+        units = columns.closing_units
         if units is not None:
             bits += (max(units) - 1).bit_length()
-        exponents = _exponents(problem, groups, bits, balanced, size)
-        return cls(problem, groups, kind, exponents, bits, shift, units, balanced, size)
+        hub = 0
+        if balanced:  # what it is off is spread over its columns, and next to nothing beside long ones
+            hub = int(np.argmax(columns.multiplicities * np.sqrt(columns.counts)))
+            bits += (int(columns.multiplicities[hub]) - 1).bit_length()
+        return cls(columns, kind, _exponents(columns, bits, balanced, size), bits, shift, balanced, size, hub)
 
     def closed_by(self, weight: float) -> _Attempt:
         """An attempt at V whose columns are those of N U of this one, in as many more bits as a weight λ_b asks for.
 
-        Rounded by a unit each, the entries of U1 are off by up to 2^{−bits} Σ σ_l, own ones by K times that.
+        Rounded by a unit each, the entries of U1 are off by up to 2^{−bits} Σ σ_l, own ones by V times that.
         """
-        problem, K = self.problem, self.problem.num_classes
-        size = 3.0 * math.log2(K) + 2.0 * math.log2(float(problem.sigma.sum())) + _PRICE_BITS
+        given = self.columns
+        lengths = math.log2(given.multiplicities @ np.sqrt(given.counts))
+        size = 3.0 * math.log2(given.num_outputs) + 2.0 * lengths + _PRICE_BITS
+        size += math.log2(given.lambda_w) + math.log2(given.lambda_h)
         more = max(math.ceil((size - math.log2(weight)) / 2.0) - self.bits, 0)
         shift = min(2 * more, _MOST_SHIFT)
-        outer = _Attempt.of(problem, self.groups, self.kind, self.bits + more, shift, size=self.size)
+        outer = _Attempt.of(given, self.kind, self.bits + more, shift, size=self.size)
         return replace(outer, closed=self)
 
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
-        """C = 0; τ cancels what is negative between alike classes, and nothing else."""
-        m = self.groups.multiplicities.tolist()
+        """F = 0; τ cancels what is negative between alike columns, and nothing else."""
+        m, outputs = self.columns.multiplicities.tolist(), self.columns.output_sizes
         proof = self.rounded(V, own_entries, margin)
-        columns, own = proof.columns, proof.own_entries(m)
-        multiplier = None
+        own, multiplier = proof.own_entries(self.columns), None
         if max(m) > 1:
             multiplier = [[0] * (g + 1) for g in range(len(m))]
-            for g, column in enumerate(columns):
-                rest = sum(m[h] * x * x for h, x in enumerate(column) if h != g)
-                between = rest + 2 * own[g] * column[g] + (m[g] - 2) * column[g] ** 2
+            for g, (column, home) in enumerate(zip(proof.columns, self.columns.places, strict=True)):
+                rest = sum(n * x * x for h, (n, x) in enumerate(zip(outputs, column, strict=True)) if h != home)
+                between = rest + 2 * own[g] * column[home] + (m[g] - 2) * column[home] ** 2
                 multiplier[g][g] = max(-(between >> self.shift), 0) if m[g] > 1 else 0
         return self._checked(replace(proof, multiplier=multiplier))
 
     def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
-        """C from a binary64 Cholesky factorisation of S less half the margin."""
-        multiplier = self._multiplier(T) if self.problem.nonnegative else None
+        """F from a binary64 Cholesky factorisation of S less half the margin."""
+        multiplier = self._multiplier(T) if self.columns.nonnegative else None
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
         # a share of D, but for columns with exponents of their own and of the size of D, which then is about I
@@ -307,17 +260,13 @@ class _Attempt:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
         if self.closed is not None:
             return self._rounded_again(self.closed.rounded(V, own_entries, margin))
-        scales = self.groups.weights * self.groups.counts if self.balanced else np.ones(len(self.exponents))
-        columns = np.ldexp(V * scales, -np.array(self.exponents)).T
-        units = self.units or [1] * len(self.exponents)
-        closing = len(set(units)) > 1
-        # v = a∘w with Σ w = 0: the w are rounded, and one class is one group since the weights tell classes apart
-        integers = _inward(columns / np.array(units, dtype=np.float64) if closing else columns)
-        own = None if self.units else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+        given, units = self.columns, self._closing
+        integers, own = self._near(V, own_entries)
         if self.balanced:
-            integers, own = balance(integers, own)
-        if closing:
-            own = [units[k] * (column[k] - sum(column)) for k, column in enumerate(integers)]
+            integers, own = self._closed(integers, own)
+        if len(set(units)) > 1:
+            sums = own_of(integers, given.places, given.output_sizes)
+            own = [units[place] * entry for place, entry in zip(given.places, sums, strict=True)]
             integers = [[unit * w for unit, w in zip(units, column, strict=True)] for column in integers]
         return BlockProof(
             self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
@@ -325,17 +274,69 @@ class _Attempt:
 
     def _rounded_again(self, closed: BlockProof) -> BlockProof:
         """Columns of V from those of N U, towards zero and so inside the domain."""
-        tied, units = self.units is not None, self.units or [1] * len(self.exponents)
-        columns: list[list[int]] = []
-        own: list[int] | None = None if closed.own is None else []
-        pairs = zip(closed.exponents, self.exponents, _shares(self.groups), strict=True)
-        for k, (before, after, share) in enumerate(pairs):
-            ratio = Fraction(2) ** (before - after) / share
-            columns.append([unit * int(x // unit * ratio) for x, unit in zip(closed.columns[k], units, strict=True)])
-            if own is not None and closed.own is not None:
-                others = sum(x // unit for x, unit in zip(columns[k], units, strict=True))
-                own.append(-units[k] * others if tied else int(closed.own[k] * ratio))
+        given, units = self.columns, self._closing
+        pairs = zip(closed.exponents, self.exponents, _loads(given), strict=True)
+        ratios = [Fraction(2) ** (before - after) / load for before, after, load in pairs]
+        multiples = [
+            [int(x // unit * ratio) for x, unit in zip(column, units, strict=True)]
+            for column, ratio in zip(closed.columns, ratios, strict=True)
+        ]
+        own = closed.own
+        if own is not None and given.closing_units is not None:
+            sums = own_of(multiples, given.places, given.output_sizes)
+            own = [units[place] * entry for place, entry in zip(given.places, sums, strict=True)]
+        elif own is not None:
+            own = [int(entry * ratio) for entry, ratio in zip(own, ratios, strict=True)]
+        columns = [[unit * w for unit, w in zip(units, column, strict=True)] for column in multiples]
         return replace(closed, exponents=self.exponents, columns=columns, own=own, shift=self.shift, balanced=False)
+
+    def growth(self, V: FloatArray, own_entries: FloatArray) -> float:
+        """A margin that makes room for what closing the sums adds; the ends of domains are about 1, 0 apart."""
+        if self.closed is not None:
+            return self.closed.growth(V, own_entries)
+        if not self.balanced:
+            return 0.0
+        given = self.columns
+        integers, own = self._near(V, own_entries)
+        changed, fallen = self._closed(integers, own)
+        before, after = (
+            own_of(x, given.places, given.output_sizes) if o is None else o
+            for x, o in ((integers, own), (changed, fallen))
+        )
+        shares = [(a - b) / abs(a) for a, b in zip(before, after, strict=True) if a > b and a]
+        scales = np.ldexp(1.0 / (given.weights * given.counts), np.array(self.exponents)).tolist()
+        gains = [
+            float(max(b - a for a, b in zip(x, y, strict=True))) * scale
+            for x, y, scale in zip(integers, changed, scales, strict=True)
+        ]
+        return _ROOM * max([*shares, *gains])
+
+    @property
+    def _closing(self) -> list[int]:
+        return self.columns.closing_units or [1] * self.columns.outputs.size
+
+    def _near(self, V: FloatArray, own_entries: FloatArray) -> tuple[list[list[int]], list[int] | None]:
+        """Integers near the columns over the closing weights, and near own entries if nothing ties them."""
+        given = self.columns
+        scales = given.weights * given.counts if self.balanced else np.ones(given.size)
+        columns = np.ldexp(V * scales, -np.array(self.exponents)).T
+        units = self._closing
+        # v = a∘w with Σ w = 0: the w are rounded, and one class is one orbit since the weights tell classes apart
+        integers = self._multiples(columns / np.array(units, dtype=np.float64) if len(set(units)) > 1 else columns)
+        tied = given.closing_units is not None
+        return integers, None if tied else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+
+    def _closed(self, integers: list[list[int]], own: list[int] | None) -> tuple[list[list[int]], list[int] | None]:
+        given = self.columns
+        return balance(integers, own, given.places, given.multiplicities.tolist(), given.output_sizes, self.hub)
+
+    def _multiples(self, columns: FloatArray) -> list[list[int]]:
+        """Integers near the entries, multiples of how many columns the hub has in all columns but its own."""
+        step = int(self.columns.multiplicities[self.hub]) if self.balanced else 1
+        if step == 1:
+            return list(_inward(columns))
+        whole, hub = _inward(columns / step), _inward(columns[self.hub])
+        return [hub if j == self.hub else [step * x for x in column] for j, column in enumerate(whole)]
 
     def _multiplier(self, T: FloatArray) -> list[list[int]]:
         """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
@@ -345,9 +346,10 @@ class _Attempt:
 
     def _normalised(self, proof: BlockProof) -> FloatArray:
         """S over 4^bits in binary64: a hint for the factor."""
-        m = self.groups.multiplicities
-        rows = np.ldexp(np.array(_summed(proof, m.tolist()), dtype=np.float64), -self.bits)
-        S = -(rows * m.astype(np.float64)) @ rows.T
+        m, outputs = self.columns.multiplicities, np.array(self.columns.output_sizes, dtype=np.float64)
+        summed = _summed(proof, self.columns, proof.own_entries(self.columns))
+        rows = np.ldexp(np.array(summed, dtype=np.float64), -self.bits)
+        S = -(rows * outputs) @ rows.T
         if proof.multiplier is not None:
             tau = np.zeros_like(S)
             for g, row in enumerate(proof.multiplier):
@@ -358,75 +360,67 @@ class _Attempt:
         return normalised
 
     def _scaled_radii(self) -> FloatArray:
-        """K_g ρ_g over 4^bits, (G,)."""
+        """m_g ρ_g over 4^bits, (C,)."""
         radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self.radii()])
-        return radii * self.groups.multiplicities
+        return radii * self.columns.multiplicities
 
     def radii(self) -> list[int]:
         """⌊ρ_g⌋."""
-        problem = self.problem
-        product = fraction(problem.lambda_w) * fraction(problem.lambda_h) * problem.num_samples**2
-        shares = [Fraction(1)] * self.groups.size if self.balanced else _shares(self.groups)
-        classes = zip(self.groups.counts.tolist(), shares, self.exponents, strict=True)
-        return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in classes]
+        given = self.columns
+        product = fraction(given.lambda_w) * fraction(given.lambda_h) * given.num_samples**2
+        shares = [Fraction(1)] * given.size if self.balanced else _loads(given)
+        columns = zip(given.counts.tolist(), shares, self.exponents, strict=True)
+        return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in columns]
 
     def _checked(self, proof: BlockProof) -> BlockProof | None:
         """The proof if it holds, in integers."""
         from flint import fmpz_mat
 
-        m, radii = self.groups.multiplicities.tolist(), self.radii()
-        rows = _summed(proof, m)
+        given, radii = self.columns, self.radii()
+        m, own = given.multiplicities.tolist(), proof.own_entries(given)
+        rows = _summed(proof, given, own)
         summed = fmpz_mat(rows)
         alone = proof.multiplier is None and max(m) == 1
-        weighted = summed if alone else fmpz_mat([[w * x for w, x in zip(m, row, strict=True)] for row in rows])
+        weighted = summed
+        if max(given.output_sizes) > 1:
+            weighted = fmpz_mat([[n * x for n, x in zip(given.output_sizes, row, strict=True)] for row in rows])
         gram: fmpz_mat = weighted * summed.transpose()
         if proof.factor is not None:
             factor = fmpz_mat([row + [0] * (len(rows) - len(row)) for row in proof.factor])
             gram += factor * factor.transpose()
-        own = proof.own_entries(m)
         for g, entries in enumerate(gram.tolist()):
-            if alone and self.problem.nonnegative:
+            if alone and given.nonnegative:
                 # the general case below with τ = 0 and m = 1, which is most of the time of a large proof
                 if radii[g] < int(entries[g]) + sum(int(e) for h, e in enumerate(entries) if e > 0 and h != g):
                     return None
                 continue
             tau = _multiplier_row(proof, g)
             remainder = [-int(entry) - m[g] * m[h] * tau[h] for h, entry in enumerate(entries)]
-            deficits = (max(-e, 0) if self.problem.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)
+            deficits = (max(-e, 0) if given.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)
             if remainder[g] + m[g] * (radii[g] + tau[g]) < sum(deficits):
                 return None
-            if m[g] > 1 and (own[g] - proof.columns[g][g]) ** 2 > radii[g] + tau[g]:
+            if m[g] > 1 and (own[g] - proof.columns[g][given.places[g]]) ** 2 > radii[g] + tau[g]:
                 return None
         return proof
 
 
-def closing_units(problem: Problem) -> list[int] | None:
-    """The closing weights of the loss in lowest terms, (K,); None where no equation ties the entries of a residual."""
-    weights = problem.loss.closing_weights(problem.num_classes)
-    if weights is None:
-        return None
-    exact = ExactVector.of_floats(weights)
-    divisor = math.gcd(*exact.integers)
-    return [integer // divisor for integer in exact.integers]
+def _loads(columns: ExactColumns) -> list[Fraction]:
+    """ω ν, exactly: N u = ω ν v."""
+    return [fraction(w) * n for w, n in zip(columns.weights.tolist(), columns.counts.tolist(), strict=True)]
 
 
-def _shares(groups: Groups) -> list[Fraction]:
-    """ω_g n_g, exactly: N u = ω n v."""
-    return [fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
-
-
-def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool, size: float) -> list[int]:
+def _exponents(columns: ExactColumns, bits: int, balanced: bool, size: float) -> list[int]:
     """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest.
 
     Where decays are so heavy that ρ leaves room for more than V itself, whose entries are at most ``size``, that is
     the measure.
     """
-    logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
+    logs = np.log2(columns.lambda_w) + np.log2(columns.lambda_h) + 2.0 * np.log2(columns.num_samples)
     if balanced:
-        logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
+        logs = np.full(columns.size, (logs + np.log2(columns.counts)).min())
     else:
-        logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
-    shares = groups.weights * groups.counts if balanced else np.ones(1)
+        logs = logs + np.log2(columns.multiplicities) - 2.0 * np.log2(columns.weights) - np.log2(columns.counts)
+    shares = columns.weights * columns.counts if balanced else np.ones(1)
     most = 2.0 * np.log2(size * shares.max())
     exponents: list[int] = (np.floor(np.minimum(logs, most) / 2.0).astype(np.int64) - bits).tolist()
     return exponents
@@ -438,14 +432,12 @@ def _inward(scaled: FloatArray) -> Any:
     return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
 
 
-def _summed(proof: BlockProof, multiplicities: list[int]) -> list[list[int]]:
-    """Rows X E: the sum of the columns of each group, one entry a group of rows."""
-    own = proof.own_entries(multiplicities)
+def _summed(proof: BlockProof, columns: ExactColumns, own: list[int]) -> list[list[int]]:
+    """Rows X E: the sum of the columns of each orbit, one entry an orbit of outputs."""
     rows = []
-    for g, column in enumerate(proof.columns):
-        m = multiplicities[g]
-        row = [m * entry for entry in column]
-        row[g] = own[g] + (m - 1) * column[g]
+    for m, column, home, entry in zip(columns.multiplicities.tolist(), proof.columns, columns.places, own, strict=True):
+        row = [m * x for x in column]
+        row[home] = entry + (m - 1) * column[home]
         rows.append(row)
     return rows
 

@@ -13,6 +13,7 @@ Shapes: W (K, d), H (K, d). Units: the scaled variables of ``descent``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -21,13 +22,16 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.descent import Scaled
-from ufm_convex.errors import ProblemError, SizeError, shown
+from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
+from ufm_convex.groups import Groups
 from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.frame import ray_start
+from ufm_convex.solvers.orbits import orbit_runs
 
 _LARGEST = 2_000
+_LARGEST_ORBITS = 1_000
 _WIDE_CLASSES = 24
 """Largest K for which "auto" makes several wide starts with non-negative features; beyond, they end in traps."""
 _SCHEDULE = ((1e-5, 1e-3, 1_000), (1e-8, 1e-6, 10_000))
@@ -47,7 +51,7 @@ class FactoredSolver(Solver):
     """Descent on W and H with restarts at saddles, and the dual point read off the residuals."""
 
     name: ClassVar[str] = "factored"
-    levels: ClassVar[tuple[str, ...]] = ("class",)
+    levels: ClassVar[tuple[str, ...]] = ("class", "group")
     rank: ClassVar[int] = 8
     in_process: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("finite",)
@@ -58,8 +62,13 @@ class FactoredSolver(Solver):
         """Always."""
         return True
 
+    def default_level(self, problem: Problem) -> str:
+        """Group level for free features where class level would be too large, and groups are not."""
+        too_large = problem.num_classes > _LARGEST
+        return "group" if too_large and _orbits(problem) <= _LARGEST_ORBITS else "class"
+
     def suits(self, problem: Problem, level: str) -> str | None:
-        """Unless a level was asked for: free features and K ≤ 2000, non-negative ones and K ≤ 24.
+        """Unless a level was asked for: free features and K ≤ 2000 or few groups, non-negative ones and K ≤ 24.
 
         A loss with kinks, on which descent stalls, is tried only where ``feature_dim`` leaves little else.
         """
@@ -68,7 +77,8 @@ class FactoredSolver(Solver):
         if not problem.loss.differentiable and problem.feature_dim is None:
             return None
         if not problem.nonnegative:
-            return "free features have no spurious minima" if problem.num_classes <= _LARGEST else None
+            small = problem.num_classes <= _LARGEST or _orbits(problem) <= _LARGEST_ORBITS
+            return "free features have no spurious minima" if small else None
         return "several starts find an upper bound" if problem.num_classes <= _WIDE_CLASSES else None
 
     def options(self) -> tuple[str, ...]:
@@ -92,15 +102,20 @@ class FactoredSolver(Solver):
 
         Args:
             problem: The problem; ``feature_dim`` is the d of the descent, else K, and 4K for non-negative features.
-            level: "class".
+            level: "class", or "group" for free features.
             tolerance: Not needed: accuracy is quadratic in the gradient.
             options: ``starts``, their number (4 where there may be spurious minima, else 1), and their ``seed``.
 
         Raises:
-            SizeError: K > 2000.
+            SizeError: K > 2000 at class level.
             ProblemError: another option is given.
+            HypothesisError: the group level was asked for a problem that it has no form for.
         """
         self.check_options(options)
+        if level == "group":
+            _require_orbits(problem, options)
+            yield from orbit_runs(problem)
+            return
         starts, seed = _starts_and_seed(problem, options)
         columns = Columns.of_classes(problem)
         scaled = Scaled(columns, problem.feature_dim or _width(problem))
@@ -118,6 +133,31 @@ class FactoredSolver(Solver):
         if best is not None:
             best, steps = _descend(scaled, best, *tight)
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
+
+
+def _has_orbits(problem: Problem) -> bool:
+    return problem.loss.alike and not problem.nonnegative and problem.bias is None and problem.feature_dim is None
+
+
+def _orbits(problem: Problem) -> float:
+    """The number of groups, where a descent may use them; else infinite."""
+    return Groups.distinct(problem).size if _has_orbits(problem) else math.inf
+
+
+def _require_orbits(problem: Problem, options: Mapping[str, Any]) -> None:
+    """Raise ``HypothesisError`` for what the descent on groups has no form for, ``ProblemError`` for any option."""
+    if options:
+        raise ProblemError(
+            f"solver 'factored' was given the options {', '.join(sorted(options))} at group level.",
+            expected="none: there is one start",
+            fix="leave them out.",
+        )
+    if not _has_orbits(problem):
+        raise HypothesisError(
+            "the problem has features of one sign, a bias, a feature_dim, or a loss that tells classes apart.",
+            expected="free features, without bias and feature_dim, for a descent at group level",
+            fix="use the level 'class', or a conic solver.",
+        )
 
 
 def _starts_and_seed(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:

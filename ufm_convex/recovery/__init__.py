@@ -1,0 +1,28 @@
+"""From points of the relaxation to W and H, and descents on them, at every level."""
+
+from ufm_convex.recovery.descending import admitted, balanced, descend, escape, steepness
+from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
+from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
+from ufm_convex.recovery.scaled import Entries, Penalised, Scaled
+from ufm_convex.recovery.starts import rays
+
+__all__ = [
+    "Entries",
+    "Penalised",
+    "Recovered",
+    "Scaled",
+    "admitted",
+    "balanced",
+    "descend",
+    "escape",
+    "fit",
+    "full",
+    "narrowed",
+    "needed",
+    "rays",
+    "recoveries",
+    "require_dimension",
+    "steepness",
+    "summary",
+    "undescended",
+]

@@ -1,0 +1,221 @@
+"""The problem in W and H as a function of one vector, in variables of one size whatever the decays, counts and orbits.
+
+    w = √(λ_W/κ) W,      h = √(λ_H ν/κ) H,      κ = max K_p σ_p,
+
+and every different entry stands once in the vector, times the square root of how often it occurs, so that inner
+products are those of the full matrices and the penalty is κ/2 times the square of the vector. A bias is moved as
+√((Σ weight + λ_b)/κ) b, in which its curvature is of order one.
+
+With P = U D^{-1/2} the gradient in (w, h) is (P h + w, Pᵀ w + h), so at a stationary point P has singular value 1 on
+the range of h, and for free features the point is a global minimum if ‖P‖ ≤ 1 (docs/solvers.md, section 3).
+
+Shapes: W (V, d), H (m, d), both alike, in coordinates with orbits of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex.losses.base import Indicator
+from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, scaled_residuals
+
+_WIDE = 200_000
+"""Number of variables from which fewer past steps are remembered: they dominate the memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """The different entries of an alike matrix as a vector: even ones, then those of matched pairs.
+
+    Attributes:
+        rows: Orbits of rows.
+        cols: Orbits of columns.
+    """
+
+    rows: Orbits
+    cols: Orbits
+
+    @cached_property
+    def roots(self) -> FloatArray:
+        """Square root of how often each entry occurs."""
+        pairing = self.rows.paired(self.cols)
+        matched = self.rows.numbers[pairing.row] * self.cols.copies[pairing.column]
+        even = np.outer(self.rows.numbers, self.cols.numbers)
+        even[pairing.orbits] -= matched
+        return np.sqrt(np.concatenate([even.ravel(), matched]))
+
+    def per_row(self, numbers: FloatArray) -> FloatArray:
+        """One number an orbit of rows, for each entry."""
+        even = np.repeat(numbers, self.cols.size)
+        return np.concatenate([even, numbers[self.rows.paired(self.cols).row]])
+
+    def vector(self, matrix: Alike) -> FloatArray:
+        """The entries."""
+        return np.concatenate([matrix.even.ravel(), matrix.matches])
+
+    def matrix(self, vector: FloatArray) -> Alike:
+        """The matrix with these entries."""
+        size = self.rows.size * self.cols.size
+        pairing = self.rows.paired(self.cols)
+        made = Alike.matrix(self.rows, self.cols, vector[:size].reshape(self.rows.size, self.cols.size))
+        made.extra[pairing.slots] = vector[size:] - made.even[pairing.orbits]
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """The factored problem in scaled variables.
+
+    Attributes:
+        columns: The columns it is built for.
+        coordinates: The coordinates of W and H.
+    """
+
+    columns: Columns
+    coordinates: Orbits
+
+    @cached_property
+    def kappa(self) -> float:
+        """κ, the unit of the objective."""
+        return float((self.columns.columns.numbers * self.columns.sigma).max())
+
+    @cached_property
+    def _parts(self) -> tuple[Entries, Entries]:
+        return Entries(self.columns.outputs, self.coordinates), Entries(self.columns.columns, self.coordinates)
+
+    @cached_property
+    def _units(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What the entries of W, of H and of b are multiplied by."""
+        columns, (of_w, of_h) = self.columns, self._parts
+        row = np.sqrt(columns.lambda_h * columns.feature_weights / self.kappa)
+        w, h = math.sqrt(columns.lambda_w / self.kappa) * of_w.roots, of_h.per_row(row) * of_h.roots
+        curvature = (float(columns.orbit_weights.sum()) + columns.bias.curvature) / self.kappa
+        return w, h, np.sqrt(curvature * columns.outputs.numbers)[: columns.bias.size]
+
+    @cached_property
+    def cuts(self) -> tuple[int, int]:
+        """Where H and where b begin in the vector."""
+        w, h, _ = self._units
+        return w.size, w.size + h.size
+
+    def pack(self, factors: Factors) -> FloatArray:
+        """(W, H, b) in scaled variables; b = 0 where it is not given."""
+        w, h, b = self._units
+        of_w, of_h = self._parts
+        bias = np.zeros(b.size) if factors.bias is None else factors.bias[: b.size]
+        return np.concatenate([of_w.vector(factors.W) * w, of_h.vector(factors.H) * h, bias * b])
+
+    def unpack(self, flat: FloatArray) -> Factors:
+        """(W, H, b) of scaled variables; b is None where the problem has none."""
+        (w, h, b), (start, end) = self._units, self.cuts
+        of_w, of_h = self._parts
+        bias = flat[end:] / b if b.size else None
+        return Factors(of_w.matrix(flat[:start] / w), of_h.matrix(flat[start:end] / h), bias)
+
+    def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
+        """The objective f / κ and its gradient."""
+        columns, factors, end = self.columns, self.unpack(flat), self.cuts[1]
+        outputs = columns.outputs_of(factors.logits, factors.bias)
+        value = columns.orbit_weights @ columns.values(outputs) / self.kappa + 0.5 * float(flat[:end] @ flat[:end])
+        U = columns.weighted(columns.residuals(outputs))
+        gradient = self._gradient(factors, U) + np.concatenate([flat[:end], np.zeros(flat.size - end)])
+        if factors.bias is not None:
+            many, b = columns.outputs.numbers, self._units[2]
+            value += columns.bias.penalty(factors.bias) / self.kappa
+            slope = U.row_sums() + columns.bias.curvature * factors.bias
+            gradient[end:] = many * slope / (self.kappa * b)
+        return float(value), gradient
+
+    def _gradient(self, factors: Factors, U: Alike) -> FloatArray:
+        """The gradient of the loss over κ, from U, the gradient by one entry of the logits."""
+        (w, h, b), (of_w, of_h) = self._units, self._parts
+        by_w = of_w.vector(U @ factors.H) * of_w.roots**2 / w
+        by_h = of_h.vector(U.T @ factors.W) * of_h.roots**2 / h
+        return np.concatenate([by_w / self.kappa, by_h / self.kappa, np.zeros(b.size)])
+
+    def minimise(
+        self, start: FloatArray, iterations: int, gradient: float, fixed: BoolArray | None = None
+    ) -> tuple[FloatArray, int]:
+        """L-BFGS-B from ``start``, with H ≥ 0 where the problem asks for it; the end and the number of iterations.
+
+        Args:
+            start: Scaled variables.
+            iterations: Limit.
+            gradient: Largest entry of the projected gradient at which to stop.
+            fixed: Entries of H, in the order of the vector, that stay zero.
+        """
+        from scipy.optimize import minimize
+
+        options = {
+            "maxiter": iterations,
+            "maxfun": 2 * iterations,
+            "ftol": 1e-16,
+            "gtol": gradient,
+            "maxcor": 20 if start.size <= _WIDE else 8,
+        }
+        (begin, end), bounds = self.cuts, None
+        if self.columns.nonnegative or fixed is not None:
+            lower, upper = np.full(start.size, -np.inf), np.full(start.size, np.inf)
+            if self.columns.nonnegative:
+                lower[begin:end] = 0.0
+            if fixed is not None:
+                lower[begin:end][fixed] = upper[begin:end][fixed] = 0.0
+            start, bounds = np.clip(start, lower, upper), np.stack([lower, upper], axis=1)
+        found = minimize(self.value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        flat: FloatArray = found.x if bounds is None else np.clip(found.x, bounds[:, 0], bounds[:, 1])
+        return flat, int(found.nit)
+
+    def steepness(self, flat: FloatArray) -> float:
+        """Norm of the projected gradient over the norm of (w, h); 0 at W = H = 0."""
+        gradient, (begin, end) = self.value_and_gradient(flat)[1], self.cuts
+        if self.columns.nonnegative:
+            blocked = (flat <= 0.0) & (gradient > 0.0)
+            blocked[:begin] = blocked[end:] = False
+            gradient = np.where(blocked, 0.0, gradient)
+        size = float(np.linalg.norm(flat[:end]))
+        return float(np.linalg.norm(gradient)) / size if size > 0.0 else 0.0
+
+    def pull(self, factors: Factors) -> Alike:
+        """P = U D^{-1/2}, (V, m)."""
+        columns = self.columns
+        outputs = columns.outputs_of(factors.logits, factors.bias)
+        return scaled_residuals(columns, columns.residuals(outputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Penalised(Scaled):
+    """The problem of an indicator with a penalty in its place, on which there is something to descend.
+
+    Attributes:
+        loss: The indicator.
+        weight: ρ.
+        unit: The size c of its logits; the variables are those of ``Scaled`` over √c.
+    """
+
+    weights: ClassVar[tuple[float, ...]] = (1.0, 1e2, 1e4, 1e6)
+    """Penalties of what an indicator lacks; the last is met to about its inverse, which a stretch makes good."""
+
+    loss: Indicator
+    weight: float
+    unit: float
+
+    def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
+        """ρ Σ ½ (what l lacks)² / c² + ½ ‖w‖² + ½ ‖h‖² + g(b)/κ and its gradient; c also divides b."""
+        columns, factors, end = self.columns, self.unpack(flat), self.cuts[1]
+        outputs = columns.outputs_of(factors.logits, factors.bias)
+        squares, slopes = self.loss.shortfall(self.unit * outputs.entries(), columns.layout)
+        many = columns.columns.numbers
+        value = self.weight * float(many @ squares) / self.unit**2 + 0.5 * float(flat[:end] @ flat[:end])
+        U = Alike.of_entries(columns.outputs, columns.columns, slopes * (self.weight * self.kappa / self.unit))
+        gradient = self._gradient(factors, U) + np.concatenate([flat[:end], np.zeros(flat.size - end)])
+        if factors.bias is not None:
+            value += self.unit * columns.bias.penalty(factors.bias) / self.kappa
+            slope = U.row_sums() + self.unit * columns.bias.curvature * factors.bias
+            gradient[end:] = columns.outputs.numbers * slope / (self.kappa * self._units[2])
+        return value, gradient

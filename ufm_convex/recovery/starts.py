@@ -1,0 +1,105 @@
+"""Features with given inner products, and the classifier that goes with them: where descents begin.
+
+Shapes: as in ``relaxation``; the coordinates have the kinds of the columns, one coordinate a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray
+from ufm_convex.recovery.scaled import Entries
+from ufm_convex.relaxation import Alike, Columns, Orbits
+
+_DIAGONAL = 1e-2
+"""Off-diagonal entries of B below this share of its largest entry are noise of a loose solve: one start is enough."""
+_RANDOM_STARTS = 2
+_DOUBLINGS, _HALVINGS = 64, 8
+"""Of the length of a ray: a start is as good as 1 in 2⁸."""
+
+
+def coordinates(columns: Orbits) -> Orbits:
+    """One coordinate a column, matched with it."""
+    return Orbits.of(columns.symmetry, columns.kinds)
+
+
+def rays(columns: Columns) -> Alike:
+    """Logits on the rays −∇l(0), each about as long as is best for a column on its own; 0 where none pays."""
+    zero = Alike.zeros(columns.outputs, columns.columns)
+    gradient = columns.residuals(zero)
+    norms, price = np.sqrt(gradient.column_squares()), columns.sigma / columns.loss_weights
+    pays = norms > price
+    ray = gradient.scaled(None, np.where(pays, -1.0 / np.where(pays, norms, 1.0), 0.0))
+    entries, numbers = ray.entries(), columns.layout.numbers
+
+    def excess(lengths: FloatArray) -> FloatArray:
+        found = columns.loss.residuals(entries * lengths, columns.layout)
+        return np.asarray(-(numbers * found * entries).sum(axis=0) - price)
+
+    low, high = np.zeros(pays.size), np.ones(pays.size)
+    for _ in range(_DOUBLINGS):
+        short = excess(high) > 0.0
+        if not short.any():
+            break
+        low, high = np.where(short, high, low), np.where(short, 2.0 * high, high)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        above = excess(middle) > 0.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return ray.scaled(None, high)
+
+
+def nonnegative(B: Alike) -> Iterator[Alike]:
+    """Non-negative H with H Hᵀ near B: one column a coordinate, then, unless B is diagonal, factorisations of B."""
+    sort, d = B.rows, coordinates(B.rows)
+    lengths = np.sqrt(np.maximum(B.own(), 0.0))
+    frame = Alike.diagonal(sort, lengths)
+    frame = Alike(sort, d, frame.even, frame.extra)
+    yield frame
+    if B.without_diagonal().map(np.abs).largest() <= _DIAGONAL * float(lengths.max()) ** 2:
+        return
+    yield factor(B, spectral(B, d).map(np.abs))
+    generator, entries = np.random.default_rng(0), Entries(sort, d)
+    spread = 0.1 * float(sort.numbers @ lengths) / sort.total
+    for _ in range(_RANDOM_STARTS):
+        yield factor(B, frame + spread * entries.matrix(generator.random(entries.roots.size)))
+
+
+def spectral(B: Alike, d: Orbits) -> Alike:
+    """V √λ by blocks with negative eigenvalues dropped, the largest first."""
+    blocks = []
+    for block in (B.trivial, B.standard):
+        values, vectors = np.linalg.eigh(0.5 * (block + np.swapaxes(block, -1, -2)))
+        blocks.append(vectors[..., ::-1] * np.sqrt(np.maximum(values[..., ::-1], 0.0))[..., None, :])
+    return Alike.from_blocks(B.rows, d, blocks[0], blocks[1])
+
+
+def factor(B: Alike, start: Alike) -> Alike:
+    """Argmin over H ≥ 0 of ¼ ‖H Hᵀ − B‖², locally, from ``start``."""
+    from scipy.optimize import minimize
+
+    entries = Entries(start.rows, start.cols)
+
+    def value_and_gradient(flat: FloatArray) -> tuple[float, FloatArray]:
+        H = entries.matrix(flat / entries.roots)
+        residual = H @ H.T - B
+        return 0.25 * residual.inner(residual), entries.roots * entries.vector(residual @ H)
+
+    begin = entries.vector(start) * entries.roots
+    bounds = [(0.0, None)] * begin.size
+    found = minimize(value_and_gradient, begin, jac=True, method="L-BFGS-B", bounds=bounds)
+    return entries.matrix(np.maximum(found.x, 0.0) / entries.roots)
+
+
+def classifier(logits: Alike, H: Alike, cut: float) -> Alike:
+    """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; directions shorter than ``cut`` are cut off."""
+    parts = [np.linalg.svd(np.swapaxes(block, -1, -2), full_matrices=False) for block in (H.trivial, H.standard)]
+    longest = max(float(values.max(initial=0.0)) for _, values, _ in parts)
+    blocks = []
+    for block, (left, values, right) in zip((logits.trivial, logits.standard), parts, strict=True):
+        kept = values > cut * longest
+        inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)[..., None, :]
+        blocks.append(block @ ((np.swapaxes(right, -1, -2) * inverse) @ np.swapaxes(left, -1, -2)))
+    return Alike.from_blocks(logits.rows, H.cols, blocks[0], blocks[1])

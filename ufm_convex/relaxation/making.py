@@ -1,0 +1,111 @@
+"""The columns of a problem at each level: sample, class and group are values of one type.
+
+    sample   one column a sample, single orbits
+    class    one column a class with samples, single orbits
+    group    classes with equal counts and equal weights are one orbit, of outputs and of columns
+
+A class without samples is an output that no column is matched with; at group level all of them are one orbit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.bias import bias_of
+from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.orbits import Orbits
+
+
+def of_samples(problem: Problem) -> Columns:
+    """One column a sample, classes in blocks: weights ω / N and ν = 1."""
+    counts = problem.class_counts
+    labels = np.repeat(np.arange(counts.size), counts)
+    weights = problem.loss.weights(counts.size)[labels] / problem.num_samples
+    return _columns(
+        problem, Orbits.single(counts.size), Orbits.single(labels.size), labels, weights, np.ones(labels.size)
+    )
+
+
+def of_classes(problem: Problem) -> Columns:
+    """One column a class with samples, its mean: weights pt_k and ν_k = n_k."""
+    outputs, columns, first = class_orbits(problem)
+    counts = problem.class_counts[first].astype(np.float64)
+    return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts)
+
+
+def of_groups(problem: Problem) -> Columns:
+    """One orbit of columns for classes with equal counts and weights, sorted by count, then weight.
+
+    Orbits are single, in class order, unless the loss treats all classes alike.
+    """
+    outputs, columns, first = group_orbits(problem)
+    counts = problem.class_counts[first].astype(np.float64)
+    return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts)
+
+
+def class_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
+    """Outputs, columns and the class of each column for ``of_classes``."""
+    counts = problem.class_counts
+    active = np.flatnonzero(counts > 0)
+    whole = active.size == counts.size
+    columns = Orbits.single(active.size, None if whole else active, None if whole else counts.size)
+    return (columns if whole else Orbits.single(counts.size)), columns, active
+
+
+def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
+    """Outputs, columns and the first class of each orbit of columns for ``of_groups``, in O(K log K)."""
+    if not problem.loss.alike:
+        return class_orbits(problem)
+    counts = problem.class_counts
+    weights = np.where(counts > 0, problem.loss.weights(counts.size), 0.0)
+    order = np.lexsort((weights, counts))
+    changes = (np.diff(counts[order]) != 0) | (np.diff(weights[order]) != 0.0)
+    starts = np.concatenate([[0], 1 + np.flatnonzero(changes)])
+    symmetry = np.diff(np.append(starts, counts.size))
+    first = order[starts]
+    empty = int((counts == 0).sum())
+    kinds = np.arange(symmetry.size)
+    outputs = Orbits.of(symmetry, kinds, order=order)
+    columns = outputs
+    if empty:
+        kinds, first = kinds[1:], first[1:]
+        columns = Orbits.of(symmetry, kinds, order=order[empty:], extent=counts.size)
+    return outputs, columns, first
+
+
+LEVELS = {"sample": of_samples, "class": of_classes, "group": of_groups}
+
+
+def _columns(
+    problem: Problem,
+    outputs: Orbits,
+    columns: Orbits,
+    classes: IntArray,
+    loss_weights: FloatArray,
+    feature_weights: FloatArray,
+) -> Columns:
+    """Columns of which each orbit has samples of one class, or of alike ones, of which ``classes`` names the first."""
+    problem.require_decays("columns")
+    K = problem.class_counts.size
+    if problem.loss.alike:
+        own, other = problem.loss.target(K)
+        hard = Alike.matched(outputs, columns, outputs.members[classes])
+        target = ((own - other) * hard).plus_rows(np.full(outputs.size, other))
+    else:
+        target = Alike.matrix(outputs, columns, problem.loss.target_columns(K, classes))
+    return Columns(
+        outputs=outputs,
+        columns=columns,
+        target=target,
+        rows=classes,
+        loss_weights=loss_weights,
+        feature_weights=feature_weights,
+        lambda_w=problem.lambda_w,
+        lambda_h=problem.lambda_h,
+        loss=problem.loss,
+        nonnegative=problem.nonnegative,
+        bias=bias_of(problem.bias, problem.loss, K, outputs.first, outputs.numbers),
+    )
