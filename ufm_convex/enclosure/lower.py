@@ -235,7 +235,8 @@ def _block_bound(columns: ExactColumns, V: Alike, T: Alike | None) -> ProvedBoun
         if T is None:
             return np.zeros((columns.size, columns.size))
         weights = columns.weights * columns.counts / columns.num_samples
-        shares = np.full(columns.size, 1.0 / columns.num_samples) if columns.bias.needs_balance else weights
+        balanced = columns.bias.needs_balance and not columns.bias.curvature
+        shares = np.full(columns.size, 1.0 / columns.num_samples) if balanced else weights
         found: FloatArray = T.even / np.outer(shares, shares)
         np.fill_diagonal(found, np.where(columns.columns.places > 1, np.diag(found), 0.0))
         return found
