@@ -356,7 +356,7 @@ def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
 
 
 def _value(found: Evidence) -> float:
-    """The relaxation's value at the solver's point, moved into the proved interval that contains the optimum."""
+    """The relaxation's value at the reported point, moved into the proved interval that contains the optimum."""
     lower, upper = found.lower.value, found.upper.value
     # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
     estimates = (one for one in (found.estimate, found.run.value) if one is not None and math.isfinite(one))

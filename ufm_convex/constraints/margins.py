@@ -140,6 +140,16 @@ class MarginIndicator(Indicator):
         lacking = np.maximum(self._required(layout, z) - self._gaps(z, layout), 0.0)
         return 0.5 * layout.sum(lacking * lacking), self._closed(lacking, layout)
 
+    def softened(
+        self, z: FloatArray, v: FloatArray, stiffness: FloatArray, layout: Layout
+    ) -> tuple[FloatArray, FloatArray]:
+        """See ``Loss.softened``; d is the distance of the w of the other classes."""
+        lacking = layout.without_own(self._required(layout, z) - layout.without_own(self._gaps(z, layout), 0.0), 0.0)
+        given = self._multipliers(v, layout)[0]
+        w = np.maximum(given + stiffness * lacking, 0.0)
+        values = layout.sum(w * lacking) - 0.5 / stiffness * layout.sum((w - given) ** 2)
+        return values, self._closed(w, layout)
+
     def shortest(self, layout: Layout) -> FloatArray:
         """See ``Indicator.shortest``.
 

@@ -46,7 +46,8 @@ class Evidence(ABC):
     Attributes:
         problem: The problem.
         run: The run as the solver left it.
-        point: The primal point that is reported: that of the factors where they close the gap, else the solver's own.
+        point: The primal point that is reported: that of the factors, or the solver's own where that is nearer to the
+            lower bound, as it is where the relaxation has no factors; ``value`` goes with it.
         dual: The repaired dual point.
         lower: Proved lower bound, from ``dual``, or from a theorem that knows ``feature_dim``; its proof says which.
         upper: Proved upper bound, from the factors.
@@ -68,7 +69,7 @@ class Evidence(ABC):
 
     @property
     def estimate(self) -> float | None:
-        """The relaxation's objective at the solver's own point; None where it left none to evaluate."""
+        """The relaxation's objective at ``point``; None where there is none to evaluate."""
         return self.run.value
 
     @property
@@ -269,6 +270,20 @@ def close_gap(
         if relative_gap(lower, best.objective) <= 0.5 * tolerance:
             break
     return best, dual
+
+
+def nearer(lower: float, upper: float, *estimates: float | None) -> bool:
+    """Whether factors lie nearer to the lower bound than the solver's own point says that it does.
+
+    A point is feasible to its solver's accuracy only, so its objective may lie on either side of the optimum.
+
+    Args:
+        lower: The lower bound.
+        upper: Objective of the factors.
+        estimates: Numbers for the objective of the solver's own point; the first finite one counts.
+    """
+    known = (one for one in estimates if one is not None and math.isfinite(one))
+    return upper - lower <= abs(next(known, math.inf) - lower)
 
 
 def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) -> ProvedBound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FactorWitness, ProvedBound
-from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, nearer, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
 from ufm_convex.problem import Problem
@@ -49,16 +50,17 @@ class DenseEvidence(Representation):
             recovered = factors.fit(columns, recovered, problem.feature_dim, run.factors, own_bias)
         lower = knowing_dimension(problem, enclosure.lower_bound(problem, dual), tolerance)
         upper = enclosure.upper_bound(problem, (recovered.W, recovered.H, recovered.bias))
+        point = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
         certified = relative_gap(lower.value, upper.value) <= tolerance
-        found = GramPoint.from_factors(recovered.W, recovered.H, recovered.bias)
-        point = own if own is not None and not certified else found
+        if own is not None and not certified:
+            point = point if nearer(lower.value, upper.value, identity.objective(columns, own), run.value) else own
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
     def estimate(self) -> float | None:
-        """F(Z) at the solver's own point."""
-        own = _dense_point(self.run)
-        return self.run.value if own is None else identity.objective(self._columns, own)
+        """F(Z) at ``point``; of an indicator, which may be infinite there, what the solver says."""
+        value = identity.objective(self._columns, self.point)
+        return value if math.isfinite(value) else self.run.value
 
     @property
     def _columns(self) -> Columns:

@@ -14,7 +14,7 @@ from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import admitted
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
+from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, nearer, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
@@ -65,15 +65,17 @@ class GroupEvidence(Representation):
         proved = enclosure.lower_bound(problem, dual_on_orbits(dual), proof="group")
         lower = knowing_dimension(problem, proved, tolerance)
         upper = _upper(problem, recovered)
+        point = GroupPoint.from_factors(recovered.W, recovered.H)
         certified = relative_gap(lower.value, upper.value) <= tolerance
-        point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
+        if own is not None and not certified:
+            value = identity.group_objective(columns, own)
+            point = point if nearer(lower.value, upper.value, value, run.value) else own
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
 
     @property
     def estimate(self) -> float | None:
-        """F(Z) at the solver's own point."""
-        own = self.run.point
-        return identity.group_objective(self._columns, own) if isinstance(own, GroupPoint) else self.run.value
+        """F(Z) at ``point``."""
+        return identity.group_objective(self._columns, self.point)
 
     @property
     def _columns(self) -> GroupColumns:

@@ -162,6 +162,23 @@ class Loss(ABC):
         """The subgradient at z that is near v; the one of ``residuals`` unless overridden."""
         return self.residuals(z, layout)
 
+    def softened(
+        self, z: FloatArray, v: FloatArray, stiffness: FloatArray, layout: Layout
+    ) -> tuple[FloatArray, FloatArray]:
+        """A smooth l̃ ≤ l with l̃(z) = l(z) where v is a subgradient at z: its values (C,) and its gradient (E, C).
+
+            l̃(z) = max over w of  <w, z> − l*(w) − d(w, v)² / (2 ρ),      ∇l̃(z) = the w that attains it
+
+        so that the gradient is the next multiplier of the method of multipliers. A loss with a gradient is its own l̃.
+
+        Args:
+            z: (E, C).
+            v: Multipliers, (E, C), in the conjugate's domain.
+            stiffness: ρ of each column, (C,): the curvature of l̃ at a kink, infinite for l itself.
+            layout: Their layout.
+        """
+        return self.values(z, layout), self.residuals(z, layout)
+
     @abstractmethod
     def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
         """l*(v) column by column, shape (C,); +inf outside its domain."""

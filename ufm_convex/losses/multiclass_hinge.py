@@ -99,6 +99,16 @@ class MulticlassHinge(Loss):
         wanted = np.where(np.abs(largest) <= _TIGHT, np.minimum(mass, 1.0), largest > 0.0)
         return layout.closed(shares * wanted)
 
+    def softened(
+        self, z: FloatArray, v: FloatArray, stiffness: FloatArray, layout: Layout
+    ) -> tuple[FloatArray, FloatArray]:
+        """See ``Loss.softened``; d² = Σ_{j≠k} (w_j − v_j)²."""
+        violations, given = _violations(z, layout), layout.without_own(v, 0.0)
+        w = layout.without_own(np.maximum(given + stiffness * violations, 0.0), 0.0)
+        w = _capped(w, np.broadcast_to(layout.others, w.shape)) if self.joint else np.minimum(w, 1.0)
+        values = layout.sum(w * violations) - 0.5 / stiffness * layout.sum((w - given) ** 2)
+        return values, layout.closed(w)
+
     def conjugate(self, v: FloatArray, layout: Layout) -> FloatArray:
         """v_k, taken as minus the sum of the others; +inf outside the domain by more than rounding."""
         others, mass, load = self._loads(v, layout)
@@ -170,6 +180,17 @@ class MulticlassHinge(Loss):
         others = layout.without_own(v, 0.0)
         mass = layout.sum(others)
         return others, mass, mass[None, :] if self.joint else others
+
+
+def _capped(w: FloatArray, numbers: FloatArray) -> FloatArray:
+    """The nearest columns ≥ 0 with Σ numbers w ≤ 1: max(w − τ, 0), τ ≥ 0 the root of a piecewise linear sum."""
+    order = np.argsort(-w, axis=0, kind="stable")
+    sorted_w, many = np.take_along_axis(w, order, axis=0), np.take_along_axis(numbers, order, axis=0)
+    total = np.cumsum(many, axis=0)
+    # with the largest alone above τ, with the two largest …: the right number of them makes τ largest
+    roots = (np.cumsum(many * sorted_w, axis=0) - 1.0) / np.where(total > 0.0, total, 1.0)
+    tau = np.maximum(np.where(total > 0.0, roots, 0.0).max(axis=0), 0.0)
+    return np.maximum(w - tau, 0.0)
 
 
 def _violations(z: FloatArray, layout: Layout) -> FloatArray:

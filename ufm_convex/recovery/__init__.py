@@ -1,16 +1,17 @@
 """From points of the relaxation to W and H, and descents on them, at every level."""
 
-from ufm_convex.recovery.descending import admitted, balanced, descend, escape, steepness
+from ufm_convex.recovery.admission import admitted
+from ufm_convex.recovery.descending import balanced, descend, escape, steepness
 from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
 from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
-from ufm_convex.recovery.scaled import Entries, Penalised, Scaled
+from ufm_convex.recovery.scaled import Entries, Scaled, Softened
 from ufm_convex.recovery.starts import rays
 
 __all__ = [
     "Entries",
-    "Penalised",
     "Recovered",
     "Scaled",
+    "Softened",
     "admitted",
     "balanced",
     "descend",

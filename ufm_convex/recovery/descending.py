@@ -1,8 +1,7 @@
 """Descent on W, H and b at any level, the smallest factors of given logits, and the ways out of saddles.
 
 Descent repairs the square-root loss of accuracy between a solver's value and its Gram matrix; nothing is claimed for
-its end but the objective there. An indicator has nothing to descend on: its factors are stretched until they are
-admissible.
+its end but the objective there.
 
 Shapes: as in ``relaxation``.
 """
@@ -15,12 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray
-from ufm_convex.losses.base import Indicator
-from ufm_convex.recovery.scaled import Penalised, Scaled
+from ufm_convex.recovery.multipliers import multiplied
+from ufm_convex.recovery.scaled import Scaled
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, objective
 
 _GRADIENT = 1e-10
-_STARTS, _SPREAD, _STEPS = 5, 0.5, 300
 _ABOVE = 1e-6
 """Excess of a singular value of P over 1 that is worth an escape."""
 _STEP = 0.1
@@ -32,20 +30,16 @@ def descend(
 ) -> tuple[Factors, int]:
     """Factors no worse than the given ones, with H ≥ 0 where the problem asks for it, and the iterations taken.
 
-    For an indicator the factors themselves, if a stretch makes them admissible; else those that a growing penalty
-    leads to.
+    Where the loss has kinks, or is an indicator, the descent is that of ``multipliers``, in rounds.
 
     Args:
         columns: Columns of any level.
         factors: Where to start.
-        iterations: Limit.
+        iterations: Limit, of a round where there are several.
         fixed: Entries of H, in the order of ``Entries``, that stay zero.
     """
-    indicator = columns.loss.indicator
-    if indicator is not None:
-        outputs = columns.outputs_of(factors.logits, factors.bias).entries()
-        stretch = indicator.stretch(outputs, columns.layout, np.zeros(outputs.shape))
-        return (factors, 0) if np.isfinite(stretch).all() else (_approached(columns, indicator, factors), 0)
+    if not columns.loss.differentiable:
+        return multiplied(columns, factors, iterations, fixed)
     scaled = Scaled(columns, factors.W.cols)
     start = scaled.pack(factors)
     flat, steps = scaled.minimise(start, iterations, _GRADIENT, fixed)
@@ -85,34 +79,6 @@ def balanced(columns: Columns, logits: Alike, bias: FloatArray | None) -> Factor
         Alike.from_blocks(X.cols, d, H[0], H[1]).scaled(1.0 / (ratio * root)),
         bias,
     )
-
-
-def admitted(columns: Columns, factors: Factors) -> Factors:
-    """The factors as they are, or, for an indicator, stretched until it is 0 in spite of rounding.
-
-    Each feature is stretched, or shrunk, until its logits are tight, and the two penalties of each orbit of coordinates
-    are made equal. Where no multiple of a column is admissible nothing changes, and the objective is infinite. Problems
-    have no bias beside an indicator.
-    """
-    indicator = columns.loss.indicator
-    if indicator is None:
-        return factors
-    W, H, d = factors.W, factors.H, factors.W.cols
-    # sums of products by blocks and by entries: 4 (d + 4) roundings of each, d the different coordinates
-    unit = 16.0 * (d.size + 4) * np.finfo(float).eps
-    for balance in (True, False):
-        logits, size = (W @ H.T).entries(), (W.map(np.abs) @ H.map(np.abs).T).entries()
-        stretch = indicator.stretch(logits, columns.layout, unit * size)
-        if not np.isfinite(stretch).all():
-            return factors
-        H = H.scaled(stretch)
-        if balance:
-            penalty_w = columns.lambda_w * W.column_squares()
-            penalty_h = columns.lambda_h * H.scaled(np.sqrt(columns.feature_weights)).column_squares()
-            used = (penalty_w > 0.0) & (penalty_h > 0.0)
-            share = np.where(used, (penalty_h / np.where(used, penalty_w, 1.0)) ** 0.25, 0.0)
-            W, H = W.scaled(None, share), H.scaled(None, np.where(used, 1.0 / np.where(used, share, 1.0), 0.0))
-    return Factors(W, H, factors.bias)
 
 
 def escape(columns: Columns, factors: Factors) -> Factors | None:
@@ -162,32 +128,6 @@ def _along_singular_pairs(P: Alike, h: Alike, d: Orbits, length: float) -> tuple
     if not found:
         return None
     return Alike.from_blocks(P.rows, d, by_w[0], by_w[1]), Alike.from_blocks(P.cols, d, by_h[0], by_h[1])
-
-
-def _approached(columns: Columns, loss: Indicator, factors: Factors) -> Factors:
-    """The best of a few points that are nearly admissible, by a growing penalty, or the factors where there is none.
-
-    With too few dimensions features must share them, and features at zero have no direction to begin with: starts are
-    moved at random, always the same way.
-    """
-    generator, unit = np.random.default_rng(0), loss.unit(columns.outputs.total)
-    scaled = Penalised(columns, factors.W.cols, loss, Penalised.weights[0], unit)
-    best, lowest, root = factors, np.inf, math.sqrt(unit)
-    begin, end = scaled.cuts
-    for _ in range(_STARTS):
-        flat = scaled.pack(Factors(factors.W * (1.0 / root), factors.H * (1.0 / root)))
-        moves = _SPREAD * np.sqrt(np.mean(flat**2) + 1.0) * generator.standard_normal(flat.size)
-        moves[begin:end] = np.abs(moves[begin:end]) if columns.nonnegative else moves[begin:end]
-        flat = flat + moves
-        for weight in Penalised.weights:
-            flat, _ = replace(scaled, weight=weight).minimise(flat, _STEPS, gradient=1e-9)
-        near = scaled.unpack(flat)
-        bias = None if near.bias is None else unit * near.bias
-        found = admitted(columns, Factors(root * near.W, root * near.H, bias))
-        value = objective(columns, found)
-        if value < lowest:
-            best, lowest = found, value
-    return best
 
 
 def _positive(entries: FloatArray) -> FloatArray:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ufm_convex.identity import noise
 from ufm_convex.recovery import starts
-from ufm_convex.recovery.descending import admitted, balanced, descend, escape, steepness
+from ufm_convex.recovery.admission import admitted
+from ufm_convex.recovery.descending import balanced, descend, escape, steepness
 from ufm_convex.recovery.scaled import Entries
 from ufm_convex.relaxation import Alike, Columns, Factors, Gram, objective
 
@@ -102,14 +103,14 @@ def undescended(columns: Columns, point: Gram) -> Iterator[Factors]:
 
 def _descents(columns: Columns, found: Factors, point: Gram, thorough: bool) -> Iterator[Recovered]:
     """The ends of descents in stages, because the caller stops as soon as the gap is closed."""
-    if columns.loss.indicator is not None:
-        yield summary(columns, descend(columns, found)[0], point)
-        return
     # from a frame on orbits a descent stays on frames, where it meets no other local minimum than the best one
     fixed = None
     entries = Entries(columns.columns, found.H.cols).vector(found.H)
     if columns.nonnegative and not columns.columns.plain and np.count_nonzero(entries) <= columns.columns.size:
         fixed = entries == 0.0
+    if not columns.loss.differentiable:  # in rounds of its own
+        yield summary(columns, descend(columns, found, _STAGES[-1], fixed)[0], point)
+        return
     for iterations in (*_STAGES, _LAST_STAGE) if thorough else _STAGES:
         moved = escape(columns, found)
         if moved is not None and fixed is not None:

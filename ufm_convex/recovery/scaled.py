@@ -1,9 +1,10 @@
 """The problem in W and H as a function of one vector, in variables of one size whatever the decays, counts and orbits.
 
-    w = √(λ_W/κ) W,      h = √(λ_H ν/κ) H,      κ = max K_p σ_p,
+    w = √(λ_W/κ) W,      h = √(λ_H ν/κ) H,      κ = c max K_p σ_p,
 
 and every different entry stands once in the vector, times the square root of how often it occurs, so that inner
-products are those of the full matrices and the penalty is κ/2 times the square of the vector. A bias is moved as
+products are those of the full matrices and the penalty is κ/2 times the square of the vector; c is the size of the
+logits, 1 unless an indicator asks for more. A bias is moved as
 √((Σ weight + λ_b)/κ) b, in which its curvature is of order one.
 
 With P = U D^{-1/2} the gradient in (w, h) is (P h + w, Pᵀ w + h), so at a stationary point P has singular value 1 on
@@ -17,12 +18,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray
-from ufm_convex.losses.base import Indicator
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, scaled_residuals
 
 _WIDE = 200_000
@@ -81,9 +80,24 @@ class Scaled:
     coordinates: Orbits
 
     @cached_property
+    def size(self) -> float:
+        """The size of the logits: 1, or that of the set of an indicator."""
+        indicator = self.columns.loss.indicator
+        return 1.0 if indicator is None else indicator.unit(self.columns.outputs.total)
+
+    @cached_property
     def kappa(self) -> float:
         """κ, the unit of the objective."""
-        return float((self.columns.columns.numbers * self.columns.sigma).max())
+        return self.size * float((self.columns.columns.numbers * self.columns.sigma).max())
+
+    @property
+    def curvature(self) -> float:
+        """That of the loss in the bias."""
+        return float(self.columns.orbit_weights.sum())
+
+    def loss(self, outputs: Alike) -> tuple[FloatArray, Alike]:
+        """The loss of each column, (C,), and its gradient, (V, m)."""
+        return self.columns.values(outputs), self.columns.residuals(outputs)
 
     @cached_property
     def _parts(self) -> tuple[Entries, Entries]:
@@ -95,7 +109,7 @@ class Scaled:
         columns, (of_w, of_h) = self.columns, self._parts
         row = np.sqrt(columns.lambda_h * columns.feature_weights / self.kappa)
         w, h = math.sqrt(columns.lambda_w / self.kappa) * of_w.roots, of_h.per_row(row) * of_h.roots
-        curvature = (float(columns.orbit_weights.sum()) + columns.bias.curvature) / self.kappa
+        curvature = (self.curvature + columns.bias.curvature) / self.kappa
         return w, h, np.sqrt(curvature * columns.outputs.numbers)[: columns.bias.size]
 
     @cached_property
@@ -122,8 +136,9 @@ class Scaled:
         """The objective f / κ and its gradient."""
         columns, factors, end = self.columns, self.unpack(flat), self.cuts[1]
         outputs = columns.outputs_of(factors.logits, factors.bias)
-        value = columns.orbit_weights @ columns.values(outputs) / self.kappa + 0.5 * float(flat[:end] @ flat[:end])
-        U = columns.weighted(columns.residuals(outputs))
+        values, residuals = self.loss(outputs)
+        value = columns.orbit_weights @ values / self.kappa + 0.5 * float(flat[:end] @ flat[:end])
+        U = columns.weighted(residuals)
         gradient = self._gradient(factors, U) + np.concatenate([flat[:end], np.zeros(flat.size - end)])
         if factors.bias is not None:
             many, b = columns.outputs.numbers, self._units[2]
@@ -189,33 +204,30 @@ class Scaled:
 
 
 @dataclass(frozen=True, eq=False)
-class Penalised(Scaled):
-    """The problem of an indicator with a penalty in its place, on which there is something to descend.
+class Softened(Scaled):
+    """The problem with ``Loss.softened`` in place of a loss with kinks, or of an indicator: what L-BFGS-B can minimise.
 
     Attributes:
-        loss: The indicator.
-        weight: ρ.
-        unit: The size c of its logits; the variables are those of ``Scaled`` over √c.
+        multipliers: V, (V, m), in the domain of the conjugate.
+        stiffness: ρ in units of σ / (weight c), where c is the size of the logits: about the curvature of the penalty.
     """
 
-    weights: ClassVar[tuple[float, ...]] = (1.0, 1e2, 1e4, 1e6)
-    """Penalties of what an indicator lacks; the last is met to about its inverse, which a stretch makes good."""
+    multipliers: Alike
+    stiffness: float
 
-    loss: Indicator
-    weight: float
-    unit: float
+    @property
+    def _stiffnesses(self) -> FloatArray:
+        columns = self.columns
+        return self.stiffness * columns.sigma / (columns.loss_weights * self.size)
 
-    def value_and_gradient(self, flat: FloatArray) -> tuple[float, FloatArray]:
-        """ρ Σ ½ (what l lacks)² / c² + ½ ‖w‖² + ½ ‖h‖² + g(b)/κ and its gradient; c also divides b."""
-        columns, factors, end = self.columns, self.unpack(flat), self.cuts[1]
-        outputs = columns.outputs_of(factors.logits, factors.bias)
-        squares, slopes = self.loss.shortfall(self.unit * outputs.entries(), columns.layout)
-        many = columns.columns.numbers
-        value = self.weight * float(many @ squares) / self.unit**2 + 0.5 * float(flat[:end] @ flat[:end])
-        U = Alike.of_entries(columns.outputs, columns.columns, slopes * (self.weight * self.kappa / self.unit))
-        gradient = self._gradient(factors, U) + np.concatenate([flat[:end], np.zeros(flat.size - end)])
-        if factors.bias is not None:
-            value += self.unit * columns.bias.penalty(factors.bias) / self.kappa
-            slope = U.row_sums() + self.unit * columns.bias.curvature * factors.bias
-            gradient[end:] = columns.outputs.numbers * slope / (self.kappa * self._units[2])
-        return value, gradient
+    @property
+    def curvature(self) -> float:
+        """See ``Scaled.curvature``; that of l̃ is ρ at most where it matters, at the kinks."""
+        columns = self.columns
+        return min(super().curvature, self.stiffness * float(columns.columns.numbers @ columns.sigma) / self.size)
+
+    def loss(self, outputs: Alike) -> tuple[FloatArray, Alike]:
+        """See ``Scaled.loss``, of l̃: its gradient is the next multiplier."""
+        columns, V = self.columns, self.multipliers
+        values, slopes = columns.loss.softened(outputs.entries(), V.entries(), self._stiffnesses, columns.layout)
+        return values, Alike.of_entries(columns.outputs, columns.columns, slopes)

@@ -14,10 +14,14 @@ from ufm_convex.recovery.scaled import Entries
 from ufm_convex.relaxation import Alike, Columns, Orbits
 
 _DIAGONAL = 1e-2
-"""Off-diagonal entries of B below this share of its largest entry are noise of a loose solve: one start is enough."""
+"""Cosines below it are noise of a loose solve: one start is enough."""
+_SHORT = 0.1
+"""Features shorter than this share of the longest are measured as if they had it: what they lack is noise."""
+_SPREAD = 0.1
 _RANDOM_STARTS = 2
 _DOUBLINGS, _HALVINGS = 64, 8
 """Of the length of a ray: a start is as good as 1 in 2⁸."""
+_STEPS = 500
 
 
 def coordinates(columns: Orbits) -> Orbits:
@@ -52,19 +56,26 @@ def rays(columns: Columns) -> Alike:
 
 
 def nonnegative(B: Alike) -> Iterator[Alike]:
-    """Non-negative H with H Hᵀ near B: one column a coordinate, then, unless B is diagonal, factorisations of B."""
+    """Non-negative H with H Hᵀ near B: one column a coordinate, then, unless B is diagonal, factorisations of B.
+
+    B is factored in units of its own diagonal, in which a cosine counts as much between short features as between long.
+    """
     sort, d = B.rows, coordinates(B.rows)
     lengths = np.sqrt(np.maximum(B.own(), 0.0))
     frame = Alike.diagonal(sort, lengths)
     frame = Alike(sort, d, frame.even, frame.extra)
     yield frame
-    if B.without_diagonal().map(np.abs).largest() <= _DIAGONAL * float(lengths.max()) ** 2:
+    units = np.maximum(lengths, _SHORT * float(lengths.max()))
+    if units.max() == 0.0:
         return
-    yield factor(B, spectral(B, d).map(np.abs))
+    cosines, begin = B.scaled(1.0 / units, 1.0 / units), frame.scaled(1.0 / units)
+    if cosines.without_diagonal().map(np.abs).largest() <= _DIAGONAL:
+        return
+    yield factor(cosines, spectral(cosines, d).map(np.abs)).scaled(units)
     generator, entries = np.random.default_rng(0), Entries(sort, d)
-    spread = 0.1 * float(sort.numbers @ lengths) / sort.total
     for _ in range(_RANDOM_STARTS):
-        yield factor(B, frame + spread * entries.matrix(generator.random(entries.roots.size)))
+        moved = begin + _SPREAD * entries.matrix(generator.random(entries.roots.size))
+        yield factor(cosines, moved).scaled(units)
 
 
 def spectral(B: Alike, d: Orbits) -> Alike:
@@ -89,7 +100,8 @@ def factor(B: Alike, start: Alike) -> Alike:
 
     begin = entries.vector(start) * entries.roots
     bounds = [(0.0, None)] * begin.size
-    found = minimize(value_and_gradient, begin, jac=True, method="L-BFGS-B", bounds=bounds)
+    options = {"maxiter": _STEPS, "maxfun": 2 * _STEPS, "ftol": 1e-18, "gtol": 1e-12}
+    found = minimize(value_and_gradient, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return entries.matrix(np.maximum(found.x, 0.0) / entries.roots)
 
 

@@ -18,6 +18,7 @@ stands for: <T, B> / (2 λ_W) = κ Σ θ · (listed expression) (docs/duality.md
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ class Units:
     Attributes:
         rows: r of an output of each orbit, (R,): the size of λ_W A_oo.
         cols: c of a column of each orbit, (C,): the size of λ_H ν B_pp.
-        kappa: κ, the size of the objective.
+        kappa: κ, what the objective is divided by.
     """
 
     rows: FloatArray
@@ -63,7 +64,11 @@ class Units:
         many = np.bincount(own, weights=share, minlength=columns.outputs.size)
         cols = rows[own] / many[own]
         rows = np.where(many > 0.0, rows, rows[own].min())  # outputs without columns
-        return cls(rows, cols, float(rows.max()))
+        # Of the size of what decides, r, and of the value: min l below it. Divided by r alone the floor of smoothed
+        # targets is 10⁹ where decays are tiny, and relative accuracies mean nothing; divided by the floor alone, what
+        # decides is lost. Half way first-order solvers take fewer iterations, and interior points no more.
+        size, floor = float(rows.max()), identity.dual_value(columns, Alike.zeros(columns.outputs, columns.columns))
+        return cls(rows, cols, max(size, math.sqrt(size) * math.sqrt(max(floor, 0.0))))
 
 
 def _own_outputs(columns: Columns) -> IntArray:
