@@ -10,7 +10,6 @@ from __future__ import annotations
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.errors import CertificateError
-from ufm_convex.verifier import MalformedCertificate, Verdict, verify
 
 
 def require_accepted(
@@ -24,6 +23,8 @@ def require_accepted(
         recheck: Whether to show the arrays of a candidate that the certificate knows by SHA-256; else the steps about
             them stay open.
     """
+    from ufm_convex.verifier import MalformedCertificate, Verdict, verify
+
     about = certificate.content["candidate"]
     apart = about is not None and about["arrays"] is None
     shown = None if candidate is None or about is None or (apart and not recheck) else candidate.arrays()
