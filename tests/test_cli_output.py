@@ -116,7 +116,7 @@ def test_every_command_meets_a_stdout_that_fails_alike(tmp_path, end, name):
         "crosscheck": (*SMALL, "--solvers", "clarabel"),
     }.get(name, ())
     code, said = end(name, *arguments)
-    # of ``verify`` 2 is a verdict, and 4 a fault
+    # 2 is an answer of verify: a verdict that cannot be printed is 4
     assert code == (4 if name == "verify" and ENDS[end] == 2 else ENDS[end])
     assert said is None or "Traceback" not in said
     assert name != "sweep" or (tmp_path / "p.csv").read_text().count("\n") == 2
