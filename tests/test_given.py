@@ -191,7 +191,7 @@ def test_a_number_under_a_mask_is_not_looked_at() -> None:
 def test_an_imbalance_below_one_is_told_to_be_turned_over() -> None:
     from ufm_convex.sweep import Grid
 
-    with pytest.raises(ufm.errors.ProblemError, match=r"imbalances has the entry 0.01(?s:.*)100, not 0.01"):
+    with pytest.raises(ufm.errors.ProblemError, match=r"imbalances has the entry 0.01(?s:.*)is the ratio 100"):
         Grid([1e-3], [0.01], [3])
     assert len(Grid([1e-3], [100], [3])) == 1
 

@@ -89,7 +89,7 @@ class Grid:
                     f"{'> 0' if least == 0.0 else f'>= {least:g}'}, at least one",
                     fix="give whole numbers such as 4,10."
                     if name == "classes"
-                    else "write imbalances as the largest count over the smallest: 100, not 0.01."
+                    else "give largest counts over smallest, such as 1,10,100: a factor of 0.01 is the ratio 100."
                     if name == "imbalances" and refused and 0.0 < real(refused[0]) < 1.0
                     else "give a list such as 1,10,100, or LOW:HIGH:COUNT on the command line for equal ratios.",
                 )
