@@ -152,7 +152,7 @@ def test_a_solution_of_another_problem_is_not_drawn_beside_this_ones_theory():
 
 def test_options_of_solvers_that_have_none_are_refused():
     for solver in ("theory", "frame"):
-        with pytest.raises((ProblemError, HypothesisError), match="was given the options foo"):
+        with pytest.raises((ProblemError, HypothesisError), match="has no option 'foo'"):
             ufm.solve(ufm.Problem([5, 3], 0.1, 0.1), solver=solver, options={"foo": 1})
 
 
