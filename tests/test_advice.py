@@ -754,7 +754,22 @@ CASES: list[Case] = [
         labels_of("label\n0\n1\n"),
     ),
     Case(
-        "class_counts.files:_label_column", labels_of("a,b\n0,1\n"), "rename it to label", labels_of("a,label\n0,1\n")
+        "class_counts.files:_label_column",
+        labels_of("a,b\n0,1\n5,0\n7,1\n"),
+        "rename it to label",
+        labels_of("a,label\n0,1\n5,0\n7,1\n"),
+    ),
+    Case(
+        "class_counts.files:_check_one_a_sample",
+        labels_of("label,value\n0,5\n1,3\n"),
+        "rename the column to count, and read it as class counts: read_class_counts",
+        counts_of("label,count\n0,5\n1,3\n"),
+    ),
+    Case(
+        "class_counts.files:_check_one_a_sample",
+        labels_of("label,value\n0,5\n1,3\n"),
+        "remove the column value",
+        labels_of("label\n0\n1\n"),
     ),
     Case("class_counts.files:read_labels", labels_of("label\n0\n-1\n"), "leave out samples", labels_of("label\n0\n")),
     Case(
@@ -2004,6 +2019,8 @@ UNFOLLOWED = {
     **dict.fromkeys(("sweep.tables:require_pyarrow", "testing.__init__:"), "likewise"),
     "errors:_rebuild": "builds an error again on the other side of a process",
     "solvers.clarabel:Clarabel.check_order": "needs a machine whose memory does not hold the Newton system",
+    **dict.fromkeys(("cli.exits:_interrupted", "cli.exits:_misused"), "a usage error or Ctrl-C as an object of JSON"),
+    "cli.verify:_malformed": "a certificate that is none as an object of JSON",
     "cli.exits:system_error": "says what the operating system refused",
     **dict.fromkeys(
         ("certificate.checking:_refused", "certificate.file:_require_kept"),
