@@ -369,6 +369,12 @@ CASES: list[Case] = [
         call(CrossEntropy, class_weights=[1, 1]),
     ),
     Case(
+        "losses.cross_entropy:CrossEntropy.__post_init__",
+        call(CrossEntropy, class_weights=[1, 1e300]),
+        "moderate size",
+        call(CrossEntropy, class_weights=[1, 1e3]),
+    ),
+    Case(
         "losses.cross_entropy:CrossEntropy.validate",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
@@ -447,6 +453,12 @@ CASES: list[Case] = [
         call(validate_class_counts, [5, 0, 3]),
         "leave out classes",
         call(validate_class_counts, [5, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, 2**60, 3]),
+        "check the entry",
+        call(validate_class_counts, [5, 60, 3]),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -994,6 +1006,12 @@ CASES: list[Case] = [
     # certificates
     Case(
         "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+    ),
+    Case(
+        "certificate.certifying:_check_recheck",
+        call(ufm.certify, PROBLEM, recheck=True),
+        "leave recheck out",
+        call(ufm.certify, PROBLEM),
     ),
     Case(
         "certificate.certifying:_checked",
