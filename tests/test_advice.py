@@ -35,6 +35,19 @@ from ufm_convex.sweep import Grid
 
 PACKAGE = Path(ufm.__file__).parent
 COUNTS, W, H, y = [4, 2, 2], np.eye(3), np.eye(3)[[0, 0, 0, 0, 1, 1, 2, 2]], np.repeat([0, 1, 2], [4, 2, 2])
+
+
+class Derived(CrossEntropy):
+    """A loss that certificates do not know."""
+
+
+class Unsent(float):
+    """A number that cannot be pickled."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("not to be sent")
+
+
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
@@ -128,22 +141,7 @@ class Broken:
         raise RuntimeError("gone")
 
 
-class Unpickled(ufm.Problem):
-    """A problem that cannot be sent to another process."""
-
-    def __reduce__(self) -> Any:
-        raise TypeError("it holds an open file")
-
-
-class Doubled(CrossEntropy):
-    """A loss of which certificates do not know."""
-
-
 CERTIFICATE = ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).to_json()
-
-
-def certificate_in(folder: Path) -> Path:
-    return written(folder, "c.json", CERTIFICATE)
 
 
 def series(index: list[int]) -> Any:
@@ -390,6 +388,12 @@ CASES: list[Case] = [
         call(CrossEntropy, class_weights=[1, 1]),
     ),
     Case(
+        "losses.cross_entropy:CrossEntropy.__post_init__",
+        call(CrossEntropy, class_weights=[1, 1e300]),
+        "moderate size",
+        call(CrossEntropy, class_weights=[1, 1e3]),
+    ),
+    Case(
         "losses.cross_entropy:CrossEntropy.validate",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
@@ -480,6 +484,12 @@ CASES: list[Case] = [
         call(validate_class_counts, [5, 0, 3]),
         "leave out classes",
         call(validate_class_counts, [5, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, 2**60, 3]),
+        "check the entry",
+        call(validate_class_counts, [5, 60, 3]),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -1054,6 +1064,68 @@ CASES: list[Case] = [
     # certificates
     Case(
         "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+    ),
+    Case(
+        "_process:_not_sent",
+        call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
+        "isolate=False",
+        call(ufm.solve, SMALL, solver="scs", level="class", options={"time_limit_secs": 9.0}),
+    ),
+    Case(
+        "certificate.certifying:_refuse_proof",
+        call(ufm.certify, PROBLEM, digits=20, proof="dense"),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.encoding:require_exactly",
+        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=Derived())),
+        "the class itself",
+        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=CrossEntropy())),
+    ),
+    Case(
+        "cli.command:_refuse_repeated",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--level", "class", "--level", "class"),
+        "keep one",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--level", "class"),
+    ),
+    Case(
+        "cli.options:ProblemOptions._loss_parameters",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1", "--loss-parameter", "smoothing=0.1"),
+        "keep one",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
+    ),
+    Case(
+        "solving:_out_of_range",
+        call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
+        "moderate size",
+        call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
+    ),
+    Case(
+        "verifying:_arrays",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), 5
+        ),
+        "Candidate(weights=W, features=F, labels=y)",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, c := ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), c
+        ),
+    ),
+    Case(
+        "verifying:verify",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), {"weights": W}
+        ),
+        "an ufm_convex.Candidate",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, c := ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), c
+        ),
+    ),
+    Case(
+        "certificate.certifying:_check_recheck",
+        call(ufm.certify, PROBLEM, recheck=True),
+        "leave recheck out",
+        call(ufm.certify, PROBLEM),
     ),
     Case(
         "certificate.certifying:_checked",
@@ -1870,55 +1942,7 @@ CASES += [
         "leave out --lambda-w",
         command("plot", "FOLDER/a.json", "-o", "FOLDER/f.png", a_json=CERTIFICATE),
     ),
-    Case(
-        "cli.command:_refuse_repeated",
-        command("solve", "--class-counts", "4,2,2", *DECAYS, "--level", "class", "--level", "group"),
-        "keep one of them",
-        command("solve", "--class-counts", "4,2,2", *DECAYS, "--level", "class"),
-    ),
-    Case(
-        "cli.options:ProblemOptions._loss_parameters",
-        command("solve", "--class-counts", "4,2", *DECAYS, "--smoothing", "0.1", "--loss-parameter", "smoothing=0.2"),
-        "keep one of them",
-        command("solve", "--class-counts", "4,2", *DECAYS, "--loss-parameter", "smoothing=0.2"),
-    ),
     # processes, certificates and what is asked about them
-    Case(
-        "_process:_not_sent",
-        call(ufm.solve, Unpickled(COUNTS, 5e-3, 5e-3), solver="clarabel", isolate=True),
-        "isolate=False",
-        call(ufm.solve, Unpickled(COUNTS, 5e-3, 5e-3), solver="clarabel", isolate=False),
-    ),
-    Case(
-        "certificate.certifying:_refuse_proof",
-        call(ufm.certify, SMALL, digits=30, proof="diagonal"),
-        "leave out one",
-        call(ufm.certify, SMALL, digits=30),
-    ),
-    Case(
-        "certificate.certifying:certify",
-        call(ufm.certify, SMALL, recheck=True),
-        "leave recheck out",
-        call(ufm.certify, SMALL),
-    ),
-    Case(
-        "certificate.encoding:require_exactly",
-        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=Doubled())),
-        "with the class itself",
-        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=CrossEntropy())),
-    ),
-    Case(
-        "verifying:_arrays",
-        lambda folder: ufm.verify(certificate_in(folder), candidate=3),
-        "Candidate(weights=W, features=F, labels=y)",
-        lambda folder: ufm.verify(certificate_in(folder), candidate=ufm.Candidate(weights=W, features=H, labels=y)),
-    ),
-    Case(
-        "verifying:verify",
-        lambda folder: ufm.verify(certificate_in(folder), candidate={"weights": W}),
-        "an ufm_convex.Candidate",
-        lambda folder: ufm.verify(certificate_in(folder), candidate=ufm.Candidate(weights=W, features=H, labels=y)),
-    ),
 ]
 
 
@@ -1978,7 +2002,7 @@ HELPERS = frozenset(
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
         *("constraints.hard_margin:_refused", "contrastive.candidate:_features", "interchange.solutions:_malformed"),
         *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent"),
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
     }
 )
 
@@ -2040,7 +2064,7 @@ UNFOLLOWED = {
         (
             *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode", "factors:narrowed"),
             *("interchange.conic_benchmark:_number", "pigeonhole:pigeonhole_bound"),
-            *("reductions.layer_peeled:LayerPeeledReduction.solve", "solving:_out_of_range"),
+            "reductions.layer_peeled:LayerPeeledReduction.solve",
         ),
         "needs a solver or a bound that breaks down",
     ),

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     DONE = 0
     """The question has the good answer: certified within the tolerance."""
     NOT_REACHED = 1
-    """It ran, and the answer is another one, or its solver died."""
+    """It ran, and the answer is another one, its solver died, or the verifier refused the certificate."""
     BAD_INPUT = 2
     """Bad input, a bad option, a file or stdout that cannot be read or written. Typer uses 2 for usage errors too."""
     INTERRUPTED = 130
@@ -76,14 +76,15 @@ class Boundary(AbstractContextManager[None]):
         if callable(message := getattr(error, "format_message", None)):
             self.error = _misused(str(message()))
             return  # Typer shows the usage
-        from ufm_convex.errors import SolverDiedError, UFMError
+        from ufm_convex.errors import CertificateError, SolverDiedError, UFMError
 
         if isinstance(error, OSError) and error.errno is not None:
             error = system_error(error)
         if isinstance(error, UFMError):
             complain(f"{type(error).__name__}: {error}")
             self.error = parts(type(error).__name__, error)
-            raise typer.Exit(self.breakdown if isinstance(error, SolverDiedError) else ExitCode.BAD_INPUT)
+            ours = isinstance(error, (CertificateError, SolverDiedError))  # the input was none the worse
+            raise typer.Exit(self.breakdown if ours else ExitCode.BAD_INPUT)
         self.error = parts(type(error).__name__, _fault(error))
         if sys.flags.dev_mode and self.breakdown == ExitCode.NOT_REACHED:
             return  # Python shows where, and leaves with the same code
