@@ -35,6 +35,19 @@ from ufm_convex.sweep import Grid
 
 PACKAGE = Path(ufm.__file__).parent
 COUNTS, W, H, y = [4, 2, 2], np.eye(3), np.eye(3)[[0, 0, 0, 0, 1, 1, 2, 2]], np.repeat([0, 1, 2], [4, 2, 2])
+
+
+class Derived(CrossEntropy):
+    """A loss that certificates do not know."""
+
+
+class Unsent(float):
+    """A number that cannot be pickled."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("not to be sent")
+
+
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
@@ -126,6 +139,9 @@ class Broken:
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise RuntimeError("gone")
+
+
+CERTIFICATE = ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).to_json()
 
 
 def series(index: list[int]) -> Any:
@@ -236,7 +252,7 @@ CASES: list[Case] = [
         lambda folder: (PROBLEM.save(folder / "p.toml"), ufm.Problem.load(folder / "p.toml")),
     ),
     Case(
-        "_files:write_atomically",
+        "_files:_unwritable",
         lambda folder: PROBLEM.save(folder / "no" / "p.toml"),
         "check the path",
         lambda folder: PROBLEM.save(folder / "p.toml"),
@@ -372,6 +388,12 @@ CASES: list[Case] = [
         call(CrossEntropy, class_weights=[1, 1]),
     ),
     Case(
+        "losses.cross_entropy:CrossEntropy.__post_init__",
+        call(CrossEntropy, class_weights=[1, 1e300]),
+        "moderate size",
+        call(CrossEntropy, class_weights=[1, 1e3]),
+    ),
+    Case(
         "losses.cross_entropy:CrossEntropy.validate",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
@@ -462,6 +484,12 @@ CASES: list[Case] = [
         call(validate_class_counts, [5, 0, 3]),
         "leave out classes",
         call(validate_class_counts, [5, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, 2**60, 3]),
+        "check the entry",
+        call(validate_class_counts, [5, 60, 3]),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -736,7 +764,22 @@ CASES: list[Case] = [
         labels_of("label\n0\n1\n"),
     ),
     Case(
-        "class_counts.files:_label_column", labels_of("a,b\n0,1\n"), "rename it to label", labels_of("a,label\n0,1\n")
+        "class_counts.files:_label_column",
+        labels_of("a,b\n0,1\n5,0\n7,1\n"),
+        "rename it to label",
+        labels_of("a,label\n0,1\n5,0\n7,1\n"),
+    ),
+    Case(
+        "class_counts.files:_check_one_a_sample",
+        labels_of("label,value\n0,5\n1,3\n"),
+        "rename the column to count, and read it as class counts: read_class_counts",
+        counts_of("label,count\n0,5\n1,3\n"),
+    ),
+    Case(
+        "class_counts.files:_check_one_a_sample",
+        labels_of("label,value\n0,5\n1,3\n"),
+        "remove the column value",
+        labels_of("label\n0\n1\n"),
     ),
     Case("class_counts.files:read_labels", labels_of("label\n0\n-1\n"), "leave out samples", labels_of("label\n0\n")),
     Case(
@@ -1021,6 +1064,68 @@ CASES: list[Case] = [
     # certificates
     Case(
         "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+    ),
+    Case(
+        "_process:_not_sent",
+        call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
+        "isolate=False",
+        call(ufm.solve, SMALL, solver="scs", level="class", options={"time_limit_secs": 9.0}),
+    ),
+    Case(
+        "certificate.certifying:_refuse_proof",
+        call(ufm.certify, PROBLEM, digits=20, proof="dense"),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.encoding:require_exactly",
+        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=Derived())),
+        "the class itself",
+        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=CrossEntropy())),
+    ),
+    Case(
+        "cli.command:_refuse_repeated",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--level", "class", "--level", "class"),
+        "keep one",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--level", "class"),
+    ),
+    Case(
+        "cli.options:ProblemOptions._loss_parameters",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1", "--loss-parameter", "smoothing=0.1"),
+        "keep one",
+        command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
+    ),
+    Case(
+        "solving:_out_of_range",
+        call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
+        "moderate size",
+        call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
+    ),
+    Case(
+        "verifying:_arrays",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), 5
+        ),
+        "Candidate(weights=W, features=F, labels=y)",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, c := ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), c
+        ),
+    ),
+    Case(
+        "verifying:verify",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), {"weights": W}
+        ),
+        "an ufm_convex.Candidate",
+        lambda folder: ufm.verify(
+            ufm.certify(SMALL, c := ufm.Candidate(weights=W, features=H, labels=y)).text().encode(), c
+        ),
+    ),
+    Case(
+        "certificate.certifying:_check_recheck",
+        call(ufm.certify, PROBLEM, recheck=True),
+        "leave recheck out",
+        call(ufm.certify, PROBLEM),
     ),
     Case(
         "certificate.certifying:_checked",
@@ -1563,7 +1668,7 @@ CASES += [
         call(sweep.grid.values_of, "1e-5:1e-1:20", "decays"),
     ),
     Case(
-        "sweep.running:sweep",
+        "sweep.running:_executor",
         lambda folder: swept(folder, Grid([1e-2], [1.0], [2]), workers=0),
         "use 1",
         lambda folder: swept(folder, Grid([1e-2], [1.0], [2]), workers=1),
@@ -1642,7 +1747,7 @@ CASES += [
         command("certify", "--class-counts", "5,3", *DECAYS),
     ),
     Case(
-        "cli.contrastive:_problem",
+        "cli.command:refuse",
         command(
             "solve",
             "FOLDER/c.toml",
@@ -1650,7 +1755,7 @@ CASES += [
             "1",
             c_toml='model = "contrastive"\nclass_counts = [2, 1]\nbound = 1.0',
         ),
-        "in the file",
+        "leave out --lambda-w",
         command("solve", "FOLDER/c.toml", c_toml='model = "contrastive"\nclass_counts = [2, 1]\nbound = 1.0'),
     ),
     Case(
@@ -1695,7 +1800,7 @@ CASES += [
         ),
     ),
     Case(
-        "cli.options:check_output",
+        "_files:_unwritable",
         command("solve", "--class-counts", "5,3", *DECAYS, "-o", "FOLDER/no/c.json"),
         "another path",
         command("solve", "--class-counts", "5,3", *DECAYS, "-o", "FOLDER/c.json"),
@@ -1820,9 +1925,9 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.crosscheck:_check_alone",
-        command("crosscheck", "--conformance", "--level", "class"),
-        "leave one of them out",
+        "cli.command:refuse",
+        command("crosscheck", "--conformance", "--class-counts", "4,2,2"),
+        "leave out --class-counts",
         command("crosscheck", "--class-counts", "4,2,2", *DECAYS, "--solvers", "scs", "--level", "class"),
     ),
     Case(
@@ -1832,11 +1937,12 @@ CASES += [
         command("plot", "--class-counts", "5,3", *DECAYS, "-o", "FOLDER/f.png"),
     ),
     Case(
-        "cli.plot:_instance",
-        command("plot", "FOLDER/a.json", "--lambda-w", "1", "-o", "FOLDER/f.png"),
-        "a .toml file",
-        command("plot", "FOLDER/p.toml", "-o", "FOLDER/f.png", p_toml=TOML),
+        "cli.command:refuse",
+        command("plot", "FOLDER/a.json", "--lambda-w", "1", "-o", "FOLDER/f.png", a_json=CERTIFICATE),
+        "leave out --lambda-w",
+        command("plot", "FOLDER/a.json", "-o", "FOLDER/f.png", a_json=CERTIFICATE),
     ),
+    # processes, certificates and what is asked about them
 ]
 
 
@@ -1896,7 +2002,7 @@ HELPERS = frozenset(
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
         *("constraints.hard_margin:_refused", "contrastive.candidate:_features", "interchange.solutions:_malformed"),
         *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        "theory.base:refusal",
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
     }
 )
 
@@ -1926,13 +2032,29 @@ UNFOLLOWED = {
     ),
     "reductions.layer_peeled:_Search._try": "likewise",
     **dict.fromkeys(
-        ("crosscheck.registry:contestant", "plots.style:require", "solvers.__init__:solver", "sweep.running:_joblib"),
+        (
+            "crosscheck.registry:contestant",
+            "plots.style:require",
+            "solvers.__init__:solver",
+            "sweep.running:_require_threadpoolctl",
+        ),
         "names the package to install; tests install nothing",
     ),
-    **dict.fromkeys(("sweep.tables:write_parquet", "testing.__init__:"), "likewise"),
+    **dict.fromkeys(("sweep.tables:require_pyarrow", "testing.__init__:"), "likewise"),
     "errors:_rebuild": "builds an error again on the other side of a process",
     "solvers.clarabel:Clarabel.check_order": "needs a machine whose memory does not hold the Newton system",
-    "cli.exits:_system_error": "says what the operating system refused",
+    **dict.fromkeys(("cli.exits:_interrupted", "cli.exits:_misused"), "a usage error or Ctrl-C as an object of JSON"),
+    "cli.verify:_malformed": "a certificate that is none as an object of JSON",
+    "cli.exits:system_error": "says what the operating system refused",
+    **dict.fromkeys(
+        ("certificate.checking:_refused", "certificate.file:_require_kept"),
+        "says that the package, or the disk, is at fault; planted in test_certificate_checking",
+    ),
+    **dict.fromkeys(
+        ("_process:Worker.__init__", "_process:died", "solving:out_of_memory", "sweep.running:_Journal._write"),
+        "asks for memory, processes or space; planted in test_process and test_sweep",
+    ),
+    "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
     "sweep.running:_Journal._lock": "needs two sweeps at once",
     **dict.fromkeys(
         ("certificate.bounds:_narrowed", "certificate.bounds:_require_distinct", "certificate.limits:_too_large"),

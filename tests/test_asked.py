@@ -375,6 +375,11 @@ def test_an_infeasible_candidate_is_compared_too(factors, kept):
         {**arrays((np.eye(3), np.eye(3))), "bias": np.zeros(3)},
         {**arrays((np.eye(3), np.eye(3))), "labels": LABELS},
         {**arrays((np.eye(3), np.eye(3))), "features": np.ma.masked_array(np.eye(3), mask=np.eye(3))},
+        {**arrays((np.eye(3), np.eye(3))), "weights": np.eye(3, dtype=np.longdouble)},
+        {**arrays((np.eye(3), np.eye(3))), "features": np.eye(3, dtype=int)},
+        {**arrays((np.eye(3), np.eye(3))), "features": np.eye(3, dtype=np.float16)},
+        {**arrays((np.eye(3), np.eye(3))), "class_counts": np.array(COUNTS, dtype=float)},
+        {**arrays((np.eye(3), np.eye(3))), "class_counts": np.array([COUNTS])},
     ],
 )
 def test_what_are_no_arrays_of_a_candidate_is_unreadable(factors, kept, given):

@@ -139,7 +139,7 @@ def test_recheck_on_the_command_line(candidate, tmp_path, monkeypatch):
     assert run(*arguments, "--recheck").exit_code == 0
     monkeypatch.setattr(checking, "verify", lambda data, arrays: replace(real(data, arrays), steps=(REFUSED,)))
     result = run(*arguments, "--recheck")
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert (result.exit_code, result.stdout) == (1, "")  # no fault of the input
     with pytest.raises(ProblemError, match="no candidate"):
         ufm.certify(PLAIN, recheck=True)
 
@@ -295,3 +295,44 @@ def test_certificates_of_every_kind_say_their_text_without_a_candidate():
     judged = ufm.certify(problem, features)
     assert isinstance(judged, CertificateFile)
     assert json.loads(judged.text())["claims"] == json.loads(ufm.certify(problem).to_json())["claims"]
+
+
+# -- before the work, and the exit code after it ----------------------------------------------------------------------
+
+
+def _counted(monkeypatch):
+    """The problems that are solved from now on."""
+    solved, right = [], solving.solve
+    monkeypatch.setattr(
+        solving, "solve", lambda problem, **settings: (solved.append(problem), right(problem, **settings))[1]
+    )
+    return solved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["{candidate}", "--bias", "free"], "HypothesisError: the problem has a bias"),
+        (["{candidate}", "--feature-dim", "2"], "ShapeError"),
+        (["--class-counts", "50,10,2", "--recheck"], "ProblemError: recheck"),
+        (["--class-counts", "50,10,2", "--digits", "30", "--features", "free"], "HypothesisError"),
+        (["--class-counts", "50,10,2", "--digits", "99999"], "SizeError"),
+        (["--class-counts", "50,10,2", "--digits", "0"], "digits"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_before_it_is_solved(monkeypatch, tmp_path, candidate, arguments, error):
+    path = tmp_path / "trained.npz"
+    np.savez(path, **candidate.arrays())
+    solved = _counted(monkeypatch)
+    given = [argument.format(candidate=path) for argument in arguments]
+    result = run("certify", *given, "--lambda-w", "2e-2", "--lambda-h", "2e-2", "-o", tmp_path / "c.json")
+    assert (result.exit_code, result.stdout, solved) == (2, "", [])
+    assert error in result.stderr
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_what_can_be_is_solved_once(monkeypatch, tmp_path):
+    for more in ([], ["--digits", "20"]):
+        solved = _counted(monkeypatch)
+        result = run("certify", "--class-counts", "50,10,2", "--lambda-w", "2e-2", "--lambda-h", "2e-2", *more)
+        assert (result.exit_code, len(solved)) == (0, 1)

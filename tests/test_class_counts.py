@@ -427,6 +427,46 @@ def test_text_in_its_usual_variants(tmp_path: Path, name: str, content: str | by
     assert_same(read_labels(write(tmp_path / name, content)), [0, 1, 1])
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("class,cnt", "label,qty", "class,population", "class,no. of images", "category,No. images"),
+        *("ClassID;NumSamples", "y\tvalue_counts", "target|tally"),
+    ],
+)
+def test_a_table_of_counts_in_other_words(tmp_path: Path, header: str) -> None:
+    mark = next(mark for mark in ",;\t|" if mark in header)
+    path = write(tmp_path / "counts.csv", f"{header}\n0{mark}5\n1{mark}4\n2{mark}9\n")
+    assert_same(read_class_counts(path), [5, 4, 9])
+    with pytest.raises(FileFormatError, match="counts"):  # no labels 0, 1, 2 of three samples
+        read_labels(path)
+
+
+@pytest.mark.parametrize("header", ["class,value", "label,Anzahl", "y,train", "target,members"])
+def test_counts_under_a_name_that_nobody_knows_are_no_labels(tmp_path: Path, header: str) -> None:
+    """The advice for it as counts, followed, is not to end in labels 0, 1, 2 of three samples."""
+    path = write(tmp_path / "counts.csv", f"{header}\n0,5\n1,4\n2,9\n")
+    label, other = header.split(",")
+    for read in (read_class_counts, read_labels):
+        with pytest.raises(FileFormatError, match=other) as refused:
+            read(path)
+        assert "to count" in refused.value.fix
+    write(path, f"{label},count\n0,5\n1,4\n2,9\n")
+    assert_same(read_class_counts(path), [5, 4, 9])
+    write(path, f"{header}\n0,5\n1,4\n1,9\n")  # a label on two rows: one row a sample
+    assert_same(read_labels(path), [0, 1, 1])
+
+
+@pytest.mark.parametrize("header", ["class_name,count", "species,n", "name,num_images"])
+def test_counts_with_names_of_classes_alone_say_to_number_them(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path / "counts.csv", f"{header}\ncat,5\ndog,4\n")
+    with pytest.raises(FileFormatError, match="class_id") as refused:
+        read_class_counts(path)
+    assert refused.value.fix.startswith("number the classes 0 … K − 1 in a column class_id")
+    write(path, f"class_id,class_name,{header.partition(',')[2]}\n0,cat,5\n1,dog,4\n")
+    assert_same(read_class_counts(path), [5, 4])
+
+
 # -- files: what is refused -----------------------------------------------------------------------------------------
 
 

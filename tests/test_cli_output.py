@@ -116,7 +116,7 @@ def test_every_command_meets_a_stdout_that_fails_alike(tmp_path, end, name):
         "crosscheck": (*SMALL, "--solvers", "clarabel"),
     }.get(name, ())
     code, said = end(name, *arguments)
-    # of ``verify`` 2 is a verdict, and 4 a fault
+    # 2 is an answer of verify: a verdict that cannot be printed is 4
     assert code == (4 if name == "verify" and ENDS[end] == 2 else ENDS[end])
     assert said is None or "Traceback" not in said
     assert name != "sweep" or (tmp_path / "p.csv").read_text().count("\n") == 2
@@ -247,3 +247,64 @@ def test_memory_that_runs_out_is_no_fault_to_be_reported(monkeypatch):
     assert result.exit_code == 1
     assert result.stderr.splitlines()[0] == "MemoryError: Unable to allocate 1. TiB."
     assert result.stderr.splitlines()[2] == "  Fix: give it more memory, or choose a smaller level."
+
+
+# -- errors with --json -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["solve", "--class-counts", "5,x", *DECAYS, "--json"], "CountsError"),
+        (["solve", "--class-counts", "5,3", "--class-counts", "4,3", *DECAYS, "--json"], "ProblemError"),
+        (["solve", "--class-counts", "5,3", *DECAYS, "--json", "-o", "absent/c.json"], "FileFormatError"),
+        (["certify", "absent.npz", *DECAYS, "--json"], "FileFormatError"),
+        (["crosscheck", "--class-counts", "5,3", *DECAYS, "--solvers", "foo", "--json"], "UnknownNameError"),
+        (["crosscheck", "--conformance", "--level", "group", "--json"], "ProblemError"),
+        (["sweep", "--json"], "FileFormatError"),
+        (["verify", "absent.json", "--json"], "MalformedCertificate"),
+        (["verify", "absent.json", "--problem", "absent.toml", "--json"], "FileFormatError"),
+        (["verify", "--json"], "UsageError"),
+        (["solve", "--json", "--no-such-option"], "UsageError"),
+    ],
+)
+def test_with_json_an_error_is_the_object(tmp_path, monkeypatch, arguments, error):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.application(), arguments)
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["error"]) == (2, error)
+    assert all(found[name] for name in ("got", "expected", "fix"))
+    assert found["got"].rstrip(".") in done.stderr  # people are told the same
+
+
+def test_without_json_an_error_leaves_stdout_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.application(), ["solve", "--class-counts", "5,x", *DECAYS])
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_with_json_a_result_and_an_error_are_one_object(tmp_path, monkeypatch):
+    from ufm_convex.errors import FileFormatError
+
+    def full(self, path):
+        raise FileFormatError("the disk is full.", expected="space", fix="make some.")
+
+    monkeypatch.setattr(Certificate, "save", full)
+    output = str(tmp_path / "c.json")
+    done = CliRunner().invoke(cli.application(), ["solve", "--class-counts", "5,3", *DECAYS, "--json", "-o", output])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["status"], found["error"]) == (2, "certified", "FileFormatError")
+
+
+def test_with_json_a_fault_and_an_interruption_are_objects(monkeypatch):
+    for error, name, code in (
+        (ZeroDivisionError("by zero"), "ZeroDivisionError", 1),
+        (KeyboardInterrupt(), "Interrupted", 130),
+    ):
+
+        def fails(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(solving, "solve", fails)
+        done = CliRunner().invoke(cli.application(), ["solve", "--class-counts", "5,3", *DECAYS, "--json"])
+        assert (done.exit_code, json.loads(done.stdout)["error"]) == (code, name)

@@ -183,6 +183,17 @@ def test_whole_numbers_without_dimensions_are_whole_numbers() -> None:
 def test_a_number_under_a_mask_is_not_looked_at() -> None:
     assert np.isnan(_arrays.real(np.ma.masked))  # its item() is 0.0
     assert np.isnan(_arrays.real(masked([5.0])[0]))
+    for given in (np.ma.masked, np.ma.masked_array(0.25, mask=True)):  # nor is it shown as what was given
+        with pytest.raises(ufm.errors.ProblemError, match="lambda_w is a masked number"):
+            ufm.Problem([5, 3], given, 0.1)
+
+
+def test_an_imbalance_below_one_is_told_to_be_turned_over() -> None:
+    from ufm_convex.sweep import Grid
+
+    with pytest.raises(ufm.errors.ProblemError, match=r"imbalances has the entry 0.01(?s:.*)is the ratio 100"):
+        Grid([1e-3], [0.01], [3])
+    assert len(Grid([1e-3], [100], [3])) == 1
 
 
 def test_classes_of_a_sweep_are_not_rounded() -> None:
@@ -274,6 +285,13 @@ def test_a_member_that_would_not_be_used_is_refused(tmp_path: Path, extra: str) 
     assert extra in done.stderr
 
 
+@pytest.mark.parametrize("name", ["bias", "fc.bias", "head_bias", "b", "b2"])
+def test_a_bias_written_as_text_is_no_text(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path, weights=W, features=H, labels=y, **{name: np.array(["50", "-30", "2"])})
+    with pytest.raises(ufm.errors.FileFormatError, match=rf"(?s)the array {name}.*without a bias"):
+        ufm.Candidate.load(path)
+
+
 def test_text_beside_the_arrays_is_said_not_to_be_used(tmp_path: Path) -> None:
     path = saved(tmp_path, weights=W, features=H, labels=y, class_names=np.array(["cat", "dog", "eel"]))
     command = [sys.executable, "-c", "from ufm_convex.cli import main; main()", "certify", str(path), *DECAYS, "--json"]
@@ -288,7 +306,24 @@ def test_other_names_are_listed_with_the_call_that_renames_them(tmp_path: Path) 
         ufm.Candidate.load(path)
     names = {"path": path, "np": np, "new_path": tmp_path / "new.npz"}
     exec(refusal.value.fix.rstrip("."), names)  # the advice is the call itself
+    names["z"].close()
     assert ufm.Candidate.load(tmp_path / "new.npz").num_samples == 5
+
+
+def test_the_call_that_renames_says_what_it_leaves_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, W=W, H=H, y=y, b=np.array([50.0, -30.0, 2.0]))
+    with pytest.raises(ufm.errors.FileFormatError, match=r"This leaves out b, which would not be used\."):
+        ufm.Candidate.load(path)
+
+
+@pytest.mark.parametrize("form", ["object", "S25", "U25"])
+def test_the_advice_for_numbers_in_another_form_works(form: str) -> None:
+    given = np.array([[1.0, 0.0], [0.5, 2.0]]).astype(form)
+    with pytest.raises(ufm.errors.CandidateError) as refusal:
+        ufm.Candidate(weights=given, features=np.eye(2), class_counts=[3, 1])
+    call = refusal.value.fix.removeprefix("pass ").partition("),")[0].rstrip(".)") + ")"
+    weights = eval(call, {"np": np, "weights": given})
+    assert ufm.Candidate(weights=weights, features=np.eye(2), class_counts=[3, 1]).weights[1, 1] == 2.0
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -324,9 +324,11 @@ def test_every_other_command_is_one_that_the_continuous_run_repeats(words):
     """Making an environment and running pytest in it are the business of .ci/run; extras must exist."""
     extras = PYPROJECT["project"]["optional-dependencies"]
     if words[:2] == ["pip", "install"]:
-        named = [word for word in words[2:] if not word.startswith("-")]
-        assert all(re.fullmatch(r"(ufm-convex|\.)(\[\w+\])?", word) for word in named)
-        assert {extra for word in named for extra in re.findall(r"\[(\w+)\]", word)} <= set(extras)
+        named = {word for word in words[2:] if not word.startswith("-")}
+        packages = {re.match(r"[\w.-]+", one)[0] for extra in extras.values() for one in extra}
+        own = {word for word in named if re.fullmatch(r"\.(\[\w+\])?", word)}
+        assert {extra for word in own for extra in re.findall(r"\[(\w+)\]", word)} <= set(extras)
+        assert named - own <= packages
     elif words[0] == "pytest":
         markers = [words[words.index("-m") + 1].removeprefix("not ")]
         assert all(

@@ -45,14 +45,25 @@ def dying(monkeypatch):
     return plant
 
 
+@pytest.fixture
+def others():
+    """Children of this process that other tests of the session have left: a tracker of resources, say."""
+    return children(os.getpid())
+
+
+def started(others):
+    """Those that there are beside them."""
+    return children(os.getpid()) - others
+
+
 @pytest.mark.parametrize("how", DEATHS)
-def test_a_solver_that_dies_is_an_error_with_its_name(dying, how):
+def test_a_solver_that_dies_is_an_error_with_its_name(dying, others, how):
     dying(how)
     with pytest.raises(SolverDiedError, match=DEATHS[how]) as caught:
         ufm.solve(SMALL, solver="dying", isolate=True)
     assert "solver 'dying'" in caught.value.got
     assert isinstance(caught.value, SolverError)
-    assert children(os.getpid()) == set()
+    assert started(others) == set()
 
 
 def test_a_solver_that_lives_is_none(dying):
@@ -184,13 +195,13 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "leave"])
-def test_a_worker_that_dies_fails_its_call_and_no_other(how):
+def test_a_worker_that_dies_fails_its_call_and_no_other(how, others):
     with Workers(2) as pool:
         calls = [pool.submit(abs, Bomb(how) if k == 3 else -k) for k in range(8)]
         assert [call.result() for k, call in enumerate(calls) if k != 3] == [0, 1, 2, 4, 5, 6, 7]
         with pytest.raises(SolverDiedError, match=DEATHS[how]):
             calls[3].result()
-    assert children(os.getpid()) == set()
+    assert started(others) == set()
 
 
 def test_a_worker_that_dies_idle_is_nobody_s_fate():
@@ -201,21 +212,21 @@ def test_a_worker_that_dies_idle_is_nobody_s_fate():
         assert pool.submit(abs, -1).result() == 1
 
 
-def test_an_error_ends_workers_that_hang():
-    started = time.monotonic()
+def test_an_error_ends_workers_that_hang(others):
+    began = time.monotonic()
     calls = []
 
     def fail():
         with Workers(2) as pool:
             calls.extend(pool.submit(planted_solvers.end, "hang") for _ in range(4))
-            assert within(20.0, lambda: len(children(os.getpid())) == 4)  # each has started a process
+            assert within(20.0, lambda: len(started(others)) == 4)  # each has started a process
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert children(os.getpid()) == set()
+    assert started(others) == set()
     assert all(call.done() for call in calls)
-    assert time.monotonic() - started < 60.0  # they would sleep ten times that
+    assert time.monotonic() - began < 60.0  # they would sleep ten times that
 
 
 # -- the end of the parent ----------------------------------------------------------------------------------------

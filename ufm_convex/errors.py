@@ -11,12 +11,16 @@ The message is laid out the same way everywhere::
 from __future__ import annotations
 
 import reprlib
+import sys
 
 
 def shown(value: object) -> str:
     """``value`` as a message shows it: short whatever its size, and NumPy's numbers as numbers."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"  # beyond 4300 digits repr() itself raises
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray) and value.shape == ():
+        return "a masked number"  # what is under the mask is not what was given
     if getattr(value, "shape", None) == () and callable(item := getattr(value, "item", None)):
         try:
             value = item()

@@ -217,7 +217,9 @@ def _conversion(name: str, array: npt.NDArray[Any]) -> str:
     """How entries of another type become floats without a change of their values."""
     if array.dtype == np.float16:
         return f"pass np.asarray({name}, dtype=np.float32), which is exact."
-    if array.dtype.kind in "biufU":
+    if array.dtype.kind == "O":
+        return f"pass np.asarray({name}, dtype=np.float64), if each entry is one real number."
+    if array.dtype.kind in "biufUS":
         return f"pass np.asarray({name}, dtype=np.float64)."
     return f"real numbers are needed: choose a part or a field of {name}, as {name}.real or {name}['field']."
 

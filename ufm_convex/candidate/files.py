@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import tokenize
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from ufm_convex._files import say_unused
 from ufm_convex.errors import FileFormatError
 
-_BIASES = frozenset({"bias", "biases", "b", "bias_vector", "fc.bias"})
+_BIAS = re.compile(r"(?:^|[^a-z])bias(?:es)?(?:$|[^a-z])|^b_?[0-9]*$", re.IGNORECASE)  # fc.bias, head_bias, b
 _NAMES = ("weights", "features", "labels", "class_counts")
 _MAP_FROM = 1 << 26  # bytes; smaller members of an archive are read, and their checksum compared
 _LOCAL_HEADER = 30  # bytes of a local file header of a zip archive before the name and the extra field
@@ -84,10 +85,14 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     names = [info.filename.removesuffix(".npy") for info in arrays]
     _check_names(path, names)
     unknown = [name for name in names if name not in _NAMES]
-    texts = [name for name, info in zip(names, arrays, strict=True) if name in unknown and _is_text(archive, info)]
+    biased = [name for name in unknown if _BIAS.search(name)]  # one written as text is a bias all the same
+    texts = [
+        name
+        for name, info in zip(names, arrays, strict=True)
+        if name in unknown and name not in biased and _is_text(archive, info)
+    ]
     strange = [name for name in unknown if name not in texts]
     if strange:
-        biased = [name for name in strange if name.lower() in _BIASES]
         raise FileFormatError(
             f"{path} has the array{'s'[: len(strange) - 1]} {', '.join(strange)}, which would not be used.",
             expected="weights, features, and labels or class_counts"
@@ -138,7 +143,9 @@ def _renaming(names: list[str]) -> str:
         for meant in ("weights", "features", third)
     ]
     opened = "z = np.load(path); " if any(found.values()) else ""
-    return f"{opened}np.savez(new_path, {', '.join(given)})."
+    left = [name for name in names if name not in (*found.values(), *_NAMES)]
+    unused = f" This leaves out {', '.join(left)}, which would not be used." if left else ""
+    return f"{opened}np.savez(new_path, {', '.join(given)}).{unused}"
 
 
 def _pytorch(path: Path) -> FileFormatError:

@@ -34,7 +34,8 @@ def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
     raise CountsError(
         f"the candidate has other class counts than the problem: {detail}.",
         expected="labels that occur as often as class_counts says",
-        fix="make the problem with candidate.problem(lambda_w, lambda_h).",
+        fix="make the problem with candidate.problem(lambda_w, lambda_h); on the command line, leave out the class "
+        "counts: those of the candidate are counted.",
     )
 
 

@@ -36,7 +36,7 @@ from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.enclosure.candidate import CandidateEnclosure, enclose_objective, is_streamed
+from ufm_convex.enclosure.candidate import CandidateEnclosure, check_match, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
@@ -126,12 +126,7 @@ def certify(
     """
     _check_settings(digits, proof)
     tolerance = _given.tolerance(tolerance)
-    if recheck and candidate is None:
-        raise ProblemError(
-            "recheck is asked for, and no candidate is given.",
-            expected="a candidate, whose arrays the verifier is to read",
-            fix="leave recheck out: the proof of the optimum is always checked.",
-        )
+    _check_recheck(candidate, recheck)
     certificate: CertificateFile = certify_kind(
         problem,
         candidate=candidate,
@@ -172,10 +167,7 @@ def _certify_problem(
     proof: enclosure.Proof,
     progress: Progress | None,
 ) -> Certificate:
-    chosen = _checked(candidate)
-    require_encodable(problem)
-    if chosen is not None:
-        _require_judgeable(problem)
+    chosen = require_certifiable(problem, candidate)
     judged = None if chosen is None else _judged(problem, chosen, progress)
     if digits is not None:
         problem.require_plain("digits")
@@ -240,6 +232,30 @@ def assemble(
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def require_certifiable(problem: Problem, candidate: object = None, *, recheck: bool = False) -> Candidate | None:
+    """The candidate, if ``certify`` takes it and the problem; for whoever solves before it certifies.
+
+    Raises:
+        UFMError: as ``certify``, of what is known before any work.
+    """
+    _check_recheck(candidate, recheck)
+    chosen = _checked(candidate)
+    require_encodable(problem)
+    if chosen is not None:
+        _require_judgeable(problem)
+        check_match(problem, chosen)
+    return chosen
+
+
+def _check_recheck(candidate: object, recheck: bool) -> None:
+    if recheck and candidate is None:
+        raise ProblemError(
+            "recheck is asked for, and no candidate is given.",
+            expected="a candidate, whose arrays the verifier is to read",
+            fix="leave recheck out: the proof of the optimum is always checked.",
+        )
 
 
 def _checked(candidate: object) -> Candidate | None:
@@ -374,4 +390,4 @@ def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[
     return origin
 
 
-__all__ = ["Certificate", "Judgement", "assemble", "certify"]
+__all__ = ["Certificate", "Judgement", "assemble", "certify", "require_certifiable"]

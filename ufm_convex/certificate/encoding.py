@@ -17,7 +17,7 @@ import numpy as np
 
 from ufm_convex import constraints, enclosure, losses
 from ufm_convex._arrays import FloatArray
-from ufm_convex._bits import ratio
+from ufm_convex._bits import ratio, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
 from ufm_convex.constraints import HardMargin, LayerPeeled
@@ -295,7 +295,7 @@ def encode_candidate(candidate: Candidate) -> dict[str, Any]:
 
 
 def _exact_matrix(matrix: FloatArray) -> dict[str, Any]:
-    vector = enclosure.ExactVector.of_floats(matrix.astype(np.float64).ravel())
+    vector = enclosure.ExactVector.of_floats(widened(matrix).ravel())
     width = matrix.shape[1]
     rows = [vector.integers[start : start + width] for start in range(0, matrix.size, width)]
     return {"exponent": vector.exponent, "rows": _rows(rows)}

@@ -123,11 +123,10 @@ def _count_columns(path: Path, line: int, first: Sequence[str]) -> tuple[Column 
         ids = numbered  # class_id beside class, which then is a name
     ids = ids or [column for column in header if column.index]
     if not counted or (not ids and len(header) > 1):
-        labels = len(first) == 1 or any(column.classes for column in header)
         raise FileFormatError(
             f"{path}, line {line}: the first row is {shown(','.join(first))}.",
             expected="the header class_id,count",
-            fix=f"if it holds labels, {_TO_LABELS}" if labels else "add the header, or rename the columns.",
+            fix=_naming(first, header, counted, ids),
         )
     for what, found in (("counts", counted), ("class ids", ids)):
         if len(found) > 1:
@@ -138,6 +137,21 @@ def _count_columns(path: Path, line: int, first: Sequence[str]) -> tuple[Column 
             )
     chosen = ids[0] if ids else None
     return chosen, counted[0], [column for column in header if column not in (chosen, counted[0])]
+
+
+def _naming(first: Sequence[str], header: Sequence[Column], counted: Sequence[Column], ids: Sequence[Column]) -> str:
+    """What to do about a first row that does not say which column is which."""
+    if len(first) == 1:
+        return f"if it holds labels, {_TO_LABELS}"
+    if not header:
+        return "add the header: class_id,count."
+    if counted:
+        return "number the classes 0 … K − 1 in a column class_id; their names may stay in a column class_name."
+    others = " or ".join(str(column) for column in header if column not in ids)
+    counts = f"rename the column with the counts, {others}, to count"
+    return (
+        f"{counts}; if each row is a sample, {_TO_LABELS}" if ids else f"{counts}, and that of the classes to class_id."
+    )
 
 
 def _set_aside(path: Path, others: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -194,10 +208,12 @@ def _label_column(path: Path) -> tuple[list[str], list[int]]:
             fix="keep one column, or rename it to label.",
         )
     place = named[0].place if len(first) > 1 else 0
-    cells, lines = ([], []) if header else ([row[place]], [line])
+    rows, lines = ([], []) if header else ([row], [line])
     for line, row in table:
-        cells.append(row[place])
+        rows.append(row)
         lines.append(line)
+    cells = [row[place] for row in rows]
+    _check_one_a_sample(path, header, place, rows)
     say_unused(path, "column", [str(column) for column in header if column.place != place])
     return cells, lines
 
@@ -214,6 +230,24 @@ def _check_no_counts(path: Path, header: Sequence[Column]) -> None:
         expected="one label a sample, and no column of counts",
         fix=f"if each row is a class, {_TO_COUNTS} If each row is a sample, {mend}",
     )
+
+
+def _check_one_a_sample(path: Path, header: Sequence[Column], place: int, rows: Sequence[Sequence[str]]) -> None:
+    """Raise ``FileFormatError`` where each label is on one row, beside a column of whole numbers of whatever name.
+
+    That is what a table of counts looks like: its labels, one a class, would be counted.
+    """
+    labels = {row[place].strip() for row in rows}
+    for column in header:
+        if column.place == place or column.index or len(labels) < len(rows):
+            continue
+        if all(_INTEGER.fullmatch(row[column.place]) for row in rows):
+            raise FileFormatError(
+                f"{path}: the column {column} may say how many samples each row stands for.",
+                expected="one label a sample, and no column of counts",
+                fix=f"if each row is a class, rename the column to count, and {_TO_COUNTS} "
+                f"If each row is a sample, remove the column {column}.",
+            )
 
 
 def _text_lines(path: Path) -> tuple[list[str], list[int]]:

@@ -21,6 +21,7 @@ _COUNTS = frozenset(
     {
         *("count", "counts", "n", "nk", "num", "nb", "samples", "images", "imgs", "instances", "examples", "freq"),
         *("frequency", "frequencies", "size", "sizes", "total", "support", "cardinality", "occurrences", "amount"),
+        *("cnt", "cnts", "qty", "quantity", "tally", "population", "multiplicity"),
     }
 )
 _RUN_TOGETHER = re.compile(r"(n|num|nb)(samples|images|imgs|examples|instances)|(sample|image|img|class|label)counts?")
@@ -52,7 +53,7 @@ class Column:
     @property
     def counts(self) -> bool:
         """Whether it says how many."""
-        said = set(self.words)
+        said = set(self.words[1:] if self.words[:1] in (("no",), ("nr",)) else self.words)  # "no. of images"
         if said & (_NUMBERS - {"number"}) or said & _NAMES or (said & _CLASSES and "number" in said):
             return False
         return bool(said & _COUNTS or "number" in said or _RUN_TOGETHER.fullmatch("".join(self.words)))

@@ -50,7 +50,9 @@ def validate_class_counts(counts: Sequence[int] | npt.ArrayLike) -> IntArray:
         raise CountsError(
             f"class_counts[{first}] is {int(array[first])}.",
             expected="an integer from 1 to 2**53",
-            fix="leave out classes without samples, and number the others 0 … K − 1 again.",
+            fix="check the entry; no class has that many samples."
+            if array[first] > 0
+            else "leave out classes without samples, and number the others 0 … K − 1 again.",
         )
     total = (int((array >> _HALF).sum()) << _HALF) + int((array & ((1 << _HALF) - 1)).sum())
     if total > MAX_SAMPLES:

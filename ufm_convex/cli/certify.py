@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,16 +68,20 @@ def certify(
         instance = problem.problem(None if candidate is None else candidate.class_counts)
         from ufm_convex import certificate, solving
 
-        solution = solving.solve(instance, progress=tell, **method.arguments())
+        certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
+        settings = method.arguments()
+        solve = partial(solving.solve, instance, progress=tell, **settings)
+        solution = solve() if wanted is None else None
         proved = certificate.certify(
             instance,
             candidate,
-            solution=None if wanted else solution,
-            tolerance=solution.tolerance,
+            solution=solution,
+            tolerance=settings["tolerance"],
             digits=wanted,
             recheck=recheck,
             progress=tell,
         )
+        solution = solution or solve()
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved)
     if output.as_json:

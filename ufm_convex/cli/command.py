@@ -81,13 +81,13 @@ class OnceCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As the base class; leaves with code 2 for an option that is given several times."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        for parameter in order:
-            repeatable = parameter.multiple or parameter.is_flag if hasattr(parameter, "is_flag") else True
-            if not repeatable and order.count(parameter) > 1:
-                with Boundary(ExitCode.BAD_INPUT):
+        with Boundary(ExitCode.BAD_INPUT, as_json="--json" in args):
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for parameter in order:
+                repeatable = parameter.multiple or parameter.is_flag if hasattr(parameter, "is_flag") else True
+                if not repeatable and order.count(parameter) > 1:
                     _refuse_repeated(max(parameter.opts, key=len), order.count(parameter))
-        return super().parse_args(ctx, args)
+            return super().parse_args(ctx, args)
 
 
 def command(*, breakdown: IntEnum) -> Callable[[Body], Body]:
@@ -114,7 +114,7 @@ def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
 
     def entry(context: typer.Context, **given: Any) -> None:
         _BREAKDOWN.set(int(breakdown))
-        with Boundary(breakdown):
+        with Boundary(breakdown, as_json=bool(given.get("as_json"))):
             _GIVEN.set(_on_the_command_line(context))
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})
         raise typer.Exit(code)

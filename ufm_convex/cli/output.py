@@ -12,7 +12,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -35,8 +35,11 @@ class _Held(io.StringIO):
 
 
 @contextmanager
-def held_output() -> Iterator[None]:
+def held_output(whole: Callable[[str], str] = str) -> Iterator[None]:
     """Hold back what is printed to stdout within the block; print it at the end, also that of an error.
+
+    Args:
+        whole: Takes all of it, and returns what is printed.
 
     Raises:
         OSError: stdout refuses.
@@ -47,7 +50,7 @@ def held_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout = stream
-        _print(stream, held.getvalue())
+        _print(stream, whole(held.getvalue()))
 
 
 def _print(stream: Any, text: str) -> None:

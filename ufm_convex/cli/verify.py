@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ufm_convex.cli.command import command
+from ufm_convex.cli.exits import parts
 
 if TYPE_CHECKING:
-    from ufm_convex.verifier import CandidateClaims, ClaimsStatement, VerificationResult
+    from ufm_convex.verifier import CandidateClaims, ClaimsStatement, MalformedCertificate, VerificationResult
 
 
 class VerifyExit(IntEnum):
@@ -59,12 +60,22 @@ def verify(
     try:
         result = check(certificate, candidate, problem)
     except MalformedCertificate as error:
-        nothing: dict[str, Any] = {"reason": str(error), "steps": [], "problem": None, "claims": None}
-        lines = [json.dumps({"verdict": "MALFORMED", **nothing})] if as_json else []
+        lines = [_malformed(error)] if as_json else []
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     lines = [_as_json(result)] if as_json else result.lines()
     return VerifyExit(tell(lines, VerifyExit[str(result.verdict)], sys.stdout))
+
+
+def _malformed(error: MalformedCertificate) -> str:
+    """No certificate: an error like any other, with a verdict of its own."""
+    said: dict[str, Any] = {"verdict": "MALFORMED", "reason": str(error), "steps": [], "problem": None, "claims": None}
+    from ufm_convex.errors import UFMError
+
+    why = UFMError(
+        f"{error}.", expected="a certificate (docs/certificate.md)", fix="check the path, or write it again with -o."
+    )
+    return json.dumps({**said, **parts(type(error).__name__, why)})
 
 
 def _as_json(result: VerificationResult) -> str:

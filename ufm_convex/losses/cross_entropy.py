@@ -70,7 +70,7 @@ class CrossEntropy(SoftmaxLoss):
             raise ProblemError(
                 f"class_weights has the entry {shown(refused[0])}.",
                 expected="finite numbers > 0, at most 2**700",
-                fix="a class that should not count is left out of the problem, not weighed by 0.",
+                fix="weigh by numbers of moderate size; a class that should not count is left out of the problem.",
             )
         object.__setattr__(self, "class_weights", tuple(map(real, weights)))
 

@@ -89,6 +89,8 @@ class Grid:
                     f"{'> 0' if least == 0.0 else f'>= {least:g}'}, at least one",
                     fix="give whole numbers such as 4,10."
                     if name == "classes"
+                    else "give largest counts over smallest, such as 1,10,100: a factor of 0.01 is the ratio 100."
+                    if name == "imbalances" and refused and 0.0 < real(refused[0]) < 1.0
                     else "give a list such as 1,10,100, or LOW:HIGH:COUNT on the command line for equal ratios.",
                 )
             object.__setattr__(self, name, tuple(int(v) if name == "classes" else float(v) for v in given))

@@ -41,12 +41,12 @@ def read(candidate: Candidate | None, given: str | Path | Mapping[str, Any]) -> 
     try:
         if isinstance(given, Mapping):
             names = _names(given, candidate)
-            return {name: _plain(name, given[name]) for name in names}
+            return {name: _typed(name, _plain(name, given[name])) for name in names}
         with open(given, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
             names = _names(archive, candidate)
             if candidate is not None:
                 _require_fitting(candidate, archive, names)
-            return {name: archive[name] for name in names}
+            return {name: _typed(name, archive[name]) for name in names}
     except _UNREADABLE as error:
         if isinstance(error, UnreadableInput):
             raise
@@ -73,6 +73,16 @@ def _plain(name: str, values: Any) -> Any:
     return np.asarray(values)
 
 
+def _typed(name: str, array: Any) -> Any:
+    """An array of a type that candidates have; in another one the same numbers may stand, so there is no verdict."""
+    if name in NAMES[2:]:
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise UnreadableInput(f"{name} has dtype {array.dtype} and shape {array.shape}: no vector of integers")
+    elif array.dtype.kind != "f" or array.dtype.itemsize not in _LAYOUT:
+        raise UnreadableInput(f"{name} has dtype {array.dtype}, neither binary32 nor binary64")
+    return array
+
+
 def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
     """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
     K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
@@ -90,7 +100,7 @@ def require_embedded(candidate: Candidate, embedded: Factors, given: Mapping[str
         raise Another(f"the candidate of the certificate has weights of shape {shapes[0]}, features of {shapes[1]}")
     third = given["labels"] if candidate.level == "sample" else given["class_counts"]
     expected = embedded.labels if candidate.level == "sample" else embedded.repeats
-    if third.dtype.kind not in "iu" or third.ndim != 1 or third.tolist() != list(expected):
+    if third.tolist() != list(expected):
         raise Another("the candidate of the certificate has other labels or class counts")
     matrices = ("weights", W, embedded.W), ("features", F, embedded.H)
     for (name, array, rows), exponent in zip(matrices, embedded.exponents, strict=True):
@@ -101,8 +111,6 @@ def require_embedded(candidate: Candidate, embedded: Factors, given: Mapping[str
 
 def _same(array: Any, entries: list[int], exponent: int) -> bool:
     """Whether floating-point numbers are these integers times 2^exponent."""
-    if array.dtype.kind != "f" or array.dtype.itemsize not in _LAYOUT:
-        raise Another(f"the candidate of the certificate has binary64 numbers, not {array.dtype}")
     kind, width, mask, bias = _LAYOUT[array.dtype.itemsize]
     bits = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).view(kind).astype(np.uint64)
     power = ((bits >> np.uint64(width)) & np.uint64(mask)).astype(np.int64)
