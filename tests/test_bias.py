@@ -446,7 +446,8 @@ def test_the_proved_value_of_a_penalised_bias():
 def test_balance_closes_the_sums_and_takes_nothing_away(size, closed, entries, seed):
     columns = [[0 if h == g else entries[g * size + h] for h in range(size)] for g in range(size)]
     own = None if closed else [-entries[seed % 36] + g for g in range(size)]
-    fixed, diagonal = balance(columns, own)
+    places, ones = list(range(size)), [1] * size
+    fixed, diagonal = balance(columns, own, places, ones, ones, seed % size)
     if closed:
         assert diagonal is None
         diagonal = [-sum(column) for column in fixed]
@@ -498,7 +499,7 @@ def test_repair_loses_the_square_of_an_error(bias):
 
 def test_a_proof_that_forgets_the_balance_is_refused(monkeypatch):
     dual, truth = unbalanced(), solve(majority("free")).upper_bound
-    monkeypatch.setattr(slack, "balance", lambda columns, own: (columns, own))
+    monkeypatch.setattr(slack, "balance", lambda columns, own, *_: (columns, own))
     assert enclosure.lower_bound(majority("free"), dual).proof == "trivial"
     # and without the exact test of the sums it would have been believed
     monkeypatch.setattr(FreeBias, "enclose_support", NoBias.enclose_support)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mp_reference import reference_value
 
 from ufm_convex import enclosure, theory
-from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactMatrix, ExactVector, FrameWitness, Groups, slack
-from ufm_convex.enclosure import upper as upper_module
+from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactColumns, ExactMatrix, ExactVector, FrameWitness, slack
+from ufm_convex.enclosure.alike import logits as exact_logits
 from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
@@ -23,6 +23,7 @@ from ufm_convex.identity import factored_objective
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
 
@@ -60,19 +61,21 @@ def test_ends_of_balls_are_on_the_safe_side():
 
 def test_alike_classes_have_the_same_count_and_weight():
     loss = CrossEntropy(class_weights=(1.0, 2.0, 1.0, 1.0))
-    groups = Groups.distinct(Problem([5, 5, 3, 5], 0.1, 0.1, loss=loss))
-    assert groups.counts.tolist() == [3, 5, 5]
-    assert groups.weights.tolist() == [1.0, 1.0, 2.0]
-    assert groups.multiplicities.tolist() == [1, 2, 1]
-    assert groups.members.tolist() == [1, 2, 0, 1]
-    shares = groups.shares(Problem([5, 5, 3, 5], 0.1, 0.1, loss=loss))
+    columns = ExactColumns.of_groups(Problem([5, 5, 3, 5], 0.1, 0.1, loss=loss))
+    assert columns.counts.tolist() == [3, 5, 5]
+    assert columns.weights.tolist() == [1.0, 1.0, 2.0]
+    assert columns.multiplicities.tolist() == [1, 2, 1]
+    assert columns.columns.members.tolist() == [1, 2, 0, 1]
+    assert columns.num_samples == 18
+    shares = columns.shares()
     assert [Fraction(int(share.p), int(share.q)) for share in shares] == [Fraction(i, 18) for i in (3, 5, 10)]
 
 
-def test_block_means_are_means_over_pairs_of_classes():
-    groups = Groups.distinct(Problem([5, 3, 5], 0.1, 0.1))
-    matrix = np.arange(9.0).reshape(3, 3)
-    assert groups.block_means(matrix).tolist() == [[0.0, (3 + 5) / 2], [(1 + 7) / 2, (2 + 6) / 2]]
+def test_entries_on_orbits_are_means_over_pairs_of_classes():
+    columns = ExactColumns.of_groups(Problem([5, 3, 5], 0.1, 0.1))
+    own, others = columns.own_and_others(Alike.mean(columns.outputs, columns.columns, np.arange(9.0).reshape(3, 3)))
+    assert others.tolist() == [[0.0, (3 + 5) / 2], [(1 + 7) / 2, (2 + 6) / 2]]
+    assert own.tolist() == [4.0, (0 + 8) / 2]
 
 
 # -- lower bounds -------------------------------------------------------------------------------------------------
@@ -123,9 +126,9 @@ def test_columns_with_positive_products_need_a_factor_and_a_multiplier(proof):
 def test_groups_make_the_proof_small():
     counts = np.repeat([1000, 100, 10], [40_000, 30_000, 30_000])
     problem = Problem(counts, 1e-5, 1e-5, features="free")
-    groups = Groups.distinct(problem)
-    V = np.array([[0.1, 0.2, 0.3]] * 3) / 100_000
-    proof = slack.prove_entries(problem, groups, "group", V, np.zeros(3), lambda: np.zeros((3, 3)))
+    columns = ExactColumns.of_groups(problem)
+    V = Alike.matrix(columns.outputs, columns.columns, np.array([[0.1, 0.2, 0.3]] * 3) / 100_000)
+    proof = slack.prove(columns, "group", V, lambda: np.zeros((3, 3)))
     assert proof is not None
     assert len(proof.columns) == 3
 
@@ -138,12 +141,12 @@ def test_an_infeasible_dual_point_is_not_proved_as_it_stands(factor):
     assert isinstance(exact, DiagonalProof)
     K, N = PLAIN.num_classes, PLAIN.num_samples
     radius = N**2 * Fraction(PLAIN.lambda_w) * Fraction(PLAIN.lambda_h) * K
-    for q, n in zip(exact.strengths.rationals(), Groups.distinct(PLAIN).counts.tolist(), strict=True):
+    for q, n in zip(exact.strengths.rationals(), ExactColumns.of_groups(PLAIN).counts.tolist(), strict=True):
         assert Fraction(int(q.p), int(q.q)) ** 2 * n * (K - 1) <= radius
-    groups = Groups.singletons(FREE)
+    columns = ExactColumns.of_classes(FREE)
     top = feasible_dual(FREE, share=1.0)
-    beyond = DualPoint(top.residuals * math.sqrt(factor * 1.2), top.nonnegativity)
-    assert slack.prove(FREE, groups, DualPoint(beyond.residuals, beyond.nonnegativity), "dense") is None
+    beyond = Alike.matrix(columns.outputs, columns.columns, top.residuals * math.sqrt(factor * 1.2))
+    assert slack.prove(columns, "dense", beyond, lambda: np.zeros((5, 5))) is None
 
 
 @pytest.mark.parametrize("bias", [None, 0.1, "free"])
@@ -245,11 +248,12 @@ def test_features_with_one_coordinate_each_have_the_same_bound_as_by_the_matrix_
     H[[0, 1, 3], [2, 0, 2]] = 1.5, 0.75, 0.25
     found = enclosure.upper_bound(problem, (W, H))
     exact = found.evidence
-    logits = list(upper_module._logits(exact))
+    logits, _ = exact_logits(exact.W, exact.H)
     assert logits == [
-        [sum(h * w for h, w in zip(row, other, strict=True)) for other in exact.W.rows] for row in exact.H.rows
+        [sum(h * w for h, w in zip(row, other, strict=True)) for other in exact.W.even] for row in exact.H.even
     ]
     shifted = np.roll(H, 1, axis=1)  # planted: features in the wrong coordinates
-    assert list(upper_module._logits(enclosure.upper_bound(problem, (W, shifted)).evidence)) != logits
+    moved = enclosure.upper_bound(problem, (W, shifted)).evidence
+    assert exact_logits(moved.W, moved.H)[0] != logits
     plain = float(factored_objective(Columns.of_classes(problem), W, H))
     assert found.value == pytest.approx(plain, rel=1e-14)

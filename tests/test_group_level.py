@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from test_groups import grouped, random_invariant
 
 from ufm_convex import duality, enclosure, group_factors, identity, relaxation, theory
-from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError
+from ufm_convex.evidence.groups import dual_on_orbits, factors_on_orbits
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.points import Columns, DualPoint, FramePoint, GramPoint
@@ -41,6 +41,16 @@ def random_dual(rng, columns, scale=1.0):
     V = columns.residuals(scale * random_invariant(rng, columns.groups))
     T = random_invariant(rng, columns.groups)
     return GroupDual(V, T + T.T)
+
+
+def group_lower_bound(problem, dual):
+    """The bound from a point on the orbits of the classes."""
+    return enclosure.lower_bound(problem, dual_on_orbits(dual), proof="group")
+
+
+def group_upper_bound(problem, factors):
+    """The bound from factors on the orbits of the classes."""
+    return enclosure.upper_bound(problem, factors_on_orbits(factors))
 
 
 def dense_inner(first, second):

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import reductions, solving, theory
 from ufm_convex.cli import application
-from ufm_convex.enclosure import DenseWitness, ExactMatrix, square_norms
+from ufm_convex.enclosure import ExactAlike, ExactMatrix, FactorWitness, square_norms
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError
 from ufm_convex.measures import classifier_cosine
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
@@ -370,7 +370,8 @@ def test_factors_of_other_dimensions_are_as_good(features):
 
 
 def test_square_norms_are_exact():
-    witness = DenseWitness(ExactMatrix([[1, 2], [3, 0]], -1), ExactMatrix([[1, 0], [0, 5]], 1))
+    matrices = ExactMatrix([[1, 2], [3, 0]], -1), ExactMatrix([[1, 0], [0, 5]], 1)
+    witness = FactorWitness(*map(ExactAlike.single, matrices))
     assert square_norms(peeled([1, 1]), witness) == (Fraction(14, 4), Fraction(26 * 4))
     grouped = ufm.solve(peeled([9] * 30 + [2] * 30), solver="clarabel", level="group").evidence.inner
     W, H = grouped.factors(None)

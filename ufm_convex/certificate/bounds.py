@@ -6,17 +6,13 @@ its decays, and its classes, which have one sample and the weight ω_k n_k, are 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-
-import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
-from ufm_convex.evidence import Evidence
-from ufm_convex.group_factors import GroupFactors, coordinates
+from ufm_convex.evidence.groups import dual_on_orbits
 from ufm_convex.groups import GroupDual
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
@@ -52,7 +48,7 @@ class Bounds:
         problem, evidence = solution.problem, solution.evidence
         if isinstance(evidence, PeeledEvidence):
             return _within_norms(evidence, proof)
-        upper = _upper(problem, evidence)
+        upper = evidence.upper
         if upper.evidence is None:
             upper = enclosure.upper_bound(problem, solution.factors())
         return cls(_lower(problem, evidence.dual, evidence.lower, proof), upper)
@@ -68,17 +64,7 @@ def _lower(
         return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
     if own.evidence is not None and (proof == "auto" or own.proof == proof):
         return own
-    return enclosure.lower_bound(problem, dual.dense() if isinstance(dual, GroupDual) else dual, proof=proof)
-
-
-def _upper(problem: Problem, evidence: Evidence) -> ProvedBound:
-    """The evidence's own bound with its exact point, which may have to be made of its factors; or without."""
-    own, factors = evidence.upper, getattr(evidence, "recovered", None)
-    if own.evidence is not None or not isinstance(factors, GroupFactors):
-        return own
-    if coordinates(factors.H).size > (problem.feature_dim or math.inf):
-        return own
-    return replace(own, evidence=enclosure.GroupWitness.of(factors.W, factors.H))
+    return enclosure.lower_bound(problem, dual_on_orbits(dual) if isinstance(dual, GroupDual) else dual, proof=proof)
 
 
 # -- norm bounds --------------------------------------------------------------------------------------------------
@@ -88,7 +74,7 @@ def _within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
     """Both bounds through the penalised problem behind them."""
     family, inner = PenalisedFamily.of(evidence.problem), evidence.inner
     _require_distinct(family, inner.problem)
-    witness = _upper(inner.problem, inner)
+    witness = inner.upper
     upper = evidence.upper if witness.evidence is None else replace(evidence.upper, evidence=witness.evidence)
     if upper.evidence is None:
         upper = _narrowed(family, evidence)
@@ -113,8 +99,10 @@ def _idle(family: PenalisedFamily, penalised: Problem, proof: enclosure.Proof) -
     """The bound of V = 0 in the form that was asked for."""
     if proof in ("auto", "diagonal"):
         return family.least
-    groups = enclosure.Groups.singletons(penalised) if proof == "dense" else enclosure.Groups.distinct(penalised)
-    return replace(family.least, evidence=enclosure.BlockProof.zero(penalised, groups))
+    columns = enclosure.ExactColumns.of_groups(penalised)
+    if proof == "dense" or columns.kind == "dense":
+        columns = enclosure.ExactColumns.of_classes(penalised)
+    return replace(family.least, evidence=enclosure.BlockProof.zero(columns))
 
 
 def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
@@ -124,7 +112,7 @@ def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
     while inwards < 1.0:
         share, penalised = 1.0 - inwards, evidence.inner.problem
         found = enclosure.upper_bound(penalised, (share * W, share * H), penalties=False)
-        if isinstance(found.evidence, enclosure.DenseWitness) and found.exact is not None:
+        if isinstance(found.evidence, enclosure.FactorWitness) and found.exact is not None:
             squares = enclosure.square_norms(penalised, found.evidence)
             if all(square <= radius for square, radius in zip(squares, family.radii, strict=True)):
                 exact = family.scale * family.excess * found.exact
@@ -139,11 +127,11 @@ def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
 
 def _require_distinct(family: PenalisedFamily, penalised: Problem) -> None:
     """Raise ``HypothesisError`` if weights that are not the same have become so by rounding."""
-    groups = enclosure.Groups.distinct(family.problem)
-    loads = [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
+    columns = enclosure.ExactColumns.of_groups(family.problem)
+    loads = [Fraction(w) * n for w, n in zip(columns.weights.tolist(), columns.counts.tolist(), strict=True)]
     place = {load: g for g, load in enumerate(sorted(set(loads)))}
-    first = np.unique(groups.members, return_index=True)[1]
-    if [place[load] for load in loads] != enclosure.Groups.distinct(penalised).members[first].tolist():
+    members = enclosure.ExactColumns.of_groups(penalised).columns.members
+    if [place[load] for load in loads] != members[columns.rows].tolist():
         raise HypothesisError(
             "class weights times class counts differ by less than a rounding error.",
             expected="products that are the same, or not the same in binary64",

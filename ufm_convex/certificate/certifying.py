@@ -299,7 +299,7 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
     coarse = below, above
     if isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM:
         coarse = rounded(lower.exact - _FAST_ROOM * abs(lower.exact), bits, up=False), above
-    if isinstance(upper.evidence, enclosure.DenseWitness) and len(upper.evidence.W.rows) >= _FAST_FROM:
+    if isinstance(upper.evidence, enclosure.FactorWitness) and len(upper.evidence.W.even) >= _FAST_FROM:
         coarse = coarse[0], rounded(upper.exact * (1 + _FAST_ROOM), bits, up=True)
     wanted = Fraction(tolerance)
     enough = coarse[1] - coarse[0] <= wanted * coarse[1] or above - below > wanted * above

@@ -20,8 +20,8 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
 from ufm_convex.constraints import HardMargin, LayerPeeled
-from ufm_convex.enclosure.slack import closing_units
 from ufm_convex.errors import HypothesisError
+from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem
 
 FORMAT, VERSION = "ufm-convex-certificate", 1
@@ -66,8 +66,15 @@ def _vector(vector: enclosure.ExactVector) -> dict[str, Any]:
     return {"exponent": vector.exponent, "integers": integers(vector.integers)}
 
 
-def _invariant(matrix: enclosure.ExactInvariant) -> dict[str, Any]:
-    return {"exponent": matrix.exponent, "own": integers(matrix.own), "rows": _rows(matrix.rows)}
+def _invariant(matrix: enclosure.ExactAlike) -> dict[str, Any]:
+    """One coordinate a class: own entries, and those of other classes, 0 where there are none."""
+    rows = [list(row) for row in matrix.even]
+    own = [row[g] for g, row in enumerate(rows)]
+    for g in np.flatnonzero(matrix.rows.places == 1).tolist():
+        rows[g][g] = 0
+    for g, h, entry in matrix.pairs():
+        own[g if g == h else -1] = entry
+    return {"exponent": matrix.exponent, "own": integers(own), "rows": _rows(rows)}
 
 
 def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
@@ -184,7 +191,7 @@ def encode_dual(
         return {"kind": "diagonal", "strengths": _vector(proof.strengths), **own_decays}
     if not isinstance(proof, enclosure.BlockProof):
         raise TypeError(f"{type(proof).__name__} is no dual point")
-    units, columns = closing_units(problem), proof.columns
+    units, columns = enclosure.ExactColumns.of_classes(problem).closing_units, proof.columns
     if units is not None and set(units) != {1}:
         columns = [[x // unit for x, unit in zip(column, units, strict=True)] for column in columns]
     multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
@@ -209,19 +216,33 @@ def encode_witness(problem: Problem, witness: enclosure.Evidence | None) -> dict
             "eta": _vector(witness.eta),
             "omega": _vector(witness.omega),
         }
-    if isinstance(witness, enclosure.GroupWitness):
-        return {"kind": "group", "W": _invariant(witness.W), "H": _invariant(witness.H)}
-    if not isinstance(witness, enclosure.DenseWitness):
+    if not isinstance(witness, enclosure.FactorWitness):
         raise TypeError(f"{type(witness).__name__} is no witness")
+    if witness.symmetric and not witness.plain:
+        return {"kind": "group", "W": _invariant(witness.W), "H": _invariant(witness.H)}
+    W, H = _placed(witness.W), _placed(witness.H)
     content = {
         "kind": "dense",
-        "feature_dim": len(witness.W.rows[0]),
-        "W": {"exponent": witness.W.exponent, "rows": _rows(witness.W.rows)},
-        "H": {"exponent": witness.H.exponent, "rows": _rows(witness.H.rows)},
+        "feature_dim": len(W[0]),
+        "W": {"exponent": witness.W.exponent, "rows": _rows(W)},
+        "H": {"exponent": witness.H.exponent, "rows": _rows(H)},
     }
     if problem.bias is None:
         return content
-    return {**content, "bias": _vector(witness.bias or enclosure.ExactVector([0] * problem.num_classes, 0))}
+    bias = witness.bias or enclosure.ExactVector([0] * witness.W.rows.size, 0)
+    return {**content, "bias": _vector(bias.repeated(witness.W.rows.members.tolist()))}
+
+
+def _placed(matrix: enclosure.ExactAlike) -> list[list[int]]:
+    """Every entry, rows in class order; the format states orbits only with one coordinate a class and without a bias.
+
+    Raises:
+        SizeError: there are more than 20,000 rows.
+    """
+    if matrix.plain and matrix.rows.order is None:
+        return matrix.even
+    require_dense(matrix.rows.length, "the witness of a certificate", "the bounds of the solution")
+    return matrix.full()
 
 
 EMBEDDED_NUMBERS = 1_000_000

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.enclosure.exact import ExactInvariant, ExactMatrix, ExactVector, fraction_above, fraction_below
-from ufm_convex.enclosure.groups import Groups
+from ufm_convex.enclosure.exact import ExactMatrix, ExactVector, fraction_above, fraction_below
 from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
 from ufm_convex.enclosure.norms import square_norms
 from ufm_convex.enclosure.proved import (
-    DenseWitness,
     DiagonalProof,
     Evidence,
+    FactorWitness,
     FrameWitness,
-    GroupWitness,
     ProvedBound,
 )
 from ufm_convex.enclosure.rank import rank_bound
@@ -21,15 +21,14 @@ from ufm_convex.enclosure.upper import upper_bound
 
 __all__ = [
     "BlockProof",
-    "DenseWitness",
     "DiagonalProof",
     "Evidence",
-    "ExactInvariant",
+    "ExactAlike",
+    "ExactColumns",
     "ExactMatrix",
     "ExactVector",
+    "FactorWitness",
     "FrameWitness",
-    "GroupWitness",
-    "Groups",
     "Proof",
     "ProvedBound",
     "copositive_lower_bound",

@@ -1,47 +1,94 @@
-"""Integer columns whose sum is zero, from ones whose sum is nearly zero: what a free bias asks of U exactly.
+"""Integer columns that sum to zero on every output, from ones that nearly do: what a free bias asks of U exactly.
 
-Column g holds one class; entry h of it is ``columns[g][h]``, and the own entry is apart. What is missing in a row is
-added, and nothing taken away, as in ``bias.FreeBias.admit``: entries of other classes only grow and own entries only
-fall, so that a point inside the conjugate's domain with some margin stays inside.
+An orbit j of m_j columns has the entry x_jh at an output of orbit h, and the own entry o_j at the one output that it is
+matched with. An output of orbit h then has the sum
+
+    s_h = Σ_j m_j x_jh  +  Σ_{j: a_j = h} (o_j − x_jh),        a_j the own orbit of j.
+
+What is missing is added, and nothing taken away, as in ``Columns.balanced``: other entries only grow and own entries
+only fall, so that a point inside the conjugate's domain with some margin stays inside. m_c columns of one orbit c, the
+*hub*, add m_c times an integer: they close any sum once all other columns consist of multiples of m_c.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def balance(columns: list[list[int]], own: list[int] | None) -> tuple[list[list[int]], list[int] | None]:
-    """The columns and own entries with all row sums zero.
+
+def balance(
+    columns: list[list[int]],
+    own: list[int] | None,
+    places: Sequence[int],
+    sizes: Sequence[int],
+    outputs: Sequence[int],
+    hub: int,
+) -> tuple[list[list[int]], list[int] | None]:
+    """The columns and own entries with all sums zero; where no column can give what is missing, sums are left.
 
     Args:
-        columns: K columns of K integers; entry g of column g is 0.
-        own: Own entry of each column; None where it is minus the sum of the others, and then stays so.
+        columns: C orbits of columns, R integers each; x_jh = 0 at h = a_j if m_j = 1. Multiples of m_c but for the hub.
+        own: o_j; None where it is minus the sum of the others, and then stays so.
+        places: a_j.
+        sizes: m_j.
+        outputs: Outputs of each orbit, (R,).
+        hub: c.
     """
-    balanced = [list(column) for column in columns]
-    diagonal = [-sum(column) for column in columns] if own is None else list(own)
-    sums = [sum(row) + entry for row, entry in zip(zip(*columns, strict=True), diagonal, strict=True)]
+    changed = [list(column) for column in columns]
+    diagonal = own_of(changed, places, outputs) if own is None else list(own)
+    sums = sums_of(changed, diagonal, places, sizes, len(outputs))
     if own is None:
-        _transport(balanced, sums)
-        return balanced, None
+        _exchange(changed, sums, places, sizes, hub)
+        return changed, None
     for h, total in enumerate(sums):
-        if total > 0:
-            diagonal[h] -= total
-        elif total < 0:
-            balanced[h - 1][h] -= total  # the column before, the last one for the first class
-    return balanced, diagonal
+        mine = [j for j, place in enumerate(places) if place == h]
+        j, times = _giver(h, places, sizes, hub)
+        if total < 0 and times:
+            steps = -(total // times)
+            changed[j][h] += steps
+            total += steps * times
+        if total > 0 and mine:
+            diagonal[mine[-1]] -= total
+    return changed, diagonal
 
 
-def _transport(columns: list[list[int]], sums: list[int]) -> None:
-    """Add flows from columns whose row has too much to rows that have too little: f in row h of column g.
+def own_of(columns: list[list[int]], places: Sequence[int], outputs: Sequence[int]) -> list[int]:
+    """Own entries that make each column sum to zero."""
+    pairs = zip(columns, places, strict=True)
+    return [x[a] - sum(n * entry for n, entry in zip(outputs, x, strict=True)) for x, a in pairs]
 
-    Own entries fall by as much, so row g loses f, row h gains f, and each column still sums to zero.
+
+def sums_of(
+    columns: list[list[int]], own: list[int], places: Sequence[int], sizes: Sequence[int], num_outputs: int
+) -> list[int]:
+    """s_h, (R,)."""
+    sums = [0] * num_outputs
+    for m, column in zip(sizes, columns, strict=True):
+        sums = [s + m * x for s, x in zip(sums, column, strict=True)]
+    for column, o, a in zip(columns, own, places, strict=True):
+        sums[a] += o - column[a]
+    return sums
+
+
+def _exchange(columns: list[list[int]], sums: list[int], places: Sequence[int], sizes: Sequence[int], hub: int) -> None:
+    """F in row h of the hub's columns adds m_c f there; f in the hub's row of columns with own row h takes m_c f.
+
+    Own entries fall by as much as columns gain. The hub's own row comes out right by itself: columns sum to zero.
     """
-    surplus = [[g, total] for g, total in enumerate(sums) if total > 0]
+    home, m = places[hub], sizes[hub]
+    of_row = {place: j for j, place in enumerate(places)}
     for h, total in enumerate(sums):
-        missing = -total
-        while missing > 0:
-            g, left = surplus[-1]
-            flow = min(missing, left)
-            columns[g][h] += flow
-            missing -= flow
-            surplus[-1][1] -= flow
-            if surplus[-1][1] == 0:
-                surplus.pop()
+        if h == home or total % m:
+            continue
+        if total < 0:
+            columns[hub][h] -= total // m
+        elif h in of_row:
+            columns[of_row[h]][home] += total // m
+
+
+def _giver(h: int, places: Sequence[int], sizes: Sequence[int], hub: int) -> tuple[int, int]:
+    """An orbit of columns that may gain at outputs h, and how many columns gain at each of them."""
+    if places[hub] != h:
+        return hub, sizes[hub]
+    others = (j for j, place in enumerate(places) if place != h)
+    found = next(others, hub)
+    return found, sizes[found] - (found == hub)

@@ -17,14 +17,15 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.enclosure import slack
+from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
-from ufm_convex.enclosure.groups import Groups
-from ufm_convex.enclosure.proved import DenseWitness, ProvedBound
+from ufm_convex.enclosure.proved import FactorWitness, ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.identity import residual_gram
 from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
 
 _STEP = 4.0
 
@@ -46,23 +47,21 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
     nothing = ProvedBound(-math.inf, "copositive")
     if not problem.nonnegative or problem.num_classes > LARGEST or not np.isfinite(residuals).all():
         return nothing
-    groups = Groups.singletons(problem)
+    columns = ExactColumns.of_classes(problem)
     with ctx.workprec(precision):
-        proof = _prove(problem, groups, residuals)
+        proof = _prove(problem, columns, residuals)
         if proof is None:
             return nothing
         total = arb(0)
         try:
-            for share, (column, place) in zip(groups.shares(problem), proof.columns_of_classes(groups), strict=True):
-                total -= arb(share) * problem.loss.enclose_conjugate(
-                    column, problem.loss.exact_column(problem.num_classes, place)
-                )
+            for k, (share, column) in enumerate(zip(columns.shares(), proof.entries(columns), strict=True)):
+                total -= arb(share) * problem.loss.enclose_conjugate(column, columns.column(k))
         except ValueError:  # a column left the conjugate's domain: the exact test refused it
             return nothing
         return ProvedBound(float_below(total), "copositive", lower_end(total) if total.is_finite() else None, proof)
 
 
-def _prove(problem: Problem, groups: Groups, residuals: FloatArray) -> BlockProof | None:
+def _prove(problem: Problem, columns: ExactColumns, residuals: FloatArray) -> BlockProof | None:
     """V shrunk until its slack is copositive in integers; None when no margin up to 0.1 suffices.
 
     With V scaled by s and s² = 1 − m the slack is m D + s² (D − G), whose least value on the orthant's unit sphere, in
@@ -71,10 +70,10 @@ def _prove(problem: Problem, groups: Groups, residuals: FloatArray) -> BlockProo
     K = problem.num_classes
     gram = residual_gram(Columns.of_classes(problem), DualPoint(residuals, np.zeros((K, K))))
     lowest, _ = lowest_direction(np.eye(K) - gram)
-    off_diagonal, own = groups.block_means(residuals), np.diag(residuals)
+    V = Alike.matrix(columns.outputs, columns.columns, residuals)
     margin = max(slack.TINY_MARGIN, -1.125 * lowest)
     while margin <= slack.LARGEST_MARGIN:
-        proof, rows = slack.shrunk(problem, groups, "copositive", off_diagonal, own, margin)
+        proof, rows = slack.shrunk(columns, "copositive", V, margin)
         if copositivity_proof(rows) is not None:
             return proof
         margin *= _STEP
@@ -97,9 +96,9 @@ def relaxation_upper_bound(
     """
     free = Problem(problem.class_counts, problem.lambda_w, problem.lambda_h, loss=problem.loss, features="free")
     found = upper_bound(free, (W, M), precision=precision)
-    if not isinstance(found.evidence, DenseWitness):
+    if not isinstance(found.evidence, FactorWitness):
         return found
-    rows = found.evidence.H.rows
+    rows = found.evidence.H.even
     if any(sum(a * b for a, b in zip(x, y, strict=True)) < 0 for x in rows for y in rows):
         return ProvedBound(math.inf, "dense")
     return found

@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ufm_convex import theory
+from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import ExactVector, rational
-from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.lower import lower_bound
 from ufm_convex.enclosure.proved import DiagonalProof, FrameWitness, ProvedBound
 from ufm_convex.enclosure.upper import upper_bound
@@ -54,29 +54,29 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
             expected="cross-entropy with non-negative features",
             fix="leave out digits.",
         )
-    groups = Groups.distinct(problem)
-    if not 1 <= digits <= DIGITS_LIMIT or groups.size > CLASSES_LIMIT:
+    columns = ExactColumns.of_groups(problem)
+    if not 1 <= digits <= DIGITS_LIMIT or columns.size > CLASSES_LIMIT:
         raise SizeError(
-            f"{digits} digits were asked for, with {groups.size} distinct classes.",
+            f"{digits} digits were asked for, with {columns.size} distinct classes.",
             expected=f"1 to {DIGITS_LIMIT} digits, at most {CLASSES_LIMIT} distinct classes",
             fix="ask for less.",
         )
     precision = claim_bits(digits) + _GUARD
     with ctx.workprec(precision + _GUARD):
-        proof, witness = _points(problem, loss, groups, precision)
+        proof, witness = _points(columns, loss, precision)
     lower = lower_bound(problem, proof, precision=precision + _GUARD)
     return lower, upper_bound(problem, witness, precision=precision + _GUARD)
 
 
-def _points(problem: Problem, loss: CrossEntropy, groups: Groups, bits: int) -> tuple[DiagonalProof, FrameWitness]:
+def _points(columns: ExactColumns, loss: CrossEntropy, bits: int) -> tuple[DiagonalProof, FrameWitness]:
     from flint import arb, fmpq
 
-    K = problem.num_classes
+    K = columns.num_outputs
     smoothing = rational(loss.smoothing)
-    product = rational(problem.lambda_w) * rational(problem.lambda_h) * fmpq(K, K - 1)
-    root_c = (arb(fmpq(K, K - 1)) * arb(problem.lambda_h) / arb(problem.lambda_w)).root(4)
+    product = rational(columns.lambda_w) * rational(columns.lambda_h) * fmpq(K, K - 1)
+    root_c = (arb(fmpq(K, K - 1)) * arb(columns.lambda_h) / arb(columns.lambda_w)).root(4)
     strengths, etas, omegas = [], [], []
-    for share, count in zip(groups.shares(problem), groups.counts.tolist(), strict=True):
+    for share, count in zip(columns.shares(), columns.counts.tolist(), strict=True):
         square = product * count / share**2  # of the strength at which ‖u_k‖ = σ_k
         if square >= (1 - smoothing) ** 2:
             strengths.append(_rounded_down(arb(1 - smoothing), bits))
@@ -93,8 +93,8 @@ def _points(problem: Problem, loss: CrossEntropy, groups: Groups, bits: int) -> 
         strengths.append(q)
         etas.append(_rounded_down(root_margin / (root_c * fourth), bits))
         omegas.append(_rounded_down(root_margin * root_c * fourth, bits))
-    places = list(range(groups.size))
-    witness = FrameWitness(places, groups.multiplicities.tolist(), _vector(etas), _vector(omegas))
+    places = list(range(columns.size))
+    witness = FrameWitness(places, columns.multiplicities.tolist(), _vector(etas), _vector(omegas))
     return DiagonalProof(_vector(strengths)), witness
 
 

@@ -57,6 +57,10 @@ class ExactVector:
         common = max(denominator for _, denominator in ratios)
         return cls([numerator * (common // denominator) for numerator, denominator in ratios], 1 - common.bit_length())
 
+    def repeated(self, places: Sequence[int]) -> ExactVector:
+        """The number at each of the places."""
+        return ExactVector([self.integers[place] for place in places], self.exponent)
+
     def rationals(self) -> list[fmpq]:
         """The numbers."""
         from flint import fmpq
@@ -91,29 +95,6 @@ class ExactMatrix:
         vector, (rows, columns) = ExactVector.of_floats(matrix.ravel()), matrix.shape
         starts = range(0, rows * columns, columns)
         return cls([vector.integers[start : start + columns] for start in starts], vector.exponent)
-
-
-@dataclass(frozen=True, eq=False)
-class ExactInvariant:
-    """A (K, K) matrix that is alike on alike classes, in integers with one exponent.
-
-    Attributes:
-        own: Diagonal entries, one a group.
-        rows: rows[g][h]: entry of a class of group g at another class of group h; 0 at h = g for single classes.
-        exponent: The exponent.
-    """
-
-    own: list[int]
-    rows: list[list[int]]
-    exponent: int
-
-    @classmethod
-    def of_floats(cls, own: FloatArray, cross: FloatArray) -> ExactInvariant:
-        """The finite binary64 numbers, exactly: (G,) and (G, G)."""
-        size = own.size
-        vector = ExactVector.of_floats(np.concatenate([own, cross.ravel()]))
-        rows = [vector.integers[start : start + size] for start in range(size, size * (size + 1), size)]
-        return cls(vector.integers[:size], rows, vector.exponent)
 
 
 def rational(value: float | int | Fraction) -> fmpq:

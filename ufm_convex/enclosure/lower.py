@@ -9,7 +9,7 @@ down.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -19,33 +19,40 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import slack
+from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
     PRECISION,
     ExactVector,
     power,
     rational,
 )
-from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.proved import (
     DiagonalProof,
     ProvedBound,
     below,
-    bias_part,
 )
 from ufm_convex.enclosure.slack import BlockProof
-from ufm_convex.identity import margin_loss
+from ufm_convex.errors import ShapeError
+from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation.points import Dual
 
 if TYPE_CHECKING:
-    from flint import arb, fmpq
+    from flint import fmpq
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
+_LARGE = 64
+"""Single columns from which on a proof is rounded to fewer bits."""
+
 
 def lower_bound(
-    problem: Problem,
-    dual: DualPoint | FrameDual | DiagonalProof,
+    problem: Problem | Columns,
+    dual: Dual | DualPoint | FrameDual | DiagonalProof,
     *,
     proof: Proof = "auto",
     precision: int = PRECISION,
@@ -53,7 +60,7 @@ def lower_bound(
     """A proved lower bound of the optimum of the problem and of its relaxation, at every feature dimension.
 
     Args:
-        problem: The problem.
+        problem: The problem, whose alike classes are found, or its columns at some level, which are taken as they are.
         dual: A dual point, feasible up to rounding; it is averaged over permutations that leave the problem alone,
             which does not lower its value, and shrunk until its feasibility is proved.
         proof: The slack proof; "auto" takes the smallest: diagonal where features are non-negative and the loss sees
@@ -62,72 +69,121 @@ def lower_bound(
 
     Returns:
         The bound; when nothing about ``dual`` can be proved, the bound of V = 0, which is always feasible.
+
+    Raises:
+        ShapeError: ``dual`` is alike on other orbits than those of the problem.
     """
     from flint import ctx
 
-    problem.require_decays("this bound")
+    if isinstance(problem, Problem):
+        problem.require_decays("this bound")
+    columns = ExactColumns.of(problem)
+    attempts = _lower_attempts(problem, columns, dual, proof)
     # entries that binary64 cannot scale become infinite, and so no integers
     with ctx.workprec(precision), np.errstate(over="ignore", invalid="ignore"):
-        for attempt in _lower_attempts(problem, dual, proof):
+        for attempt in attempts:
             try:
                 found = attempt()
             except (ValueError, OverflowError):  # exact tests refused a domain or a free bias's balance; or as above
                 continue
             if found is not None:
                 return found
-        return _trivial_bound(problem)
+        return _trivial_bound(columns)
 
 
-def trivial_bound(problem: Problem, *, precision: int = PRECISION) -> ProvedBound:
+def trivial_bound(problem: Problem | Columns, *, precision: int = PRECISION) -> ProvedBound:
     """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
     from flint import ctx
 
     with ctx.workprec(precision):
-        return _trivial_bound(problem)
+        return _trivial_bound(ExactColumns.of(problem))
 
 
 def _lower_attempts(
-    problem: Problem, dual: DualPoint | FrameDual | DiagonalProof, proof: Proof
+    problem: Problem | Columns, columns: ExactColumns, dual: Dual | DualPoint | FrameDual | DiagonalProof, proof: Proof
 ) -> Iterator[Callable[[], ProvedBound | None]]:
     """What can be tried with the dual point, the smallest proof first."""
     if isinstance(dual, DiagonalProof):
-        yield partial(_diagonal_bound, problem, dual)
+        yield partial(_diagonal_bound, columns, dual)
         return
     if isinstance(dual, FrameDual):
-        strengths = Groups.distinct(problem).mean(dual.strengths)
-        if problem.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
-            # the end of a hinge's domain, K/(K−1), is a rounded number: once more from just inside
+        strengths = columns.columns.mean(dual.strengths)
+        if columns.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
+            # the end of a hinge's domain, V/(V−1), is a rounded number: once more from just inside
             for share in (1.0, 1.0 - 2.0**-50):
-                yield partial(_diagonal_bound, problem, _admissible(problem, share * strengths))
+                yield partial(_diagonal_bound, columns, _admissible(columns, share * strengths))
             return
-        dual = dual.dense(problem)
-    if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
+        dual = _spread(columns, strengths)
+    if isinstance(dual, DualPoint):
+        if not (np.isfinite(dual.residuals).all() and np.isfinite(dual.nonnegativity).all()):
+            return
+        dual = _single(dual)
+    elif not all(np.isfinite(M.entries()).all() for M in (dual.V, dual.T) if M is not None):
         return
-    margins_alone = problem.loss.margins_only and problem.bias is None
-    if proof in ("auto", "diagonal") and problem.nonnegative and margins_alone:
-        yield partial(_diagonal_bound, problem, _admissible(problem, _frame_strengths(problem, dual)))
-    if proof != "diagonal":
-        yield partial(_block_bound, problem, dual, proof)
+    V, T = dual.V, dual.T
+    margins_alone = columns.loss.margins_only and not columns.bias.size
+    if proof in ("auto", "diagonal") and columns.nonnegative and margins_alone:
+        yield partial(_diagonal_bound, columns, _admissible(columns, _frame_strengths(columns, _on(columns, V))))
+    if proof == "diagonal":
+        return
+    if isinstance(problem, Problem) and (proof == "dense" or columns.kind == "dense"):
+        columns = ExactColumns.of_classes(problem)
+    yield partial(_block_bound, columns, _on(columns, V), None if T is None else _on(columns, T, square=True))
 
 
-def _frame_strengths(problem: Problem, dual: DualPoint) -> FloatArray:
-    """Strengths q: −q (e_k − 1/K) is the mean of v_k over permutations of the other classes and over alike classes.
+def _single(dual: DualPoint) -> Dual:
+    """The point on single orbits."""
+    V, m = (Orbits.single(size) for size in dual.residuals.shape)
+    return Dual(Alike.matrix(V, m, dual.residuals), Alike.matrix(m, m, dual.nonnegativity))
+
+
+def _spread(columns: ExactColumns, strengths: FloatArray) -> Dual:
+    """The point of strengths q on the orbits, with what it asks of T."""
+    V, m, q = columns.outputs, columns.columns, strengths
+    others = Alike.matrix(V, m, np.tile(q / columns.num_outputs, (V.size, 1)))
+    pulls = columns.weights * columns.counts / columns.num_samples * q
+    T = Alike.matrix(m, m, np.outer(pulls, pulls) / columns.num_outputs).without_diagonal()
+    return Dual(others - Alike.matched(V, m, np.array(columns.places)).scaled(None, q), T)
+
+
+def _on(columns: ExactColumns, matrix: Alike, *, square: bool = False) -> Alike:
+    """The matrix on the orbits of the columns: its mean over the symmetry if it is one of single orbits."""
+    rows, cols = columns.columns if square else columns.outputs, columns.columns
+    same = alike_orbits(rows, matrix.rows) and alike_orbits(cols, matrix.cols)
+    plain = (matrix.rows.plain and matrix.cols.plain) or (rows.plain and cols.plain)
+    if same:
+        return Alike(rows, cols, matrix.even, matrix.extra, matrix.spread)
+    if not plain or (matrix.rows.length, matrix.cols.length) != (rows.length, cols.length):
+        raise ShapeError(
+            f"the dual point has {matrix.rows.size} × {matrix.cols.size} orbits of {matrix.rows.length} × "
+            f"{matrix.cols.length} indices.",
+            expected=f"single ones, or the {rows.size} × {cols.size} orbits of the problem, of {rows.length} × "
+            f"{cols.length} indices",
+            fix="make it on the columns of this problem.",
+        )
+    return Alike.mean(rows, cols, matrix.full())
+
+
+def _frame_strengths(columns: ExactColumns, V: Alike) -> FloatArray:
+    """Strengths q: −q (e_k − 1/V) is the mean of v_k over permutations of the other classes and over alike classes.
 
     Neither mean lengthens u_k nor lowers −l*, since l* is convex and a margin loss invariant under both.
     """
-    others = dual.residuals.sum(axis=0) - np.diag(dual.residuals)
-    return Groups.distinct(problem).mean(others * (problem.num_classes / (problem.num_classes - 1.0)))
+    _, others = columns.own_and_others(V)
+    sums: FloatArray = columns.outputs.numbers @ others - others[columns.places, np.arange(columns.size)]
+    return sums * (columns.num_outputs / (columns.num_outputs - 1.0))
 
 
-def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
-    """Each q lowered until ω² n q² (K−1) ≤ N² λ_W λ_H K holds exactly."""
-    K, groups = problem.num_classes, Groups.distinct(problem)
-    shares = groups.weights * groups.counts / problem.num_samples
-    radii = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h) * np.sqrt(groups.counts * (K / (K - 1))) / shares
+def _admissible(columns: ExactColumns, strengths: FloatArray) -> DiagonalProof:
+    """Each q lowered until ω² n q² (V−1) ≤ N² λ_W λ_H V holds exactly."""
+    V, N = columns.num_outputs, columns.num_samples
+    shares = columns.weights * columns.counts / N
+    decays = math.sqrt(columns.lambda_w) * math.sqrt(columns.lambda_h)
+    radii = decays * np.sqrt(columns.counts * (V / (V - 1))) / shares
     lowered = np.clip(strengths, 0.0, radii)  # right to a few units in the last place, which the loop takes off
-    weights, counts = ExactVector.of_floats(groups.weights), groups.counts.tolist()
-    bound = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * Fraction(problem.num_samples**2 * K, K - 1)
-    doubtful = list(range(groups.size))
+    weights, counts = ExactVector.of_floats(columns.weights), columns.counts.tolist()
+    bound = Fraction(columns.lambda_w) * Fraction(columns.lambda_h) * Fraction(N**2 * V, V - 1)
+    doubtful = list(range(columns.size))
     while doubtful:
         exact = ExactVector.of_floats(lowered[doubtful])
         limit = math.floor(bound / Fraction(4) ** (exact.exponent + weights.exponent))
@@ -137,70 +193,72 @@ def _admissible(problem: Problem, strengths: FloatArray) -> DiagonalProof:
     return DiagonalProof(ExactVector.of_floats(lowered))
 
 
-def _diagonal_bound(problem: Problem, proof: DiagonalProof) -> ProvedBound:
+def _diagonal_bound(columns: ExactColumns, proof: DiagonalProof) -> ProvedBound:
     """The dual value at admissible strengths."""
     from flint import arb
 
-    K, groups = problem.num_classes, Groups.distinct(problem)
-    loads, strengths = groups.loads(), proof.strengths
-    conjugates = margin_loss(problem).enclose_margin_conjugates(strengths.integers, strengths.exponent, K)
+    traits.require(columns.loss, ("margins_only",), "use the dense points, GramPoint and DualPoint.")
+    loads, strengths = columns.loads(), proof.strengths
+    V = columns.num_outputs
+    conjugates = columns.loss.enclose_margin_conjugates(strengths.integers, strengths.exponent, V)
     total = arb(0)
-    multiplicities = groups.multiplicities.tolist()
+    multiplicities = columns.multiplicities.tolist()
     for load, multiplicity, conjugate in zip(loads.integers, multiplicities, conjugates, strict=True):
         total -= load * multiplicity * conjugate
-    total *= arb(power(loads.exponent) / problem.num_samples)
-    if problem.bias is not None:
-        total -= bias_part(problem).enclose_support(_frame_sums(problem, groups, strengths), multiplicities)
+    total *= arb(power(loads.exponent) / columns.num_samples)
+    total -= columns.bias.enclose_support(_frame_sums(columns, strengths), columns.output_sizes)
     return below(total, "diagonal", proof)
 
 
-def _frame_sums(problem: Problem, groups: Groups, strengths: ExactVector) -> list[fmpq]:
-    """U1 at v_k = −q_k (e_k − 1/K), exactly: entry k is the mean of the pt_l q_l minus pt_k q_k; one a group."""
-    loads = groups.loads()
+def _frame_sums(columns: ExactColumns, strengths: ExactVector) -> list[fmpq]:
+    """U1 at v_k = −q_k (e_k − 1/V), exactly: the mean of the pt_l q_l minus that of the own columns; one an orbit."""
+    if not columns.bias.size:
+        return []
+    loads = columns.loads()
     pulls = [load * q for load, q in zip(loads.integers, strengths.integers, strict=True)]
-    total = sum(pull * multiplicity for pull, multiplicity in zip(pulls, groups.multiplicities.tolist(), strict=True))
-    unit = power(loads.exponent + strengths.exponent) / problem.num_samples
-    return [(rational(total) / problem.num_classes - pull) * unit for pull in pulls]
+    total = sum(pull * multiplicity for pull, multiplicity in zip(pulls, columns.multiplicities.tolist(), strict=True))
+    unit = power(loads.exponent + strengths.exponent) / columns.num_samples
+    own = [0] * columns.outputs.size
+    for place, pull in zip(columns.places, pulls, strict=True):
+        own[place] += pull
+    return [(rational(total) / columns.num_outputs - pull) * unit for pull in own]
 
 
-def _block_bound(problem: Problem, dual: DualPoint, proof: Proof) -> ProvedBound | None:
+def _block_bound(columns: ExactColumns, V: Alike, T: Alike | None) -> ProvedBound | None:
     """The dual value at the point that a group or dense slack proof was found for."""
     from flint import arb
 
-    # integers that close the sums of a free bias exist one class a group
-    apart = proof == "dense" or bias_part(problem).needs_balance
-    groups = Groups.singletons(problem) if apart else Groups.distinct(problem)
-    kind = "dense" if groups.size == problem.num_classes else "group"
-    if kind == "dense":
-        groups = Groups.singletons(problem)
-    exact = slack.prove(problem, groups, dual, kind)
+    def multiplier() -> FloatArray:
+        if T is None:
+            return np.zeros((columns.size, columns.size))
+        weights = columns.weights * columns.counts / columns.num_samples
+        shares = np.full(columns.size, 1.0 / columns.num_samples) if columns.bias.needs_balance else weights
+        found: FloatArray = T.even / np.outer(shares, shares)
+        np.fill_diagonal(found, np.where(columns.columns.places > 1, np.diag(found), 0.0))
+        return found
+
+    large = columns.kind == "dense" and columns.size >= _LARGE
+    exact = slack.prove(columns, columns.kind, V, multiplier, coarse=large)
     if exact is None:
         return None
     total = arb(0)
-    columns = exact.columns_of_classes(groups)
-    for share, multiplicity, (column, place) in zip(
-        groups.shares(problem), groups.multiplicities.tolist(), columns, strict=True
-    ):
-        total -= arb(share) * multiplicity * _enclosed_conjugate(problem, column, place)
-    if problem.bias is not None:
-        sums = [s / problem.num_samples for s in exact.sums(groups)]
-        total -= bias_part(problem).enclose_support(sums, groups.multiplicities.tolist())
-    return below(total, kind, exact)
+    weights = zip(columns.shares(), columns.multiplicities.tolist(), strict=True)
+    for j, ((share, multiplicity), entries) in enumerate(zip(weights, exact.entries(columns), strict=True)):
+        total -= arb(share) * multiplicity * columns.loss.enclose_conjugate(entries, columns.column(j))
+    if columns.bias.size:
+        total -= columns.bias.enclose_support(exact.sums(columns), columns.output_sizes)
+    return below(total, columns.kind, exact)
 
 
-def _enclosed_conjugate(problem: Problem, column: Sequence[fmpq], place: int) -> arb:
-    return problem.loss.enclose_conjugate(column, problem.loss.exact_column(problem.num_classes, place))
-
-
-def _trivial_bound(problem: Problem) -> ProvedBound:
+def _trivial_bound(columns: ExactColumns) -> ProvedBound:
     """The dual value of V = 0."""
     from flint import arb, fmpq
 
-    groups = Groups.distinct(problem)
-    if problem.loss.margins_only:
-        return replace(_diagonal_bound(problem, DiagonalProof(ExactVector([0] * groups.size, 0))), proof="trivial")
-    K, place, total = problem.num_classes, 0, arb(0)
-    for share, multiplicity in zip(groups.shares(problem), groups.multiplicities.tolist(), strict=True):
-        total -= arb(share) * multiplicity * _enclosed_conjugate(problem, [fmpq(0)] * K, place)
-        place += multiplicity
-    return below(total, "trivial", BlockProof.zero(problem, groups))
+    if columns.loss.margins_only:
+        strengths = DiagonalProof(ExactVector([0] * columns.size, 0))
+        return replace(_diagonal_bound(columns, strengths), proof="trivial")
+    total = arb(0)
+    for j, (share, multiplicity) in enumerate(zip(columns.shares(), columns.multiplicities.tolist(), strict=True)):
+        zeros = columns.entries(j, [fmpq(0)] * columns.outputs.size, fmpq(0))
+        total -= arb(share) * multiplicity * columns.loss.enclose_conjugate(zeros, columns.column(j))
+    return below(total, "trivial", BlockProof.zero(columns))

@@ -1,6 +1,6 @@
 """What a proved bound is: its value, how it was proved, and the exact points behind it.
 
-Shapes: G groups of alike classes, K classes, d coordinates. Units: those of the objective.
+Shapes: V outputs, m columns, d coordinates. Units: those of the objective.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from ufm_convex.bias import Bias, bias_of
+from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.columns import alike_orbits
 from ufm_convex.enclosure.exact import (
-    ExactInvariant,
-    ExactMatrix,
     ExactVector,
     float_above,
     float_below,
@@ -22,8 +19,6 @@ from ufm_convex.enclosure.exact import (
     upper_end,
 )
 from ufm_convex.enclosure.slack import BlockProof
-from ufm_convex.groups import Invariant
-from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
     from flint import arb
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DiagonalProof:
-    """v_k = −q_k (e_k − 1/K), whose slack is diagonal.
+    """v_k = −q_k (e_k − 1/V), whose slack is diagonal.
 
     Attributes:
         strengths: q of the classes of each distinct group.
@@ -42,7 +37,7 @@ class DiagonalProof:
 
 @dataclass(frozen=True, eq=False)
 class FrameWitness:
-    """h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω); one entry for each kind of class that is treated alike.
+    """h_k = η_k e_k and W = (I − 11ᵀ/V) Diag(ω); one entry for each kind of class that is treated alike.
 
     Attributes:
         groups: Distinct group of each entry.
@@ -58,43 +53,32 @@ class FrameWitness:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseWitness:
-    """W and class-mean features H, exactly.
+class FactorWitness:
+    """W and H, one row a column (a class mean), exactly; single orbits are ordinary matrices.
 
     Attributes:
-        W: (K, d).
-        H: (K, d).
-        bias: b, (K,); None without one.
+        W: Classifier, (V, d).
+        H: Features, (m, d).
+        bias: b, one entry an orbit of outputs; None for zero.
     """
 
-    W: ExactMatrix
-    H: ExactMatrix
+    W: ExactAlike
+    H: ExactAlike
     bias: ExactVector | None = None
 
+    @property
+    def plain(self) -> bool:
+        """True for ordinary matrices."""
+        return self.W.plain and self.H.plain
 
-@dataclass(frozen=True, eq=False)
-class GroupWitness:
-    """W and class-mean features H with one coordinate a class, alike on alike classes, exactly.
-
-    Attributes:
-        W: (K, K).
-        H: (K, K).
-    """
-
-    W: ExactInvariant
-    H: ExactInvariant
-
-    @classmethod
-    def of(cls, W: Invariant, H: Invariant) -> GroupWitness:
-        """The two matrices; coordinates that no feature uses are left out of W, which lowers the objective."""
-        present = W.groups.present > 0.0
-        cross = [np.where(present, matrix.cross, 0.0) for matrix in (W, H)]
-        used = (H.own != 0.0) | np.any(cross[1] != 0.0, axis=0)
-        w = ExactInvariant.of_floats(np.where(used, W.own, 0.0), np.where(used, cross[0], 0.0))
-        return cls(w, ExactInvariant.of_floats(H.own, cross[1]))
+    @property
+    def symmetric(self) -> bool:
+        """Whether W and H have one coordinate a class, alike as the classes are, and there is no bias."""
+        sorts = (self.H.rows, self.W.cols, self.H.cols)
+        return self.bias is None and all(alike_orbits(self.W.rows, sort) for sort in sorts)
 
 
-Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | GroupWitness | DenseWitness
+Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | FactorWitness
 
 
 @dataclass(frozen=True)
@@ -123,8 +107,3 @@ def below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
 def above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
     """The upper bound that a ball proves."""
     return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
-
-
-def bias_part(problem: Problem) -> Bias:
-    """The part of the objective that is the bias's."""
-    return bias_of(problem.bias, problem.loss, problem.num_classes)

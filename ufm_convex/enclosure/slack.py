@@ -1,21 +1,23 @@
 """Slack proofs: that a rounded dual point is feasible, shown in exact integer arithmetic.
 
-A dual point that is alike on alike classes is a (G, G) matrix of entries v_jk, j ≠ k, and the own entries are minus the
-column sums; a loss whose residuals sum to no constant has own entries that are given. Column k is rounded to integers
-x_jk with its own exponent e_k. In the scale where T_kl stands for pt_k pt_l 2^{e_k + e_l} τ_kl, the slack
+A dual point that is alike on alike columns is a matrix of C columns of R entries v_jk, j not the own output of k, and
+own entries that are minus the column sums; a loss whose residuals sum to no constant has own entries that are given.
+Column k is rounded to integers x_jk with its own exponent e_k. In the scale where T_kl stands for
+pt_k pt_l 2^{e_k + e_l} τ_kl, the slack
 R = D − UᵀU − T becomes the integer matrix
 
     M = Diag(⌊ρ_k⌋) − XᵀX − τ,        ρ_k = 4^{−e_k} λ_W λ_H N² / (ω_k² n_k),
 
-which is invariant under permutations of alike classes. It is positive semidefinite iff, for each group with m_g ≥ 2
-classes, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (G, G) matrix S = EᵀME is, where the columns of E are the indicator
-vectors of the groups. S ⪰ 0 is proved by an integer matrix C for which S − C Cᵀ is dominated by its diagonal; where
+which is invariant under permutations of alike columns. It is positive semidefinite iff, for each orbit g of m_g ≥ 2
+columns, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (C, C) matrix S = EᵀME is, where the columns of E are the indicator
+vectors of the orbits. S ⪰ 0 is proved by an integer matrix F for which S − F Fᵀ is dominated by its diagonal; where
 features are non-negative, positive off-diagonal entries of it do not count, since T may absorb them
-(docs/certificate.md, section 4.2). Singleton groups give the general dense proof, C = 0 the proof that all
-off-diagonal entries of G are ≤ 0.
+(docs/certificate.md, section 4.2). Single orbits give the general dense proof, F = 0 the proof that all off-diagonal
+entries of G are ≤ 0. Outputs that no column is matched with are further rows of X, and nothing else.
 
 With a free bias the columns of U have to sum to zero exactly. They are then rounded as those of N U, with one exponent
-e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums.
+e, so that T_kl stands for 4^e τ_kl / N² and ρ_k = 4^{−e} λ_W λ_H N² n_k, and ``balance`` closes the sums through the
+columns of one orbit, the hub; others are rounded to multiples of how many it has, and the bits for that are added.
 
 The margin for rounding is bought by scaling V by s and T by s², s² = 1 − margin: if R ⪰ 0, the new slack is at least
 (1 − s²) D. Nothing here trusts an eigenvalue or a Cholesky factorisation; they only suggest what is then checked.
@@ -32,20 +34,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.bias import bias_of
-from ufm_convex.enclosure.balance import balance
-from ufm_convex.enclosure.exact import ExactVector, power, rational
-from ufm_convex.enclosure.groups import Groups
-from ufm_convex.groups import Groups as _Groups
-from ufm_convex.points import DualPoint
-from ufm_convex.problem import Problem
+from ufm_convex.enclosure.balance import balance, own_of
+from ufm_convex.enclosure.columns import ExactColumns
+from ufm_convex.enclosure.exact import power, rational
+from ufm_convex.relaxation.alike import Alike
 
 if TYPE_CHECKING:
     from flint import fmpq, fmpz_mat
 
 _FINE, _COARSE = 72, 40
 """Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
-_COARSE_FROM = 64
 _COARSE_SHIFT = 42
 _ROUNDED_BITS = 51
 """Bits to which the row sums of a point in binary64 vanish, a class."""
@@ -57,17 +55,17 @@ _MARGIN_STEP = 16.0
 
 @dataclass(frozen=True, eq=False)
 class BlockProof:
-    """A feasible dual point, alike on alike classes, with the proof of its slack; all numbers are integers.
+    """A feasible dual point, alike on alike columns, with the proof of its slack; all numbers are integers.
 
     Attributes:
         kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
             that ``copositive`` proves.
         exponents: e_g; the entries of column g are integers · 2^{e_g}.
-        columns: columns[g][h]: entry of a class of group g's column at (another) class of group h; 0 at h = g for
-            single classes.
+        columns: columns[g][h]: entry of a column of orbit g at an output of orbit h that is not its own; 0 where there
+            is none.
         multiplier: Lower triangle of τ in units of 2^shift, or None for none but what the rule above absorbs.
         shift: The power of two.
-        factor: Lower triangle of C, or None for C = 0.
+        factor: Lower triangle of F, or None for F = 0.
         margin: 1 − s², the share of D that was given up.
         own: Own entry of each column where it is not minus the sum of the others; None where it is.
         balanced: Whether the columns are those of N U, which sum to zero exactly, instead of those of V.
@@ -84,132 +82,93 @@ class BlockProof:
     balanced: bool = False
 
     @classmethod
-    def zero(cls, problem: Problem, groups: _Groups) -> BlockProof:
+    def zero(cls, columns: ExactColumns) -> BlockProof:
         """V = 0, which is feasible without further proof."""
-        zeros = [0] * groups.size
-        kind = "dense" if groups.size == problem.num_classes else "group"
-        own = zeros if closing_units(problem) is None else None
-        return cls(kind, zeros, [zeros] * groups.size, None, 0, None, 0.0, own)
+        zeros = [0] * columns.size
+        own = zeros if columns.closing_units is None else None
+        return cls(columns.kind, zeros, [[0] * columns.outputs.size] * columns.size, None, 0, None, 0.0, own)
 
-    def own_entries(self, multiplicities: list[int]) -> list[int]:
-        """Own entry of each column, by default minus the sum of its K − 1 others."""
-        if self.own is not None:
-            return self.own
+    def own_entries(self, columns: ExactColumns) -> list[int]:
+        """Own entry of each column, by default minus the sum of its others."""
+        return own_of(self.columns, columns.places, columns.output_sizes) if self.own is None else self.own
+
+    def entries(self, columns: ExactColumns) -> Iterator[list[fmpq]]:
+        """The entries of V in a column of each orbit, as the loss sees them."""
+        own, units = self.own_entries(columns), self._units(columns)
+        for j, (integers, unit) in enumerate(zip(self.columns, units, strict=True)):
+            yield columns.entries(j, [unit * integer for integer in integers], unit * own[j])
+
+    def sums(self, columns: ExactColumns) -> list[fmpq]:
+        """The entry of U1 at an output of each orbit, exactly."""
+        shares = [u * share for u, share in zip(self._units(columns), columns.shares(), strict=True)]
+        rows = _summed(self, columns, self.own_entries(columns))
         return [
-            column[g] - sum(m * x for m, x in zip(multiplicities, column, strict=True))
-            for g, column in enumerate(self.columns)
-        ]
-
-    def columns_of_classes(self, groups: Groups) -> Iterator[tuple[list[fmpq], int]]:
-        """For each group: the column of its first class, (K,), classes sorted by group, and that class's place."""
-        place, multiplicities = 0, groups.multiplicities.tolist()
-        own = self.own_entries(multiplicities)
-        scales = _shares(groups) if self.balanced else [Fraction(1)] * groups.size
-        for g, integers in enumerate(self.columns):
-            unit = power(self.exponents[g]) / rational(scales[g])
-            entries: list[fmpq] = []
-            for integer, multiplicity in zip(integers, multiplicities, strict=True):
-                entries += [unit * integer] * multiplicity
-            entries[place] = unit * own[g]
-            yield entries, place
-            place += multiplicities[g]
-
-    def sums(self, groups: Groups) -> list[fmpq]:
-        """The entry of N U1 at a class of each group, exactly."""
-        rows = _summed(self, groups.multiplicities.tolist())
-        scales = [Fraction(1)] * groups.size if self.balanced else _shares(groups)
-        units = [power(exponent) * rational(scale) for exponent, scale in zip(self.exponents, scales, strict=True)]
-        return [
-            sum((unit * entry for unit, entry in zip(units, row, strict=True)), 0 * units[0])
+            sum((unit * entry for unit, entry in zip(shares, row, strict=True)), 0 * shares[0])
             for row in zip(*rows, strict=True)
         ]
 
-
-def prove(problem: Problem, groups: Groups, dual: DualPoint, kind: str) -> BlockProof | None:
-    """The dual point near ``dual`` that is feasible by an exact proof; None when no margin up to 0.1 suffices.
-
-    Args:
-        problem: The problem.
-        groups: The groups over which ``dual`` is averaged; one class each for a free bias.
-        dual: A class-level point that is feasible up to rounding, V and T of shape (K, K).
-        kind: "group" or "dense", what the groups are called in the proof.
-    """
-    V = groups.block_means(dual.residuals)
-    own = groups.mean(np.diag(dual.residuals))
-    balanced = bias_of(problem.bias, problem.loss, problem.num_classes).needs_balance
-    coarse = groups.size >= _COARSE_FROM and groups.size == problem.num_classes and not balanced
-
-    def multiplier() -> FloatArray:
-        shares = np.full(groups.size, 1.0 / problem.num_samples) if balanced else problem.loss_weights
-        return groups.block_means(dual.nonnegativity / np.outer(shares, shares))
-
-    return prove_entries(problem, groups, kind, V, own, multiplier, coarse=coarse, balanced=balanced)
+    def _units(self, columns: ExactColumns) -> list[fmpq]:
+        """What the integers of a column of each orbit are multiples of in V."""
+        loads = [rational(load) for load in _loads(columns)] if self.balanced else [rational(1)] * columns.size
+        return [power(exponent) / load for exponent, load in zip(self.exponents, loads, strict=True)]
 
 
-def prove_entries(
-    problem: Problem,
-    groups: Groups,
-    kind: str,
-    V: FloatArray,
-    own: FloatArray,
-    multiplier: Callable[[], FloatArray],
-    *,
-    coarse: bool = False,
-    balanced: bool = False,
+def prove(
+    columns: ExactColumns, kind: str, V: Alike, multiplier: Callable[[], FloatArray], *, coarse: bool = False
 ) -> BlockProof | None:
-    """``prove`` for a point that is given by its entries on the groups.
+    """The dual point near V and T that is feasible by an exact proof; None when no margin up to 0.1 suffices.
 
     Args:
-        problem: The problem.
-        groups: Classes on which the point is alike.
-        kind: What the groups are called in the proof.
-        V: Entry of column h at another class of group g, (G, G).
-        own: Own entries, (G,).
-        multiplier: Makes T over the shares of its two classes in the loss, (G, G); called where a factor is needed.
-        coarse: Whether to round to the fewer bits of a large proof.
-        balanced: Whether U1 = 0 must hold exactly, as a bias asks for that costs nothing or next to nothing.
+        columns: The columns.
+        kind: What the proof is called.
+        V: Residuals that are feasible up to rounding.
+        multiplier: Makes T over the weights of its two columns in the loss, the entries at two different columns of
+            orbits g and h, (C, C); called where a factor is needed.
+        coarse: Whether to round to the fewer bits of a large proof, unless sums have to be zero.
     """
+    balanced = columns.bias.needs_balance
+    coarse = coarse and not balanced
     bits, shift = (_COARSE, _COARSE_SHIFT) if coarse else (_FINE, 0)
-    attempt = _Attempt.of(problem, groups, kind, bits, shift, balanced)
-    tiny = max(TINY_MARGIN, problem.num_classes * 2.0 ** (1 - min(bits, _ROUNDED_BITS if balanced else bits)))
-    if problem.nonnegative and (
-        found := attempt.without_factor(V * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
+    attempt = _Attempt.of(columns, kind, bits, shift, balanced)
+    own, others = columns.own_and_others(V)
+    # the sums of a balanced point have as many terms, and as many errors, as there are orbits
+    size, digits = (columns.size, min(bits, _ROUNDED_BITS)) if balanced else (columns.num_outputs, bits)
+    tiny = max(TINY_MARGIN, size * 2.0 ** (1 - digits))
+    if columns.nonnegative and (
+        found := attempt.without_factor(others * math.sqrt(1.0 - tiny), own * math.sqrt(1.0 - tiny), tiny)
     ):
         return found
     T = multiplier()
-    margin = 64.0 * groups.size * max(math.sqrt(groups.size) * 2.0**-53, 2.0 ** -(bits + 6))
+    margin = 64.0 * columns.size * max(math.sqrt(columns.size) * 2.0**-53, 2.0 ** -(bits + 6))
     while margin <= LARGEST_MARGIN:
         s = math.sqrt(1.0 - margin)
-        found = attempt.with_factor(V * s, own * s, T * (1.0 - margin), margin)
+        found = attempt.with_factor(others * s, own * s, T * (1.0 - margin), margin)
         if found is not None:
             return found
         margin *= _MARGIN_STEP
     return None
 
 
-def shrunk(
-    problem: Problem, groups: Groups, kind: str, V: FloatArray, own: FloatArray, margin: float
-) -> tuple[BlockProof, list[list[int]]]:
+def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[BlockProof, list[list[int]]]:
     """The point √(1 − margin) V in integers, with nothing proved, and its slack Diag(⌊ρ⌋) − XᵀX.
 
     Args:
-        problem: The problem.
-        groups: One group a class.
+        columns: Single columns.
         kind: What the proof is called.
-        V: The residuals without their diagonal, (K, K).
-        own: Their diagonal, (K,).
+        V: The residuals.
         margin: The share of D that is given up.
 
     Returns:
-        The point, and the slack, which is no larger than D − UᵀU in the proof's scale; K rows of K integers.
+        The point, and the slack, which is no larger than D − UᵀU in the proof's scale; C rows of C integers.
     """
     from flint import fmpz_mat
 
-    attempt = _Attempt.of(problem, groups, kind, _FINE, 0)
+    attempt = _Attempt.of(columns, kind, _FINE, 0)
+    own, others = columns.own_and_others(V)
     s = math.sqrt(1.0 - margin)
-    proof = attempt.rounded(V * s, own * s, margin)
-    columns = fmpz_mat(_summed(proof, [1] * groups.size))
-    gram = columns * columns.transpose()
+    proof = attempt.rounded(others * s, own * s, margin)
+    summed = fmpz_mat(_summed(proof, columns, proof.own_entries(columns)))
+    gram = summed * summed.transpose()
     rows = [[-int(entry) for entry in row] for row in gram.tolist()]
     for k, radius in enumerate(attempt.radii()):
         rows[k][k] += radius
@@ -220,41 +179,42 @@ def shrunk(
 class _Attempt:
     """What all attempts at one dual point share."""
 
-    problem: Problem
-    groups: Groups
+    columns: ExactColumns
     kind: str
     exponents: list[int]
     bits: int
     shift: int
-    units: list[int] | None
     balanced: bool
+    hub: int = 0
 
     @classmethod
-    def of(cls, problem: Problem, groups: Groups, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
-        """With as many more bits as the closing weights need, in whose multiples columns are then rounded."""
-        units = closing_units(problem)
+    def of(cls, columns: ExactColumns, kind: str, bits: int, shift: int, balanced: bool = False) -> _Attempt:
+        """With as many more bits as the closing weights and the hub need, in whose multiples columns are rounded."""
+        units = columns.closing_units
         if units is not None:
             bits += (max(units) - 1).bit_length()
-        exponents = _exponents(problem, groups, bits, balanced)
-        return cls(problem, groups, kind, exponents, bits, shift, units, balanced)
+        hub = 0
+        if balanced:  # what it is off is spread over its columns, and next to nothing beside long ones
+            hub = int(np.argmax(columns.multiplicities * np.sqrt(columns.counts)))
+            bits += (int(columns.multiplicities[hub]) - 1).bit_length()
+        return cls(columns, kind, _exponents(columns, bits, balanced), bits, shift, balanced, hub)
 
     def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
-        """C = 0; τ cancels what is negative between alike classes, and nothing else."""
-        m = self.groups.multiplicities.tolist()
+        """F = 0; τ cancels what is negative between alike columns, and nothing else."""
+        m, outputs = self.columns.multiplicities.tolist(), self.columns.output_sizes
         proof = self.rounded(V, own_entries, margin)
-        columns, own = proof.columns, proof.own_entries(m)
-        multiplier = None
+        own, multiplier = proof.own_entries(self.columns), None
         if max(m) > 1:
             multiplier = [[0] * (g + 1) for g in range(len(m))]
-            for g, column in enumerate(columns):
-                rest = sum(m[h] * x * x for h, x in enumerate(column) if h != g)
-                between = rest + 2 * own[g] * column[g] + (m[g] - 2) * column[g] ** 2
+            for g, (column, home) in enumerate(zip(proof.columns, self.columns.places, strict=True)):
+                rest = sum(n * x * x for h, (n, x) in enumerate(zip(outputs, column, strict=True)) if h != home)
+                between = rest + 2 * own[g] * column[home] + (m[g] - 2) * column[home] ** 2
                 multiplier[g][g] = max(-(between >> self.shift), 0) if m[g] > 1 else 0
         return self._checked(replace(proof, multiplier=multiplier))
 
     def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
-        """C from a binary64 Cholesky factorisation of S less half the margin."""
-        multiplier = self._multiplier(T) if self.problem.nonnegative else None
+        """F from a binary64 Cholesky factorisation of S less half the margin."""
+        multiplier = self._multiplier(T) if self.columns.nonnegative else None
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
         # a share of D, but for columns with exponents of their own, where D is about I
@@ -269,21 +229,33 @@ class _Attempt:
 
     def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
-        scales = self.groups.weights * self.groups.counts if self.balanced else np.ones(len(self.exponents))
+        given = self.columns
+        scales = given.weights * given.counts if self.balanced else np.ones(given.size)
         columns = np.ldexp(V * scales, -np.array(self.exponents)).T
-        units = self.units or [1] * len(self.exponents)
+        units = given.closing_units or [1] * given.outputs.size
         closing = len(set(units)) > 1
-        # v = a∘w with Σ w = 0: the w are rounded, and one class is one group since the weights tell classes apart
-        integers = _inward(columns / np.array(units, dtype=np.float64) if closing else columns)
-        own = None if self.units else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
+        # v = a∘w with Σ w = 0: the w are rounded, and one class is one orbit since the weights tell classes apart
+        integers = self._multiples(columns / np.array(units, dtype=np.float64) if closing else columns)
+        tied = given.closing_units is not None
+        own = None if tied else _inward(np.ldexp(own_entries * scales, -np.array(self.exponents)))
         if self.balanced:
-            integers, own = balance(integers, own)
+            sizes = given.multiplicities.tolist()
+            integers, own = balance(integers, own, given.places, sizes, given.output_sizes, self.hub)
         if closing:
-            own = [units[k] * (column[k] - sum(column)) for k, column in enumerate(integers)]
+            sums = own_of(integers, given.places, given.output_sizes)
+            own = [units[place] * entry for place, entry in zip(given.places, sums, strict=True)]
             integers = [[unit * w for unit, w in zip(units, column, strict=True)] for column in integers]
         return BlockProof(
             self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
         )
+
+    def _multiples(self, columns: FloatArray) -> list[list[int]]:
+        """Integers near the entries, multiples of how many columns the hub has in all columns but its own."""
+        step = int(self.columns.multiplicities[self.hub]) if self.balanced else 1
+        if step == 1:
+            return list(_inward(columns))
+        whole, hub = _inward(columns / step), _inward(columns[self.hub])
+        return [hub if j == self.hub else [step * x for x in column] for j, column in enumerate(whole)]
 
     def _multiplier(self, T: FloatArray) -> list[list[int]]:
         """The lower triangle of τ, rounded towards zero and so still ≥ 0."""
@@ -293,9 +265,10 @@ class _Attempt:
 
     def _normalised(self, proof: BlockProof) -> FloatArray:
         """S over 4^bits in binary64: a hint for the factor."""
-        m = self.groups.multiplicities
-        rows = np.ldexp(np.array(_summed(proof, m.tolist()), dtype=np.float64), -self.bits)
-        S = -(rows * m.astype(np.float64)) @ rows.T
+        m, outputs = self.columns.multiplicities, np.array(self.columns.output_sizes, dtype=np.float64)
+        summed = _summed(proof, self.columns, proof.own_entries(self.columns))
+        rows = np.ldexp(np.array(summed, dtype=np.float64), -self.bits)
+        S = -(rows * outputs) @ rows.T
         if proof.multiplier is not None:
             tau = np.zeros_like(S)
             for g, row in enumerate(proof.multiplier):
@@ -306,70 +279,62 @@ class _Attempt:
         return normalised
 
     def _scaled_radii(self) -> FloatArray:
-        """K_g ρ_g over 4^bits, (G,)."""
+        """m_g ρ_g over 4^bits, (C,)."""
         radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self.radii()])
-        return radii * self.groups.multiplicities
+        return radii * self.columns.multiplicities
 
     def radii(self) -> list[int]:
         """⌊ρ_g⌋."""
-        problem = self.problem
-        product = Fraction(problem.lambda_w) * Fraction(problem.lambda_h) * problem.num_samples**2
-        shares = [Fraction(1)] * self.groups.size if self.balanced else _shares(self.groups)
-        classes = zip(self.groups.counts.tolist(), shares, self.exponents, strict=True)
-        return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in classes]
+        given = self.columns
+        product = Fraction(given.lambda_w) * Fraction(given.lambda_h) * given.num_samples**2
+        shares = [Fraction(1)] * given.size if self.balanced else _loads(given)
+        columns = zip(given.counts.tolist(), shares, self.exponents, strict=True)
+        return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in columns]
 
     def _checked(self, proof: BlockProof) -> BlockProof | None:
         """The proof if it holds, in integers."""
         from flint import fmpz_mat
 
-        m, radii = self.groups.multiplicities.tolist(), self.radii()
-        rows = _summed(proof, m)
+        given, radii = self.columns, self.radii()
+        m, own = given.multiplicities.tolist(), proof.own_entries(given)
+        rows = _summed(proof, given, own)
         summed = fmpz_mat(rows)
         alone = proof.multiplier is None and max(m) == 1
-        weighted = summed if alone else fmpz_mat([[w * x for w, x in zip(m, row, strict=True)] for row in rows])
+        weighted = summed
+        if max(given.output_sizes) > 1:
+            weighted = fmpz_mat([[n * x for n, x in zip(given.output_sizes, row, strict=True)] for row in rows])
         gram: fmpz_mat = weighted * summed.transpose()
         if proof.factor is not None:
             factor = fmpz_mat([row + [0] * (len(rows) - len(row)) for row in proof.factor])
             gram += factor * factor.transpose()
-        own = proof.own_entries(m)
         for g, entries in enumerate(gram.tolist()):
-            if alone and self.problem.nonnegative:
+            if alone and given.nonnegative:
                 # the general case below with τ = 0 and m = 1, which is most of the time of a large proof
                 if radii[g] < int(entries[g]) + sum(int(e) for h, e in enumerate(entries) if e > 0 and h != g):
                     return None
                 continue
             tau = _multiplier_row(proof, g)
             remainder = [-int(entry) - m[g] * m[h] * tau[h] for h, entry in enumerate(entries)]
-            deficits = (max(-e, 0) if self.problem.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)
+            deficits = (max(-e, 0) if given.nonnegative else abs(e) for h, e in enumerate(remainder) if h != g)
             if remainder[g] + m[g] * (radii[g] + tau[g]) < sum(deficits):
                 return None
-            if m[g] > 1 and (own[g] - proof.columns[g][g]) ** 2 > radii[g] + tau[g]:
+            if m[g] > 1 and (own[g] - proof.columns[g][given.places[g]]) ** 2 > radii[g] + tau[g]:
                 return None
         return proof
 
 
-def closing_units(problem: Problem) -> list[int] | None:
-    """The closing weights of the loss in lowest terms, (K,); None where no equation ties the entries of a residual."""
-    weights = problem.loss.closing_weights(problem.num_classes)
-    if weights is None:
-        return None
-    exact = ExactVector.of_floats(weights)
-    divisor = math.gcd(*exact.integers)
-    return [integer // divisor for integer in exact.integers]
+def _loads(columns: ExactColumns) -> list[Fraction]:
+    """ω ν, exactly: N u = ω ν v."""
+    return [Fraction(w) * n for w, n in zip(columns.weights.tolist(), columns.counts.tolist(), strict=True)]
 
 
-def _shares(groups: Groups) -> list[Fraction]:
-    """ω_g n_g, exactly: N u = ω n v."""
-    return [Fraction(w) * n for w, n in zip(groups.weights.tolist(), groups.counts.tolist(), strict=True)]
-
-
-def _exponents(problem: Problem, groups: Groups, bits: int, balanced: bool) -> list[int]:
+def _exponents(columns: ExactColumns, bits: int, balanced: bool) -> list[int]:
     """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest."""
-    logs = np.log2(problem.lambda_w) + np.log2(problem.lambda_h) + 2.0 * np.log2(problem.num_samples)
+    logs = np.log2(columns.lambda_w) + np.log2(columns.lambda_h) + 2.0 * np.log2(columns.num_samples)
     if balanced:
-        logs = np.full(groups.size, (logs + np.log2(groups.counts)).min())
+        logs = np.full(columns.size, (logs + np.log2(columns.counts)).min())
     else:
-        logs = logs + np.log2(groups.multiplicities) - 2.0 * np.log2(groups.weights) - np.log2(groups.counts)
+        logs = logs + np.log2(columns.multiplicities) - 2.0 * np.log2(columns.weights) - np.log2(columns.counts)
     exponents: list[int] = (np.floor(logs / 2.0).astype(np.int64) - bits).tolist()
     return exponents
 
@@ -380,14 +345,12 @@ def _inward(scaled: FloatArray) -> Any:
     return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
 
 
-def _summed(proof: BlockProof, multiplicities: list[int]) -> list[list[int]]:
-    """Rows X E: the sum of the columns of each group, one entry a group of rows."""
-    own = proof.own_entries(multiplicities)
+def _summed(proof: BlockProof, columns: ExactColumns, own: list[int]) -> list[list[int]]:
+    """Rows X E: the sum of the columns of each orbit, one entry an orbit of outputs."""
     rows = []
-    for g, column in enumerate(proof.columns):
-        m = multiplicities[g]
-        row = [m * entry for entry in column]
-        row[g] = own[g] + (m - 1) * column[g]
+    for m, column, home, entry in zip(columns.multiplicities.tolist(), proof.columns, columns.places, own, strict=True):
+        row = [m * x for x in column]
+        row[home] = entry + (m - 1) * column[home]
         rows.append(row)
     return rows
 

@@ -7,42 +7,44 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.enclosure.alike import ExactAlike, logits
+from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
     PRECISION,
-    ExactMatrix,
     ExactVector,
     power,
     rational,
 )
-from ufm_convex.enclosure.groups import Groups
 from ufm_convex.enclosure.proved import (
-    DenseWitness,
+    FactorWitness,
     FrameWitness,
     ProvedBound,
     above,
-    bias_part,
 )
-from ufm_convex.identity import margin_loss
+from ufm_convex.errors import ShapeError
+from ufm_convex.losses import traits
 from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation.points import Factors
 
 if TYPE_CHECKING:
-    from flint import arb, fmpz
-
-_WITNESS_BITS = 52
+    from flint import arb
 
 
 def upper_bound(
-    problem: Problem,
+    problem: Problem | Columns,
     witness: FramePoint
     | FrameWitness
+    | Factors
     | tuple[FloatArray, FloatArray]
     | tuple[FloatArray, FloatArray, FloatArray | None],
     *,
@@ -52,125 +54,175 @@ def upper_bound(
     """A proved upper bound of the optimum: the objective at the witness, enclosed.
 
     Args:
-        problem: The problem.
-        witness: An orthogonal frame, or W (K, d) and class-mean features H (K, d), and a bias b (K,) or None for 0.
+        problem: The problem, or its columns at some level.
+        witness: An orthogonal frame; or factors on the orbits of the problem or of its single classes; or W (K, d) and
+            class-mean features H (K, d), and a bias b (K,) or None for 0.
         penalties: False for the loss alone.
         precision: Bits of the ball arithmetic.
 
     Returns:
         The bound; +inf when the witness is not admissible (an entry that is NaN, infinite or, for non-negative
-        features, negative; more than ``feature_dim`` coordinates; a bias that the problem does not have).
+        features, negative; more than ``feature_dim`` coordinates, for orbits of free features more dimensions; a bias
+        that the problem does not have). It has no evidence where it needs fewer dimensions than coordinates.
+
+    Raises:
+        ShapeError: the factors are alike on other orbits than those of the problem.
     """
     from flint import ctx
 
-    if penalties:
+    if penalties and isinstance(problem, Problem):
         problem.require_decays("this bound")
     with ctx.workprec(precision):
-        if isinstance(witness, FramePoint):
-            exact = _exact_frame(problem, witness)
-            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(problem, exact, penalties)
-        if isinstance(witness, FrameWitness):
-            return _frame_upper(problem, witness, penalties)
-        return _dense_upper(problem, *witness, penalties=penalties)
+        if isinstance(witness, FramePoint | FrameWitness):
+            columns = ExactColumns.of(problem)
+            exact = _exact_frame(columns, witness) if isinstance(witness, FramePoint) else witness
+            return ProvedBound(math.inf, "frame") if exact is None else _frame_upper(columns, exact, penalties)
+        columns = _columns_of(problem, witness)
+        kind = columns.kind
+        factors = witness if isinstance(witness, Factors) else _matrices(columns, *witness)
+        found = None if factors is None else _exact_factors(columns, factors)
+        if found is None:
+            return ProvedBound(math.inf, kind)
+        total = _loss(columns, found)
+        above_it = above(total + _penalty(columns, found) if penalties else total, kind, found)
+        return above_it if _fits(columns, found) else replace(above_it, evidence=None)
 
 
-def _exact_frame(problem: Problem, point: FramePoint) -> FrameWitness | None:
+def _exact_frame(columns: ExactColumns, point: FramePoint) -> FrameWitness | None:
     """The frame in exact numbers, alike entries together; None when it is not admissible. ω counts where η > 0."""
-    finite = np.isfinite(point.eta).all() and np.isfinite(point.omega).all()
-    if not finite or min(point.eta.min(), point.omega.min()) < 0.0:
+    there = columns.columns.positions
+    all_eta, all_omega = point.eta[there], point.omega[there]
+    finite = np.isfinite(all_eta).all() and np.isfinite(all_omega).all()
+    if not finite or min(all_eta.min(), all_omega.min()) < 0.0:
         return None
-    if np.count_nonzero(point.eta) > (problem.feature_dim or problem.num_classes):
+    if np.count_nonzero(all_eta) > (columns.feature_dim or math.inf):
         return None
-    omega = np.where(point.eta > 0.0, point.omega, 0.0)
-    columns = (Groups.distinct(problem).members, point.eta, omega)
-    alike = Counter(zip(*(column.tolist() for column in columns), strict=True))
+    omega = np.where(all_eta > 0.0, all_omega, 0.0)
+    groups = columns.columns.members[there]
+    alike = Counter(zip(*(column.tolist() for column in (groups, all_eta, omega)), strict=True))
     entries = sorted(alike)
-    groups, etas, omegas = zip(*entries, strict=True)
+    places, etas, omegas = zip(*entries, strict=True)
     return FrameWitness(
-        list(groups),
+        list(places),
         [alike[entry] for entry in entries],
         ExactVector.of_floats(np.array(etas)),
         ExactVector.of_floats(np.array(omegas)),
     )
 
 
-def _frame_upper(problem: Problem, witness: FrameWitness, penalties: bool) -> ProvedBound:
+def _frame_upper(columns: ExactColumns, witness: FrameWitness, penalties: bool) -> ProvedBound:
     """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
-    K, loss, groups = problem.num_classes, margin_loss(problem), Groups.distinct(problem)
-    loads, counts = groups.loads(), groups.counts.tolist()
+    traits.require(columns.loss, ("margins_only",), "use the dense points, GramPoint and DualPoint.")
+    V, loss = columns.num_outputs, columns.loss
+    loads, counts = columns.loads(), columns.counts.tolist()
     unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
     unit_margin = arb(unit_eta * unit_omega)
     losses, squares_eta, squares_omega = arb(0), 0, 0
-    pairs = zip(witness.eta.integers, witness.omega.integers, strict=True)
-    values = loss.enclose_margin_values((arb(eta * omega) * unit_margin for eta, omega in pairs), K)
     entries = zip(witness.groups, witness.multiplicities, witness.eta.integers, witness.omega.integers, strict=True)
-    for (group, multiplicity, eta, omega), value in zip(entries, values, strict=True):
-        losses += loads.integers[group] * multiplicity * value
+    for group, multiplicity, eta, omega in entries:
+        margin = arb(eta * omega) * unit_margin
+        losses += loads.integers[group] * multiplicity * loss.enclose_margin_value(margin, V)
         squares_eta += multiplicity * counts[group] * eta * eta
         squares_omega += multiplicity * omega * omega
-    total = losses * arb(power(loads.exponent) / problem.num_samples)
+    total = losses * arb(power(loads.exponent) / columns.num_samples)
     if penalties:
-        squares = rational(problem.lambda_w) * fmpq(K - 1, K) * unit_omega**2 * squares_omega
-        squares += rational(problem.lambda_h) * unit_eta**2 * squares_eta
+        squares = rational(columns.lambda_w) * fmpq(V - 1, V) * unit_omega**2 * squares_omega
+        squares += rational(columns.lambda_h) * unit_eta**2 * squares_eta
         total += arb(squares) / 2
     return above(total, "frame", witness)
 
 
-def _dense_upper(
-    problem: Problem, W: FloatArray, H: FloatArray, bias: FloatArray | None = None, *, penalties: bool = True
-) -> ProvedBound:
-    """The objective at W and H rounded to 52 bits, for an indicator not at all, and b; zero coordinates left out."""
-    admissible = np.isfinite(W).all() and np.isfinite(H).all() and W.shape == H.shape
-    if bias is not None:
-        admissible &= problem.bias is not None and bias.shape == W.shape[:1] and bool(np.isfinite(bias).all())
-    admissible &= not problem.nonnegative or bool((H >= 0.0).all())
+# -- factors --------------------------------------------------------------------------------------------------------
+
+
+def _columns_of(problem: Problem | Columns, witness: Factors | tuple[FloatArray | None, ...]) -> ExactColumns:
+    """The columns on whose orbits the factors are: those given, or the single or the grouped classes."""
+    single = ExactColumns.of_classes(problem) if isinstance(problem, Problem) else ExactColumns.of(problem)
+    if not isinstance(witness, Factors):
+        return single
+    coarse = ExactColumns.of(problem)
+    W, H = witness.W, witness.H
+    for columns in (coarse, single):
+        sorts = (columns.outputs, W.rows), (columns.columns, H.rows), (W.cols, H.cols)
+        if all(alike_orbits(one, other) for one, other in sorts):
+            return columns
+    raise ShapeError(
+        f"the factors have {W.rows.size} and {H.rows.size} orbits of rows, {W.cols.size} and {H.cols.size} of columns.",
+        expected=f"the {coarse.outputs.size} orbits of outputs and {coarse.size} of columns of the problem, or single "
+        "classes, and the same coordinates in both",
+        fix="make them on the columns of this problem.",
+    )
+
+
+def _matrices(columns: ExactColumns, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> Factors | None:
+    """Matrices with zero coordinates left out; None if their shapes do not fit."""
+    if W.ndim != 2 or H.shape != (columns.columns.length, W.shape[1]) or W.shape[0] != columns.outputs.length:
+        return None
+    if bias is not None and bias.shape != W.shape[:1]:
+        return None
     used = np.any(H != 0.0, axis=0) | np.any(W != 0.0, axis=0)
-    if not admissible or int(used.sum()) > (problem.feature_dim or used.size):
-        return ProvedBound(math.inf, "dense")
     used[0] |= not used.any()  # keep one coordinate, so that the witness is a matrix
-    make = partial(ExactMatrix.near, bits=_WITNESS_BITS) if problem.loss.finite else ExactMatrix.of_floats
-    exact = DenseWitness(make(W[:, used]), make(H[:, used]), None if bias is None else ExactVector.of_floats(bias))
-    total = _dense_loss(problem, exact)
-    return above(total + _dense_penalty(problem, exact) if penalties else total, "dense", exact)
+    coordinates = Orbits.single(int(used.sum()))
+    rows = columns.columns.positions
+    return Factors(
+        Alike.matrix(columns.outputs, coordinates, W[:, used]),
+        Alike.matrix(columns.columns, coordinates, H[rows][:, used]),
+        bias,
+    )
 
 
-def _dense_loss(problem: Problem, witness: DenseWitness) -> arb:
+def _exact_factors(columns: ExactColumns, factors: Factors) -> FactorWitness | None:
+    """The factors in exact numbers; None when they are not admissible. W counts where a feature does."""
+    W, H, bias = factors.W, factors.H, factors.bias
+    finite = np.isfinite(W.entries()).all() and np.isfinite(H.entries()).all()
+    if bias is not None:
+        finite &= columns.bias.size > 0 and bool(np.isfinite(bias).all())
+    if not finite or (columns.nonnegative and not (H.entries() >= 0.0).all()):
+        return None
+    exact = FactorWitness(
+        ExactAlike.witness(W, columns.loss.finite),
+        ExactAlike.witness(H, columns.loss.finite),
+        None if bias is None else ExactVector.of_floats(bias),
+    )
+    if not exact.plain:
+        exact = replace(exact, W=exact.W.kept(exact.H.used()))
+    free = not columns.nonnegative and not exact.plain
+    if _fits(columns, exact) or (free and exact.H.rank() <= (columns.feature_dim or math.inf)):
+        return exact
+    return None
+
+
+def _fits(columns: ExactColumns, witness: FactorWitness) -> bool:
+    """Whether no more coordinates than there are dimensions are used."""
+    pairs = zip(witness.H.cols.numbers.tolist(), witness.W.used(), witness.H.used(), strict=True)
+    return sum(n for n, w, h in pairs if w or h) <= (columns.feature_dim or math.inf)
+
+
+def _loss(columns: ExactColumns, witness: FactorWitness) -> arb:
     """The loss, and the penalty of the bias."""
     from flint import arb, fmpq
 
-    groups = Groups.singletons(problem)
-    logits = _logits(witness)
     unit = arb(power(witness.W.exponent + witness.H.exponent))
-    b = [fmpq(0)] * problem.num_classes if witness.bias is None else witness.bias.rationals()
-    offsets = list(map(arb, b))
-    total = bias_part(problem).enclose_penalty(b)
-    for k, share in enumerate(groups.shares(problem)):
-        outputs = [unit * arb(z) + offset for z, offset in zip(next(logits), offsets, strict=True)]
-        total += arb(share) * problem.loss.enclose_value(outputs, problem.loss.exact_column(problem.num_classes, k))
+    exact = [fmpq(0)] * columns.outputs.size if witness.bias is None else witness.bias.rationals()
+    b = list(map(arb, exact))
+    total = columns.bias.enclose_penalty(exact, columns.output_sizes)
+    entries = columns.exact_entries(*logits(witness.W, witness.H))
+    weights = zip(columns.shares(), columns.multiplicities.tolist(), columns.places, strict=True)
+    for j, ((share, multiplicity, place), (others, own)) in enumerate(zip(weights, entries, strict=True)):
+        outputs = [unit * arb(z) + offset for z, offset in zip(others, b, strict=True)]
+        outputs = columns.entries(j, outputs, unit * arb(own) + b[place])
+        total += arb(share) * multiplicity * columns.loss.enclose_value(outputs, columns.column(j))
     return total
 
 
-def _dense_penalty(problem: Problem, witness: DenseWitness) -> arb:
-    from flint import arb, fmpq
+def _penalty(columns: ExactColumns, witness: FactorWitness) -> arb:
+    """λ_W/2 ‖W‖² + λ_H/2 Σ ν ‖h‖²."""
+    from flint import arb
 
-    squares = fmpq(sum(w * w for row in witness.W.rows for w in row)) * power(2 * witness.W.exponent)
-    total = arb(rational(problem.lambda_w) * squares) / 2
-    weighted = sum(
-        n * sum(h * h for h in row) for n, row in zip(problem.class_counts.tolist(), witness.H.rows, strict=True)
-    )
-    return total + arb(rational(problem.lambda_h) * weighted * power(2 * witness.H.exponent)) / 2
-
-
-def _logits(witness: DenseWitness) -> Iterator[Sequence[fmpz | int]]:
-    """The logits of each class as integers; features with one coordinate each, as on a frame, need no product."""
-    from flint import fmpz_mat
-
-    slots = [[c for c, h in enumerate(row) if h] for row in witness.H.rows]
-    if max(map(len, slots)) > 1:
-        yield from (fmpz_mat(witness.H.rows) * fmpz_mat(witness.W.rows).transpose()).tolist()
-        return
-    coordinates = list(zip(*witness.W.rows, strict=True))
-    for row, slot in zip(witness.H.rows, slots, strict=True):
-        yield [row[slot[0]] * w for w in coordinates[slot[0]]] if slot else [0] * len(witness.W.rows)
+    W, H = witness.W, witness.H
+    many = zip(columns.multiplicities.tolist(), columns.counts.tolist(), H.row_squares(), strict=True)
+    weighted = sum(m * n * square for m, n, square in many)
+    total = arb(rational(columns.lambda_w) * rational(W.square())) / 2
+    return total + arb(rational(columns.lambda_h) * weighted * power(2 * H.exponent)) / 2

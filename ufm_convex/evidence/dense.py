@@ -11,7 +11,7 @@ import numpy as np
 
 from ufm_convex import duality, enclosure, factors, identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.enclosure import DenseWitness, ProvedBound
+from ufm_convex.enclosure import FactorWitness, ProvedBound
 from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint, require_dense
@@ -78,7 +78,7 @@ class DenseEvidence(Representation):
 
     def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
-        if not isinstance(self.upper.evidence, DenseWitness):
+        if not isinstance(self.upper.evidence, FactorWitness):
             return None
         return enclosure.square_norms(self.problem, self.upper.evidence)
 

@@ -14,13 +14,15 @@ from ufm_convex import factors as dense_factors
 from ufm_convex._arrays import FloatArray
 from ufm_convex.descent import admitted
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.enclosure.grouped import group_lower_bound, group_upper_bound
 from ufm_convex.evidence.base import Representation, close_gap, knowing_dimension, relative_gap
 from ufm_convex.evidence.dense import DenseEvidence
 from ufm_convex.group_factors import GroupFactors
-from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation.points import Dual, Factors
 from ufm_convex.solvers import SolverRun
 
 _DENSE_BELOW = 400
@@ -62,8 +64,9 @@ class GroupEvidence(Representation):
             if problem.num_classes <= _DENSE_BELOW:
                 return DenseEvidence.gather(problem, run, tolerance)
             recovered = group_factors.fit(columns, recovered, d)
-        lower = knowing_dimension(problem, group_lower_bound(problem, dual), tolerance)
-        upper = group_upper_bound(problem, recovered)
+        proved = enclosure.lower_bound(problem, dual_on_orbits(dual), proof="group")
+        lower = knowing_dimension(problem, proved, tolerance)
+        upper = _upper(problem, recovered)
         certified = relative_gap(lower.value, upper.value) <= tolerance
         point = own if own is not None and not certified else GroupPoint.from_factors(recovered.W, recovered.H)
         return cls(problem, run, point, dual, lower, upper, recovered, relaxed=relaxed)
@@ -94,17 +97,18 @@ class GroupEvidence(Representation):
         """See ``Representation.square_norms``."""
         if self.upper.exact is None:
             return None
-        W, H = (enclosure.ExactInvariant.of_floats(M.own, M.cross) for M in (self.recovered.W, self.recovered.H))
-        return enclosure.square_norms(self.problem, enclosure.GroupWitness(W, H))
+        factors = factors_on_orbits(self.recovered)
+        exact = enclosure.FactorWitness(enclosure.ExactAlike.of(factors.W), enclosure.ExactAlike.of(factors.H))
+        return enclosure.square_norms(self.problem, exact)
 
     def loss_bound(self) -> ProvedBound:
         """See ``Representation.loss_bound``."""
-        return group_upper_bound(self.problem, self.recovered, penalties=False)
+        return _upper(self.problem, self.recovered, penalties=False)
 
     def rescaled(self, weights: float, features: float) -> Self:
         """See ``Representation.rescaled``."""
         recovered = replace(self.recovered, W=self.recovered.W * weights, H=self.recovered.H * features)
-        upper = group_upper_bound(self.problem, recovered)
+        upper = _upper(self.problem, recovered)
         recovered = replace(recovered, objective=upper.value)
         point = GroupPoint.from_factors(recovered.W, recovered.H)
         return replace(self, point=point, upper=upper, recovered=recovered)
@@ -153,6 +157,32 @@ class GroupEvidence(Representation):
     def rank(self) -> int:
         """Dimensions that the features use, up to noise."""
         return self.recovered.rank
+
+
+def dual_on_orbits(dual: GroupDual) -> Dual:
+    """V and T on orbits of classes."""
+    sort = _orbits(dual.groups)
+    return Dual(_alike(sort, dual.residuals), _alike(sort, dual.nonnegativity))
+
+
+def factors_on_orbits(factors: GroupFactors) -> Factors:
+    """W and H on orbits of classes, which coordinates are alike."""
+    sort = _orbits(factors.H.groups)
+    return Factors(_alike(sort, factors.W), _alike(sort, factors.H))
+
+
+def _orbits(groups: Groups) -> Orbits:
+    return Orbits.of(groups.multiplicities, np.arange(groups.size), order=np.argsort(groups.members, kind="stable"))
+
+
+def _alike(sort: Orbits, matrix: Invariant) -> Alike:
+    single, even = sort.places == 1, matrix.cross.copy()
+    np.fill_diagonal(even, np.where(single, matrix.own, np.diag(even)))
+    return Alike.of_entries(sort, sort, np.vstack([even, matrix.own]) if sort.large.size else even)
+
+
+def _upper(problem: Problem, factors: GroupFactors, *, penalties: bool = True) -> ProvedBound:
+    return enclosure.upper_bound(problem, factors_on_orbits(factors), penalties=penalties)
 
 
 def _lengths(gram: Invariant) -> FloatArray:

@@ -31,12 +31,9 @@ def of_samples(problem: Problem) -> Columns:
 
 def of_classes(problem: Problem) -> Columns:
     """One column a class with samples, its mean: weights pt_k and ν_k = n_k."""
-    counts = problem.class_counts
-    active = np.flatnonzero(counts > 0)
-    whole = active.size == counts.size
-    columns = Orbits.single(active.size, None if whole else active, None if whole else counts.size)
-    outputs = columns if whole else Orbits.single(counts.size)
-    return _columns(problem, outputs, columns, active, problem.loss_weights[active], counts[active].astype(np.float64))
+    outputs, columns, first = class_orbits(problem)
+    counts = problem.class_counts[first].astype(np.float64)
+    return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts)
 
 
 def of_groups(problem: Problem) -> Columns:
@@ -44,8 +41,24 @@ def of_groups(problem: Problem) -> Columns:
 
     Orbits are single, in class order, unless the loss treats all classes alike.
     """
+    outputs, columns, first = group_orbits(problem)
+    counts = problem.class_counts[first].astype(np.float64)
+    return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts)
+
+
+def class_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
+    """Outputs, columns and the class of each column for ``of_classes``."""
+    counts = problem.class_counts
+    active = np.flatnonzero(counts > 0)
+    whole = active.size == counts.size
+    columns = Orbits.single(active.size, None if whole else active, None if whole else counts.size)
+    return (columns if whole else Orbits.single(counts.size)), columns, active
+
+
+def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
+    """Outputs, columns and the first class of each orbit of columns for ``of_groups``, in O(K log K)."""
     if not problem.loss.alike:
-        return of_classes(problem)
+        return class_orbits(problem)
     counts = problem.class_counts
     weights = np.where(counts > 0, problem.loss.weights(counts.size), 0.0)
     order = np.lexsort((weights, counts))
@@ -60,7 +73,7 @@ def of_groups(problem: Problem) -> Columns:
     if empty:
         kinds, first = kinds[1:], first[1:]
         columns = Orbits.of(symmetry, kinds, order=order[empty:], extent=counts.size)
-    return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts[first].astype(np.float64))
+    return outputs, columns, first
 
 
 LEVELS = {"sample": of_samples, "class": of_classes, "group": of_groups}
