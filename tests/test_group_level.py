@@ -9,11 +9,11 @@ from full_columns import Full
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_groups import grouped, random_invariant
+from ufm_convex.evidence.groups import dual_on_orbits, factors_on_orbits
+from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 
 from ufm_convex import duality, enclosure, group_factors, identity, relaxation, theory
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError
-from ufm_convex.evidence.groups import dual_on_orbits, factors_on_orbits
-from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Groups, Invariant
 from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.points import Columns, DualPoint, FramePoint, GramPoint
 from ufm_convex.problem import Problem

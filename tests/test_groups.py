@@ -5,9 +5,9 @@ import pytest
 from full_columns import Full
 from hypothesis import given
 from hypothesis import strategies as st
+from ufm_convex.groups import GroupColumns, GroupPoint, Groups, Invariant
 
 from ufm_convex.errors import SizeError
-from ufm_convex.groups import GroupColumns, GroupPoint, Groups, Invariant
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem

@@ -14,11 +14,11 @@ import time
 from collections import Counter
 
 import numpy as np
+from ufm_convex.descent import descend
 
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap
 from ufm_convex.candidate import Candidate
-from ufm_convex.descent import descend
 from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ufm_convex.crosscheck.base import Answer
-from ufm_convex.groups import GroupPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Gram
 from ufm_convex.solvers import Claim
 
 
@@ -26,4 +26,4 @@ class SolutionFile:
         from ufm_convex.interchange import load_cbf_solution
 
         point = load_cbf_solution(self.path, problem).point
-        return Answer(Claim.OPTIMAL, point=point.dense() if isinstance(point, GroupPoint) else point)
+        return Answer(Claim.OPTIMAL, point=point.full() if isinstance(point, Gram) else point)
