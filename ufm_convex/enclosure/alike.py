@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation import Alike, Orbits
 
 if TYPE_CHECKING:
     from flint import fmpz_mat

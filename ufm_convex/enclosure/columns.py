@@ -25,10 +25,7 @@ from ufm_convex.errors import ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.losses.layout import ExactColumn
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.columns import Columns
-from ufm_convex.relaxation.making import class_orbits, group_orbits
-from ufm_convex.relaxation.orbits import Orbits
+from ufm_convex.relaxation import Alike, Columns, Orbits, class_orbits, group_orbits
 
 if TYPE_CHECKING:
     from flint import fmpq

@@ -23,9 +23,7 @@ from ufm_convex.enclosure.proved import FactorWitness, ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.identity import residual_gram
-from ufm_convex.relaxation.making import of_classes
+from ufm_convex.relaxation import Alike, of_classes, residual_gram
 
 _STEP = 4.0
 

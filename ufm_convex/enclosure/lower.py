@@ -36,10 +36,7 @@ from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.columns import Columns
-from ufm_convex.relaxation.orbits import Orbits
-from ufm_convex.relaxation.points import Dual
+from ufm_convex.relaxation import Alike, Columns, Dual, Orbits
 
 if TYPE_CHECKING:
     from flint import fmpq

@@ -37,7 +37,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure.balance import balance, own_of
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import power, rational
-from ufm_convex.relaxation.alike import Alike
+from ufm_convex.relaxation import Alike
 
 if TYPE_CHECKING:
     from flint import fmpq, fmpz_mat

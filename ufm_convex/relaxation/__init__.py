@@ -15,7 +15,7 @@ from ufm_convex.relaxation.identity import (
     terms,
 )
 from ufm_convex.relaxation.levels import LEVELS, Level, available, level, num_groups
-from ufm_convex.relaxation.making import of_classes, of_groups, of_labels, of_samples
+from ufm_convex.relaxation.making import class_orbits, group_orbits, of_classes, of_groups, of_labels, of_samples
 from ufm_convex.relaxation.maps import Maps
 from ufm_convex.relaxation.orbits import Orbits, Pairing
 from ufm_convex.relaxation.points import Dual, Factors, Gram, Point
@@ -35,8 +35,10 @@ __all__ = [
     "Programme",
     "Units",
     "available",
+    "class_orbits",
     "dual_value",
     "entry_numbers",
+    "group_orbits",
     "level",
     "num_groups",
     "objective",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.points import Dual, Factors, Gram
+from ufm_convex.relaxation import Dual, Factors, Gram
 
 
 class Claim(StrEnum):
