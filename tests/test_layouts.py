@@ -136,7 +136,7 @@ def test_a_target_that_several_outputs_share_is_the_same_loss(positives, lead):
         )
     assert loss.fenchel_young(v, np.array([[lead], [0.0]]), layout)[0] <= 1e-15
     assert loss.fenchel_young(0.5 * v, np.array([[lead], [0.0]]), layout)[0] > 0.0
-    dyadic = fmpq(int(math.ldexp(v[1, 0], 60)), 2**60)
+    dyadic = fmpq(*float(v[1, 0]).as_integer_ratio())
     assert loss.enclose_conjugate([-4 * dyadic / positives, dyadic], column) < 0
     with pytest.raises(ValueError, match="simplex"):
         loss.enclose_conjugate([-4 * dyadic / positives + fmpq(1, 2**300), dyadic], column)

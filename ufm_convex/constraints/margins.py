@@ -18,8 +18,8 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen
 from ufm_convex.errors import ShapeError
+from ufm_convex.losses import ExactColumn, Layout
 from ufm_convex.losses.base import Indicator
-from ufm_convex.losses.layout import ExactColumn, Layout
 
 if TYPE_CHECKING:
     import cvxpy as cp

@@ -21,7 +21,6 @@ from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
-from ufm_convex.theory.collapse import cross_entropy
 
 if TYPE_CHECKING:
     from flint import arb, fmpq
@@ -47,7 +46,9 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
     from flint import ctx
 
     found = theory.optimum(problem)  # raises, naming the hypothesis that fails
-    loss = cross_entropy(problem, "leave out digits: no closed form in any number of digits is known for this loss.")
+    loss = theory.cross_entropy(
+        problem, "leave out digits: no closed form in any number of digits is known for this loss."
+    )
     if not isinstance(found, theory.FrameOptimum):
         raise HypothesisError(
             f"no closed form in any number of digits is known for {found.citation}.",

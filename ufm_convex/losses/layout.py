@@ -135,7 +135,7 @@ class Layout:
         return int(self.own[0]) if single else (self.own, np.arange(self.own.size))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExactColumn:
     """One column of a layout in exact numbers.
 
@@ -151,7 +151,12 @@ class ExactColumn:
     row: int
     own: int
 
+    @cached_property
+    def rest(self) -> list[tuple[int, int, fmpq]]:
+        """Place, number and target of what is there beside the own entry."""
+        entries = enumerate(zip(self.numbers, self.target, strict=True))
+        return [(j, number, y) for j, (number, y) in entries if number and j != self.own]
+
     def others(self, entries: Sequence[Number]) -> list[tuple[int, Number]]:
         """Number and entry of what is there beside the own entry."""
-        pairs = enumerate(zip(self.numbers, entries, strict=True))
-        return [pair for j, pair in pairs if pair[0] and j != self.own]
+        return [(number, entries[j]) for j, number, _ in self.rest]

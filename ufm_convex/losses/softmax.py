@@ -107,14 +107,13 @@ class SoftmaxLoss(Loss):
         """Log Σ_j e^{z_j − z_y} − Σ_j y_j (z_j − z_y) in balls."""
         from flint import arb
 
-        own, rest, linear = column.own, arb(0), arb(0)
-        for j, (number, y, entry) in enumerate(zip(column.numbers, column.target, z, strict=True)):
-            if number and j != own:
-                difference = entry - z[own]
-                rest += number * difference.exp()
-                if y:
-                    linear += arb(number * y) * difference
-        copies = column.numbers[own]
+        own, rest, linear = z[column.own], arb(0), arb(0)
+        for j, number, y in column.rest:
+            difference = z[j] - own
+            rest += number * difference.exp()
+            if y:
+                linear += arb(number * y) * difference
+        copies = column.numbers[column.own]
         return (rest.log1p() if copies == 1 else arb(copies).log() + (rest / copies).log1p()) - linear
 
     def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:

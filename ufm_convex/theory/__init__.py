@@ -16,7 +16,7 @@ from functools import cache, singledispatch
 from ufm_convex._registry import discover
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
-from ufm_convex.theory.collapse import exact_threshold
+from ufm_convex.theory.collapse import cross_entropy, exact_threshold
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "SolvedOptimum",
     "Theorem",
     "bound",
+    "cross_entropy",
     "exact_threshold",
     "find",
     "has_idle_bias",
