@@ -208,7 +208,7 @@ def test_proved_bounds_are_those_of_the_dense_points(problem, seed, features):
     assert upper.value == pytest.approx(exact, rel=1e-13)  # there W and H are rounded to 52 bits first
     dual, value = duality.repair(columns, [random_dual(rng, columns)])
     lower = group_lower_bound(problem, dual)
-    assert lower.proof == "group"
+    assert lower.proof == ("group" if (columns.columns.places > 1).any() else "dense")  # no two classes alike
     assert value * (1 - 1e-9) <= lower.value <= value * (1 + 1e-12)
 
 

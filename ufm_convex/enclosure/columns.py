@@ -22,8 +22,7 @@ from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.errors import ShapeError
-from ufm_convex.losses import Loss
-from ufm_convex.losses.layout import ExactColumn
+from ufm_convex.losses import ExactColumn, Loss
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Alike, Columns, Orbits, class_orbits, group_orbits
 
