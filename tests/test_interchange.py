@@ -262,7 +262,7 @@ def test_a_solution_file_keeps_every_bit(tmp_path):
     loaded = load_cbf_solution(tmp_path / "s.json", problem)
     assert loaded.level == "group"
     assert (loaded.values == values).all()
-    assert loaded.point.groups.size == 3
+    assert loaded.point.A.rows.size == 3
     with pytest.raises(ProblemError, match="problem_sha256"):
         load_cbf_solution(tmp_path / "s.json", PROBLEMS["free"])
 

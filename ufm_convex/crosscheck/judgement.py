@@ -232,8 +232,15 @@ def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: floa
 
 
 def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
-    """The ``feature_dim`` columns of W and H that weigh most; the others are zero where a point fits."""
+    """The ``feature_dim`` columns of W and H that weigh most, of free features along the principal axes of H.
+
+    The others are zero where a point fits.
+    """
     W, H = pair
+    if not columns.nonnegative:
+        scaled = H[columns.columns.positions] * np.sqrt(columns.feature_weights)[:, None]
+        axes = np.linalg.svd(scaled)[2].T
+        W, H = W @ axes, H @ axes
     lengths = columns.feature_weights @ H[columns.columns.positions] ** 2
     weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * lengths
     kept = np.sort(np.argsort(-weight, kind="stable")[:feature_dim])

@@ -68,24 +68,32 @@ class ColumnsEvidence(Representation):
             if not small or recovery.needed(recovered.factors.H, problem.nonnegative) <= (
                 problem.feature_dim or math.inf
             ):
-                return cls._proved(problem, run, columns, recovered, dual, tolerance)
+                return cls._proved(problem, run, columns, recovered, dual, tolerance, grouped=True)
         require_dense(problem.num_classes, "the solution", "level 'group', or a loss that sees margins only")
         columns = relaxation.of_classes(problem)
-        return cls._proved(problem, run, columns, *_close_gap(columns, problem, run, tolerance), tolerance)
+        recovered, dual = _close_gap(columns, problem, run, tolerance)
+        return cls._proved(problem, run, columns, recovered, dual, tolerance, grouped=False)
 
     @classmethod
     def _proved(
-        cls, problem: Problem, run: SolverRun, columns: Columns, recovered: Recovered, dual: Dual, tolerance: float
+        cls,
+        problem: Problem,
+        run: SolverRun,
+        columns: Columns,
+        recovered: Recovered,
+        dual: Dual,
+        tolerance: float,
+        grouped: bool,
     ) -> ColumnsEvidence:
         """Both bounds of the factors, in ``feature_dim`` coordinates, and of the dual point."""
-        relaxed, single = recovered.objective, columns.outputs.plain and columns.columns.plain
+        relaxed = recovered.objective
         if problem.feature_dim is not None:
             recovered = recovery.fit(columns, recovered, problem.feature_dim, _own_factors(columns, run))
-        proved = enclosure.lower_bound(problem, dual, proof="auto" if single else "group")
+        proved = enclosure.lower_bound(problem, dual, proof="group" if grouped else "auto")
         lower = knowing_dimension(problem, proved, tolerance)
         upper = _upper(problem, recovered.factors)
         point = _reported(columns, on_columns(columns, _solver_point(run)), recovered, lower, upper, tolerance)
-        if not single:
+        if grouped:
             return cls(problem, run, point, dual, lower, upper, columns, recovered, relaxed=relaxed)
         return cls(problem, run, point.full(), dual.full(), lower, upper, columns, recovered, relaxed=relaxed)
 
