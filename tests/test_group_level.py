@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_groups import all_entries, grouped, random_invariant
 
 from ufm_convex import duality, enclosure, recovery, relaxation, theory
+from ufm_convex.certificate import certify
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.points import DualPoint, FramePoint, GramPoint
@@ -19,6 +20,7 @@ from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Alike, Dual, Factors, Gram, Maps, of_classes, of_groups
 from ufm_convex.solution import Status
 from ufm_convex.solving import solve
+from ufm_convex.verifier import Verdict, verify
 
 GROUP = relaxation.level("group")
 
@@ -152,11 +154,19 @@ def test_group_terms_are_the_dense_terms(problem, seed):
     assert found.objective == pytest.approx(relaxation.objective(columns, factors), rel=1e-9)
 
 
-@given(grouped(), st.integers(0, 10**6), st.sampled_from(["nonnegative", "free"]), st.booleans())
-def test_the_group_report_is_the_dense_report(problem, seed, features, with_blocks):
-    problem = Problem(problem.class_counts, 0.02, 0.03, loss=problem.loss, features=features)
+@given(
+    grouped(),
+    st.integers(0, 10**6),
+    st.sampled_from(["nonnegative", "free"]),
+    st.booleans(),
+    st.sampled_from([None, "free", 0.05]),
+)
+def test_the_group_report_is_the_dense_report(problem, seed, features, with_blocks, bias):
+    problem = Problem(problem.class_counts, 0.02, 0.03, loss=problem.loss, features=features, bias=bias)
     rng, columns = np.random.default_rng(seed), of_groups(problem)
     factors, point = random_point(rng, columns, nonnegative=False)
+    if bias is not None:
+        point = replace(point, bias=rng.normal(size=columns.outputs.size))
     dual = random_dual(rng, columns)
     if with_blocks:
         S_A, S_B = (random_invariant(rng, columns) for _ in range(2))
@@ -412,6 +422,40 @@ def test_a_bias_takes_its_part_of_the_bound_of_a_group_level_point(bias):
     assert best.status is Status.CERTIFIED
     assert group_lower_bound(plain, dual).value > best.upper_bound > group_lower_bound(biased, dual).value
     assert group_lower_bound(biased, best.dual).value == best.lower_bound
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("bias", ["free", 0.02])
+def test_a_bias_goes_through_orbits(features, bias):
+    """1000 classes in two groups: small entries of B between them are one large direction, which recovery must see."""
+    problem = Problem(np.repeat([50, 8], 500), 1e-5, 1e-5, features=features, bias=bias)
+    solution = certified(problem, tolerance=1e-6)
+    W, H = solution.factors()
+    value = full_arrays.factored_objective(of_classes(problem), W, H, solution.bias)
+    assert value == pytest.approx(solution.upper_bound, rel=1e-11)  # a million logits summed in another order
+    assert solution.bias.shape == (1000,)
+    assert len(set(solution.bias.tolist())) == 2
+    np.testing.assert_allclose(W @ H.T + solution.bias[:, None], solution.logits, atol=1e-10)
+
+
+@pytest.mark.parametrize("features", ["nonnegative", "free"])
+@pytest.mark.parametrize("bias", ["free", 0.02])
+def test_a_certificate_of_a_bias_through_orbits_is_proved(tmp_path, features, bias):
+    problem = Problem(np.repeat([50, 8], 10), 1e-3, 1e-3, features=features, bias=bias)
+    certify(problem, solution=solve(problem, level="group")).save(tmp_path / "c.json")
+    assert verify((tmp_path / "c.json").read_bytes()).verdict is Verdict.PROVED
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-14])
+def test_what_is_reported_together_belongs_together(tolerance):
+    """A tolerance that binary64 cannot reach leaves the logits those of the factors, and the value near their bound."""
+    decay = 0.0010578878384767105
+    problem = Problem(np.repeat([5000, 4000, 3000], [3, 3, 4]), decay, decay, bias=0.02, features="free")
+    solution = solve(problem, tolerance=tolerance)
+    W, H = solution.factors()
+    np.testing.assert_allclose(W @ H.T + solution.bias[:, None], solution.logits, atol=1e-10)
+    assert solution.kkt().passed, solution.kkt().worst
+    assert solution.upper_bound - solution.value <= 1e-12 * solution.value or solution.status is Status.CERTIFIED
 
 
 def test_a_million_classes_stay_compressed():
