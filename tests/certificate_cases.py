@@ -27,8 +27,9 @@ from ufm_convex.losses import (
 )
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
-from ufm_convex.points import Columns, DualPoint, FramePoint
+from ufm_convex.points import DualPoint, FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solving import solve
 from ufm_convex.verifier import MalformedCertificate, verify
 
@@ -49,7 +50,7 @@ def feasible_dual(problem, seed=0, share=0.7, power=1):
     A high power concentrates the wrong mass of each class, so that columns of U have positive inner products.
     """
     K, generator = problem.num_classes, np.random.default_rng(seed)
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     V = generator.random((K, K)) ** power
     np.fill_diagonal(V, 0.0)
     np.fill_diagonal(V, -V.sum(axis=0))

@@ -11,7 +11,7 @@ import ufm_convex as ufm
 from ufm_convex.duality.admissible import repair
 from ufm_convex.duality.complementary import complementary
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, Orbits, dual_value, making, scaled_slack
+from ufm_convex.relaxation import LEVELS, Alike, Columns, Dual, Factors, Gram, Orbits, dual_value, making, scaled_slack
 
 COUNTS = [4, 2, 4, 2, 4, 0, 7, 0]
 FULL = [4, 2, 4, 2, 4, 3, 7, 3]
@@ -37,7 +37,7 @@ def assert_feasible(problem, level, dual, value):
 def test_anything_is_repaired_into_a_feasible_point(loss, features, level, bias):
     counts = COUNTS if bias in ("none", "penalised") else FULL
     problem = Given(counts, LOSSES[loss], BIASES[bias], nonnegative=features == "nonnegative")
-    columns, rng = making.LEVELS[level](problem), np.random.default_rng(3)
+    columns, rng = LEVELS[level].make(problem), np.random.default_rng(3)
     V, m = columns.outputs, columns.columns
     wild = Dual(3.0 * random_alike(rng, V, m), random_alike(rng, m, m))
     rough = Dual(columns.residuals(random_alike(rng, V, m)))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ufm_convex.losses import CrossEntropy, SoftTargetCrossEntropy
 from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import identity, making
+from ufm_convex.relaxation import LEVELS, identity, making
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.orbits import Orbits
 from ufm_convex.relaxation.points import Dual, Factors, Gram
@@ -109,7 +109,7 @@ def test_single_orbits_are_plain_matrices():
 
 def points(problem, level, seed=0):
     """Columns of a level, a point with positive margins, which need not be feasible, and a dual one in the domain."""
-    rng, columns = np.random.default_rng(seed), making.LEVELS[level](problem)
+    rng, columns = np.random.default_rng(seed), LEVELS[level].make(problem)
     V, m = columns.outputs, columns.columns
     A, B = random_alike(rng, V, V), random_alike(rng, m, m)
     L = 0.3 * random_alike(rng, V, m) + 6.0 * columns.target.map(np.round)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import full_arrays
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,11 +11,10 @@ from hypothesis import strategies as st
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap, stability_bounds
 from ufm_convex.candidate import Candidate
-from ufm_convex.descent import descend
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.testing import decays_for
 
 LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1))
@@ -239,11 +239,11 @@ def test_what_is_small_but_alive_or_collapsed_is_not_dead():
 
 def test_descent_at_d_equal_k_is_recognised():
     """Ten of the runs of tests/benchmarks/bench_dead_classes.py: all stuck, and their dead classes explain it."""
-    columns, recognised = Columns.of_classes(STUCK), 0
+    columns, recognised = of_classes(STUCK), 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
         W, H = 0.1 * rng.normal(size=(2, 10, 10))
-        W, H = descend(columns, W, np.abs(H), max_iterations=20_000)
+        W, H = full_arrays.descend(columns, W, np.abs(H), iterations=20_000)
         found = attribute_gap(STUCK, Candidate(weights=W, features=H, class_counts=STUCK.class_counts))
         assert found.gap > 1e-4
         recognised += abs(found.gap - sum(EXCESS[one.index] for one in found.dead_classes)) < 1e-5

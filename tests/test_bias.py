@@ -7,9 +7,11 @@ solvers; so √(λ_W λ_H) = reg_z and λ_b = 2 reg_b.
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import cvxpy as cp
+import full_arrays
 import mpmath
 import numpy as np
 import pytest
@@ -23,10 +25,8 @@ import ufm_convex as ufm
 from ufm_convex import (
     cli,
     crosscheck,
-    duality,
     enclosure,
     gap_closure,
-    identity,
     interchange,
     measures,
     pigeonhole,
@@ -35,7 +35,6 @@ from ufm_convex import (
 )
 from ufm_convex.bias import BiasModel, FaintBias, FreeBias, NoBias, PenalisedBias, bias_of
 from ufm_convex.candidate import Candidate
-from ufm_convex.descent import Scaled
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.enclosure.candidate import enclose_objective
@@ -49,8 +48,10 @@ from ufm_convex.losses import (
     SoftTargetCrossEntropy,
 )
 from ufm_convex.plots.phase import phases
-from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import Scaled
+from ufm_convex.relaxation import Alike, of_classes
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.frame import separable_optimum
 from ufm_convex.solving import solve
@@ -361,10 +362,10 @@ def test_the_identity(counts, bias, seed):
     """F(Z, b) = dual value + terms for any point at all, and any residuals that the bias admits."""
     rng, K = np.random.default_rng(seed), len(counts)
     problem = Problem(counts, 0.01, 0.02, bias=bias)
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     W, H, b = rng.normal(size=(K, 3)), rng.normal(size=(K, 3)), rng.normal(size=K)
-    V = columns.into_domain(columns.loss.residuals(rng.normal(size=(K, K)), columns.layout))
-    terms = identity.terms(columns, GramPoint.from_factors(W, H, b), DualPoint(V, rng.normal(size=(K, K))))
+    V = full_arrays.into_domain(columns, columns.loss.residuals(rng.normal(size=(K, K)), columns.layout))
+    terms = full_arrays.terms(columns, GramPoint.from_factors(W, H, b), DualPoint(V, rng.normal(size=(K, K))))
     size = sum(abs(getattr(terms, name)) for name in ("dual_value", "calibration", "alignment", "slack", "bias"))
     assert terms.objective == pytest.approx(raw(problem, W, H, b), abs=1e-12 * (size + 1.0))
     assert terms.bias >= -1e-13
@@ -396,10 +397,10 @@ def test_the_proved_dual_point_is_feasible_exactly(counts):
     found = solve(problem)
     lower = found.evidence.lower
     K, N, exact = len(counts), sum(counts), lower.evidence
+    assert lower.proof == ("group" if K == 3 else "dense")
     unit = Fraction(2) ** exact.exponents[0]
     assert set(exact.exponents) == {exact.exponents[0]}
-    members = [sorted(set(counts)).index(n) for n in counts] if lower.proof == "group" else list(range(K))
-    assert (lower.proof == "group") == (len(set(counts)) < K)
+    members = [1, 0, 0] if lower.proof == "group" else range(K)  # groups come by size
     U = [[unit * exact.columns[g][h] / N for h in members] for g in members]
     for k, column in enumerate(U):
         column[k] = -sum(u for j, u in enumerate(column) if j != k)
@@ -475,10 +476,10 @@ def unbalanced():
 
 def test_a_dual_point_that_is_not_balanced_proves_no_more_than_the_truth():
     dual, truth = unbalanced(), solve(majority("free")).upper_bound
-    columns = Columns.of_classes(majority("free"))
-    assert identity.dual_value(columns, dual) == -math.inf
+    columns = of_classes(majority("free"))
+    assert full_arrays.dual_value(columns, dual) == -math.inf
     assert enclosure.lower_bound(majority("free"), dual).value <= truth
-    repaired, value = duality.repair(columns, [dual])
+    repaired, value = full_arrays.repair(columns, [dual])
     assert 0.5 * truth < value <= truth
     assert enclosure.lower_bound(majority("free"), repaired).value == pytest.approx(value, rel=1e-9)
 
@@ -486,13 +487,13 @@ def test_a_dual_point_that_is_not_balanced_proves_no_more_than_the_truth():
 @pytest.mark.parametrize("bias", ["free", 1e-4])
 def test_repair_loses_the_square_of_an_error(bias):
     problem = Problem([60, 40, 20, 5], 0.01, 0.01, bias=bias, features="free")
-    found, columns = solve(problem, tolerance=1e-9), Columns.of_classes(problem)
+    found, columns = solve(problem, tolerance=1e-9), of_classes(problem)
     noise = np.random.default_rng(1).normal(size=(4, 4))
     noise -= noise.mean(axis=0)
     losses = []
     for size in (1e-3, 1e-5):
         V = found.dual.residuals + size * noise
-        _, value = duality.repair(columns, [DualPoint(V, np.zeros((4, 4)))], found.factors()[1], found.bias)
+        _, value = full_arrays.repair(columns, [DualPoint(V, np.zeros((4, 4)))], found.factors()[1], found.bias)
         losses.append((found.upper_bound - value) / found.upper_bound)
     # linear would be a factor 100 and 1e-5 of the value; a square is 1e4 and 1e-10
     assert losses[1] < 1e-3 * losses[0]
@@ -524,26 +525,32 @@ def test_a_wrong_sign_of_the_dual_term_contradicts_itself(monkeypatch, factor):
 def test_a_gradient_that_forgets_the_bias_ends_higher(monkeypatch):
     problem = majority("free")
     right = solve(problem, solver="factored").upper_bound
-    monkeypatch.setattr(Scaled, "bias", lambda self, flat: np.zeros(3))
+    whole = Scaled.unpack
+
+    def forgetful(self, flat):
+        found = whole(self, flat)
+        return replace(found, bias=np.zeros(found.bias.size))
+
+    monkeypatch.setattr(Scaled, "unpack", forgetful)
     assert solve(problem, solver="factored").upper_bound > right * 1.3
 
 
 @pytest.mark.parametrize("bias", ["free", 0.1])
 def test_kkt_sees_a_bias_that_is_not_the_best(bias):
     found = solve(majority(bias))
-    columns, factors = Columns.of_classes(found.problem), found.factors()
+    columns, factors = of_classes(found.problem), found.factors()
     report = found.kkt()
     assert report.passed
     assert [c.name for c in report][-1] == "stationarity_bias"
     assert [c.name for c in report][:-1] == [c.name for c in solve(majority(None)).kkt()]
     shifted = GramPoint.from_factors(*factors, found.bias + np.array([0.1, 0.0, -0.1]))
-    moved = duality.dense_report(columns, shifted, found.dual, factors, 1e-6)
+    moved = full_arrays.report(columns, shifted, found.dual, factors, 1e-6)
     failed = {c.name for c in moved if not c.passed}
     assert {"stationarity_logits", "duality_gap"} <= failed
     assert ("stationarity_bias" in failed) == (bias != "free")  # a free one enters through the logits alone
     V = found.dual.residuals.copy()
     V[:2, 0] += (0.01, -0.01)
-    broken = duality.dense_report(columns, found.point, DualPoint(V, found.dual.nonnegativity), factors, 1e-6)
+    broken = full_arrays.report(columns, found.point, DualPoint(V, found.dual.nonnegativity), factors, 1e-6)
     assert not broken["stationarity_bias"].passed
 
 
@@ -592,22 +599,24 @@ def test_what_is_admitted_is_balanced_and_near(seed, kind):
     V *= a[:, None]
     np.fill_diagonal(V, -rng.random(K) if closing is None else -a * (V / a[:, None]).sum(axis=0))
     weights = rng.random(K) + 0.1
-    admitted = FreeBias(K, closing).admit(V, weights, np.arange(K))
+    columns = of_classes(Problem([1] * K, 0.1, 0.1))
+    columns = replace(columns, bias=FreeBias(K, closing), loss_weights=weights)
+    admitted = columns.balanced(Alike.matrix(columns.outputs, columns.columns, V)).full()
     np.testing.assert_allclose((admitted * weights).sum(axis=1), 0.0, atol=1e-13)
     off = ~np.eye(K, dtype=bool)
     assert (admitted[off] >= V[off] - 1e-15).all()
     assert (np.diag(admitted) <= np.diag(V) + 1e-15).all()
     if closing is not None:
         np.testing.assert_allclose((admitted / a[:, None]).sum(axis=0), 0.0, atol=1e-13)
-    again = FreeBias(K, closing).admit(admitted, weights, np.arange(K))
+    again = columns.balanced(Alike.matrix(columns.outputs, columns.columns, admitted)).full()
     np.testing.assert_allclose(again, admitted, atol=1e-12)
 
 
 def test_a_faint_penalty_is_paid_though_the_dual_takes_it_for_free():
     problem = Problem([60, 40, 20, 5], 0.01, 0.01, bias=1e-16)
-    one = Columns.of_classes(problem).bias
+    one = of_classes(problem).bias
     assert isinstance(one, FaintBias)
-    assert isinstance(Columns.of_classes(Problem([60, 40], 0.01, 0.01, bias=1e-14)).bias, PenalisedBias)
+    assert isinstance(of_classes(Problem([60, 40], 0.01, 0.01, bias=1e-14)).bias, PenalisedBias)
     found = solve(problem)
     W, H = found.factors()
     huge = found.bias + 1e8 * np.array([1.0, -1.0, 0.0, 0.0])
@@ -615,7 +624,7 @@ def test_a_faint_penalty_is_paid_though_the_dual_takes_it_for_free():
         assert enclosure.upper_bound(problem, (W, H, b)).value == pytest.approx(raw(problem, W, H, b), rel=1e-12)
     V = found.dual.residuals
     V = V + 1e-8 * np.array([[1.0], [-1.0], [0.0], [0.0]])
-    assert identity.dual_value(Columns.of_classes(problem), DualPoint(V, found.dual.nonnegativity)) == -math.inf
+    assert full_arrays.dual_value(of_classes(problem), DualPoint(V, found.dual.nonnegativity)) == -math.inf
 
 
 def test_what_the_loss_does_not_see_is_left_out_of_a_free_bias():
@@ -637,8 +646,9 @@ def test_without_bias_nothing_is_added():
     model = one.model(1.0)
     assert (model.variable, model.penalty, model.constraints) == (None, 0.0, [])
     assert isinstance(model, BiasModel)
-    expression = cp.Variable((3, 3))
-    assert model.added_to(expression) is expression
+    columns = of_classes(majority(None))
+    L = Alike.zeros(columns.outputs, columns.columns)
+    assert columns.outputs_of(L, None) is L
     assert solve(majority(None)).bias.tolist() == [0.0] * 3
 
 

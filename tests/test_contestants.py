@@ -2,19 +2,20 @@
 
 import importlib
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from benchmarks import textbook
 
 import ufm_convex as ufm
-from ufm_convex import theory
+from ufm_convex import relaxation, theory
 from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.crosscheck import Answer
 from ufm_convex.crosscheck.registry import available, contestant
 from ufm_convex.crosscheck.textbook import Textbook
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.base import ColumnLevel
+from ufm_convex.relaxation import levels
 from ufm_convex.solvers import Claim
 
 PROBLEM = Problem([40, 20, 8, 2], 0.02, 0.01)
@@ -243,21 +244,15 @@ def test_a_level_that_is_missing_fails_and_one_that_is_none_is_refused():
 
 def test_a_sample_level_that_forgets_a_sample_is_caught(monkeypatch):
     """The fault: the last sample's loss counts nothing, so the value is too small."""
-    right = ColumnLevel.programme
+    right = relaxation.level("sample")
 
-    def forgetful(self, problem):
-        if self.name != "sample":
-            return right(self, problem)
-        columns = self.columns(problem)
+    def forgetful(problem):
+        columns = right.make(problem)
         weights = columns.loss_weights.copy()
         weights[-1] = 1e-9
-        from dataclasses import replace
+        return replace(columns, loss_weights=weights)
 
-        from ufm_convex.relaxation import build
-
-        return build(replace(columns, loss_weights=weights))
-
-    monkeypatch.setattr(ColumnLevel, "programme", forgetful)
+    monkeypatch.setitem(levels.LEVELS, "sample", replace(right, make=forgetful))
     assert row_of("clarabel", Problem([3, 2], 0.02, 0.02), level="sample").verdict in ("wrong", "overclaims")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import full_arrays
 import mpmath as mp
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from ufm_convex.enclosure.alike import logits as exact_logits
 from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
-from ufm_convex.identity import factored_objective
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
-from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint
+from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
@@ -255,5 +256,5 @@ def test_features_with_one_coordinate_each_have_the_same_bound_as_by_the_matrix_
     shifted = np.roll(H, 1, axis=1)  # planted: features in the wrong coordinates
     moved = enclosure.upper_bound(problem, (W, shifted)).evidence
     assert exact_logits(moved.W, moved.H)[0] != logits
-    plain = float(factored_objective(Columns.of_classes(problem), W, H))
+    plain = float(full_arrays.factored_objective(of_classes(problem), W, H))
     assert found.value == pytest.approx(plain, rel=1e-14)

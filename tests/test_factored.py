@@ -3,6 +3,7 @@
 import math
 import sys
 
+import full_arrays
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,13 +12,14 @@ from scipy.optimize import minimize
 from soft_targets import random_soft_targets
 
 import ufm_convex as ufm
-from ufm_convex import class_counts, duality, identity, solvers, theory
-from ufm_convex.descent import Scaled, balanced, descend
-from ufm_convex.duality.repair import complementary_multiplier
+from ufm_convex import class_counts, solvers, theory
+from ufm_convex.duality.complementary import complementary
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, DualPoint
+from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import recovering
+from ufm_convex.relaxation import Alike, Factors, Orbits, of_classes
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers import factored as module
 from ufm_convex.solvers.factored import FactoredSolver
@@ -75,10 +77,10 @@ def test_distinct_counts_to_ten_digits_from_the_first_run(size):
     problem = free(class_counts.exponential(size, 5000, 100), 1e-3)
     first = runs(problem)[0]
     assert first.claim is Claim.OPTIMAL
-    columns = Columns.of_classes(problem)
-    _, lower = duality.repair(columns, [first.dual])
-    W, H = balanced(columns, first.point.logits)
-    assert 0.0 <= identity.factored_objective(columns, W, H) / lower - 1.0 < 1e-10
+    columns = of_classes(problem)
+    _, lower = full_arrays.repair(columns, [first.dual])
+    W, H = full_arrays.balanced(columns, first.point.logits)
+    assert 0.0 <= full_arrays.factored_objective(columns, W, H) / lower - 1.0 < 1e-10
 
 
 def test_auto_takes_it_for_free_features():
@@ -89,15 +91,17 @@ def test_auto_takes_it_for_free_features():
 def test_a_start_at_zero_is_a_saddle_and_is_left(monkeypatch):
     """W = H = 0 is stationary: L-BFGS stays there, and only ‖U D^{-1/2}‖ > 1 shows that it is no minimum."""
     problem = free([50, 40, 30], 0.05)
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     zero = np.zeros((3, 3))
-    stuck, _ = descend(columns, zero, zero)
+    stuck, _ = full_arrays.descend(columns, zero, zero)
     assert not stuck.any()
-    scaled = Scaled(columns, 3)
-    assert np.linalg.norm(scaled.pull(zero), 2) > 1.0
+    scaled = full_arrays.scaled(columns, 3)
+    assert np.linalg.norm(scaled.pull(Factors.single(columns, zero, zero)).full(), 2) > 1.0
     monkeypatch.setattr(module, "_starts", lambda *_: iter([np.zeros(18)]))
     assert solve(problem, solver="factored", tolerance=1e-9).status == "certified"
-    monkeypatch.setattr(module, "_leave_saddle", lambda *_: None)  # planted fault: without the restart it is stuck
+    # planted fault: without the ways out of saddles, in the solver and in recovery, it is stuck
+    monkeypatch.setattr(module, "_leave_saddle", lambda *_: None)
+    monkeypatch.setattr(recovering, "escape", lambda *_: None)
     assert solve(problem, solver="factored").relative_gap > 0.1
     assert runs(problem)[-1].claim is Claim.STOPPED
 
@@ -115,22 +119,22 @@ def test_a_symmetric_start_does_not_hide_the_way_down(monkeypatch):
 def test_the_gradient_is_that_of_the_value():
     rng = np.random.default_rng(0)
     for features in ("free", "nonnegative"):
-        scaled = Scaled(Columns.of_classes(Problem([50, 20, 8], 0.01, 0.3, features=features)), 4)
+        scaled = full_arrays.scaled(of_classes(Problem([50, 20, 8], 0.01, 0.3, features=features)), 4)
         x, direction = rng.normal(size=(2, 24))
         _, gradient = scaled.value_and_gradient(x)
         ahead, behind = (scaled.value_and_gradient(x + s * direction)[0] for s in (1e-5, -1e-5))
         # central differences: error 1e-10 of the third derivative, and 1e-16/1e-5 of rounding
         assert gradient @ direction == pytest.approx((ahead - behind) / 2e-5, rel=1e-8)
-        W, H = scaled.unpack(x)
-        np.testing.assert_allclose(scaled.pack(W, H), x, rtol=1e-14)
-        value = identity.factored_objective(scaled.columns, W, H)
+        found = scaled.unpack(x)
+        np.testing.assert_allclose(scaled.pack(found), x, rtol=1e-14)
+        value = full_arrays.factored_objective(scaled.columns, found.W.full(), found.H.full())
         assert scaled.value_and_gradient(x)[0] * scaled.kappa == pytest.approx(value, rel=1e-13)
 
 
 def test_balanced_factors_are_the_smallest_for_their_logits():
     problem = free([70, 30, 10], 0.1)
-    columns, L = Columns.of_classes(problem), np.random.default_rng(1).normal(size=(3, 3))
-    W, H = balanced(columns, L)
+    columns, L = of_classes(problem), np.random.default_rng(1).normal(size=(3, 3))
+    W, H = full_arrays.balanced(columns, L)
     np.testing.assert_allclose(W @ H.T, L, atol=1e-14)
     penalty = problem.lambda_w / 2 * (W**2).sum() + problem.lambda_h / 2 * (problem.class_counts @ (H**2).sum(axis=1))
     nuclear = np.linalg.svd(L * np.sqrt(problem.class_counts), compute_uv=False).sum()
@@ -140,12 +144,12 @@ def test_balanced_factors_are_the_smallest_for_their_logits():
 def test_the_spectral_repair_loses_the_square_of_the_error():
     """Noise of size δ on the residuals of a solved problem costs δ, uniformly shrunk, and δ² once restored."""
     problem = free([50, 40, 30, 20], 0.02)
-    columns, solution = Columns.of_classes(problem), solve(problem, solver="factored", tolerance=1e-10)
+    columns, solution = of_classes(problem), solve(problem, solver="factored", tolerance=1e-10)
     direction = np.random.default_rng(2).normal(size=(4, 4))
     losses = []
     for delta in (1e-4, 1e-5):
         V = columns.loss.residuals(solution.logits + delta * direction, columns.layout)
-        _, value = duality.repair(columns, [DualPoint(V, np.zeros((4, 4)))])
+        _, value = full_arrays.repair(columns, [DualPoint(V, np.zeros((4, 4)))])
         losses.append(1.0 - value / solution.value)
     uniform = 1.0 - shrunk_value(columns, V) / solution.value
     assert uniform > 1e-7  # at δ = 1e-5 shrinking alone leaves δ times the margins' share
@@ -156,7 +160,7 @@ def test_the_spectral_repair_loses_the_square_of_the_error():
 def shrunk_value(columns, V):
     """The dual value of V / max(1, ‖U D^{-1/2}‖), from the definition."""
     norm = np.linalg.norm(V * columns.loss_weights / columns.sigma, 2)
-    return identity.dual_value(columns, DualPoint(V / max(1.0, norm), np.zeros_like(V)))
+    return full_arrays.dual_value(columns, DualPoint(V / max(1.0, norm), np.zeros_like(V)))
 
 
 # -- fewer dimensions, and non-negative features --------------------------------------------------------------------
@@ -193,10 +197,11 @@ def confused():
 
 def nonnegative_end(problem):
     """W and H ≥ 0 of the best of the solver's starts."""
-    scaled = Scaled(Columns.of_classes(problem), 4 * problem.num_classes)
+    scaled = full_arrays.scaled(of_classes(problem), 4 * problem.num_classes)
     starts = list(module._starts(scaled, 4, np.random.default_rng(0)))
     ends = [module._descend(scaled, start, 1e-8, 1e-6, 10_000)[0] for start in starts]
-    return scaled.unpack(min(ends, key=lambda end: scaled.value_and_gradient(end)[0]))
+    best = scaled.unpack(min(ends, key=lambda end: scaled.value_and_gradient(end)[0]))
+    return best.W.full(), best.H.full()
 
 
 def test_starts_are_made_one_by_one_and_end_with_the_proof(monkeypatch):
@@ -219,23 +224,29 @@ def test_starts_are_made_one_by_one_and_end_with_the_proof(monkeypatch):
 def test_the_complementary_multiplier_proves_what_is_no_frame():
     """Where u_k·u_l > 0 for some pairs, T = max(0, −offdiag G) leaves 5e-5; least squares against H closes the gap."""
     problem = confused()
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     W, H = nonnegative_end(problem)
-    upper = identity.factored_objective(columns, W, H)
+    upper = full_arrays.factored_objective(columns, W, H)
     candidate = DualPoint(columns.loss.residuals(W @ H.T, columns.layout), np.zeros((8, 8)))
-    _, without = duality.repair(columns, [candidate])
-    dual, lower = duality.repair(columns, [candidate], H)
+    _, without = full_arrays.repair(columns, [candidate])
+    dual, lower = full_arrays.repair(columns, [candidate], H)
     assert (upper - without) / upper > 1e-5
     assert 0.0 <= (upper - lower) / upper < 1e-8
     assert (dual.nonnegativity >= 0.0).all()
-    assert np.linalg.eigvalsh(identity.scaled_slack(columns, dual))[0] > -1e-12
+    assert np.linalg.eigvalsh(full_arrays.scaled_slack(columns, dual))[0] > -1e-12
     assert upper < next(solvers.solver("frame").runs(problem, "class", 1e-6, {})).value * (1.0 - 1e-5)
+
+
+def multiplier(gram, H):
+    """The complementary multiplier as an array."""
+    sort = Orbits.single(gram.shape[0])
+    return complementary(Alike.matrix(sort, sort, gram), Alike.matrix(sort, Orbits.single(H.shape[1]), H)).full()
 
 
 @pytest.mark.parametrize("limit", [24, 2])
 def test_the_multiplier_solves_its_least_squares_problem(monkeypatch, limit):
     """Active set and bounded descent against scipy's general minimiser on the definition, in T itself."""
-    monkeypatch.setattr(sys.modules["ufm_convex.duality.repair"], "_NNLS_CLASSES", limit)
+    monkeypatch.setattr(sys.modules["ufm_convex.duality.complementary"], "_NNLS_ORBITS", limit)
     rng = np.random.default_rng(4)
     U, H = 0.6 * rng.normal(size=(5, 5)), rng.random((5, 3))
     gram = U.T @ U
@@ -246,7 +257,7 @@ def test_the_multiplier_solves_its_least_squares_problem(monkeypatch, limit):
         T[upper] = entries
         return np.linalg.norm((np.eye(5) - gram - T - T.T) @ H) ** 2
 
-    T = complementary_multiplier(gram, H)
+    T = multiplier(gram, H)
     assert (T >= 0.0).all()
     assert (T == T.T).all()
     reference = minimize(distance, np.ones(10), method="SLSQP", bounds=[(0.0, None)] * 10, options={"ftol": 1e-14})
@@ -254,7 +265,7 @@ def test_the_multiplier_solves_its_least_squares_problem(monkeypatch, limit):
 
 
 def test_no_features_need_no_multiplier():
-    assert not complementary_multiplier(np.eye(3), np.zeros((3, 2))).any()
+    assert not multiplier(np.eye(3), np.zeros((3, 2))).any()
 
 
 # -- requests -----------------------------------------------------------------------------------------------------
@@ -297,11 +308,25 @@ def test_many_classes_in_few_groups_are_taken_by_group():
     assert solution.status is ufm.Status.CERTIFIED
 
 
-@pytest.mark.parametrize("change", [{"features": "nonnegative"}, {"bias": "free"}, {"feature_dim": 3}])
+@pytest.mark.parametrize("change", [{"features": "nonnegative"}, {"feature_dim": 3}])
 def test_what_has_no_form_at_group_level_is_refused(change):
     problem = ufm.Problem([9, 9, 4, 4], 1e-3, 1e-3, **({"features": "free"} | change))
     with pytest.raises(HypothesisError, match="level 'class'"):
         ufm.solve(problem, solver="factored", level="group")
+
+
+@pytest.mark.parametrize("bias", ["free", 0.03])
+def test_a_bias_at_group_level_ends_at_the_optimum_of_class_level(bias):
+    problem = ufm.Problem(np.repeat([300, 120, 50, 20], [3, 4, 1, 6]), 2e-4, 2e-4, features="free", bias=bias)
+    groups, classes = (ufm.solve(problem, solver="factored", level=level) for level in ("group", "class"))
+    assert groups.status is classes.status is ufm.Status.CERTIFIED
+    assert groups.lower_bound <= classes.upper_bound  # both proved: intervals of one number overlap
+    assert classes.lower_bound <= groups.upper_bound
+    assert groups.kkt().passed
+    W, H = groups.factors()
+    value = full_arrays.factored_objective(of_classes(problem), W, H, groups.bias)
+    assert value == pytest.approx(groups.upper_bound, rel=1e-13)
+    np.testing.assert_allclose(W @ H.T + groups.bias[:, None], groups.logits, atol=1e-12)
 
 
 def test_options_at_group_level_are_refused():

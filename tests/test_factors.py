@@ -1,28 +1,30 @@
 """Factors: admissible, as good as the Gram matrix they come from, and honest about the dimension they need."""
 
+import full_arrays
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ufm_convex import factors, identity, theory
+from ufm_convex import recovery, theory
 from ufm_convex.constraints import LayerPeeled
-from ufm_convex.descent import descend
 from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
 
 
 def first(columns, point):
-    return next(factors.recoveries(columns, point))
+    """The record of the first recovery, W and H."""
+    return next(full_arrays.recoveries(columns, point))
 
 
 @given(problems(), st.integers(0, 10**6), st.sampled_from([1e-10, 1e-6, 1e-3]))
 def test_factors_of_a_noisy_optimum_reach_the_optimum(problem, seed, noise):
-    columns, optimum = Columns.of_classes(problem), theory.optimum(problem)
+    columns, optimum = of_classes(problem), theory.optimum(problem)
     rng, K = np.random.default_rng(seed), problem.num_classes
     exact = GramPoint(optimum.weight_gram(), optimum.logits(), optimum.feature_gram())
     scale = [noise * (np.abs(block).max() + 1e-300) for block in (exact.weight_gram, exact.logits, exact.feature_gram)]
@@ -31,20 +33,20 @@ def test_factors_of_a_noisy_optimum_reach_the_optimum(problem, seed, noise):
         exact.logits + scale[1] * rng.normal(size=(K, K)),
         exact.feature_gram + scale[2] * rng.normal(size=(K, K)),
     )
-    found = first(columns, noisy)
-    assert (found.H >= 0.0).all()
-    assert found.objective == pytest.approx(identity.factored_objective(columns, found.W, found.H), rel=1e-14)
+    found, W, H = first(columns, noisy)
+    assert (H >= 0.0).all()
+    assert found.objective == pytest.approx(full_arrays.factored_objective(columns, W, H), rel=1e-14)
     # never below the optimum; the descent stops when the objective no longer changes in its last few digits
     assert -1e-12 <= (found.objective - optimum.value) / optimum.value < 1e-8
 
 
 def test_the_residual_measures_the_distance_to_the_gram_point():
     problem = Problem([50, 20, 8], 0.01, 0.01)
-    columns, optimum = Columns.of_classes(problem), theory.optimum(problem)
+    columns, optimum = of_classes(problem), theory.optimum(problem)
     exact = GramPoint(optimum.weight_gram(), optimum.logits(), optimum.feature_gram())
-    assert first(columns, exact).residual < 1e-6  # square root of the descent's accuracy
+    assert first(columns, exact)[0].residual < 1e-6  # square root of the descent's accuracy
     doubled = GramPoint(2.0 * exact.weight_gram, 2.0 * exact.logits, 2.0 * exact.feature_gram)
-    assert first(columns, doubled).residual == pytest.approx(0.5, abs=1e-6)
+    assert first(columns, doubled)[0].residual == pytest.approx(0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize(("counts", "rank"), [([500, 300, 200, 3], 3), ([500, 300, 200, 100], 4), ([4, 3, 2, 1], 0)])
@@ -61,8 +63,8 @@ def test_a_dimension_that_is_too_small_is_refused_with_the_one_that_would_do():
     for d in (3, 4, 9):
         W, H = solution.factors(d)
         assert W.shape == H.shape == (4, d)
-        columns = Columns.of_classes(solution.problem)
-        assert identity.factored_objective(columns, W, H) <= solution.upper_bound * (1 + 1e-9)
+        columns = of_classes(solution.problem)
+        assert full_arrays.factored_objective(columns, W, H) <= solution.upper_bound * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("solver", ["theory", "clarabel", "frame"])
@@ -96,23 +98,23 @@ def test_a_matrix_that_is_not_completely_positive_still_gives_admissible_factors
     i, j = np.indices((5, 5))
     B = 1.0 - np.cos(2 * np.pi * (i - j) / 5) / np.cos(4 * np.pi / 5)
     problem = Problem([20] * 5, 0.01, 0.01)
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     point = GramPoint(np.eye(5), np.eye(5), B)
     assert np.linalg.eigvalsh(B)[0] > -1e-12
     assert B.min() > -1e-12
-    for found in factors.recoveries(columns, point):
-        assert (found.H >= 0.0).all()
+    for found, _, H in full_arrays.recoveries(columns, point):
+        assert (H >= 0.0).all()
         assert found.objective >= theory.optimum(problem).value * (1 - 1e-12)
 
 
 @given(problems(max_classes=5), st.integers(0, 10**6))
 def test_descent_never_ends_above_its_start(problem, seed):
-    columns, rng = Columns.of_classes(problem), np.random.default_rng(seed)
+    columns, rng = of_classes(problem), np.random.default_rng(seed)
     W, H = rng.normal(size=(problem.num_classes, 4)), rng.random((problem.num_classes, 4))
-    new_W, new_H = descend(columns, W, H, max_iterations=5)
+    new_W, new_H = full_arrays.descend(columns, W, H, iterations=5)
     assert (new_H >= 0.0).all()
-    before = identity.factored_objective(columns, W, H)
-    assert identity.factored_objective(columns, new_W, new_H) <= before
+    before = full_arrays.factored_objective(columns, W, H)
+    assert full_arrays.factored_objective(columns, new_W, new_H) <= before
 
 
 # -- what counts as a dimension -----------------------------------------------------------------------------------
@@ -139,8 +141,8 @@ def test_features_that_cost_next_to_nothing_have_a_rank(problem, level, rank):
             solution.factors(rank - 1)
     W, H = solution.factors(max(rank, 1))
     # a direction of noise is left out, which may cost a share of 1e-6
-    columns = Columns.of_classes(problem)
-    assert identity.factored_objective(columns, W, H) <= solution.upper_bound * (1.0 + 1e-6 * problem.num_classes)
+    columns = of_classes(problem)
+    assert full_arrays.factored_objective(columns, W, H) <= solution.upper_bound * (1.0 + 1e-6 * problem.num_classes)
 
 
 def test_the_rank_within_norm_bounds_that_do_not_bind():
@@ -154,9 +156,11 @@ def test_the_rank_within_norm_bounds_that_do_not_bind():
 def test_factors_that_are_worse_than_promised_are_refused():
     """Planted fault: one dimension less than the optimum needs."""
     problem = Problem([5, 3, 2], 0.02, 0.02, features="free", bias="free")
-    columns, recovered = Columns.of_classes(problem), solve(problem, solver="clarabel").evidence.recovered
-    W, H = factors.narrowed(columns, recovered, 2)
-    found = identity.factored_objective(columns, W, H, recovered.bias)
+    columns, recovered = of_classes(problem), solve(problem, solver="clarabel").evidence.recovered
+    narrowed = recovery.narrowed(columns, recovered, 2)
+    assert recovery.needed(narrowed.H, nonnegative=False) <= 2
+    W, H = recovery.full(narrowed, 2, nonnegative=False)
+    found = full_arrays.factored_objective(columns, W, H, recovered.factors.bias)
     assert found == pytest.approx(recovered.objective, rel=2e-6)
     with pytest.raises(DimensionError, match="best factors found there"):
-        factors.narrowed(columns, recovered, 1)
+        recovery.narrowed(columns, recovered, 1)

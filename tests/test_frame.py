@@ -2,6 +2,7 @@
 
 import math
 
+import full_arrays
 import mpmath as mp
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from soft_targets import random_soft_targets, soft_targets
 
-from ufm_convex import class_counts, duality, identity, solvers, theory
+from ufm_convex import class_counts, solvers, theory
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, FramePoint, GramPoint
+from ufm_convex.points import FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.frame import FrameSolver, decreasing_root, separable_optimum
 from ufm_convex.solving import solve
@@ -140,14 +142,14 @@ def test_the_sign_test_is_that_of_the_definition():
 
 def test_the_points_are_those_of_a_frame():
     """A, L and B belong to W = Σ z_k h_kᵀ/‖h_k‖² with orthogonal h_k, and the identity closes on them."""
-    found, columns = run(PASSES), Columns.of_classes(PASSES)
+    found, columns = run(PASSES), of_classes(PASSES)
     assert isinstance(found.point, GramPoint)
     H = np.sqrt(found.point.feature_gram)
     assert np.count_nonzero(H - np.diag(np.diag(H))) == 0
     W = found.point.logits @ np.linalg.inv(H)
     np.testing.assert_allclose(W @ W.T, found.point.weight_gram, rtol=1e-12, atol=1e-14)
-    assert identity.factored_objective(columns, W, H) == pytest.approx(found.value, rel=1e-13)
-    _, lower = duality.repair(columns, [found.dual])
+    assert full_arrays.factored_objective(columns, W, H) == pytest.approx(found.value, rel=1e-13)
+    _, lower = full_arrays.repair(columns, [found.dual])
     assert lower == pytest.approx(found.value, rel=1e-12)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+import full_arrays
 import mpmath as mp
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from ufm_convex import theory
 from ufm_convex.errors import DimensionError, HypothesisError
-from ufm_convex.identity import factored_objective
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solving import solve
 from ufm_convex.theory.free_balanced import FreeBalanced, SimplexOptimum
 from ufm_convex.theory.free_groups import FreeTotalCollapse, group_collapse, pressure
@@ -84,10 +85,10 @@ def test_value_to_fourteen_digits(size, count, exponent, smoothing):
 
 def test_factors_attain_the_value_and_are_a_simplex():
     problem = balanced(5, 20, 0.05)
-    found, columns = FreeBalanced().optimum(problem), Columns.of_classes(problem)
+    found, columns = FreeBalanced().optimum(problem), of_classes(problem)
     for dim in (None, 4, 9):
         W, H = found.factors(dim)
-        assert factored_objective(columns, W, H) == pytest.approx(found.value, rel=1e-14)
+        assert full_arrays.factored_objective(columns, W, H) == pytest.approx(found.value, rel=1e-14)
         np.testing.assert_allclose(W @ W.T, found.weight_gram(), atol=1e-13)
         np.testing.assert_allclose(H @ H.T, found.feature_gram(), atol=1e-13)
         np.testing.assert_allclose(W @ H.T, found.logits(), atol=1e-13)

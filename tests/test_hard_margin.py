@@ -8,6 +8,7 @@ import pickle
 from fractions import Fraction
 
 import cvxpy as cp
+import full_arrays
 import numpy as np
 import pytest
 from full_columns import Full
@@ -19,11 +20,11 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import constraints, enclosure, losses, theory
 from ufm_convex.cli import application
-from ufm_convex.duality import repair
 from ufm_convex.enclosure import DiagonalProof, ExactVector
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError, UnknownNameError
 from ufm_convex.evidence import relative_gap
-from ufm_convex.points import Columns, DualPoint, FramePoint
+from ufm_convex.points import DualPoint, FramePoint
+from ufm_convex.relaxation import of_classes
 
 EPS = float(np.finfo(float).eps)
 TABLE = [[0.0, 1.0, 2.0], [1.0, 0.0, 3.0], [2.0, 2.0, 0.0]]
@@ -357,14 +358,13 @@ def test_kkt_conditions_hold_at_the_kinks_of_a_hinge(features, kind, decay):
 
 def test_kkt_conditions_fail_beside_the_kinks_of_a_hinge():
     """The planted fault: logits that are a tenth longer have no multiplier left."""
-    from ufm_convex.duality import dense_report
     from ufm_convex.points import GramPoint
 
     problem = ufm.Problem([40, 20, 10], 1e-3, 1e-3, loss=ufm.MulticlassHinge(), features="free")
     solution = ufm.solve(problem, solver="clarabel")
     W, H = solution.factors()
-    longer = dense_report(
-        Columns.of_classes(problem), GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6
+    longer = full_arrays.report(
+        of_classes(problem), GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6
     )
     assert not longer["stationarity_logits"].passed
 
@@ -499,14 +499,14 @@ def test_a_dual_point_is_repaired_and_never_overstates():
     """Ten times the optimal dual is infeasible; repaired it is the optimum again, and noise only lowers it."""
     problem = problem_of([50, 10, 2], features="free")
     solution = ufm.solve(problem)
-    columns, generator = Columns.of_classes(problem), np.random.default_rng(0)
+    columns, generator = of_classes(problem), np.random.default_rng(0)
     V = solution.dual.residuals
     for start in (10 * V, V + 0.1 * np.abs(V).max() * generator.standard_normal(V.shape), np.full(V.shape, np.nan)):
-        dual, value = repair(columns, [DualPoint(start, np.zeros(V.shape))])
+        dual, value = full_arrays.repair(columns, [DualPoint(start, np.zeros(V.shape))])
         bound = enclosure.lower_bound(problem, dual)
         assert 0.0 <= bound.value <= solution.upper_bound
         assert value <= solution.upper_bound * (1 + 1e-12)
-    best, _ = repair(columns, [DualPoint(10 * V, np.zeros(V.shape))])
+    best, _ = full_arrays.repair(columns, [DualPoint(10 * V, np.zeros(V.shape))])
     assert enclosure.lower_bound(problem, best).value == pytest.approx(solution.lower_bound, rel=1e-9)
 
 
@@ -514,17 +514,16 @@ def test_kkt_conditions_fail_at_a_wrong_point():
     problem = problem_of([50, 10, 2], features="free")
     solution = ufm.solve(problem, solver="clarabel")
     assert solution.kkt().passed
-    from ufm_convex.duality import dense_report
     from ufm_convex.points import GramPoint
 
-    columns, (W, H) = Columns.of_classes(problem), solution.factors()
-    slack = dense_report(columns, GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6)
+    columns, (W, H) = of_classes(problem), solution.factors()
+    slack = full_arrays.report(columns, GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6)
     assert not slack["stationarity_logits"].passed
     assert not slack["duality_gap"].passed
-    short = dense_report(columns, GramPoint.from_factors(0.9 * W, H), solution.dual, (0.9 * W, H), 1e-6)
+    short = full_arrays.report(columns, GramPoint.from_factors(0.9 * W, H), solution.dual, (0.9 * W, H), 1e-6)
     assert not short["duality_gap"].passed
     wrong = DualPoint(-solution.dual.residuals, solution.dual.nonnegativity)
-    assert not dense_report(columns, solution.point, wrong, (W, H), 1e-6)["dual_domain"].passed
+    assert not full_arrays.report(columns, solution.point, wrong, (W, H), 1e-6)["dual_domain"].passed
 
 
 # -- few dimensions -----------------------------------------------------------------------------------------------

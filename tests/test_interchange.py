@@ -217,7 +217,7 @@ def test_copt_solves_the_file_to_the_same_value(name, level, tmp_path):
 def test_variables_give_the_point_back(name, level):
     problem, solution = PROBLEMS[name], solution_of(name)
     point = point_from_cbf(problem, level, cbf_solution(problem, solution, level))
-    dense = point.dense() if level == "group" else point
+    dense = point.full() if level == "group" else point
     # a group-level point is the mean over alike classes, of which the objective is that of the solution
     wanted = solution if level != "group" else ufm.solve(problem, solver="clarabel", level="group", tolerance=1e-6)
     tolerance = 1e-12 if level != "group" else 1e-3  # Grams agree to the root of the value's accuracy only
@@ -262,7 +262,7 @@ def test_a_solution_file_keeps_every_bit(tmp_path):
     loaded = load_cbf_solution(tmp_path / "s.json", problem)
     assert loaded.level == "group"
     assert (loaded.values == values).all()
-    assert loaded.point.groups.size == 3
+    assert loaded.point.A.rows.size == 3
     with pytest.raises(ProblemError, match="problem_sha256"):
         load_cbf_solution(tmp_path / "s.json", PROBLEMS["free"])
 

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import full_arrays
 import numpy as np
 import pytest
 
 from ufm_convex import duality
 from ufm_convex.errors import SizeError
-from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solving import solve
 
 PROBLEM = Problem([60, 30, 12, 2], lambda_w=0.04, lambda_h=0.01)
-COLUMNS = Columns.of_classes(PROBLEM)
+COLUMNS = of_classes(PROBLEM)
 EPSILON = 1e-6
 
 
@@ -25,7 +27,7 @@ def optimum():
 
 
 def report(point, dual, factors, epsilon=EPSILON):
-    return duality.dense_report(COLUMNS, point, dual, factors, epsilon)
+    return full_arrays.report(COLUMNS, point, dual, factors, epsilon)
 
 
 def test_the_report_passes_at_the_optimum(optimum):
@@ -176,8 +178,8 @@ def test_nan_never_passes(optimum):
 def test_a_multiplier_of_absent_constraints_is_a_violation(optimum):
     """Free features have no B ≥ 0, so any T but zero is wrong."""
     point, dual, factors = optimum
-    free = Columns.of_classes(Problem(PROBLEM.class_counts, 0.04, 0.01, features="free"))
-    found = duality.dense_report(free, point, dual, factors, EPSILON)
+    free = of_classes(Problem(PROBLEM.class_counts, 0.04, 0.01, features="free"))
+    found = full_arrays.report(free, point, dual, factors, EPSILON)
     assert not found["dual_nonnegativity"].passed
 
 

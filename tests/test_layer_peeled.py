@@ -397,8 +397,8 @@ def test_the_dual_point_is_feasible_with_the_multiplier(counts, options, feature
     K, dual = problem.num_classes, solution.dual
     if hasattr(dual, "strengths"):
         dual = dual.dense(problem)
-    elif hasattr(dual, "groups"):
-        dual = dual.dense()
+    elif hasattr(dual, "V"):
+        dual = dual.full()
     U = dual.residuals * problem.loss_weights
     R = solution.multiplier**2 * np.eye(K) - U.T @ U - dual.nonnegativity
     scale = solution.multiplier**2

@@ -14,6 +14,7 @@ from ufm_convex.duality.admissible import repair
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.relaxation import (
+    LEVELS,
     Alike,
     Columns,
     Dual,
@@ -45,7 +46,7 @@ def solved(columns):
 
 def maps_of(problem, fine, coarse):
     labels = np.repeat(np.arange(problem.num_classes), problem.class_counts) if fine == "sample" else None
-    return Maps(making.LEVELS[fine](problem), making.LEVELS[coarse](problem), labels)
+    return Maps(LEVELS[fine].make(problem), LEVELS[coarse].make(problem), labels)
 
 
 def random_gram(rng, columns, bias=False):
@@ -98,7 +99,7 @@ def test_dual_points_keep_feasibility_and_their_values(fine, coarse):
 @pytest.mark.parametrize("loss", ["cross-entropy", "smoothed", "squared", "crammer-singer", "margin"])
 def test_every_level_has_one_optimal_value(loss, bias, features):
     problem = Given([6, 2, 6, 2, 9], ALIKE[loss], bias, nonnegative=features == "nonnegative")
-    found = [solved(making.LEVELS[level](problem))[1] for level in ("sample", "class", "group")]
+    found = [solved(LEVELS[level].make(problem))[1] for level in ("sample", "class", "group")]
     # the accuracy of the solver, 1e-8 of an objective that was divided by its size
     np.testing.assert_allclose(found, found[1], rtol=2e-6)
 
@@ -109,7 +110,7 @@ def test_every_level_has_one_optimal_value(loss, bias, features):
 def test_multipliers_have_the_right_factors(level, features, bias):
     """At the solver's own points the identity has no term left: every factor 2 and multiplicity is in its place."""
     problem = Given([6, 2, 6, 2, 9], CrossEntropy(), bias, nonnegative=features == "nonnegative")
-    columns = making.LEVELS[level](problem)
+    columns = LEVELS[level].make(problem)
     built, value = solved(columns)
     point, dual = built.primal(), built.dual()
     dual = Dual(columns.admitted(columns.into_domain(dual.V)), dual.T, dual.S_A, dual.S_B)
@@ -133,7 +134,7 @@ def test_multipliers_have_the_right_factors(level, features, bias):
 @pytest.mark.parametrize("level", ["sample", "class", "group"])
 def test_classes_without_samples_count_as_outputs(counts, decay, value, level):
     problem = Given(counts, CrossEntropy(), lambda_w=decay, lambda_h=decay)
-    columns = making.LEVELS[level](problem)
+    columns = LEVELS[level].make(problem)
     built, found = solved(columns)
     assert found == pytest.approx(value, rel=1e-6)
     point = built.primal()

@@ -1,16 +1,18 @@
 """Structured points are the dense ones: frame formulas against matrices built from them."""
 
+import full_arrays
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import identity
-from ufm_convex.duality import dense_report, frame_report
+from ufm_convex.duality import frame_report
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DENSE_LIMIT, Columns, FrameDual, FramePoint
+from ufm_convex.points import DENSE_LIMIT, FrameDual, FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 
 
 @st.composite
@@ -28,9 +30,9 @@ def frames(draw):
 @given(frames())
 def test_frame_terms_are_the_dense_terms(case):
     problem, point, dual = case
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     structured = identity.frame_terms(problem, point, dual)
-    dense = identity.terms(columns, point.dense(), dual.dense(problem))
+    dense = full_arrays.terms(columns, point.dense(), dual.dense(problem))
     for name in ("dual_value", "calibration", "alignment", "nonnegativity", "slack"):
         # sums of K products of numbers of order 100 at most
         assert getattr(structured, name) == pytest.approx(getattr(dense, name), rel=1e-11, abs=1e-12), name
@@ -39,9 +41,9 @@ def test_frame_terms_are_the_dense_terms(case):
 @given(frames())
 def test_frame_report_is_the_dense_report(case):
     problem, point, dual = case
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     structured = frame_report(problem, point, dual, 1e-6)
-    dense = dense_report(columns, point.dense(), dual.dense(problem), point.factors(), 1e-6)
+    dense = full_arrays.report(columns, point.dense(), dual.dense(problem), point.factors(), 1e-6)
     loose = {"dual_slack_psd"}  # K numbers there, the eigenvalues of S here: they agree in sign, tested below
     for condition in dense:
         if condition.name not in loose:

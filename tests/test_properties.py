@@ -3,15 +3,17 @@
 Nothing here asks for the closed form but to compare with it: every solution comes from a conic solver.
 """
 
+import full_arrays
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufm_convex import duality, identity, theory
+from ufm_convex import theory
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, DualPoint
+from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.solution import Status
 from ufm_convex.solving import solve
 from ufm_convex.testing import decays_for, problems
@@ -61,11 +63,11 @@ def test_solved_programmes_reproduce_the_theorem(solver, problem):
 def test_the_programmes_alone_reproduce_the_theorem(solver, options, problem):
     """What the solver itself returned, before any repair or descent: its value, its Z and its multipliers."""
     run = solve(problem, solver=solver, options=options).run
-    expected, columns = theory.optimum(problem), Columns.of_classes(problem)
+    expected, columns = theory.optimum(problem), of_classes(problem)
     # both solvers were asked for 1e-7 or better of an objective scaled to order one; its scale here is the value
     assert run.value == pytest.approx(expected.value, rel=1e-4)
     assert run.dual_value == pytest.approx(expected.value, rel=1e-4)
-    assert identity.objective(columns, run.point) == pytest.approx(expected.value, rel=1e-4)
+    assert full_arrays.objective(columns, run.point) == pytest.approx(expected.value, rel=1e-4)
     # Gram matrices and residuals to the square root of that
     unit = max(np.abs(expected.logits()).max(), 1.0)
     np.testing.assert_allclose(run.point.logits, expected.logits(), atol=0.05 * unit)
@@ -100,13 +102,13 @@ def test_equality_conditions_hold_at_the_solution(problem):
 @settings(max_examples=60)
 @given(problems(losses=LOSSES), st.integers(0, 10**6), st.integers(1, 8))
 def test_weak_duality_for_random_feasible_pairs(problem, seed, d):
-    columns, rng = Columns.of_classes(problem), np.random.default_rng(seed)
+    columns, rng = of_classes(problem), np.random.default_rng(seed)
     K = problem.num_classes
     scale = 10.0 ** rng.uniform(-2, 1, 2)
-    value = identity.factored_objective(columns, scale[0] * rng.normal(size=(K, d)), scale[1] * rng.random((K, d)))
+    value = full_arrays.factored_objective(columns, scale[0] * rng.normal(size=(K, d)), scale[1] * rng.random((K, d)))
     V = columns.loss.residuals(rng.normal(size=(K, K)) * scale[0], columns.layout)
     T = rng.random((K, K)) * columns.sigma.min() ** 2
-    _, bound = duality.repair(columns, [DualPoint(V, T + T.T)])
+    _, bound = full_arrays.repair(columns, [DualPoint(V, T + T.T)])
     assert bound <= value * (1 + 1e-12)
 
 
@@ -131,9 +133,9 @@ def test_only_the_product_of_the_decays_matters_for_the_value(problem, power):
     first, second = solved(problem), solved(scaled)
     assert second.value == pytest.approx(first.value, rel=2 * TOLERANCE)
     W, H = first.factors()
-    columns = Columns.of_classes(scaled)
-    moved = identity.factored_objective(columns, a * W, H / a)
-    assert moved == pytest.approx(identity.factored_objective(Columns.of_classes(problem), W, H), rel=1e-12)
+    columns = of_classes(scaled)
+    moved = full_arrays.factored_objective(columns, a * W, H / a)
+    assert moved == pytest.approx(full_arrays.factored_objective(of_classes(problem), W, H), rel=1e-12)
 
 
 @settings(max_examples=15)
@@ -149,9 +151,9 @@ def test_multiplying_counts_divides_the_feature_decay(problem, factor):
 def test_the_objective_is_blind_to_the_order_of_feature_coordinates(problem, order):
     rng = np.random.default_rng(0)
     W, H = rng.normal(size=(problem.num_classes, 4)), rng.random((problem.num_classes, 4))
-    columns = Columns.of_classes(problem)
-    turned = identity.factored_objective(columns, W[:, order], H[:, order])
-    assert turned == pytest.approx(identity.factored_objective(columns, W, H), rel=1e-13)
+    columns = of_classes(problem)
+    turned = full_arrays.factored_objective(columns, W[:, order], H[:, order])
+    assert turned == pytest.approx(full_arrays.factored_objective(columns, W, H), rel=1e-13)
 
 
 @settings(max_examples=20)

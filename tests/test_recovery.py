@@ -29,7 +29,7 @@ from ufm_convex.recovery import (
     undescended,
 )
 from ufm_convex.recovery.starts import classifier, coordinates, factor
-from ufm_convex.relaxation import Alike, Dual, Factors, Gram, making, objective, programme
+from ufm_convex.relaxation import LEVELS, Alike, Dual, Factors, Gram, making, objective, programme
 
 COUNTS = [4, 2, 4, 2, 4, 0, 7, 0]
 FULL = [4, 2, 4, 2, 4, 3, 7, 3]
@@ -54,7 +54,7 @@ def random_factors(rng, columns, bias=True):
 @pytest.mark.parametrize("loss", ["cross-entropy", "smoothed", "squared", "sigmoids", "soft"])
 def test_the_gradient_is_that_of_the_naive_objective(loss, level, bias):
     problem = Given(COUNTS if bias != "free" else FULL, LOSSES[loss], bias)
-    columns, rng = making.LEVELS[level](problem), np.random.default_rng(0)
+    columns, rng = LEVELS[level].make(problem), np.random.default_rng(0)
     factors = random_factors(rng, columns, bias is not None)
     scaled = Scaled(columns, factors.W.cols)
     flat = scaled.pack(factors)
@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_the_naive_objective(loss, level, bias):
 
 @pytest.mark.parametrize("level", ["class", "group"])
 def test_the_vector_has_the_inner_product_of_the_full_matrices(level):
-    columns, rng = making.LEVELS[level](Given(COUNTS, CrossEntropy())), np.random.default_rng(1)
+    columns, rng = LEVELS[level].make(Given(COUNTS, CrossEntropy())), np.random.default_rng(1)
     d = coordinates(columns.columns)
     X, Y = random_alike(rng, columns.outputs, d), random_alike(rng, columns.outputs, d)
     entries = Entries(columns.outputs, d)
@@ -79,7 +79,7 @@ def test_the_vector_has_the_inner_product_of_the_full_matrices(level):
 
 
 def solved(problem, level="group"):
-    columns = making.LEVELS[level](problem)
+    columns = LEVELS[level].make(problem)
     built = programme(columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,7 +144,7 @@ def test_a_bias_closes_on_a_thousand_classes(features, bias):
 def test_saddles_are_left_at_every_level(features, level):
     """W = H = 0 is stationary; squared error, balanced, has the optimum of a theorem."""
     problem = ufm.Problem([5] * 6, 1e-3, 1e-3, loss=MeanSquaredError(), features=features)
-    columns = making.LEVELS[level](problem)
+    columns = LEVELS[level].make(problem)
     d = coordinates(columns.columns)
     nothing = Factors(Alike.zeros(columns.outputs, d), Alike.zeros(columns.columns, d))
     stuck, _ = descend(columns, nothing)
@@ -157,7 +157,7 @@ def test_saddles_are_left_at_every_level(features, level):
 @pytest.mark.parametrize("level", ["sample", "class", "group"])
 def test_balanced_factors_have_the_logits_and_the_nuclear_norm(level):
     problem = Given(COUNTS, CrossEntropy(), 0.4)
-    columns, rng = making.LEVELS[level](problem), np.random.default_rng(2)
+    columns, rng = LEVELS[level].make(problem), np.random.default_rng(2)
     L = random_alike(rng, columns.outputs, columns.columns)
     found = balanced(columns, L, None)
     np.testing.assert_allclose(found.logits.full(), L.full(), atol=1e-12)
@@ -171,7 +171,7 @@ def test_balanced_factors_have_the_logits_and_the_nuclear_norm(level):
 @pytest.mark.parametrize("level", ["class", "group"])
 def test_indicators_are_stretched_until_they_are_zero(level):
     problem = Given(COUNTS, ALIKE["margin"])
-    columns, rng = making.LEVELS[level](problem), np.random.default_rng(3)
+    columns, rng = LEVELS[level].make(problem), np.random.default_rng(3)
     found = balanced(columns, 0.05 * random_alike(rng, columns.outputs, columns.columns) + columns.target, None)
     short = Factors(found.W, found.H * 0.3)
     assert objective(columns, short) == np.inf
@@ -181,7 +181,7 @@ def test_indicators_are_stretched_until_they_are_zero(level):
 
 @pytest.mark.parametrize("level", ["class", "group"])
 def test_non_negative_factors_and_their_classifier(level):
-    columns, rng = making.LEVELS[level](Given(FULL, CrossEntropy())), np.random.default_rng(5)
+    columns, rng = LEVELS[level].make(Given(FULL, CrossEntropy())), np.random.default_rng(5)
     H = random_factors(rng, columns).H
     B = H @ H.T
     found = factor(B, H + 0.01 * random_factors(rng, columns).H)
@@ -239,7 +239,7 @@ def test_narrow_factors_are_upper_bounds_in_their_dimension(dimension, level, fe
 @pytest.mark.parametrize("level", ["sample", "class", "group"])
 def test_points_that_are_judged_keep_their_logits(level, features):
     problem = Given(COUNTS, CrossEntropy(), 0.4, nonnegative=features == "nonnegative")
-    columns, rng = making.LEVELS[level](problem), np.random.default_rng(6)
+    columns, rng = LEVELS[level].make(problem), np.random.default_rng(6)
     L = random_alike(rng, columns.outputs, columns.columns)
     B = random_alike(rng, columns.columns, columns.columns)
     point = Gram(Alike.zeros(columns.outputs, columns.outputs), L, B @ B.T, rng.normal(size=columns.outputs.size))

@@ -6,6 +6,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import full_arrays
 import numpy as np
 import pytest
 from full_columns import Full
@@ -13,12 +14,12 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 import ufm_convex as ufm
-from ufm_convex import HardMargin, LayerPeeled, identity, testing, theory
+from ufm_convex import HardMargin, LayerPeeled, testing, theory
 from ufm_convex.certificate import Certificate
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, UnknownNameError
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, MulticlassHinge
-from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import of_classes
 from ufm_convex.testing import candidates, feasible_dual_points, feasible_primal_points, problems, spurious_minima
 
 LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1))
@@ -150,7 +151,7 @@ def test_candidates_come_optimal_near_and_far():
 @given(SMALL, st.data())
 def test_feasible_points_are_feasible_and_obey_weak_duality(problem, data):
     point, dual = data.draw(feasible_primal_points(problem)), data.draw(feasible_dual_points(problem))
-    columns, Z = Columns.of_classes(problem), point.matrix()
+    columns, Z = of_classes(problem), point.matrix()
     assert np.linalg.eigvalsh(Z)[0] >= -1e-14 * Z.shape[0] * np.abs(Z).max()  # backward error of eigvalsh
     assert point.feature_gram.min() >= 0.0
     assert columns.loss.violation(dual.residuals, columns.layout) <= 1e-15
@@ -159,15 +160,19 @@ def test_feasible_points_are_feasible_and_obey_weak_duality(problem, data):
     root = 1.0 / np.sqrt(problem.lambda_w * problem.lambda_h * problem.class_counts)
     load = (U.T @ U + dual.nonnegativity) * np.outer(root, root)
     assert np.linalg.eigvalsh(load)[-1] <= 1.0 + 1e-14 * len(root)
-    value = identity.objective(columns, point)
-    assert identity.dual_value(columns, dual) <= value * (1 + 1e-13)
+    value = full_arrays.objective(columns, point)
+    assert full_arrays.dual_value(columns, dual) <= value * (1 + 1e-13)
 
 
 def test_dual_points_reach_the_optimum_and_the_boundary():
     problem = Problem([8, 6, 4, 1], 0.1, 0.05)
-    columns, best = Columns.of_classes(problem), theory.optimum(problem).value
-    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) >= best * (1 - 1e-12), settings=FIRST)
-    find(feasible_dual_points(problem), lambda p: identity.dual_value(columns, p) < 0.9 * best, settings=FIRST)
+    columns, best = of_classes(problem), theory.optimum(problem).value
+    find(
+        feasible_dual_points(problem),
+        lambda p: full_arrays.dual_value(columns, p) >= best * (1 - 1e-12),
+        settings=FIRST,
+    )
+    find(feasible_dual_points(problem), lambda p: full_arrays.dual_value(columns, p) < 0.9 * best, settings=FIRST)
     find(feasible_dual_points(problem), lambda p: p.nonnegativity.any() and not p.residuals.any(), settings=FIRST)
 
 

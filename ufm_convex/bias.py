@@ -51,13 +51,6 @@ class BiasModel:
     penalty: cp.Expression | float
     constraints: list[cp.Constraint]
 
-    def added_to(self, logits: cp.Expression) -> cp.Expression:
-        """L + b 1ᵀ, (K, m)."""
-        if self.variable is None:
-            return logits
-        K, m = logits.shape
-        return logits + self.variable.reshape((K, 1), order="C") @ np.ones((1, m))
-
     @property
     def value(self) -> FloatArray | None:
         """What the solver left of b; None where that is nothing."""
@@ -126,23 +119,6 @@ class Bias(ABC):
             weight: Σ weights of the columns.
         """
         return self.curvature * b + sums
-
-    def project(self, residuals: FloatArray, weights: FloatArray, squares: FloatArray, b: FloatArray) -> FloatArray:
-        """The residuals V nearest to the given ones with −U1 in ∂g(b), whatever domain they leave.
-
-        Args:
-            residuals: V, (K, m).
-            weights: Weights of the columns, (m,): U = V Diag(weights).
-            squares: σ², (m,): distances are ‖(U − U′) D^{-1/2}‖.
-            b: A bias that is nearly the best, (K,).
-        """
-        missing = self.missing(b, residuals @ weights, float(weights.sum()))
-        # spread like this a free bias has U D^{-1/2} σ = 0, which changes of the spectrum keep
-        return residuals if missing is None else residuals - np.outer(missing, squares / (squares.sum() * weights))
-
-    def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
-        """Residuals V near the given ones whose sums g* can pay; V itself where that is all."""
-        return residuals
 
     @abstractmethod
     def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
@@ -363,37 +339,6 @@ class FreeBias(Bias):
         unseen = 1.0 / self.closing
         counted = _times(self.numbers, unseen)
         return b - (b @ counted) / (unseen @ counted) * unseen
-
-    def admit(self, residuals: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
-        """V with U1 = 0: what is missing is added, and nothing taken away.
-
-        Entries of other classes only grow and own entries only fall, away from 0: a scaling of all columns by one
-        number then leads back into the domain, and keeps U1 = 0. Added is as much as U1 was off, no more.
-
-        Args:
-            residuals: V, (K, m), in the domain of the conjugate.
-            weights: Weights of the columns, (m,): U = V Diag(weights).
-            labels: Class of each column, (m,).
-        """
-        share = weights / np.bincount(labels, weights, minlength=self.num_classes)[labels]
-        changed = residuals * weights
-        columns = np.arange(labels.size)
-        if self.closing is None:
-            sums = changed.sum(axis=1)
-            changed[labels, columns] -= np.maximum(sums, 0.0)[labels] * share
-            others = np.where(np.arange(self.num_classes)[:, None] == labels, 0.0, weights)
-            changed += np.maximum(-sums, 0.0)[:, None] * (others / others.sum(axis=1, keepdims=True))
-            return changed / weights
-        sums = (changed / self.closing[:, None]).sum(axis=1)
-        missing, surplus = np.maximum(-sums, 0.0), np.maximum(sums, 0.0)
-        total = max(float(surplus.sum()), float(missing.sum()))
-        if total == 0.0:
-            return residuals
-        # a flow of missing_j surplus_k / total from k to j raises row j and lowers row k, and keeps column sums
-        flow = np.outer(missing, (surplus / total)[labels] * share)
-        changed += flow * self.closing[:, None]
-        changed[labels, columns] -= flow.sum(axis=0) * self.closing[labels]
-        return changed / weights
 
     def model(self, unit: float, sizes: FloatArray | None = None) -> BiasModel:
         """One whose sum is zero, where the loss does not see some direction: all entries of that are positive."""

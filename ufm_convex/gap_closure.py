@@ -20,16 +20,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex import _given, enclosure, factors, identity
+from ufm_convex import _given, enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.copositivity import LARGEST, lowest_direction
-from ufm_convex.descent import Scaled
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.evidence import relative_gap
-from ufm_convex.points import Columns, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.positivity import CompletePositivity, Positivity, feature_positivity
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import Recovered, Scaled
+from ufm_convex.relaxation import Columns, Factors, Gram, Orbits, of_classes
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
 
@@ -151,7 +152,7 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     started = time.perf_counter()
     given, problem = _checked(problem)
     tolerance = _given.tolerance(tolerance)
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -165,7 +166,7 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
         point = relaxed.evidence.dense_point()
         above = min(_relaxation_upper(problem, columns, point), best.upper.value)
         # a Gram matrix is determined to the square root of its value's accuracy
-        error = abs(identity.objective(columns, point) - relaxed.lower_bound) / best.upper.value
+        error = abs(relaxation.objective(columns, Gram.mean(columns, point)) - relaxed.lower_bound) / best.upper.value
         accuracy = math.sqrt(min(max(error, _ROUNDING), tolerance))
         gram = feature_positivity(columns, point.feature_gram, best.H, best.upper.value, accuracy)
     return GapClosure(
@@ -196,7 +197,7 @@ class _Best:
     @classmethod
     def of(cls, solution: Solution) -> _Best:
         W, H = solution.factors()
-        columns = Columns.of_classes(solution.problem)
+        columns = of_classes(solution.problem)
         residuals = columns.loss.residuals(W @ H.T, columns.layout)
         return cls(solution.evidence.lower, solution.evidence.upper, W, H, residuals)
 
@@ -256,17 +257,17 @@ def _checked(given: Problem | Solution) -> tuple[Solution | None, Problem]:
 
 def _descend(columns: Columns, W: FloatArray, H: FloatArray, flat: float) -> tuple[FloatArray, FloatArray]:
     """W and H from which no new coordinate leads down by more than ``flat`` for its square, as far as rounds last."""
-    scaled = Scaled(columns, W.shape[1])
-    point = scaled.pack(W, H)
+    scaled = Scaled(columns, Orbits.single(W.shape[1]))
+    point = scaled.pack(Factors.single(columns, W, H))
     for _ in range(_ROUNDS):
         point = scaled.minimise(point, _ITERATIONS, _GRADIENT)[0]
-        pull = scaled.pull(scaled.outputs(point))
-        least, direction = lowest_direction(np.eye(columns.num_classes) - pull.T @ pull)
+        pull = scaled.pull(scaled.unpack(point)).even
+        least, direction = lowest_direction(np.eye(columns.columns.total) - pull.T @ pull)
         opened = None if least >= -flat else _opened(scaled, point, -pull @ direction, direction)
         if opened is None:
             break
         scaled, point = opened
-    return scaled.unpack(point)
+    return recovery.full(scaled.unpack(point), None, nonnegative=True)
 
 
 def _opened(
@@ -277,10 +278,11 @@ def _opened(
     The objective changes by t²/2 · bᵀ(D − G)b + O(t⁴) in units where D = I (docs/complete_positivity.md, section 1).
     """
     here = scaled.value_and_gradient(point)[0]
-    w, h = scaled.split(point)
+    d = scaled.coordinates.total
+    w, h = point[: scaled.cuts[0]].reshape(-1, d), point[scaled.cuts[0] :].reshape(-1, d)
     lengths = np.linalg.norm(h, axis=0)
     kept = np.flatnonzero(lengths > _SHORT * lengths.max(initial=0.0))
-    wider = Scaled(scaled.columns, kept.size + 1)
+    wider = Scaled(scaled.columns, Orbits.single(kept.size + 1))
     lowest, best, t = here, None, 1.0
     for _ in range(_HALVINGS):
         pair = np.column_stack([w[:, kept], t * weight]), np.column_stack([h[:, kept], t * feature])
@@ -299,9 +301,10 @@ def _fitted(problem: Problem, columns: Columns, W: FloatArray, H: FloatArray) ->
     W, H = W[:, used], H[:, used]
     if problem.feature_dim is None or H.shape[1] <= problem.feature_dim:
         return W, H
-    found = factors.Factors(W, H, identity.factored_objective(columns, W, H), 0.0, H.shape[1])
-    narrowed = factors.fit(columns, found, problem.feature_dim)
-    return narrowed.W, narrowed.H
+    pair = Factors.single(columns, W, H)
+    found = Recovered(pair, relaxation.objective(columns, pair), 0.0, H.shape[1])
+    narrowed = recovery.fit(columns, found, problem.feature_dim)
+    return recovery.full(narrowed.factors, None, nonnegative=True)
 
 
 # -- the relaxation -----------------------------------------------------------------------------------------------

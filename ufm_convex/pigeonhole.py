@@ -26,9 +26,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, SizeError, SolverError
-from ufm_convex.points import Columns
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import build
+from ufm_convex.relaxation import of_classes, programme
 from ufm_convex.solving import solve
 
 if TYPE_CHECKING:
@@ -130,12 +129,12 @@ class _Model:
     """The relaxation with pigeonhole constraints, in the scaled variables of ``relaxation``, which keep cosines."""
 
     def __init__(self, problem: Problem, upper: float, cosine: float) -> None:
-        programme = build(Columns.of_classes(problem))
-        self.objective = programme.problem.objective.expr
-        self.constraints = list(programme.problem.constraints)
-        self.scale, self.upper, self.cosine = programme.objective_scale, upper, cosine
+        built = programme(of_classes(problem))
+        self.objective = built.problem.objective.expr
+        self.constraints = list(built.problem.constraints)
+        self.scale, self.upper, self.cosine = built.objective_scale, upper, cosine
         K = problem.num_classes
-        self.B = programme.Z[K:, K:]
+        self.B = built.Z[K:, K:]
 
     def minimum(self, constraints: list[Any]) -> float:
         """The least objective; −inf if the solver fails."""

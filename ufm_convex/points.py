@@ -1,36 +1,22 @@
-"""Points of the primal and of the dual, dense and structured: data only, no judgement.
+"""Points of the primal and of the dual as full arrays, and on an orthogonal frame: data only, no judgement.
 
-One *column* is a unit of features: a class mean at class level, a sample at sample level. ``Columns`` says how
-each column enters the objective
-
-    Σ_i weight_i l_{label_i}(L e_i) + λ_W/2 tr A + λ_H/2 Σ_i ν_i B_ii
-
-so that everything written for columns holds at both levels (docs/duality.md, section 2). With a bias the loss sees
-L + b 1ᵀ, and the penalty g(b) is added (section 8).
+Points on orbits, of which these are those of single ones, are in ``relaxation.points``.
 
 Shapes: K classes, m columns; A (K, K), L (K, m), B (m, m); residuals V (K, m), multiplier T (m, m).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, whole
-from ufm_convex.bias import Bias, NoBias, bias_of
 from ufm_convex.errors import DimensionError, SizeError, shown
-from ufm_convex.losses import Layout, Loss
 from ufm_convex.problem import Problem
 
 DENSE_LIMIT = 20_000
 """Largest K for which a K × K array is made: 3.2 GB in binary64."""
-
-
-_SMALLEST_SHARE = 2.0**-40
-"""A residual of which not even this share lies in the domain points away from it."""
 
 
 def require_dense(num_classes: int, wanted: str, instead: str) -> None:
@@ -64,99 +50,6 @@ def as_dimension(feature_dim: object, num_rows: int) -> int:
             fix="leave feature_dim out; more coordinates than are needed are zero.",
         )
     return d
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """How the columns of a level enter the objective.
-
-    Attributes:
-        labels: Class of each column, (m,).
-        loss_weights: Weight of each column's loss, (m,); they sum to Σ ω_k n_k / N.
-        feature_weights: ν_i, the weight of ‖h_i‖², (m,).
-        num_classes: K.
-        lambda_w: Decay of the classifier.
-        lambda_h: Decay of the features.
-        loss: The loss.
-        nonnegative: Whether B ≥ 0 entrywise is required.
-        bias: The penalty of the bias.
-    """
-
-    labels: IntArray
-    loss_weights: FloatArray
-    feature_weights: FloatArray
-    num_classes: int
-    lambda_w: float
-    lambda_h: float
-    loss: Loss
-    nonnegative: bool
-    bias: Bias = field(default_factory=NoBias)
-
-    @classmethod
-    def of_classes(cls, problem: Problem) -> Columns:
-        """One column a class: the class means, weights pt_k and ν_k = n_k."""
-        problem.require_decays("this")
-        return cls(
-            labels=np.arange(problem.num_classes),
-            loss_weights=problem.loss_weights,
-            feature_weights=problem.class_counts.astype(np.float64),
-            num_classes=problem.num_classes,
-            lambda_w=problem.lambda_w,
-            lambda_h=problem.lambda_h,
-            loss=problem.loss,
-            nonnegative=problem.nonnegative,
-            bias=bias_of(problem.bias, problem.loss, problem.num_classes),
-        )
-
-    @classmethod
-    def of_samples(cls, problem: Problem) -> Columns:
-        """One column a sample, classes in blocks: weights ω_k / N and ν = 1."""
-        problem.require_decays("this")
-        labels = np.repeat(np.arange(problem.num_classes), problem.class_counts)
-        return cls(
-            labels=labels,
-            loss_weights=problem.loss.weights(problem.num_classes)[labels] / problem.num_samples,
-            feature_weights=np.ones(labels.size),
-            num_classes=problem.num_classes,
-            lambda_w=problem.lambda_w,
-            lambda_h=problem.lambda_h,
-            loss=problem.loss,
-            nonnegative=problem.nonnegative,
-            bias=bias_of(problem.bias, problem.loss, problem.num_classes),
-        )
-
-    @cached_property
-    def layout(self) -> Layout:
-        """How the loss sees the columns: single outputs."""
-        return self.loss.layout(self.num_classes, self.labels)
-
-    @cached_property
-    def sigma(self) -> FloatArray:
-        """σ_i = √(λ_W λ_H ν_i), (m,): D = Diag(σ²)."""
-        return math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.feature_weights)
-
-    def into_domain(self, residuals: FloatArray) -> FloatArray:
-        """Residuals V (K, m) near the given ones in the domain of the dual objective, which a free bias narrows."""
-        inside = self.loss.into_domain(residuals, self.layout)
-        admitted = self.bias.admit(inside, self.loss_weights, self.labels)
-        if admitted is inside:
-            return inside
-        # what was added may lead out of the domain again, and shrinking all columns alike leads back
-        scale = 0.5
-        while not np.isfinite(self.loss.conjugate(scale * admitted, self.layout)).all():
-            scale *= 0.5
-            if scale < _SMALLEST_SHARE:
-                return np.zeros_like(admitted)
-        return min(1.0, scale * float(self.loss.limit(scale * admitted, self.layout).min())) * admitted
-
-    def sums(self, residuals: FloatArray) -> tuple[FloatArray, float]:
-        """U1 (K,), and Σ |u|, the size of what was summed."""
-        U = residuals * self.loss_weights
-        return U.sum(axis=1), float(np.abs(U).sum())
-
-    def support(self, residuals: FloatArray) -> float:
-        """g*(−U1), what the dual objective pays for the bias."""
-        return self.bias.support(*self.sums(residuals)) if self.bias.size else 0.0
 
 
 @dataclass(frozen=True, eq=False)

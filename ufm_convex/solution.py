@@ -17,10 +17,10 @@ from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
-from ufm_convex.groups import GroupDual, GroupPoint
-from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint, as_dimension
+from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint, as_dimension
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Dual, Gram, of_classes
 from ufm_convex.solvers import SolverRun
 
 INTERRUPTED = "interrupted: the best bounds so far are kept"
@@ -106,15 +106,16 @@ class Solution:
         return self.evidence.lower.proof
 
     @property
-    def point(self) -> GramPoint | FramePoint | GroupPoint:
-        """Primal point: that of the recovered factors where they close the gap, otherwise the solver's own.
+    def point(self) -> GramPoint | FramePoint | Gram:
+        """Primal point: that of ``factors()``, or the solver's own where they leave a gap that it does not.
 
-        It comes as the solver's points came: (K, K) matrices, an orthogonal frame, or blocks of alike classes.
+        It comes as the solver's points came: (K, K) matrices, an orthogonal frame, or matrices that are alike on alike
+        classes (``relaxation.Gram``).
         """
         return self.evidence.point
 
     @property
-    def dual(self) -> DualPoint | FrameDual | GroupDual:
+    def dual(self) -> DualPoint | FrameDual | Dual:
         """Repaired dual point, likewise."""
         return self.evidence.dual
 
@@ -211,7 +212,7 @@ class Solution:
                 fix="complete positivity is a question about non-negative ones only.",
             )
         H, accuracy = self.evidence.factors(None)[1], 0.1 * math.sqrt(self.tolerance)
-        columns = Columns.of_classes(self.problem)
+        columns = of_classes(self.problem)
         return feature_positivity(columns, self.feature_gram, H, self.upper_bound, accuracy)
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:

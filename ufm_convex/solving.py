@@ -35,7 +35,6 @@ from ufm_convex.errors import (
     shown,
 )
 from ufm_convex.evidence import Evidence
-from ufm_convex.groups import Groups
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
@@ -325,7 +324,7 @@ def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
 def _too_large(problem: Problem) -> SizeError:
     """What to say of a problem that no solver suits, whatever the level."""
     grouped = problem.loss.alike
-    kinds = Groups.distinct(problem).size if grouped else problem.num_classes
+    kinds = relaxation.num_groups(problem) if grouped else problem.num_classes
     most = relaxation.level("group").gram_limit // 2
     return SizeError(
         f"no solver takes {problem.num_classes} classes, {kinds} of them different, with loss {problem.loss.name!r}, "

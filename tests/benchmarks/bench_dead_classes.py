@@ -19,9 +19,9 @@ from tests.scripts import parsed, small
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap
 from ufm_convex.candidate import Candidate
-from ufm_convex.descent import descend
-from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import descend
+from ufm_convex.relaxation import Factors, of_classes
 
 COUNTS = [500, 300, 180, 108, 65, 39, 23, 14, 8, 5]
 
@@ -33,13 +33,14 @@ def main() -> None:
     small(parser, runs=2)
     options = parsed(parser)
     problem = Problem(COUNTS, 1e-3, 1e-3)
-    columns, optimum = Columns.of_classes(problem), theory.optimum(problem).value
+    columns, optimum = of_classes(problem), theory.optimum(problem).value
     stuck, recognised, rest = 0, 0, 0.0
     parts, dead, begun = dict.fromkeys(PARTS, 0.0), Counter(), time.perf_counter()
     for seed in range(options.runs):
         rng = np.random.default_rng(seed)
         W, H = 0.1 * rng.normal(size=(2, len(COUNTS), options.dim))
-        W, H = descend(columns, W, np.abs(H), max_iterations=20_000)
+        end, _ = descend(columns, Factors.single(columns, W, np.abs(H)), 20_000)
+        W, H = end.W.even, end.H.even
         found = attribute_gap(problem, Candidate(weights=W, features=H, class_counts=COUNTS))
         if found.gap <= 1e-4:
             continue

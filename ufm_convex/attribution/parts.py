@@ -36,7 +36,7 @@ from ufm_convex.candidate import (
 )
 from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.identity import frame_strengths
-from ufm_convex.points import Columns, FrameDual, require_dense
+from ufm_convex.points import FrameDual, require_dense
 from ufm_convex.problem import Problem, require_problem
 
 LARGEST_WEIGHT = 2.0**300
@@ -202,11 +202,11 @@ def _sample_parts(
     """Calibration, logit spread and variability by class, and the objective: the second pass."""
     K, loss, means = problem.num_classes, problem.loss, statistics.class_means
     W = candidate.weights.astype(np.float64)
-    columns = Columns.of_classes(problem)
+    classes = loss.layout(K, np.arange(K))
     centre = W @ means.T
     target = FrameDual(frame_strengths(problem)).dense(problem).residuals
-    calibration = problem.loss_weights * loss.fenchel_young(target, centre, columns.layout)
-    at_means = loss.residuals(centre, columns.layout)
+    calibration = problem.loss_weights * loss.fenchel_young(target, centre, classes)
+    at_means = loss.residuals(centre, classes)
     row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):

@@ -13,12 +13,11 @@ from ufm_convex import enclosure
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
-from ufm_convex.evidence.groups import dual_on_orbits
-from ufm_convex.groups import GroupDual
 from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
 from ufm_convex.reductions.peeled_evidence import PeeledEvidence
 from ufm_convex.reductions.penalised import INWARDS, PenalisedFamily
+from ufm_convex.relaxation import Dual
 from ufm_convex.solution import Solution
 
 _EXCESS_BITS = 60
@@ -56,16 +55,15 @@ class Bounds:
 
 
 def _lower(
-    problem: Problem, dual: DualPoint | FrameDual | GroupDual, own: ProvedBound, proof: enclosure.Proof
+    problem: Problem, dual: DualPoint | FrameDual | Dual, own: ProvedBound, proof: enclosure.Proof
 ) -> ProvedBound:
     """The evidence's own bound with its exact point, or another proof of its dual point."""
-    frames = problem.nonnegative and problem.loss.margins_only and proof in ("auto", "diagonal")
-    if isinstance(dual, GroupDual) and frames:
-        strengths = -dual.residuals.own * (problem.num_classes / (problem.num_classes - 1.0))
-        return enclosure.lower_bound(problem, FrameDual(strengths[dual.groups.members]))
+    frames = problem.nonnegative and problem.loss.margins_only and problem.bias is None
+    if isinstance(dual, Dual) and frames and proof in ("auto", "diagonal"):
+        return enclosure.lower_bound(problem, dual, proof="diagonal")
     if own.evidence is not None and (proof == "auto" or own.proof == proof):
         return own
-    return enclosure.lower_bound(problem, dual_on_orbits(dual) if isinstance(dual, GroupDual) else dual, proof=proof)
+    return enclosure.lower_bound(problem, dual, proof=proof)
 
 
 # -- norm bounds --------------------------------------------------------------------------------------------------

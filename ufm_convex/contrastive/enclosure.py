@@ -18,11 +18,11 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction, order, rounded_down
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.exact import PRECISION, float_above, float_below, lower_end, rational, upper_end
-from ufm_convex.groups import Groups
 
 _VANISHED = 2_000
 """e^{−2000} is below binary64: in an upper bound it stands for all that is smaller, whose exponents have no limit."""
@@ -46,7 +46,7 @@ def repair(problem: ContrastiveProblem, dual: ContrastiveDual) -> ContrastiveDua
     return ContrastiveDual(groups, np.where(paired, outside, 0.0))
 
 
-def gains(problem: ContrastiveProblem, groups: Groups, outside: FloatArray) -> FloatArray:
+def gains(problem: ContrastiveProblem, groups: AlikeClasses, outside: FloatArray) -> FloatArray:
     """One anchor's share of the dual value, in floating point, (G,); 0 for classes of one sample."""
     paired = groups.counts > 1
     own = np.where(paired, groups.counts - 1.0, 1.0)
@@ -119,7 +119,7 @@ def _admissible(problem: ContrastiveProblem, dual: ContrastiveDual) -> bool:
 
 
 def upper_bound(
-    problem: ContrastiveProblem, groups: Groups, lengths: FloatArray, *, precision: int = PRECISION
+    problem: ContrastiveProblem, groups: AlikeClasses, lengths: FloatArray, *, precision: int = PRECISION
 ) -> ProvedBound:
     """The objective of h_i = η_k e_k, rounded up; +∞ where the features are not admissible.
 
@@ -154,7 +154,7 @@ def upper_bound(
         return ProvedBound(value, "frame", upper_end(total) if math.isfinite(value) else None)
 
 
-def _describes(groups: Groups, problem: ContrastiveProblem) -> bool:
+def _describes(groups: AlikeClasses, problem: ContrastiveProblem) -> bool:
     """Whether the groups are a partition of the problem's classes into classes of equal counts."""
     members = groups.members
     if members.shape != problem.class_counts.shape or not 0 <= members.min() <= members.max() < groups.size:
@@ -164,7 +164,7 @@ def _describes(groups: Groups, problem: ContrastiveProblem) -> bool:
     return alike and np.array_equal(numbers, groups.multiplicities)
 
 
-def _rows(groups: Groups, numbers: FloatArray) -> list[tuple[int, int, float]]:
+def _rows(groups: AlikeClasses, numbers: FloatArray) -> list[tuple[int, int, float]]:
     """(n, K_g, number) of the groups that have anchors."""
     rows = zip(groups.counts.tolist(), groups.multiplicities.tolist(), numbers.tolist(), strict=True)
     return [row for row in rows if row[0] > 1]

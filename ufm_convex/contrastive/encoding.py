@@ -23,13 +23,13 @@ from ufm_convex.certificate.encoding import (
     undyadic,
 )
 from ufm_convex.certificate.model import judge
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.enclosure import NOTHING, gains, lower_bound, upper_bound
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
 from ufm_convex.contrastive.problem import MODEL, ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveSolution
 from ufm_convex.enclosure import ExactVector, ProvedBound
 from ufm_convex.errors import SolverError
-from ufm_convex.groups import Groups
 
 LEMMAS = ("contrastive-identity", "outside-mass")
 
@@ -113,7 +113,7 @@ def _costs(problem: ContrastiveProblem, frame: ContrastivePoint) -> FloatArray:
     return costs
 
 
-def _best(groups: Groups, numbers: FloatArray, merits: FloatArray) -> FloatArray:
+def _best(groups: AlikeClasses, numbers: FloatArray, merits: FloatArray) -> FloatArray:
     """Of the groups with each distinct count, the number of the one with the largest merit."""
     order = np.lexsort((-merits, groups.counts))
     first = np.unique(groups.counts[order], return_index=True)[1]

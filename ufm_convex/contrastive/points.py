@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
-from ufm_convex.groups import Groups, Invariant
 from ufm_convex.points import require_dense
 
 
@@ -32,13 +32,13 @@ class ContrastivePoint:
         between: G_ij for samples of different classes, (G, G), 0 at (g, g) for a group of one class; None for 0.
     """
 
-    groups: Groups
+    groups: AlikeClasses
     squares: FloatArray
     within: FloatArray
     between: FloatArray | None = None
 
     @classmethod
-    def frame(cls, groups: Groups, lengths: FloatArray) -> ContrastivePoint:
+    def frame(cls, groups: AlikeClasses, lengths: FloatArray) -> ContrastivePoint:
         """h_i = η_g e_k for every sample i of class k of group g: η = ``lengths``, (G,)."""
         return cls(groups, lengths**2, lengths**2)
 
@@ -61,8 +61,8 @@ class ContrastivePoint:
         own = squares + (counts - 1.0) * within
         if self.between is None:
             return unit * float(min(spread, own.min()))
-        blocks = Invariant(self.groups, own, self.between / unit * np.sqrt(np.outer(counts, counts)))
-        return unit * float(min(spread, blocks.least_eigenvalue()))
+        blocks = self.groups.matrix(own, self.between / unit * np.sqrt(np.outer(counts, counts)))
+        return unit * float(min(spread, blocks.eigenvalues().min()))
 
     def least_entry(self) -> float:
         """The smallest inner product."""
@@ -75,7 +75,7 @@ class ContrastivePoint:
         """Gram matrix of the class means, (K, K); raises ``SizeError`` for K > 20,000."""
         require_dense(self.groups.num_classes, "the matrix", "feature_norms")
         between = np.zeros((self.groups.size, self.groups.size)) if self.between is None else self.between
-        return Invariant(self.groups, self.means, between).dense()
+        return self.groups.matrix(self.means, between).full()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,11 @@ class ContrastiveDual:
         outside: s in [0, 1], (G,); 0 where a class has one sample and thus no anchor.
     """
 
-    groups: Groups
+    groups: AlikeClasses
     outside: FloatArray
 
 
-def anchors(groups: Groups) -> FloatArray:
+def anchors(groups: AlikeClasses) -> FloatArray:
     """1 for groups whose samples have positives, 0 for classes of one sample, (G,)."""
     return (groups.counts > 1).astype(np.float64)
 

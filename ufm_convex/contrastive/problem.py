@@ -26,8 +26,8 @@ from ufm_convex._arrays import FloatArray, IntArray, frozen, real
 from ufm_convex._bits import fraction
 from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import validate_class_counts
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.errors import FileFormatError, ProblemError, shown
-from ufm_convex.groups import Groups
 
 MODEL = "contrastive"
 """The value of the key ``model`` that tells the TOML file from that of another kind of problem."""
@@ -98,16 +98,14 @@ class ContrastiveProblem:
         return int(self.class_counts.sum())
 
     @cached_property
-    def groups(self) -> Groups:
+    def groups(self) -> AlikeClasses:
         """Classes with equal counts, sorted by count."""
-        counts, members, multiplicities = np.unique(self.class_counts, return_inverse=True, return_counts=True)
-        return Groups(counts, np.ones(counts.size), multiplicities.astype(np.int64), members.astype(np.int64))
+        return AlikeClasses.of(self.class_counts)
 
     @cached_property
-    def classes(self) -> Groups:
+    def classes(self) -> AlikeClasses:
         """One group a class, in class order."""
-        K = self.num_classes
-        return Groups(self.class_counts, np.ones(K), np.ones(K, dtype=np.int64), np.arange(K))
+        return AlikeClasses.single(self.class_counts)
 
     @property
     def scaled_bound(self) -> float:
@@ -233,7 +231,7 @@ def _check_range(problem: ContrastiveProblem) -> None:
         )
 
 
-def samples_in(groups: Groups) -> FloatArray:
+def samples_in(groups: AlikeClasses) -> FloatArray:
     """K_g n_g, the number of samples of each group, (G,)."""
     counts: FloatArray = groups.sizes * groups.counts
     return counts

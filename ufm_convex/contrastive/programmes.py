@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.points import ContrastivePoint, anchors
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
 from ufm_convex.errors import SizeError, UnknownNameError
-from ufm_convex.groups import Groups, Invariant
+from ufm_convex.relaxation import Alike
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -159,7 +160,7 @@ def average(problem: ContrastiveProblem, gram: FloatArray) -> ContrastivePoint:
 # -- class and group level ------------------------------------------------------------------------------------------
 
 
-def _groups(problem: ContrastiveProblem, groups: Groups) -> ContrastiveProgramme:
+def _groups(problem: ContrastiveProblem, groups: AlikeClasses) -> ContrastiveProgramme:
     """The block programme; the losses of all anchors in one vectorised log-sum-exp."""
     import cvxpy as cp
 
@@ -168,7 +169,7 @@ def _groups(problem: ContrastiveProblem, groups: Groups) -> ContrastiveProgramme
     several, paired = groups.multiplicities > 1, groups.counts > 1
     X = cp.Variable((G, G), symmetric=True)
     w, v = cp.Variable(G), cp.Variable(G)  # those of single classes and single samples are fixed at 0
-    cross = cp.multiply(X, 1.0 / groups.roots) - cp.diag(cp.multiply(w, several / sizes))
+    cross = cp.multiply(X, 1.0 / np.sqrt(np.outer(sizes, sizes))) - cp.diag(cp.multiply(w, several / sizes))
     own = cp.multiply(cp.diag(X), 1.0 / sizes) + cp.multiply(w, several * (1.0 - 1.0 / sizes))
     squares = own + v
     within = own - cp.multiply(v, paired / np.maximum(counts - 1.0, 1.0))
@@ -189,16 +190,19 @@ def _groups(problem: ContrastiveProblem, groups: Groups) -> ContrastiveProgramme
         if any(value is None or not np.isfinite(value).all() for value in values):
             return None
         trivial = 0.5 * (X.value + X.value.T)
-        means = unit * problem.temperature * Invariant.from_blocks(groups, trivial, np.where(several, w.value, 0.0))
-        spread = unit * problem.temperature * np.where(paired, v.value, 0.0)
-        apart = means.own - spread / np.maximum(counts - 1.0, 1.0)
-        return ContrastivePoint(groups, means.own + spread, np.where(paired, apart, means.own), means.cross)
+        sort, unscaled = groups.orbits, unit * problem.temperature
+        means = unscaled * Alike.from_blocks(sort, sort, trivial, w.value[several][:, None, None])
+        spread = unscaled * np.where(paired, v.value, 0.0)
+        together = means.own()
+        apart = together - spread / np.maximum(counts - 1.0, 1.0)
+        between = means.even * groups.present
+        return ContrastivePoint(groups, together + spread, np.where(paired, apart, together), between)
 
     return ContrastiveProgramme(cp.Problem(cp.Minimize((loss + penalty) / scale), constraints), scale, read)
 
 
 def _losses(
-    problem: ContrastiveProblem, groups: Groups, unit: float, within: cp.Expression, cross: cp.Expression
+    problem: ContrastiveProblem, groups: AlikeClasses, unit: float, within: cp.Expression, cross: cp.Expression
 ) -> cp.Expression:
     """Σ over anchored groups of K n log( (n − 1) + Σ_h (samples of h outside) e^{cross − within} )."""
     import cvxpy as cp

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
+from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
-from ufm_convex.groups import Groups
 from ufm_convex.theory import Hypothesis, Optimum, Relation, Theorem
 
 
@@ -33,7 +33,7 @@ class ContrastiveOptimum(Optimum):
         unique: Whether G is the only optimal Gram matrix; with a bound, classes of one sample leave it free.
     """
 
-    groups: Groups
+    groups: AlikeClasses
     squares: FloatArray
     outside: FloatArray
     collapsed: BoolArray
@@ -89,7 +89,7 @@ Parts = tuple[FloatArray, FloatArray, FloatArray, BoolArray]
 """Value of one sample, mass outside the class, ‖h‖², whether the class collapses; each (G,)."""
 
 
-def _bounded(problem: ContrastiveProblem, groups: Groups) -> Parts:
+def _bounded(problem: ContrastiveProblem, groups: AlikeClasses) -> Parts:
     """‖h‖² = τ: log(n − 1 + (N − n) e^{−τ/T}), and s = the share of the second term."""
     own, others = _numbers(problem, groups)
     log_odds = np.log(others) - np.log(own) - problem.scaled_bound  # log-odds of the outside
@@ -99,7 +99,7 @@ def _bounded(problem: ContrastiveProblem, groups: Groups) -> Parts:
     return values, outside, squares, np.zeros(groups.size, dtype=bool)
 
 
-def _penalised(problem: ContrastiveProblem, groups: Groups) -> Parts:
+def _penalised(problem: ContrastiveProblem, groups: AlikeClasses) -> Parts:
     """The mass s = min(a, (N − n)/(N − 1)): the entropy form of the value, which needs no exponential."""
     own, others = _numbers(problem, groups)
     N, exact, a = problem.num_samples, problem.exact_penalty, problem.scaled_penalty
@@ -119,7 +119,7 @@ def _log1m(a: float) -> float:
     return math.log1p(-a) if a < 1.0 else 0.0
 
 
-def _numbers(problem: ContrastiveProblem, groups: Groups) -> tuple[FloatArray, FloatArray]:
+def _numbers(problem: ContrastiveProblem, groups: AlikeClasses) -> tuple[FloatArray, FloatArray]:
     """The numbers n − 1 (1 for classes of one sample, whose entries are discarded) and N − n."""
     counts = groups.counts.astype(np.float64)
     return np.maximum(counts - 1.0, 1.0), problem.num_samples - counts

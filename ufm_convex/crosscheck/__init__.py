@@ -8,6 +8,7 @@ from ufm_convex.crosscheck.conformance import ConformanceCase, conformance_cases
 from ufm_convex.crosscheck.files import SolutionFile
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict
 from ufm_convex.crosscheck.registry import available
+from ufm_convex.points import DualPoint, GramPoint
 
 __all__ = [
     "Answer",
@@ -16,6 +17,8 @@ __all__ = [
     "CrossCheck",
     "CrossCheckRow",
     "CrossVerdict",
+    "DualPoint",
+    "GramPoint",
     "SolutionFile",
     "available",
     "conformance_cases",

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from ufm_convex import solvers
 from ufm_convex.crosscheck.base import MARGIN, Answer, Contestant
-from ufm_convex.groups import GroupDual, GroupPoint
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Dual, Gram
 from ufm_convex.solvers import Claim
 
 
@@ -31,8 +31,8 @@ class ConicContestant(Contestant):
         """The first run at least as accurate as wanted, else the last; see ``Contestant.attempt``."""
         answer = Answer(Claim.FAILED, message="made no run")
         for run in solvers.solver(self.name).runs(problem, self.level, tolerance, self.options):
-            point = run.point.dense() if isinstance(run.point, GroupPoint) else run.point
-            dual = run.dual.dense() if isinstance(run.dual, GroupDual) else run.dual
+            point = run.point.full() if isinstance(run.point, Gram) else run.point
+            dual = run.dual.full() if isinstance(run.dual, Dual) else run.dual
             answer = Answer(
                 claim=run.claim,
                 value=run.value,

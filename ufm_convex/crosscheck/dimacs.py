@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex import identity
+from ufm_convex import relaxation
 from ufm_convex.duality import KKTReport
-from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.relaxation import Columns, Dual, Gram
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def dimacs(columns: Columns, point: GramPoint, dual: DualPoint, report: KKTRepor
         report: The KKT report of the same two points.
     """
     Z = point.matrix()
-    inside = DualPoint(columns.loss.into_domain(dual.residuals, columns.layout), dual.nonnegativity)
-    terms = identity.terms(columns, point, inside)
-    primal, bound = identity.objective(columns, point), terms.dual_value
+    gram, multipliers = Gram.mean(columns, point), Dual.mean(columns, dual)
+    terms = relaxation.terms(columns, gram, Dual(columns.into_domain(multipliers.V), multipliers.T))
+    primal, bound = relaxation.objective(columns, gram), terms.dual_value
     scale = 1.0 + abs(primal) + abs(bound)
     found = report.residuals
     return DimacsErrors(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.submitted import point_value
-from ufm_convex.groups import GroupPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Gram
 from ufm_convex.solvers import Claim
 
 
@@ -32,6 +32,6 @@ class SolutionFile:
 
         found = load_cbf_solution(self.path, problem)
         point = found.level_point
-        dense = point.dense() if isinstance(point, GroupPoint) else point
-        excess = found.objective > point_value(problem, dense)
-        return Answer(Claim.OPTIMAL, found.objective if excess else None, point=dense, residual=found.cone_violation)
+        full = point.full() if isinstance(point, Gram) else point
+        excess = found.objective > point_value(problem, full)
+        return Answer(Claim.OPTIMAL, found.objective if excess else None, point=full, residual=found.cone_violation)

@@ -16,17 +16,16 @@ from functools import partial
 
 import numpy as np
 
-from ufm_convex import duality, enclosure, evidence, factors, identity
+from ufm_convex import duality, enclosure, evidence, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
 from ufm_convex.crosscheck.plain import UnusableError, plain
 from ufm_convex.crosscheck.submitted import at_class_level, measure
-from ufm_convex.descent import admitted
 from ufm_convex.duality import KKTReport
-from ufm_convex.duality.kkt import dense_report
-from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, of_classes
 from ufm_convex.solvers import Claim
 
 
@@ -181,13 +180,13 @@ _DUAL_FEASIBILITY = (
 def _judge(
     problem: Problem, name: str, answer: Answer, reference: Reference, tolerance: float, seconds: float
 ) -> CrossCheckRow:
-    columns, own = Columns.of_classes(problem), measure(problem, answer)
+    columns, own = of_classes(problem), measure(problem, answer)
     answer = at_class_level(problem, answer)
     pairs = _factors(columns, problem, answer, tolerance)
     objective = _worse(max, own.primal_value, *(enclosure.upper_bound(problem, pair).value for pair in pairs))
     bound = None
     if answer.dual is not None:
-        repaired, _ = duality.repair(columns, [answer.dual])
+        repaired, _ = duality.repair(columns, [Dual.mean(columns, answer.dual)])
         bound = _worse(min, own.dual_value, enclosure.lower_bound(problem, repaired).value)
     report = _report(columns, answer, pairs, tolerance)
     point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
@@ -241,7 +240,8 @@ def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: floa
         W, H = answer.factors
         pairs.append((W, np.maximum(H, 0.0) if columns.nonnegative else H))
     if answer.point is not None:
-        behind = [admitted(columns, *pair) for pair in factors.undescended(columns, answer.point)]
+        starts = recovery.undescended(columns, Gram.mean(columns, answer.point))
+        behind = [recovery.full(recovery.admitted(columns, one), None, columns.nonnegative) for one in starts]
         objective_of = partial(_finite_objective, columns)
         best = min(behind, key=objective_of)
         if problem.feature_dim is not None:
@@ -254,25 +254,33 @@ def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: floa
 
 
 def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
-    """The ``feature_dim`` columns of W and H that weigh most; the others are zero where a point fits."""
+    """The ``feature_dim`` columns of W and H that weigh most, of free features along the principal axes of H.
+
+    The others are zero where a point fits.
+    """
     W, H = pair
-    weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * columns.feature_weights @ H**2
+    if not columns.nonnegative:
+        scaled = H[columns.columns.positions] * np.sqrt(columns.feature_weights)[:, None]
+        axes = np.linalg.svd(scaled)[2].T
+        W, H = W @ axes, H @ axes
+    lengths = columns.feature_weights @ H[columns.columns.positions] ** 2
+    weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * lengths
     kept = np.sort(np.argsort(-weight, kind="stable")[:feature_dim])
     return W[:, kept], H[:, kept]
 
 
 def _finite_objective(columns: Columns, pair: _Pair) -> float:
-    value = identity.factored_objective(columns, *pair)
+    value = relaxation.objective(columns, Factors.single(columns, *pair))
     return value if math.isfinite(value) else math.inf
 
 
 def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: float) -> KKTReport:
     """KKT residuals of the points as they are; zeros stand in for one that is missing."""
-    K = columns.num_classes
-    zeros = np.zeros((K, K))
-    raw = answer.factors if answer.factors is not None else pairs[0] if pairs else (zeros, zeros)
-    point = answer.point or GramPoint.from_factors(*raw)
-    return dense_report(columns, point, answer.dual or DualPoint(zeros, zeros), raw, tolerance)
+    V, m = columns.outputs, columns.columns
+    raw = answer.factors if answer.factors is not None else pairs[0] if pairs else (np.zeros((V.total, 1)),) * 2
+    point = Gram.mean(columns, answer.point or GramPoint.from_factors(*raw))
+    dual = Dual(Alike.zeros(V, m)) if answer.dual is None else Dual.mean(columns, answer.dual)
+    return duality.report(columns, point, dual, Factors.single(columns, *raw), tolerance)
 
 
 # -- the verdict --------------------------------------------------------------------------------------------------

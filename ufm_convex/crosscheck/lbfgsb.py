@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.local import LocalContestant
-from ufm_convex.descent import Scaled
+from ufm_convex.recovery import Scaled
 
 _ITERATIONS = 20_000
 _GRADIENT = 1e-9

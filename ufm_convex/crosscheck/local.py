@@ -14,11 +14,10 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant
-from ufm_convex.descent import Scaled
-from ufm_convex.identity import factored_objective
 from ufm_convex.losses import traits
-from ufm_convex.points import Columns
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import Scaled
+from ufm_convex.relaxation import LEVELS, Columns, Orbits, objective
 from ufm_convex.solvers import Claim
 
 
@@ -44,28 +43,30 @@ class LocalContestant(Contestant):
         """Stops by itself at half the time limit; features of samples are averaged. See ``Contestant.attempt``."""
         if (refusal := traits.lacks(problem.loss, ("finite",))) is not None:
             return Answer(Claim.FAILED, message=refusal)
-        columns = Columns.of_samples(problem) if self.level == "sample" else Columns.of_classes(problem)
-        scaled = Scaled(columns, problem.feature_dim or problem.num_classes)
+        columns = LEVELS[self.level](problem)
+        scaled = Scaled(columns, Orbits.single(problem.feature_dim or problem.num_classes))
         flat, iterations = self.descend(scaled, _random_start(scaled), time.monotonic() + 0.5 * time_limit)
-        W, H = scaled.unpack(flat)
+        found = scaled.unpack(flat)
         claim = Claim.OPTIMAL if _largest_gradient(scaled, flat) <= self.stationary else Claim.STOPPED
-        value = factored_objective(columns, W, H)
-        return Answer(claim, value, factors=(W, _class_means(columns, H)), message=f"{iterations} iterations")
+        value = objective(columns, found)
+        means = _class_means(columns, found.H.even)
+        return Answer(claim, value, factors=(found.W.even, means), message=f"{iterations} iterations")
 
 
 def _class_means(columns: Columns, H: FloatArray) -> FloatArray:
     """The mean of the columns of each class, (K, d): its objective is no larger."""
-    means = np.zeros((columns.num_classes, H.shape[1]))
-    np.add.at(means, columns.labels, H)
-    return means / np.bincount(columns.labels, minlength=columns.num_classes)[:, None]
+    K = columns.outputs.total
+    means = np.zeros((K, H.shape[1]))
+    np.add.at(means, columns.rows, H)
+    return means / np.maximum(np.bincount(columns.rows, minlength=K), 1)[:, None]
 
 
 def _random_start(scaled: Scaled) -> FloatArray:
     """Small random variables, always the same; features folded into the orthant where they must lie there."""
-    columns, d = scaled.columns, scaled.dimension
+    columns, d = scaled.columns, scaled.coordinates.total
     generator = np.random.default_rng(0)
-    w = generator.standard_normal((columns.num_classes, d)) / np.sqrt(d)
-    h = generator.standard_normal((columns.labels.size, d)) / np.sqrt(d)
+    w = generator.standard_normal((columns.outputs.total, d)) / np.sqrt(d)
+    h = generator.standard_normal((columns.columns.total, d)) / np.sqrt(d)
     return np.concatenate([w.ravel(), (np.abs(h) if columns.nonnegative else h).ravel()])
 
 
@@ -73,7 +74,7 @@ def _largest_gradient(scaled: Scaled, flat: FloatArray) -> float:
     """Largest entry of the projected gradient."""
     gradient = scaled.value_and_gradient(flat)[1]
     if scaled.columns.nonnegative:
-        cut = scaled.columns.num_classes * scaled.dimension
+        cut = scaled.cuts[0]
         tail = flat[cut:] - np.maximum(flat[cut:] - gradient[cut:], 0.0)
         gradient = np.concatenate([gradient[:cut], tail])
     return float(np.abs(gradient).max())

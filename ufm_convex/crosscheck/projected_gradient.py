@@ -9,7 +9,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.local import LocalContestant
-from ufm_convex.descent import Scaled
+from ufm_convex.recovery import Scaled
 
 _ITERATIONS = 5_000
 
@@ -23,7 +23,7 @@ class ProjectedGradient(LocalContestant):
 
     def descend(self, scaled: Scaled, flat: FloatArray, deadline: float) -> tuple[FloatArray, int]:
         """Until the step no longer moves anything, or the deadline; see ``LocalContestant.descend``."""
-        cut = scaled.columns.num_classes * scaled.dimension
+        cut = scaled.cuts[0]
         step = 1.0
         value, gradient = scaled.value_and_gradient(flat)
         for iteration in range(_ITERATIONS):

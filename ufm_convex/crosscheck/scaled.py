@@ -2,7 +2,7 @@
 
     Z = E X E,     E = Diag(√s_k/√λ_W ; √c_k/√(λ_H n_k)),     objective divided by κ = max s
 
-as ``relaxation.programme`` scales it, so that the entries of X are logit margins whatever the decays and counts. The
+as ``relaxation.conic`` scales it, so that the entries of X are logit margins whatever the decays and counts. The
 multiplier of X ⪰ 0 is S″ = E S E / κ, and θ″ that of B″_kl ≥ 0 for k > l, each pair listed once.
 
 Shapes: K classes; X and S″ (2K, 2K); θ″ (K(K−1)/2,), the strict lower triangle row by row.
@@ -19,9 +19,9 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy, Loss, SoftTargetCrossEntropy
-from ufm_convex.points import Columns, DualPoint, GramPoint
+from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.programme import symmetric, variable_scales
+from ufm_convex.relaxation import Columns, Units, of_classes, symmetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +43,14 @@ class ScaledClasses:
     @classmethod
     def of(cls, problem: Problem) -> Self:
         """The data of a problem; ``HypothesisError`` for another loss than cross-entropy."""
-        columns = Columns.of_classes(problem)
-        return cls(columns, targets(columns.loss, columns.num_classes), *variable_scales(columns))
+        columns = of_classes(problem)
+        units = Units.of(columns)
+        return cls(columns, targets(columns.loss, columns.outputs.total), units.rows, units.cols)
 
     @property
     def num_classes(self) -> int:
         """K."""
-        return self.columns.num_classes
+        return self.columns.outputs.total
 
     @property
     def kappa(self) -> float:

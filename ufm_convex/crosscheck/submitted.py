@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ufm_convex import identity, relaxation
+from ufm_convex import relaxation
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.duality.kkt import primal_residuals
-from ufm_convex.points import Columns, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.base import ColumnLevel
+from ufm_convex.relaxation import Columns, Dual, Factors, Gram
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def measure(problem: Problem, answer: Answer) -> Submitted:
     return Submitted(
         primal_value=max(values, default=None),
         primal_violation=max((*violations, answer.residual)) if found else None,
-        dual_value=None if answer.dual is None else _dual_value(Columns.of_classes(problem), answer),
+        dual_value=None if answer.dual is None else _dual_value(relaxation.of_classes(problem), answer),
     )
 
 
@@ -57,8 +57,9 @@ def at_class_level(problem: Problem, answer: Answer) -> Answer:
     if answer.point is None or not of_samples(problem, answer.point):
         return answer
     level = relaxation.level("sample")
-    means = level.restrict(problem, answer.point) if isinstance(level, ColumnLevel) else answer.point
-    return replace(answer, point=means)
+    columns = level.maps(problem).fine
+    point = level.reported(problem, Gram.mean(columns, answer.point))  # single columns: nothing is averaged but these
+    return replace(answer, point=point if isinstance(point, GramPoint) else point.full())
 
 
 def of_samples(problem: Problem, point: GramPoint) -> bool:
@@ -68,43 +69,46 @@ def of_samples(problem: Problem, point: GramPoint) -> bool:
 
 def point_value(problem: Problem, point: GramPoint) -> float:
     """F(Z) of a Gram point with one column a class or one a sample."""
-    return _value(_columns(problem, point), point)
+    columns = _columns(problem, point)
+    return _value(columns, Gram.mean(columns, point))
 
 
 def _columns(problem: Problem, point: GramPoint) -> Columns:
-    return Columns.of_samples(problem) if of_samples(problem, point) else Columns.of_classes(problem)
+    return relaxation.of_samples(problem) if of_samples(problem, point) else relaxation.of_classes(problem)
 
 
-def _primal_points(
-    problem: Problem, answer: Answer
-) -> Iterator[tuple[Columns, GramPoint, tuple[np.ndarray, np.ndarray]]]:
+def _primal_points(problem: Problem, answer: Answer) -> Iterator[tuple[Columns, Gram, Factors]]:
     """The primal points, each with its columns and the W and H whose signs count; zeros where it has none."""
     if answer.factors is not None:
-        yield Columns.of_classes(problem), GramPoint.from_factors(*answer.factors), answer.factors
+        columns = relaxation.of_classes(problem)
+        factors = Factors.single(columns, *answer.factors)
+        yield columns, factors.gram(), factors
     if (point := answer.point) is not None:
         columns = _columns(problem, point)
-        yield columns, point, (np.zeros((problem.num_classes, 1)), np.zeros((columns.labels.size, 1)))
+        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.total, 1))
+        yield columns, Gram.mean(columns, point), Factors.single(columns, *nothing)
 
 
-def _value(columns: Columns, point: GramPoint) -> float:
+def _value(columns: Columns, point: Gram) -> float:
     """F(Z); the loss of an indicator is left to ``_violation``: no point of a solver has its margins exactly."""
     if columns.loss.finite:
-        return identity.objective(columns, point)
-    features = columns.feature_weights @ np.diag(point.feature_gram)
-    return float(0.5 * columns.lambda_w * np.trace(point.weight_gram) + 0.5 * columns.lambda_h * features)
+        return relaxation.objective(columns, point)
+    features = (columns.feature_weights * columns.columns.numbers) @ point.feature_squares()
+    return float(0.5 * columns.lambda_w * point.weight_trace() + 0.5 * columns.lambda_h * features)
 
 
-def _violation(columns: Columns, point: GramPoint, factors: tuple[np.ndarray, np.ndarray]) -> float:
+def _violation(columns: Columns, point: Gram, factors: Factors) -> float:
     scale = max(abs(_value(columns, point)), np.finfo(float).tiny)
     found = primal_residuals(columns, point, factors, scale)
     lacking = 0.0
     if (indicator := columns.loss.indicator) is not None:
-        short = indicator.shortfall(point.logits, columns.layout)[0]  # half the squares of what is lacking
-        lacking = math.sqrt(2.0 * float(short.max())) / indicator.unit(columns.num_classes)
+        short = indicator.shortfall(point.logits.entries(), columns.layout)[0]  # half the squares of what is lacking
+        lacking = math.sqrt(2.0 * float(short.max())) / indicator.unit(columns.outputs.total)
     return max(found["primal_psd"], found["primal_nonnegativity"], lacking)
 
 
 def _dual_value(columns: Columns, answer: Answer) -> float | None:
     if answer.dual is None:
         return None
-    return identity.dual_value(columns, replace(answer.dual, residuals=columns.into_domain(answer.dual.residuals)))
+    dual = Dual.mean(columns, answer.dual)
+    return relaxation.dual_value(columns, columns.admitted(columns.into_domain(dual.V)))

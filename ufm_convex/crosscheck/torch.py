@@ -15,7 +15,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.local import LocalContestant
 from ufm_convex.crosscheck.scaled import targets
-from ufm_convex.descent import Scaled
+from ufm_convex.recovery import Scaled
 
 _STEPS = 2_000
 _RATE = 0.05
@@ -41,7 +41,7 @@ class Torch(LocalContestant):
         torch.set_num_threads(1)  # a pool of threads that the parent has started does not survive a fork
         objective = _objective(scaled)
         x = torch.tensor(flat, requires_grad=True)
-        cut = scaled.columns.num_classes * scaled.dimension
+        cut = scaled.cuts[0]
         floor = torch.full_like(x, -np.inf)
         if scaled.columns.nonnegative:
             floor[cut:] = 0.0
@@ -63,9 +63,9 @@ def _objective(scaled: Scaled) -> Any:
     """The objective f / κ of ``Scaled.value_and_gradient`` as a function of a tensor."""
     import torch
 
-    columns, d = scaled.columns, scaled.dimension
-    K = columns.num_classes
-    y = torch.tensor(targets(columns.loss, K)[:, columns.labels].T.copy())
+    columns, d = scaled.columns, scaled.coordinates.total
+    K = columns.outputs.total
+    y = torch.tensor(targets(columns.loss, K)[:, columns.rows].T.copy())
     weights = torch.tensor(columns.loss_weights / scaled.kappa)
     factors = torch.tensor(scaled.kappa / columns.sigma)[:, None]
 

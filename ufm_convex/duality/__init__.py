@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from ufm_convex.duality.groups import repair_groups
-from ufm_convex.duality.kkt import Condition, KKTReport, dense_report, frame_report, group_report, tolerances
-from ufm_convex.duality.repair import repair
+from ufm_convex.duality.admissible import repair
+from ufm_convex.duality.kkt import Condition, KKTReport, frame_report, report, tolerances
 
-__all__ = [
-    "Condition",
-    "KKTReport",
-    "dense_report",
-    "frame_report",
-    "group_report",
-    "repair",
-    "repair_groups",
-    "tolerances",
-]
+__all__ = ["Condition", "KKTReport", "frame_report", "repair", "report", "tolerances"]

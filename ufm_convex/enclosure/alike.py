@@ -67,7 +67,7 @@ class ExactAlike:
 
     @classmethod
     def witness(cls, matrix: Alike, finite: bool) -> ExactAlike:
-        """A factor of a witness; matrices, which have many numbers, are rounded to 52 bits where that may be."""
+        """A factor of a witness: rounded to 52 bits where that may be, which keeps the numbers of matrices short."""
         if matrix.rows.plain and matrix.cols.plain:
             make = partial(ExactMatrix.near, bits=_WITNESS_BITS) if finite else ExactMatrix.of_floats
             exact = make(matrix.even)

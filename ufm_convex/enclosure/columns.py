@@ -168,7 +168,7 @@ class ExactColumns:
 
     @cached_property
     def closing_units(self) -> list[int] | None:
-        """The closing weights of the loss in lowest terms, (R,); None where nothing ties the entries of a residual."""
+        """The closing weights of the loss in lowest terms, (R,); None where no equation ties residuals."""
         weights = self.loss.closing_weights(self.num_outputs)
         if weights is None:
             return None

@@ -22,10 +22,8 @@ from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
 from ufm_convex.enclosure.proved import FactorWitness, ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.enclosure.upper import upper_bound
-from ufm_convex.identity import residual_gram
-from ufm_convex.points import Columns, DualPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike
+from ufm_convex.relaxation import Alike, of_classes, residual_gram
 
 _STEP = 4.0
 
@@ -70,7 +68,8 @@ def _prove(problem: Problem, columns: ExactColumns, residuals: FloatArray) -> Bl
     units where D = I, is at least m + (1 − m) μ: so m is just above −μ, and rounding asks for a little more.
     """
     K = problem.num_classes
-    gram = residual_gram(Columns.of_classes(problem), DualPoint(residuals, np.zeros((K, K))))
+    classes = of_classes(problem)
+    gram = residual_gram(classes, Alike.matrix(classes.outputs, classes.columns, residuals)).even
     lowest, _ = lowest_direction(np.eye(K) - gram)
     V = Alike.matrix(columns.outputs, columns.columns, residuals)
     margin = max(slack.TINY_MARGIN, -1.125 * lowest)

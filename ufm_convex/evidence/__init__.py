@@ -1,8 +1,8 @@
 """Evidence: what a run is worth, in the representation that its points come in.
 
-Each module is one representation (orthogonal frame, group-level blocks, dense matrices) and does everything that
-depends on it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and
-``Solution`` know none of them apart.
+Each module is one representation (orthogonal frame in O(K), columns of any orbits) and does everything that depends on
+it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and ``Solution``
+know none of them apart.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from ufm_convex.evidence.base import Evidence, Representation, relative_gap
-from ufm_convex.evidence.dense import DenseEvidence
+from ufm_convex.evidence.columns import ColumnsEvidence
 from ufm_convex.evidence.frame import FrameEvidence
-from ufm_convex.evidence.groups import GroupEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
 __all__ = ["Evidence", "Representation", "gather", "relative_gap"]
 
-_KINDS: tuple[type[Representation], ...] = (FrameEvidence, GroupEvidence, DenseEvidence)
+_KINDS: tuple[type[Representation], ...] = (FrameEvidence, ColumnsEvidence)
 """The most compressed first; the last accepts every run."""
 
 

@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
-from ufm_convex import identity
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound, rank_bound
-from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint, Invariant
-from ufm_convex.points import Columns, FrameDual, GramPoint
+from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Alike, Columns, Gram, of_groups
 from ufm_convex.solvers import SolverRun
-
-
-class Recovered(Protocol):
-    """Factors of any representation."""
-
-    @property
-    def objective(self) -> float:
-        """f(W, H)."""
-
-
-_CLOSED = 1e-7
-"""A gap that is so small a share of the tolerance needs no second dual point."""
 
 _ENOUGH = 0.1
 """Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
-
-D = TypeVar("D")
-F = TypeVar("F", bound=Recovered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +80,9 @@ class Evidence(ABC):
         """The same at the solver's own points; None when it left none."""
         return None
 
+    @abstractmethod
     def slack(self) -> FloatArray:
         """R = D − G − T of ``dual``, (K, K); raises ``SizeError`` for K > 20,000."""
-        dual = self.dual.dense(self.problem) if isinstance(self.dual, FrameDual) else self.dual
-        dense = dual.dense() if isinstance(dual, GroupDual) else dual
-        columns = Columns.of_classes(self.problem)
-        return identity.scaled_slack(columns, dense) * np.outer(columns.sigma, columns.sigma)
 
     @abstractmethod
     def dense_point(self) -> GramPoint:
@@ -124,8 +105,12 @@ class Evidence(ABC):
         """l_k(0) − l_k(Le_k), (K,)."""
 
     @abstractmethod
-    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
-        """``point`` averaged over alike classes, b in its logits, and the mean loss of the classes of a group, (G,)."""
+    def group_means(self, columns: Columns) -> tuple[Gram, FloatArray]:
+        """``point`` averaged over alike classes, b in its logits, and the mean loss of the classes of a group, (C,).
+
+        Args:
+            columns: Columns at group level.
+        """
 
     def collapsed(self) -> tuple[int, ...]:
         """Classes whose non-negative feature could be set to zero for less than the gap leaves open."""
@@ -145,14 +130,20 @@ class Evidence(ABC):
         problem = self.problem
         if problem.nonnegative or not problem.loss.alike or not math.isfinite(self.upper.value):
             return ()
-        columns = GroupColumns.of(problem)
+        columns = of_groups(problem)
         point, losses = self.group_means(columns)
+        sort, pairing = columns.columns, columns.outputs.paired(columns.columns)
+        g, p = pairing.kind, pairing.column
+        if not p.size:
+            return ()
         with np.errstate(invalid="ignore"):  # an indicator may be infinite at both
-            rise = columns.class_weights * (columns.values(_shared(point.logits)) - losses)
-        spread = problem.lambda_w * point.weight_gram.standard
-        spread += problem.lambda_h * columns.feature_weights * point.feature_gram.standard
-        excess = rise - 0.5 * (columns.groups.sizes - 1.0) * spread
-        return columns.groups.classes_of(columns.several[excess[columns.several] <= self._open_gap])
+            rise = columns.orbit_weights * (columns.values(_shared(point.logits)) - losses)
+        spread = problem.lambda_w * point.A.standard[g, 0, 0]
+        spread += problem.lambda_h * columns.feature_weights[p] * point.B.standard[g, 0, 0]
+        excess = rise[p] - 0.5 * (sort.places[p] - 1.0) * spread
+        ends = np.cumsum(sort.places)
+        chosen = (sort.positions[ends[q] - sort.places[q] : ends[q]] for q in p[excess <= self._open_gap])
+        return tuple(sorted(tuple(np.sort(classes).tolist()) for classes in chosen))
 
     def zeros(self) -> tuple[int, ...]:
         """Classes whose free feature and row of W are zero as far as the gap can tell: they carry no more penalty."""
@@ -230,46 +221,11 @@ class Representation(Evidence):
         """The evidence with the factors behind ``upper``, and ``point``, at a W and H multiplied by two numbers > 0."""
 
 
-def _shared(logits: Invariant) -> Invariant:
-    """The logits with those among the classes of each group replaced by their mean."""
-    groups = logits.groups
-    mean = np.diag(logits.trivial) / groups.sizes
-    cross = logits.cross.copy()
-    np.fill_diagonal(cross, np.where(groups.multiplicities > 1, mean, 0.0))
-    return Invariant(groups, mean, cross)
-
-
-def close_gap(
-    duals: Iterable[D],
-    recoveries: Iterable[F],
-    repair: Callable[[Iterable[D], F | None], tuple[D, float]],
-    read: Callable[[F, D], D],
-    tolerance: float,
-) -> tuple[F | None, D]:
-    """The best factors and the best repaired dual point, trying one recovery after the other until they meet.
-
-    Args:
-        duals: Dual points to begin with, in any state.
-        recoveries: Factors, the likeliest first; taken lazily.
-        repair: The best feasible point made from some candidates, and its value; with the factors they come from.
-        read: The dual point read off factors, with the multiplier of the first repaired one as a hint.
-        tolerance: Relative gap that is wanted.
-    """
-    dual, lower = repair(duals, None)
-    first = dual
-    best: F | None = None
-    for recovered in recoveries:
-        if best is None and relative_gap(lower, recovered.objective) <= _CLOSED * tolerance:
-            return recovered, dual
-        repaired, value = repair([read(recovered, first)], recovered)
-        if value > lower:
-            dual, lower = repaired, value
-        if best is None or recovered.objective < best.objective:
-            best = recovered
-        # half the tolerance: proving costs a little of either bound
-        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
-            break
-    return best, dual
+def _shared(logits: Alike) -> Alike:
+    """The logits with those among matched classes replaced by their mean."""
+    pairing, even = logits.rows.paired(logits.cols), logits.even.copy()
+    even[pairing.orbits] += logits.extra[pairing.slots] / logits.rows.places[pairing.row]
+    return Alike.matrix(logits.rows, logits.cols, even)
 
 
 def nearer(lower: float, upper: float, *estimates: float | None) -> bool:

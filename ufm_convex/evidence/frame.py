@@ -8,14 +8,15 @@ from typing import Self
 
 import numpy as np
 
-from ufm_convex import duality, enclosure, factors
+from ufm_convex import duality, enclosure, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FrameWitness, ProvedBound
 from ufm_convex.evidence.base import Representation
-from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.identity import margin_loss
 from ufm_convex.points import FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import require_dimension
+from ufm_convex.relaxation import Alike, Columns, Dual, Gram
 from ufm_convex.solvers import SolverRun
 
 
@@ -45,6 +46,13 @@ class FrameEvidence(Representation):
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""
         return duality.frame_report(self.problem, self.point, self.dual, epsilon)
+
+    def slack(self) -> FloatArray:
+        """See ``Evidence.slack``."""
+        dual = self.dual.dense(self.problem)
+        columns = relaxation.of_classes(self.problem)
+        slack = relaxation.scaled_slack(columns, Dual.mean(columns, dual))
+        return slack.scaled(columns.sigma, columns.sigma).full()
 
     def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
@@ -84,10 +92,11 @@ class FrameEvidence(Representation):
         gains: FloatArray = loss.margin_values(np.zeros(K), K) - loss.margin_values(self.point.margins, K)
         return gains
 
-    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+    def group_means(self, columns: Columns) -> tuple[Gram, FloatArray]:
         """See ``Evidence.group_means``; the one frame of free features is W = H = 0, where a run left nothing."""
-        zero = Invariant.zeros(columns.groups)
-        return GroupPoint(zero, zero, zero), columns.values(zero)
+        V, m = columns.outputs, columns.columns
+        L = Alike.zeros(V, m)
+        return Gram(Alike.zeros(V, V), L, Alike.zeros(m, m)), columns.values(L)
 
     def collapsed(self) -> tuple[int, ...]:
         """Classes with η = 0: on a frame the zeros are exact."""
@@ -97,7 +106,7 @@ class FrameEvidence(Representation):
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
-        factors.require_dimension(self.rank, feature_dim)
+        require_dimension(self.rank, feature_dim)
         return self.point.factors(feature_dim)
 
     @property

@@ -17,20 +17,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 
 from ufm_convex import relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
-from ufm_convex.groups import GroupColumns, GroupPoint, Invariant
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import Columns, GramPoint
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import Level
-from ufm_convex.relaxation.base import ColumnLevel
-from ufm_convex.relaxation.programme import variable_scales
+from ufm_convex.relaxation import Alike, Columns, Gram, Level, Units
 
 Form: TypeAlias = Mapping[tuple[int, int, int], float]
 """Σ coefficient · X_b[r, c] over the keys (b, r, c) with r ≥ c; an off-diagonal entry is meant once, not twice."""
@@ -91,11 +87,11 @@ class ConicProgramme(ABC):
         """What has to be ≥ 0 for B ≥ 0; nothing for free features."""
 
     @abstractmethod
-    def blocks(self, point: Any) -> list[FloatArray]:
+    def blocks(self, point: Gram) -> list[FloatArray]:
         """The scaled blocks of a point of the level."""
 
     @abstractmethod
-    def point(self, blocks: Sequence[FloatArray]) -> Any:
+    def point(self, blocks: Sequence[FloatArray]) -> Gram:
         """The point of the level with the given scaled blocks."""
 
     @property
@@ -114,19 +110,18 @@ class ColumnConic(ConicProgramme):
         cols: c, (m,).
     """
 
-    level: ColumnLevel
     columns: Columns
     rows: FloatArray
     cols: FloatArray
 
     @classmethod
-    def of(cls, problem: Problem, level: ColumnLevel) -> Self:
-        """The programme of a problem at a level of columns."""
-        columns = level.columns(problem)
+    def of(cls, problem: Problem, level: Level) -> Self:
+        """The programme of a problem at a level of single columns."""
+        columns = level(problem)
         with np.errstate(over="ignore"):
-            rows, cols = variable_scales(columns)
-        _require_range(rows)
-        return cls(problem, level, columns, rows, cols)
+            units = Units.of(columns)
+        _require_range(units.rows)
+        return cls(problem, level, columns, units.rows, units.cols)
 
     @property
     def objective_scale(self) -> float:
@@ -149,7 +144,7 @@ class ColumnConic(ConicProgramme):
         entries = (np.outer(np.sqrt(self.rows), np.sqrt(self.cols)) / self.columns.sigma).T.tolist()
         with np.errstate(over="ignore"):  # refused when it is written
             weights = (self.columns.loss_weights / self.objective_scale).tolist()
-        for i, (own, weight, row) in enumerate(zip(self.columns.labels.tolist(), weights, entries, strict=True)):
+        for i, (own, weight, row) in enumerate(zip(self.columns.rows.tolist(), weights, entries, strict=True)):
             minus_own = {(0, K + i, own): -row[own]}
             differences = tuple({(0, K + i, j): row[j], **minus_own} for j in range(K) if j != own)
             yield LossColumn(weight, differences, (1.0,) * (K - 1))
@@ -160,14 +155,16 @@ class ColumnConic(ConicProgramme):
         if self.columns.nonnegative:
             yield from ({(0, K + i, K + j): 1.0} for i in range(m) for j in range(i))
 
-    def blocks(self, point: GramPoint) -> list[FloatArray]:
+    def blocks(self, point: Gram) -> list[FloatArray]:
         """E⁻¹ Z E⁻¹."""
-        return [point.matrix() / np.outer(self._scale, self._scale)]
+        A, L, B = point.A.even, point.logits.even, point.B.even
+        return [np.block([[A, L], [L.T, B]]) / np.outer(self._scale, self._scale)]
 
-    def point(self, blocks: Sequence[FloatArray]) -> GramPoint:
+    def point(self, blocks: Sequence[FloatArray]) -> Gram:
         """Z = E X E."""
         K, Z = self.rows.size, blocks[0] * np.outer(self._scale, self._scale)
-        return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:])
+        V, m = self.columns.outputs, self.columns.columns
+        return Gram(Alike.matrix(V, V, Z[:K, :K]), Alike.matrix(V, m, Z[:K, K:]), Alike.matrix(m, m, Z[K:, K:]))
 
     @property
     def _scale(self) -> FloatArray:
@@ -186,13 +183,13 @@ class GroupConic(ConicProgramme):
         units: s_g, (G,): the size of a class's penalty at margin one, or of its loss where that is smaller.
     """
 
-    columns: GroupColumns
+    columns: Columns
     units: FloatArray
 
     @classmethod
     def of(cls, problem: Problem, level: Level) -> Self:
         """The programme of a problem at group level."""
-        columns = GroupColumns.of(problem)
+        columns = level(problem)
         units = np.minimum(columns.sigma, columns.loss_weights)
         _require_range(units)
         return cls(problem, level, columns, units)
@@ -200,27 +197,27 @@ class GroupConic(ConicProgramme):
     @property
     def objective_scale(self) -> float:
         """Σ K_g s_g."""
-        return float(self.columns.groups.sizes @ self.units)
+        return float(self._sizes @ self.units)
 
     @property
     def orders(self) -> tuple[int, ...]:
         """(2G, 2, …, 2)."""
-        return (2 * self.units.size, *(2,) * self.columns.several.size)
+        return (2 * self.units.size, *(2,) * len(self._standard))
 
     def penalty(self) -> Form:
         """½ Σ s_g (A_gg + B_gg) + ½ Σ (K_g − 1) s_g (α_g + β_g), divided by κ."""
         G, weights = self.units.size, (0.5 * self.units / self.objective_scale).tolist()
         form = {(0, half + g, half + g): weight for half in (0, G) for g, weight in enumerate(weights)}
         for g, block in self._standard.items():
-            times = float(self.columns.groups.sizes[g]) - 1.0
+            times = float(self._sizes[g]) - 1.0
             form |= {(block, half, half): times * weights[g] for half in (0, 1)}
         return form
 
     def losses(self) -> Iterator[LossColumn]:
         """One column a group; the alike classes of group g, other than the column's own, are one entry."""
-        others = self.columns.groups.others
+        others = np.tile(self._sizes[:, None], (1, self.units.size)) - np.eye(self.units.size)
         with np.errstate(over="ignore"):  # refused when it is written
-            weights = (self.columns.class_weights / self.objective_scale).tolist()
+            weights = (self.columns.orbit_weights / self.objective_scale).tolist()
         for h, weight in enumerate(weights):
             present = [g for g in range(self.units.size) if others[g, h] > 0.0]
             differences = tuple(self._difference(g, h) for g in present)
@@ -234,34 +231,34 @@ class GroupConic(ConicProgramme):
         yield from ({(0, G + g, G + h): 1.0} for g in range(G) for h in range(g))
         yield from ({(0, G + g, G + g): 1.0, (block, 1, 1): -1.0} for g, block in self._standard.items())
 
-    def blocks(self, point: GroupPoint) -> list[FloatArray]:
+    def blocks(self, point: Gram) -> list[FloatArray]:
         """The scaled trivial block, then the scaled standard ones."""
-        A, L, B = point.weight_gram, point.logits, point.feature_gram
+        A, L, B = point.A, point.logits, point.B
         scale = np.concatenate(self._scales)
         trivial = np.block([[A.trivial, L.trivial], [L.trivial.T, B.trivial]]) / np.outer(scale, scale)
         return [trivial, *(self._two_by_two(point, g) for g in self._standard)]
 
-    def point(self, blocks: Sequence[FloatArray]) -> GroupPoint:
+    def point(self, blocks: Sequence[FloatArray]) -> Gram:
         """The point whose blocks these are."""
-        groups, G, (rows, cols) = self.columns.groups, self.units.size, self._scales
+        V, m, G, (rows, cols) = self.columns.outputs, self.columns.columns, self.units.size, self._scales
         scale = np.concatenate([rows, cols])
         Z = blocks[0] * np.outer(scale, scale)
-        small = np.zeros((G, 2, 2))
-        for g, block in self._standard.items():
+        small = np.zeros((len(self._standard), 2, 2))
+        for at, (g, block) in enumerate(self._standard.items()):
             pair = np.array([rows[g], cols[g]])
-            small[g] = blocks[block] * np.outer(pair, pair)
-        return GroupPoint(
-            Invariant.from_blocks(groups, Z[:G, :G], small[:, 0, 0]),
-            Invariant.from_blocks(groups, Z[:G, G:], small[:, 1, 0]),
-            Invariant.from_blocks(groups, Z[G:, G:], small[:, 1, 1]),
+            small[at] = blocks[block] * np.outer(pair, pair)
+        return Gram(
+            Alike.from_blocks(V, V, Z[:G, :G], small[:, :1, :1]),
+            Alike.from_blocks(V, m, Z[:G, G:], small[:, 1:, :1]),
+            Alike.from_blocks(m, m, Z[G:, G:], small[:, 1:, 1:]),
         )
 
     def _difference(self, g: int, h: int) -> Form:
         """Logit of a class of group g, other than the column's own of group h, minus the own logit.
 
-        Own and cross entries come from the blocks as Invariant.from_blocks says; within a group only ξ is left.
+        Own and cross entries come from the blocks as ``Alike.from_blocks`` says; within a group only ξ is left.
         """
-        G, sizes, units = self.units.size, self.columns.groups.sizes, self.units
+        G, sizes, units = self.units.size, self._sizes, self.units
         ratio = float(units[h] / self.columns.sigma[h])
         if g == h:
             return {(self._standard[h], 1, 0): -ratio}
@@ -271,8 +268,9 @@ class GroupConic(ConicProgramme):
             form[self._standard[h], 1, 0] = -ratio * (1.0 - 1.0 / float(sizes[h]))
         return form
 
-    def _two_by_two(self, point: GroupPoint, g: int) -> FloatArray:
-        alpha, xi, beta = (part.standard[g] for part in (point.weight_gram, point.logits, point.feature_gram))
+    def _two_by_two(self, point: Gram, g: int) -> FloatArray:
+        at = self._standard[g] - 1
+        alpha, xi, beta = (part.standard[at, 0, 0] for part in (point.A, point.logits, point.B))
         pair = np.array([scale[g] for scale in self._scales])
         return np.array([[alpha, xi], [xi, beta]]) / np.outer(pair, pair)
 
@@ -284,7 +282,12 @@ class GroupConic(ConicProgramme):
     @cached_property
     def _standard(self) -> dict[int, int]:
         """Group → number of its standard block, for groups of two classes or more."""
-        return {g: 1 + k for k, g in enumerate(self.columns.several.tolist())}
+        return {g: 1 + k for k, g in enumerate(np.flatnonzero(self.columns.columns.places > 1).tolist())}
+
+    @property
+    def _sizes(self) -> FloatArray:
+        """K_g, (G,)."""
+        return self.columns.columns.numbers
 
 
 def programme(problem: Problem, level: str = "class") -> ConicProgramme:
@@ -312,7 +315,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
         )
     kind = relaxation.level(level)
     kind.check_size(problem)
-    return ColumnConic.of(problem, kind) if isinstance(kind, ColumnLevel) else GroupConic.of(problem, kind)
+    return GroupConic.of(problem, kind) if kind.name == "group" else ColumnConic.of(problem, kind)
 
 
 def _require_range(scales: FloatArray) -> None:

@@ -20,11 +20,11 @@ from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex._files import read_text, write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
-from ufm_convex.groups import GroupPoint, Groups, Invariant
 from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
-from ufm_convex.interchange.programmes import ColumnConic, ConicProgramme, programme
+from ufm_convex.interchange.programmes import ConicProgramme, programme
 from ufm_convex.points import FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Alike, Columns, Factors, Gram
 from ufm_convex.solution import Solution
 
 FORMAT, VERSION = "ufm-convex-cbf-solution", 1
@@ -46,16 +46,16 @@ class ConicSolution:
     values: FloatArray
 
     @property
-    def point(self) -> GramPoint | GroupPoint:
+    def point(self) -> GramPoint | Gram:
         """``point_from_cbf``."""
         return point_from_cbf(self.problem, self.level, self.values)
 
     @property
-    def level_point(self) -> GramPoint | GroupPoint:
+    def level_point(self) -> GramPoint | Gram:
         """The point as the file has it: at level sample A (K, K), L (K, N) and B (N, N), with nothing averaged."""
         model = programme(self.problem, self.level)
-        found: GramPoint | GroupPoint = model.point(unpack(model, self.values))
-        return found
+        point = model.point(unpack(model, self.values))
+        return point if self.level == "group" else point.full()
 
     @property
     def objective(self) -> float:
@@ -87,17 +87,17 @@ def cbf_solution(problem: Problem, solution: Solution, level: str = "class") -> 
             fix="pass solution.problem, or solve the problem.",
         )
     model = programme(problem, level)
-    if isinstance(model, ColumnConic):
-        dense = solution.point if isinstance(solution.point, GramPoint) else solution.point.dense()
-        return pack(model, model.blocks(model.level.lift(problem, dense)))
-    return pack(model, model.blocks(_grouped(problem, solution.point)))
+    if level == "group":
+        return pack(model, model.blocks(_grouped(model.level(problem), solution.point)))
+    maps = model.level.maps(problem)
+    return pack(model, model.blocks(maps.refine(Gram.mean(maps.coarse, solution.evidence.dense_point()))))
 
 
-def point_from_cbf(problem: Problem, level: str, values: npt.ArrayLike) -> GramPoint | GroupPoint:
+def point_from_cbf(problem: Problem, level: str, values: npt.ArrayLike) -> GramPoint | Gram:
     """The point that the variables of an exported programme stand for; t and s do not enter it.
 
     Returns:
-        A, L and B at class level, as (K, K) matrices; at level group as a ``GroupPoint``. Samples are replaced by
+        A, L and B at class level, as (K, K) matrices; at level group as a ``relaxation.Gram``. Samples are replaced by
         their class means, which does not raise the objective. Nothing is repaired.
 
     Raises:
@@ -106,7 +106,7 @@ def point_from_cbf(problem: Problem, level: str, values: npt.ArrayLike) -> GramP
         UFMError: as ``export_cbf``.
     """
     model = programme(problem, level)
-    return model.level.reported_point(problem, model.point(unpack(model, _checked(model, values))))
+    return model.level.reported(problem, model.point(unpack(model, _checked(model, values))))
 
 
 def save_cbf_solution(path: str | Path, problem: Problem, level: str, values: npt.ArrayLike) -> None:
@@ -147,17 +147,17 @@ def load_cbf_solution(path: str | Path, problem: Problem) -> ConicSolution:
         raise _malformed(path, error.got.rstrip(".")) from error
 
 
-def _grouped(problem: Problem, point: GramPoint | FramePoint | GroupPoint) -> GroupPoint:
-    """The point as blocks of alike classes, without K × K arrays where it has none."""
-    if isinstance(point, GroupPoint):
+def _grouped(columns: Columns, point: GramPoint | FramePoint | Gram) -> Gram:
+    """The point on orbits of alike classes, without K × K arrays where it has none."""
+    if isinstance(point, Gram):
         return point
-    groups = Groups.distinct(problem)
     if isinstance(point, GramPoint):
-        return GroupPoint.mean(groups, point)
-    eta, omega = groups.mean(point.eta), groups.mean(point.omega)
-    share = omega / groups.num_classes
-    W = Invariant(groups, omega - share, -np.tile(share, (groups.size, 1)) * groups.present)
-    return GroupPoint.from_factors(W, Invariant(groups, eta, np.zeros((groups.size, groups.size))))
+        return Gram.mean(columns, point)
+    V, m = columns.outputs, columns.columns
+    eta, omega = m.mean(point.eta), m.mean(point.omega)
+    own = Alike.matched(V, m, V.members[columns.rows])
+    frame = own.scaled(None, omega) - Alike.matrix(V, m, np.tile(omega / V.total, (V.size, 1)))
+    return Factors(frame, Alike.diagonal(m, eta)).gram()
 
 
 def _checked(model: ConicProgramme, values: npt.ArrayLike) -> FloatArray:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.points import Columns
 from ufm_convex.positivity.judging import complete_positivity
 from ufm_convex.positivity.report import CompletePositivity
+from ufm_convex.relaxation import Columns
 
 
 def feature_positivity(

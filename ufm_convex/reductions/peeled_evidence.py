@@ -14,9 +14,9 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import Condition, KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.evidence import Evidence, Representation, relative_gap
-from ufm_convex.groups import GroupColumns, GroupDual, GroupPoint
 from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.reductions.penalised import INWARDS, PenalisedFamily
+from ufm_convex.relaxation import Columns, Dual, Gram
 
 _PRICED = (
     "dual_slack_psd",
@@ -135,7 +135,7 @@ class PeeledEvidence(Evidence):
         """See ``Evidence.loss_gains``."""
         return self.inner.loss_gains()
 
-    def group_means(self, columns: GroupColumns) -> tuple[GroupPoint, FloatArray]:
+    def group_means(self, columns: Columns) -> tuple[Gram, FloatArray]:
         """See ``Evidence.group_means``."""
         return self.inner.group_means(columns)
 
@@ -180,19 +180,19 @@ def _of_length(matrix: FloatArray, square: float) -> FloatArray:
     return matrix * (math.sqrt(square / found) * (1.0 - INWARDS))
 
 
-def _nothing(dual: DualPoint | FrameDual | GroupDual) -> DualPoint | FrameDual | GroupDual:
+def _nothing(dual: DualPoint | FrameDual | Dual) -> DualPoint | FrameDual | Dual:
     """V = 0 and T = 0 in the same representation."""
     if isinstance(dual, FrameDual):
         return FrameDual(np.zeros_like(dual.strengths))
-    if isinstance(dual, GroupDual):
-        return GroupDual(0.0 * dual.residuals, 0.0 * dual.nonnegativity)
+    if isinstance(dual, Dual):
+        return Dual(0.0 * dual.V, None if dual.T is None else 0.0 * dual.T)
     return DualPoint(np.zeros_like(dual.residuals), np.zeros_like(dual.nonnegativity))
 
 
-def _scaled_dual(dual: DualPoint | FrameDual | GroupDual, scale: float) -> DualPoint | FrameDual | GroupDual:
+def _scaled_dual(dual: DualPoint | FrameDual | Dual, scale: float) -> DualPoint | FrameDual | Dual:
     """The dual point in the units of the problem: residuals have none, T has those of μ²."""
     if isinstance(dual, FrameDual):
         return dual
-    if isinstance(dual, GroupDual):
-        return GroupDual(dual.residuals, dual.nonnegativity * scale**2)
+    if isinstance(dual, Dual):
+        return Dual(dual.V, None if dual.T is None else scale**2 * dual.T)
     return DualPoint(dual.residuals, dual.nonnegativity * scale**2)

@@ -24,9 +24,13 @@ def of_samples(problem: Problem) -> Columns:
     counts = problem.class_counts
     labels = np.repeat(np.arange(counts.size), counts)
     weights = problem.loss.weights(counts.size)[labels] / problem.num_samples
-    return _columns(
-        problem, Orbits.single(counts.size), Orbits.single(labels.size), labels, weights, np.ones(labels.size)
-    )
+    return of_labels(problem, labels, weights, np.ones(labels.size))
+
+
+def of_labels(problem: Problem, labels: IntArray, loss_weights: FloatArray, feature_weights: FloatArray) -> Columns:
+    """Single columns of the given classes, weights of their losses and ν, (m,) each."""
+    outputs, columns = Orbits.single(problem.class_counts.size), Orbits.single(labels.size)
+    return _columns(problem, outputs, columns, labels, loss_weights, feature_weights)
 
 
 def of_classes(problem: Problem) -> Columns:
@@ -74,9 +78,6 @@ def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
         kinds, first = kinds[1:], first[1:]
         columns = Orbits.of(symmetry, kinds, order=order[empty:], extent=counts.size)
     return outputs, columns, first
-
-
-LEVELS = {"sample": of_samples, "class": of_classes, "group": of_groups}
 
 
 def _columns(

@@ -18,6 +18,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.orbits import Orbits
 
 
 class Point(Protocol):
@@ -137,6 +138,13 @@ class Factors:
     W: Alike
     H: Alike
     bias: FloatArray | None = None
+
+    @classmethod
+    def single(cls, columns: Columns, W: FloatArray, H: FloatArray, bias: FloatArray | None = None) -> Factors:
+        """Full arrays on single orbits: W (V, d), and one row of H a place of the columns."""
+        d = Orbits.single(W.shape[1])
+        H = H[columns.columns.positions]
+        return cls(Alike.matrix(columns.outputs, d, W), Alike.matrix(columns.columns, d, H), bias)
 
     @cached_property
     def logits(self) -> Alike:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from ufm_convex._arrays import FloatArray
 from ufm_convex._given import require_known
 from ufm_convex.errors import ProblemError
-from ufm_convex.groups import GroupDual, GroupPoint, Invariant
 from ufm_convex.losses import traits
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Dual, Factors, Gram
 
 
 class Claim(StrEnum):
@@ -41,10 +40,9 @@ class SolverRun:
         level: Level of the variables.
         claim: What the solver says of itself.
         message: Its own words.
-        point: Primal point at class level, or compressed to blocks of alike classes; None when it left none.
+        point: Primal point at class level, as full arrays, or on orbits of alike classes; None when it left none.
         dual: Dual point as the solver left it, unrepaired, likewise.
-        factors: W (K, d) and class-mean features H (K, d), where the solver works on them; else None.
-        group_factors: The same, alike on alike classes, where it works at group level; else None.
+        factors: W, class-mean features H and b, where the solver works on them; else None.
         value: Optimal value the solver reports, or None.
         dual_value: Dual objective the solver reports, or None.
         accuracy: The accuracy it was asked for.
@@ -59,10 +57,9 @@ class SolverRun:
     level: str
     claim: Claim
     message: str
-    point: GramPoint | FramePoint | GroupPoint | None = None
-    dual: DualPoint | FrameDual | GroupDual | None = None
-    factors: tuple[FloatArray, FloatArray] | None = None
-    group_factors: tuple[Invariant, Invariant] | None = None
+    point: GramPoint | FramePoint | Gram | None = None
+    dual: DualPoint | FrameDual | Dual | None = None
+    factors: Factors | None = None
     value: float | None = None
     dual_value: float | None = None
     accuracy: float | None = None

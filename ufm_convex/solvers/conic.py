@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ufm_convex import relaxation
 from ufm_convex.errors import ProblemError, shown
-from ufm_convex.groups import Groups
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Level, Programme
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
@@ -73,7 +72,7 @@ class ConicSolver(Solver):
     def default_level(self, problem: Problem) -> str:
         """Group level where it halves the order of a Gram matrix that is not small anyway, else class level."""
         worth_it = problem.num_classes > _SMALL and problem.loss.alike
-        return "group" if worth_it and 2 * Groups.distinct(problem).size <= problem.num_classes else "class"
+        return "group" if worth_it and 2 * relaxation.num_groups(problem) <= problem.num_classes else "class"
 
     def priority(self, problem: Problem, level: str) -> int:
         """At group level a conic solver comes before those whose cost grows with K."""
@@ -124,7 +123,8 @@ class ConicSolver(Solver):
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
         """See ``Solver.runs``; later runs start where the earlier ones ended, where the solver can."""
         chosen = relaxation.level(level)
-        programme = chosen.programme(problem)
+        chosen.check_size(problem)
+        programme = relaxation.programme(chosen(problem))
         for accuracy, settings in self.schedule(level):
             yield self._run(problem, chosen, programme, accuracy, {**settings, **options})
 
@@ -165,7 +165,7 @@ class ConicSolver(Solver):
         self,
         problem: Problem,
         level: Level,
-        programme: Programme[Any, Any],
+        programme: Programme,
         accuracy: float,
         options: Mapping[str, Any],
     ) -> SolverRun:
@@ -181,7 +181,7 @@ class ConicSolver(Solver):
             level=level.name,
             claim=claim,
             message=message,
-            point=None if point is None else level.reported_point(problem, point),
+            point=None if point is None else level.reported(problem, point),
             dual=None if dual is None else level.reported_dual(problem, dual),
             value=None if programme.problem.value is None else kappa * float(programme.problem.value),
             dual_value=own_value if reported is None else kappa * reported,

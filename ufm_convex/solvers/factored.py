@@ -6,9 +6,12 @@ attracts symmetric starts) and the top singular pair of P is a direction down, a
 With H ≥ 0, or with fewer dimensions than the optimum needs, there are spurious minima: several starts are made and the
 best is returned, an upper bound; the repaired residuals may or may not prove it (docs/solvers.md, section 3).
 
+At group level W and H are alike on alike classes, as an optimum may be taken (docs/duality.md, section 7), so that any
+number of classes in G groups costs O(G³) a step.
+
 Burer, Monteiro, Math. Program. 95, 2003; Haeffele, Vidal, arXiv:1506.07540 (global optimality of factorised problems).
 
-Shapes: W (K, d), H (K, d). Units: the scaled variables of ``descent``.
+Shapes: W (K, d), H (K, d). Units: the scaled variables of ``recovery.Scaled``.
 """
 
 from __future__ import annotations
@@ -21,14 +24,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, whole
-from ufm_convex.descent import Scaled
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
-from ufm_convex.groups import Groups
-from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import Scaled, balanced, descend, escape, rays
+from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Orbits, num_groups, objective, of_classes, of_groups
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.frame import ray_start
-from ufm_convex.solvers.orbits import orbit_runs
 
 _LARGEST = 2_000
 _LARGEST_ORBITS = 1_000
@@ -39,6 +40,9 @@ _SCHEDULE = ((1e-5, 1e-3, 1_000), (1e-8, 1e-6, 10_000))
 which its end counts as a saddle; iterations allowed. Both bounds lose the square of either number, once the repair has
 restored the active constraints.
 """
+_STAGES = (100, 200, 400, 800, 1600, 3200)
+"""Iterations before each run at group level: what is enough shows in the gap, which the caller proves."""
+_ORBIT_ACCURACY = 1e-5
 _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
@@ -114,11 +118,10 @@ class FactoredSolver(Solver):
         self.check_options(options)
         if level == "group":
             _require_orbits(problem, options)
-            yield from orbit_runs(problem)
+            yield from _orbit_runs(problem)
             return
         starts, seed = _starts_and_seed(problem, options)
-        columns = Columns.of_classes(problem)
-        scaled = Scaled(columns, problem.feature_dim or _width(problem))
+        scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
         started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
@@ -136,12 +139,12 @@ class FactoredSolver(Solver):
 
 
 def _has_orbits(problem: Problem) -> bool:
-    return problem.loss.alike and not problem.nonnegative and problem.bias is None and problem.feature_dim is None
+    return problem.loss.alike and not problem.nonnegative and problem.feature_dim is None
 
 
 def _orbits(problem: Problem) -> float:
     """The number of groups, where a descent may use them; else infinite."""
-    return Groups.distinct(problem).size if _has_orbits(problem) else math.inf
+    return num_groups(problem) if _has_orbits(problem) else math.inf
 
 
 def _require_orbits(problem: Problem, options: Mapping[str, Any]) -> None:
@@ -154,8 +157,8 @@ def _require_orbits(problem: Problem, options: Mapping[str, Any]) -> None:
         )
     if not _has_orbits(problem):
         raise HypothesisError(
-            "the problem has features of one sign, a bias, a feature_dim, or a loss that tells classes apart.",
-            expected="free features, without bias and feature_dim, for a descent at group level",
+            "the problem has features of one sign, a feature_dim, or a loss that tells classes apart.",
+            expected="free features, without feature_dim, for a descent at group level",
             fix="use the level 'class', or a conic solver.",
         )
 
@@ -183,29 +186,39 @@ def _width(problem: Problem) -> int:
 
 def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iterator[FloatArray]:
     """The class-by-class optimum on the rays −∇l(0) first, then random points of its size."""
-    columns, d = scaled.columns, scaled.dimension
+    columns, d = scaled.columns, scaled.coordinates.total
     X = _ray_logits(columns) * (columns.sigma / scaled.kappa)
     left, values, right = np.linalg.svd(X, full_matrices=False)
     if columns.nonnegative:
-        yield scaled.filled(*_frame_start(X, d))
+        yield _filled(scaled, *_frame_start(X, d))
     else:
         share = np.sqrt(values[:d] + _FILL * values[0])
-        w, h = np.zeros((2, X.shape[0], d))
+        w, h = np.zeros((X.shape[0], d)), np.zeros((X.shape[1], d))
         w[:, : share.size], h[:, : share.size] = left[:, :d] * share, right[:d].T * share
-        yield scaled.filled(w, h)
+        yield _filled(scaled, w, h)
     size = np.sqrt(max(float(values.mean()), _FILL))
     for _ in range(number - 1):
-        w, h = generator.normal(scale=size, size=(2, X.shape[0], d))
-        yield scaled.filled(w, np.abs(h) if columns.nonnegative else h)
+        w, h = generator.normal(scale=size, size=(X.shape[0], d)), generator.normal(scale=size, size=(X.shape[1], d))
+        yield _filled(scaled, w, np.abs(h) if columns.nonnegative else h)
+
+
+def _filled(scaled: Scaled, w: FloatArray, h: FloatArray) -> FloatArray:
+    """Scaled variables of single orbits with b = 0."""
+    return np.concatenate([w.ravel(), h.ravel(), np.zeros(scaled.columns.bias.size)])
+
+
+def _split(scaled: Scaled, flat: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(w, h) of single orbits, views."""
+    (cut, end), d = scaled.cuts, scaled.coordinates.total
+    return flat[:cut].reshape(-1, d), flat[cut:end].reshape(-1, d)
 
 
 def _ray_logits(columns: Columns) -> FloatArray:
     """Logits on the rays −∇l(0), each as long as is best for a class on its own; 0 for classes that do not pay."""
-    K = columns.num_classes
-    price = columns.sigma / columns.loss_weights
-    gradient = columns.loss.residuals(np.zeros((K, K)), columns.layout)
+    price, shape = columns.sigma / columns.loss_weights, (columns.outputs.total, columns.columns.total)
+    gradient = columns.loss.residuals(np.zeros(shape), columns.layout)
     active = np.flatnonzero(np.linalg.norm(gradient, axis=0) > price)
-    logits = np.zeros((K, K))
+    logits = np.zeros(shape)
     if active.size:
         logits[:, active] = ray_start(columns.loss, columns.layout[active], price[active], gradient[:, active])[0]
     return logits
@@ -216,8 +229,7 @@ def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
     lengths = np.linalg.norm(X, axis=0)
     kept = np.argsort(-lengths, kind="stable")[: min(d, lengths.size)]
     root = np.sqrt(lengths[kept])
-    w, h = np.zeros((2, X.shape[0], d))
-    h += _FILL * np.sqrt(lengths.max())
+    w, h = np.zeros((X.shape[0], d)), np.full((X.shape[1], d), _FILL * np.sqrt(lengths.max()))
     slots = np.arange(kept.size)
     h[kept, slots] += root
     w[:, slots] = X[:, kept] / np.where(root > 0.0, root, 1.0)
@@ -248,16 +260,16 @@ def _leave_saddle(scaled: Scaled, flat: FloatArray, excess: float) -> FloatArray
     """
     if scaled.columns.nonnegative:
         return None
-    left, values, right = np.linalg.svd(scaled.pull(scaled.outputs(flat)))
+    left, values, right = np.linalg.svd(scaled.pull(scaled.unpack(flat)).even)
     if values[0] <= 1.0 + excess:
         return None
     here = scaled.value_and_gradient(flat)[0]
-    w, h = scaled.split(flat)
+    w, h = _split(scaled, flat)
     shortest = int(np.argmin((w * w).sum(axis=0) + (h * h).sum(axis=0)))
     step = 1.0
     while step > 1e-8:
         trial = flat.copy()
-        w, h = scaled.split(trial)
+        w, h = _split(scaled, trial)
         w[:, shortest] += step * left[:, 0]
         h[:, shortest] -= step * right[0]
         if scaled.value_and_gradient(trial)[0] < here:
@@ -270,24 +282,60 @@ def _run(
     scaled: Scaled, flat: FloatArray, iterations: int, gradient: float, excess: float, seconds: float
 ) -> SolverRun:
     """The record of an end: Gram matrices, residuals, and whether ‖P‖ ≤ 1 says that it is a global minimum."""
-    columns = scaled.columns
-    W, H = scaled.unpack(flat)
-    point = GramPoint.from_factors(W, H, columns.bias.canonical(scaled.bias(flat)) if columns.bias.size else None)
+    columns, factors = scaled.columns, scaled.unpack(flat)
+    if factors.bias is not None:
+        factors = Factors(factors.W, factors.H, columns.bias.canonical(factors.bias))
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = float(np.linalg.norm(scaled.pull(point.outputs), 2))
+        norm = float(np.linalg.norm(scaled.pull(factors).even, 2))
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
+    V = columns.residuals(columns.outputs_of(factors.logits, factors.bias))
     return SolverRun(
         solver="factored",
         level="class",
         claim=Claim.OPTIMAL if globally else Claim.STOPPED,
         message=message,
-        point=point,
-        dual=DualPoint(columns.loss.residuals(point.outputs, columns.layout), np.zeros((H.shape[0], H.shape[0]))),
-        factors=(W, H),
+        point=factors.gram().full(),
+        dual=Dual(V).full(),
+        factors=factors,
         value=scaled.kappa * scaled.value_and_gradient(flat)[0],
         accuracy=gradient,
+        iterations=iterations,
+        seconds=seconds,
+    )
+
+
+# -- at group level -----------------------------------------------------------------------------------------------
+
+
+def _orbit_runs(problem: Problem) -> Iterator[SolverRun]:
+    """Runs of more and more iterations, from the best points on the rays −∇l(0), each column on its own."""
+    columns, started, iterations = of_groups(problem), time.perf_counter(), 0
+    found = balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
+    for limit in _STAGES:
+        above = escape(columns, found)
+        found, steps = descend(columns, above or found, limit)
+        iterations += steps
+        yield _orbit_run(columns, found, iterations, time.perf_counter() - started)
+        started = time.perf_counter()
+        if steps < limit and escape(columns, found) is None:
+            return
+
+
+def _orbit_run(columns: Columns, found: Factors, iterations: int, seconds: float) -> SolverRun:
+    P: Alike = Scaled(columns, found.W.cols).pull(found)
+    norm = float(np.sqrt((P.T @ P).eigenvalues().max()))
+    return SolverRun(
+        solver="factored",
+        level="group",
+        claim=Claim.OPTIMAL if norm <= 1.0 + _ORBIT_ACCURACY else Claim.STOPPED,
+        message=f"‖U D^(-1/2)‖ = {norm:.9f}",
+        point=found.gram(),
+        dual=Dual(columns.residuals(columns.outputs_of(found.logits, found.bias))),
+        factors=found,
+        value=objective(columns, found),
+        accuracy=_ORBIT_ACCURACY,
         iterations=iterations,
         seconds=seconds,
     )

@@ -30,8 +30,9 @@ from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Layout, Loss
-from ufm_convex.points import Columns, DualPoint, FrameDual, FramePoint, GramPoint
+from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Alike, Columns, of_classes
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 _DENSE_LIMIT = 4_000
@@ -224,7 +225,7 @@ def _interpolation(
 def _dense_run(problem: Problem) -> SolverRun:
     """The small problems side by side, at the best bias if there is one, then the sign test."""
     started = time.perf_counter()
-    columns = Columns.of_classes(problem)
+    columns = of_classes(problem)
     layout, price = columns.layout, problem.sigma / problem.loss_weights
     bias = _best_bias(columns) if columns.bias.size else None
     loss = problem.loss if bias is None else _Offset(problem.loss, bias)
@@ -313,7 +314,7 @@ def _best_bias(columns: Columns) -> FloatArray:
     """Argmin over b of Σ φ_k(b) + g(b), whose gradient is U1 + λ_b b; 0 where a loss has no gradient to follow."""
     from scipy.optimize import minimize
 
-    start = np.zeros(columns.num_classes)
+    start = np.zeros(columns.outputs.total)
     if not columns.loss.differentiable:  # every small problem would take its limit of iterations, in every round
         return start
     price = columns.sigma / columns.loss_weights
@@ -324,7 +325,7 @@ def _best_bias(columns: Columns) -> FloatArray:
         logits, _, _ = separable_optimum(loss, columns.layout, price)
         values = columns.loss_weights * loss.values(logits, columns.layout)
         value = float((values + columns.sigma * np.linalg.norm(logits, axis=0)).sum()) + columns.bias.penalty(bias)
-        sums, _ = columns.sums(loss.residuals(logits, columns.layout))
+        sums, _ = columns.sums(Alike.matrix(columns.outputs, columns.columns, loss.residuals(logits, columns.layout)))
         return value / unit, (sums + columns.bias.curvature * bias) / unit
 
     options = {"maxiter": _MAX_BIAS_STEPS, "ftol": 1e-16, "gtol": _ACCURACY}

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ufm_convex import theory
+from ufm_convex import relaxation, theory
 from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.groups import GroupDual, GroupPoint, Groups
 from ufm_convex.identity import frame_strengths, margin_loss
-from ufm_convex.points import FrameDual, FramePoint
+from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Dual, Gram
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 _LARGEST, _LARGEST_DENSE = 1_000, 400
@@ -43,7 +43,7 @@ class TheorySolver(Solver):
         """A theorem that gives the optimum or a lower bound, unless a level was asked for."""
         found = theory.bound(problem) if level == "auto" else None
         if isinstance(found, theory.SolvedOptimum):
-            fits = problem.num_classes <= _LARGEST and Groups.distinct(problem).size <= _LARGEST_DENSE
+            fits = problem.num_classes <= _LARGEST and relaxation.num_groups(problem) <= _LARGEST_DENSE
             fits = fits and found.relation is theory.Relation.TIGHT
             return "a theorem gives both points" if fits else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
@@ -88,9 +88,12 @@ class TheorySolver(Solver):
 def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> SolverRun:
     """The run of an optimum that comes with its points; compressed where classes are alike, as they are exactly."""
     dense, dense_dual = found.points(problem)
-    groups = Groups.distinct(problem)
-    alike = groups.size < problem.num_classes and problem.loss.alike
-    point, dual = (GroupPoint.mean(groups, dense), GroupDual.mean(groups, dense_dual)) if alike else (dense, dense_dual)
+    alike = relaxation.num_groups(problem) < problem.num_classes
+    point: GramPoint | Gram = dense
+    dual: DualPoint | Dual = dense_dual
+    if alike:
+        columns = relaxation.of_groups(problem)
+        point, dual = Gram.mean(columns, dense), Dual.mean(columns, dense_dual)
     return SolverRun(
         solver="theory",
         level="group" if alike else "class",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -23,11 +22,11 @@ from ufm_convex._given import class_index
 from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_counts
 from ufm_convex.certificate import Certificate, Judgement, certify
-from ufm_convex.descent import Scaled
-from ufm_convex.duality import dense_report, repair
+from ufm_convex.duality import repair, report
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
-from ufm_convex.points import Columns, DualPoint, GramPoint
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.recovery import Scaled
+from ufm_convex.relaxation import Dual, Factors, Orbits, of_classes, of_labels
 from ufm_convex.verifier import Verdict, verify
 
 Judged: TypeAlias = Candidate | tuple[FloatArray, FloatArray]
@@ -145,7 +144,7 @@ def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 
 def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
     """The projected gradient of f vanishes: what gradient descent can promise, and no more.
 
-    Variables are scaled to one size (``descent.Scaled``); the largest entry of the projected gradient is at most the
+    Variables are scaled to one size (``recovery.Scaled``); the largest entry of the projected gradient is at most the
     tolerance times the largest entry of the point, or times 1.
 
     Raises:
@@ -156,17 +155,15 @@ def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float =
     _require_gradient(problem)
     candidate, _ = _read(problem, candidate)
     labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
-    columns = replace(
-        Columns.of_classes(problem),
-        labels=labels,
-        loss_weights=problem.loss_weights[labels] * rows / problem.class_counts[labels],
-        feature_weights=rows.astype(np.float64),
-    )
-    scaled = Scaled(columns, candidate.feature_dim)
-    flat = scaled.pack(np.asarray(candidate.weights, float), np.asarray(candidate.features, float))
-    w_gradient, h_gradient = scaled.split(scaled.value_and_gradient(flat)[1])
+    weights = problem.loss_weights[labels] * rows / problem.class_counts[labels]
+    columns, d = of_labels(problem, labels, weights, rows.astype(np.float64)), candidate.feature_dim
+    scaled = Scaled(columns, Orbits.single(d))
+    W, H = np.asarray(candidate.weights, float), np.asarray(candidate.features, float)
+    flat, (cut, end) = scaled.pack(Factors.single(columns, W, H)), scaled.cuts
+    gradient = scaled.value_and_gradient(flat)[1]
+    w_gradient, h_gradient = gradient[:cut].reshape(-1, d), gradient[cut:end].reshape(-1, d)
     if problem.nonnegative:
-        h_gradient = np.minimum(h_gradient, scaled.split(flat)[1])  # h − max(h − gradient, 0)
+        h_gradient = np.minimum(h_gradient, flat[cut:end].reshape(-1, d))  # h − max(h − gradient, 0)
     for name, gradient in (("W", w_gradient), ("H", h_gradient)):
         worst = np.abs(gradient).max(axis=1)
         if not worst.max() <= tolerance * max(1.0, float(np.abs(flat).max())):
@@ -193,11 +190,11 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
     _require_gradient(problem)
     candidate, statistics = _read(problem, candidate)
     W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
-    columns, point = Columns.of_classes(problem), GramPoint.from_factors(W, H)
-    residuals = columns.loss.residuals(point.logits, columns.layout)
-    dual, _ = repair(columns, [DualPoint(residuals, np.zeros_like(residuals))], H)
-    report = dense_report(columns, point, dual, (W, H), tolerance)
-    failed = [f"{c.name} {c.residual:.2e} > {c.tolerance:.0e}" for c in report if not c.passed]
+    columns = of_classes(problem)
+    factors = Factors.single(columns, W, H)
+    dual, _ = repair(columns, [Dual(columns.residuals(factors.logits))], factors)
+    conditions = report(columns, factors.gram(), dual, factors, tolerance)
+    failed = [f"{c.name} {c.residual:.2e} > {c.tolerance:.0e}" for c in conditions if not c.passed]
     within = float(statistics.class_square_norms.sum() - problem.class_counts @ (H**2).sum(axis=1))
     if not within <= max(tolerance, 1e-12) * statistics.class_square_norms.sum():
         failed.append(f"within_class_variability {within:.2e}")

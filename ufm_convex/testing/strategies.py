@@ -22,10 +22,11 @@ from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.candidate import Candidate
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
-from ufm_convex.identity import frame_strengths, margin_loss, residual_gram, scaled_load
+from ufm_convex.identity import frame_strengths, margin_loss
 from ufm_convex.losses import CrossEntropy, Loss
-from ufm_convex.points import Columns, DualPoint, FrameDual, GramPoint
+from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Alike, Dual, of_classes, residual_gram, scaled_load
 
 Regime = Literal["generic", "balanced", "boundary", "all_collapsed", "none_collapsed"]
 
@@ -287,7 +288,8 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     arbitrary, or what cancels the negative entries of G. Where a theorem gives it, the dual optimum is among them.
     """
     problem.require_plain("points drawn at random")
-    K, columns = problem.num_classes, Columns.of_classes(problem)
+    K, columns = problem.num_classes, of_classes(problem)
+    V, m = columns.outputs, columns.columns
     frame = problem.nonnegative and problem.loss.margins_only and theory.find(problem) is not None
     if draw(st.booleans()) and frame:
         residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals
@@ -298,12 +300,12 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     T = np.zeros((K, K))
     if problem.nonnegative:
         units = np.outer(columns.sigma, columns.sigma)
-        cancelling = np.maximum(-residual_gram(columns, DualPoint(residuals, T)), 0.0)
+        cancelling = np.maximum(-residual_gram(columns, Alike.matrix(V, m, residuals)).even, 0.0)
         T = draw(st.sampled_from((0.0, 1.0))) * cancelling * units
         other = np.abs(draw(_integers(K, K))) * (0.1 / _ENTRY)
         T = T + draw(st.sampled_from((0.0, 1.0))) * (other + other.T) * units
         np.fill_diagonal(T, 0.0)
-    load = scaled_load(columns, DualPoint(residuals, T))
+    load = scaled_load(columns, Dual(Alike.matrix(V, m, residuals), Alike.matrix(m, m, T))).even
     # V → sV, T → s²T divides the largest eigenvalue; the margin covers the rounding of K × K eigenvalues
     shrink = 1.0 / max(1.0, float(np.linalg.eigvalsh(load)[-1]) * (1.0 + 1e-14 * K))
     return DualPoint(residuals * math.sqrt(shrink), T * shrink)
