@@ -22,7 +22,8 @@ _DOUBLINGS, _HALVINGS = 64, 8
 
 def coordinates(columns: Orbits) -> Orbits:
     """One coordinate a column, matched with it."""
-    return Orbits.of(columns.symmetry, columns.kinds)
+    whole = columns.extent is None and not columns.repeated
+    return Orbits.of(columns.symmetry, columns.kinds, order=columns.order if whole else None)
 
 
 def rays(columns: Columns) -> Alike:
