@@ -16,6 +16,7 @@ import numpy as np
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.recovery.multipliers import multiplied
 from ufm_convex.recovery.scaled import Scaled
+from ufm_convex.recovery.starts import coordinates
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, objective
 
 _GRADIENT = 1e-10
@@ -66,7 +67,7 @@ def balanced(columns: Columns, logits: Alike, bias: FloatArray | None) -> Factor
     X = logits.scaled(None, root)
     ratio = math.sqrt(math.sqrt(columns.lambda_h)) / math.sqrt(math.sqrt(columns.lambda_w))
     wide = X.rows.size < X.cols.size
-    d = Orbits.of(X.rows.symmetry, (X.rows if wide else X.cols).kinds)
+    d = coordinates(X.rows if wide else X.cols)
     W, H = [], []
     for block in (X.trivial, X.standard):
         left, values, right = np.linalg.svd(block, full_matrices=False)

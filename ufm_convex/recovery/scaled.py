@@ -56,11 +56,15 @@ class Entries:
 
     def vector(self, matrix: Alike) -> FloatArray:
         """The entries."""
+        if self.rows.plain and self.cols.plain:
+            return matrix.even.ravel()
         return np.concatenate([matrix.even.ravel(), matrix.matches])
 
     def matrix(self, vector: FloatArray) -> Alike:
         """The matrix with these entries."""
         size = self.rows.size * self.cols.size
+        if self.rows.plain and self.cols.plain:
+            return Alike.matrix(self.rows, self.cols, vector.reshape(self.rows.size, self.cols.size))
         pairing = self.rows.paired(self.cols)
         made = Alike.matrix(self.rows, self.cols, vector[:size].reshape(self.rows.size, self.cols.size))
         made.extra[pairing.slots] = vector[size:] - made.even[pairing.orbits]

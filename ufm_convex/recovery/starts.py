@@ -26,7 +26,8 @@ _STEPS = 500
 
 def coordinates(columns: Orbits) -> Orbits:
     """One coordinate a column, matched with it."""
-    return Orbits.of(columns.symmetry, columns.kinds)
+    whole = columns.extent is None and not columns.repeated
+    return Orbits.of(columns.symmetry, columns.kinds, order=columns.order if whole else None)
 
 
 def rays(columns: Columns) -> Alike:

@@ -100,6 +100,8 @@ class Alike:
     @classmethod
     def of_entries(cls, rows: Orbits, cols: Orbits, table: FloatArray) -> Alike:
         """The matrix with these entries of its columns, (E, C); the inverse of ``entries``."""
+        if rows.plain and cols.plain:
+            return cls.matrix(rows, cols, table)
         pairing = rows.paired(cols)
         made = cls.matrix(rows, cols, table[: rows.size])
         made.extra[pairing.slots] = table[rows.size + pairing.row_slot, pairing.column] - table[pairing.orbits]
