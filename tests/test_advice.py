@@ -30,7 +30,20 @@ from ufm_convex.constraints import HardMargin
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.positivity import complete_positivity
+from ufm_convex.recovery import narrowed, recoveries, require_dimension
+from ufm_convex.relaxation import (
+    Alike,
+    Columns,
+    Dual,
+    Factors,
+    Gram,
+    Orbits,
+    of_classes,
+    of_groups,
+    programme,
+)
 from ufm_convex.sweep import Grid
 
 PACKAGE = Path(ufm.__file__).parent
@@ -53,6 +66,43 @@ SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
 HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
 HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
+SQUARED = ufm.Problem(COUNTS, 5e-3, 5e-3, loss=losses.MeanSquaredError())
+
+
+def zero_dual(problem: ufm.Problem) -> Dual:
+    """V = 0 and T = 0 on the groups of a problem."""
+    columns = of_groups(problem)
+    return Dual(Alike.zeros(columns.outputs, columns.columns), Alike.zeros(columns.columns, columns.columns))
+
+
+def unit_factors(problem: ufm.Problem) -> Factors:
+    """W and H that are 1 at the own class, on the groups of a problem."""
+    columns = of_groups(problem)
+    identity = Alike.diagonal(columns.columns, np.ones(columns.columns.size))
+    return Factors(Alike(columns.outputs, columns.columns, identity.even, identity.extra), identity)
+
+
+def twins(*kinds: int) -> Columns:
+    """Three classes with two columns each, of orbits of these kinds, or of single ones."""
+    given, size = of_groups(ufm.Problem([5, 5, 5], 0.1, 0.1)), len(kinds) or 6
+    outputs, sort = (Orbits.of([3], [0]), Orbits.of([3], kinds)) if kinds else (Orbits.single(3), Orbits.single(6))
+    target, rows = Alike.matched(outputs, sort), np.zeros(size, int)
+    if not kinds:
+        rows = np.repeat(np.arange(3), 2)
+        target = Alike.matrix(outputs, sort, np.eye(3)[:, rows])
+    return Columns(outputs, sort, target, rows, np.ones(size), np.ones(size), 0.1, 0.1, given.loss, nonnegative=True)
+
+
+def found_factors(feature_dim: int) -> Factors:
+    """Those of the optimum, in so many coordinates."""
+    columns, solution = of_classes(PROBLEM), ufm.solve(PROBLEM)
+    V, m = columns.outputs, columns.columns
+    point = Gram(
+        Alike.matrix(V, V, solution.weight_gram),
+        Alike.matrix(V, m, solution.logits),
+        Alike.matrix(m, m, solution.feature_gram),
+    )
+    return narrowed(columns, next(iter(recoveries(columns, point))), feature_dim)
 
 
 @dataclass(frozen=True)
@@ -1043,6 +1093,18 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.Problem([3] * 2001, 1e-3, 1e-3), solver="auto"),
     ),
     Case(
+        "solvers.factored:_require_orbits",
+        call(ufm.solve, SMALL, solver="factored", level="group"),
+        "the level 'class'",
+        call(ufm.solve, SMALL, solver="factored", level="class"),
+    ),
+    Case(
+        "solvers.factored:_require_orbits",
+        call(ufm.solve, FREE, solver="factored", level="group", options={"starts": 2}),
+        "leave them out",
+        call(ufm.solve, FREE, solver="factored", level="group"),
+    ),
+    Case(
         "solvers.base:Solver.require",
         call(ufm.solve, HARD, solver="factored"),
         "the solver 'frame'",
@@ -1474,6 +1536,54 @@ CASES += [
         call(ufm.certify, SMALL, digits=10**6),
         "ask for less",
         call(ufm.certify, SMALL, digits=100),
+    ),
+    Case(
+        "enclosure.lower:_require_margins",
+        call(enclosure.lower_bound, SQUARED, FrameDual(np.zeros(3))),
+        "the dense points",
+        call(enclosure.lower_bound, SQUARED, DualPoint(np.zeros((3, 3)), np.zeros((3, 3)))),
+    ),
+    Case(
+        "enclosure.upper:_frame_upper",
+        call(enclosure.upper_bound, SQUARED, FramePoint(np.ones(3), np.ones(3))),
+        "W and H",
+        call(enclosure.upper_bound, SQUARED, (W, W)),
+    ),
+    Case(
+        "enclosure.lower:_on",
+        call(enclosure.lower_bound, of_groups(SMALL), zero_dual(ufm.Problem([4, 4, 2], 5e-3, 5e-3))),
+        "on the columns of this problem",
+        call(enclosure.lower_bound, of_groups(SMALL), zero_dual(SMALL)),
+    ),
+    Case(
+        "enclosure.upper:_columns_of",
+        call(enclosure.upper_bound, SMALL, unit_factors(ufm.Problem([4, 4, 2], 5e-3, 5e-3))),
+        "on the columns of this problem",
+        call(enclosure.upper_bound, SMALL, unit_factors(SMALL)),
+    ),
+    Case(
+        "enclosure.columns:ExactColumns.of",
+        lambda _: enclosure.trivial_bound(twins(0, 0)),
+        "merge the samples of a class",
+        call(enclosure.trivial_bound, of_classes(ufm.Problem([10, 10, 10], 0.1, 0.1))),
+    ),
+    Case(
+        "relaxation.conic:Standard.of",
+        lambda _: programme(twins(0, 0)),
+        "with single orbits",
+        lambda _: programme(twins()),
+    ),
+    Case(
+        "recovery.dimension:require_dimension",
+        call(require_dimension, 3, 1),
+        "feature_dim=3",
+        call(require_dimension, 3, 3),
+    ),
+    Case(
+        "recovery.dimension:narrowed",
+        lambda _: found_factors(1),
+        "feature_dim=3",
+        lambda _: found_factors(3),
     ),
     Case(
         "factors:require_dimension",

@@ -70,6 +70,7 @@ def lower_bound(
 
     Raises:
         ShapeError: ``dual`` is alike on other orbits than those of the problem.
+        HypothesisError: strengths are given for a diagonal proof, and the loss sees more than a margin.
     """
     from ufm_convex.verifier.precision import working_precision
 
@@ -107,11 +108,13 @@ def _lower_attempts(
 ) -> Iterator[Callable[[], ProvedBound | None]]:
     """What can be tried with the dual point, the smallest proof first."""
     if isinstance(dual, DiagonalProof):
+        _require_margins(columns)
         yield partial(_diagonal_bound, columns, dual)
         return
     if isinstance(dual, FrameDual):
         strengths = columns.columns.mean(dual.strengths)
         if columns.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
+            _require_margins(columns)
             # the end of a hinge's domain, V/(V−1), is a rounded number: once more from just inside
             for share in (1.0, 1.0 - 2.0**-50):
                 yield partial(_diagonal_bound, columns, _admissible(columns, share * strengths))
@@ -132,6 +135,11 @@ def _lower_attempts(
     if isinstance(problem, Problem) and (proof == "dense" or columns.kind == "dense"):
         columns = ExactColumns.of_classes(problem)
     yield partial(_block_bound, columns, _on(columns, V), None if T is None else _on(columns, T, square=True))
+
+
+def _require_margins(columns: ExactColumns) -> None:
+    """Raise ``HypothesisError`` for strengths of a loss that sees more than a margin, while nothing is tried yet."""
+    traits.require(columns.loss, ("margins_only",), fix="use the dense points, GramPoint and DualPoint.")
 
 
 def _single(dual: DualPoint) -> Dual:
@@ -200,7 +208,6 @@ def _diagonal_bound(columns: ExactColumns, proof: DiagonalProof) -> ProvedBound:
     """The dual value at admissible strengths."""
     from flint import arb
 
-    traits.require(columns.loss, ("margins_only",), fix="use the dense points, GramPoint and DualPoint.")
     loads, strengths = columns.loads(), proof.strengths
     V = columns.num_outputs
     conjugates = columns.loss.enclose_margin_conjugates(strengths.integers, strengths.exponent, V)

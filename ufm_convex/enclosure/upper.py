@@ -112,7 +112,7 @@ def _frame_upper(columns: ExactColumns, witness: FrameWitness, penalties: bool) 
     """The objective: losses in balls, and the two sums of squares in integers."""
     from flint import arb, fmpq
 
-    traits.require(columns.loss, ("margins_only",), fix="use the dense points, GramPoint and DualPoint.")
+    traits.require(columns.loss, ("margins_only",), fix="give W and H as matrices.")
     V, loss = columns.num_outputs, columns.loss
     loads, counts = columns.loads(), columns.counts.tolist()
     unit_eta, unit_omega = power(witness.eta.exponent), power(witness.omega.exponent)
