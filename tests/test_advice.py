@@ -1063,13 +1063,13 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.Problem(np.repeat([5, 3], [2000, 101]), 1e-3, 1e-3, features="free")),
     ),
     Case(
-        "relaxation.base:Level.check_size",
+        "relaxation.levels:Level.check_size",
         call(ufm.solve, ufm.Problem([500, 2], 1e-3, 1e-3), solver="clarabel", level="sample"),
         "use level 'class'",
         call(ufm.solve, ufm.Problem([500, 2], 1e-3, 1e-3), solver="clarabel", level="class"),
     ),
     Case(
-        "relaxation.base:Level.check_size",
+        "relaxation.levels:Level.check_size",
         call(ufm.solve, ufm.Problem(np.arange(1, 502), 1e-3, 1e-3), level="class"),
         "'auto'",
         call(ufm.solve, ufm.Problem(np.arange(1, 502), 1e-3, 1e-3)),
@@ -1586,7 +1586,7 @@ CASES += [
         lambda _: found_factors(3),
     ),
     Case(
-        "factors:require_dimension",
+        "recovery.dimension:require_dimension",
         lambda _: ufm.solve(PROBLEM).factors(1),
         "feature_dim=3",
         lambda _: ufm.solve(PROBLEM).factors(feature_dim=3),
@@ -1594,7 +1594,7 @@ CASES += [
     Case("gap_closure:_checked", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
     Case("gap_closure:_checked", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
     Case(
-        "groups:GroupColumns.of",
+        "relaxation.levels:Level.__call__",
         call(
             ufm.solve,
             ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2])),
@@ -2172,7 +2172,7 @@ UNFOLLOWED = {
     ),
     **dict.fromkeys(
         (
-            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode", "factors:narrowed"),
+            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
             *("interchange.conic_benchmark:_number", "pigeonhole:pigeonhole_bound"),
             "reductions.layer_peeled:LayerPeeledReduction.solve",
         ),
