@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 
 import ufm_convex as ufm
-from ufm_convex import enclosure
 from ufm_convex.constraints import HardMargin
-from ufm_convex.duality.admissible import repair
-from ufm_convex.evidence.base import close_gap, nearer, relative_gap
+from ufm_convex.evidence.base import nearer, relative_gap
 from ufm_convex.losses import CrossEntropy, MulticlassHinge, make
-from ufm_convex.recovery import descend, multipliers, recoveries, starts
-from ufm_convex.relaxation import Alike, Dual, Factors, Orbits, Units, objective, of_classes, of_groups, programme
+from ufm_convex.recovery import descend, multipliers, starts
+from ufm_convex.relaxation import Alike, Factors, Orbits, Units, objective, of_classes, of_groups
 
 TOLERANCE = 1e-6
 TABLE = [[0, 7, 0.2], [0.5, 0, 0.2], [0.7, 4, 0]]
@@ -55,27 +53,10 @@ def smoothed_with_tiny_decays(seed, number):
         yield ufm.Problem(counts, 10.0 ** (moves[0] - 11), 10.0 ** (moves[1] - 9), loss=loss, features="free")
 
 
-def bounds(problem, solver="CLARABEL", **options):
-    """Proved lower and upper bound that one run of a solver leads to; every class has samples."""
-    columns = of_classes(problem)
-    built = programme(columns)
-    with np.errstate(all="ignore"):
-        built.problem.solve(solver=solver, **options)
-        point, dual = built.primal(), built.dual()
-        outputs = columns.outputs_of(point.logits, point.bias)
-        duals = [dual, Dual(columns.residuals(outputs), dual.T)]
-        best, proved = close_gap(
-            duals,
-            recoveries(columns, point),
-            lambda some, found: repair(columns, some, point if found is None else found.factors),
-            lambda found, first: Dual(
-                columns.nearest(first.V, columns.outputs_of(found.factors.logits, found.factors.bias)), first.T
-            ),
-            TOLERANCE,
-        )
-        factors = best.factors.W.full(), best.factors.H.full(), best.factors.bias
-        lower = enclosure.lower_bound(problem, proved.full())
-        return lower.value, enclosure.upper_bound(problem, factors).value
+def bounds(problem, solver="auto", **options):
+    """Proved lower and upper bound of a solution."""
+    found = ufm.solve(problem, solver=solver, tolerance=TOLERANCE, options=options or None)
+    return found.lower_bound, found.upper_bound
 
 
 def gaps(problems, **options):
@@ -243,7 +224,7 @@ def test_only_cosines_above_the_noise_are_factored(cosine, number):
 def test_a_first_order_solver_is_not_lost_at_tiny_decays():
     """From the first rough run on: in units of the decays alone some of these never ended."""
     settings = {"eps_abs": 1e-4, "eps_rel": 1e-4, "max_iters": 20_000}
-    assert max(gaps(smoothed_with_tiny_decays(1, 6), solver="SCS", **settings)) <= TOLERANCE
+    assert max(gaps(smoothed_with_tiny_decays(1, 6), solver="scs", **settings)) <= TOLERANCE
 
 
 def test_the_unit_lies_between_the_decays_and_the_floor():

@@ -18,7 +18,7 @@ import numpy as np
 from ufm_convex import duality, enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FactorWitness, ProvedBound
-from ufm_convex.evidence.base import Representation, knowing_dimension, relative_gap
+from ufm_convex.evidence.base import Representation, knowing_dimension, nearer, relative_gap
 from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint, require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered
@@ -296,13 +296,14 @@ def _solver_dual(problem: Problem, run: SolverRun) -> DualPoint | Dual | None:
 def _reported(
     columns: Columns, own: Gram | None, found: Recovered, lower: ProvedBound, upper: ProvedBound, tolerance: float
 ) -> Gram:
-    """The point of the factors where they close the gap, or where the solver's own does not do so any better."""
-    if own is not None and relative_gap(lower.value, upper.value) > tolerance:
-        # where the relaxation is not exact its own point is near the lower bound, and that of no factors is
-        away = abs(relaxation.objective(columns, own) - lower.value)
-        if not away > 0.5 * (upper.value - lower.value):
-            return own
-    return found.factors.gram()
+    """The point of the factors where they close the gap, or where the solver's own is no nearer to the lower bound.
+
+    Where the relaxation is not exact the solver's own point is near that bound, and that of no factors is.
+    """
+    closed = relative_gap(lower.value, upper.value) <= tolerance
+    if own is None or closed or nearer(lower.value, upper.value, relaxation.objective(columns, own)):
+        return found.factors.gram()
+    return own
 
 
 def _upper(problem: Problem, factors: Factors, *, penalties: bool = True) -> ProvedBound:
