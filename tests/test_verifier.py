@@ -445,11 +445,6 @@ def about_candidate(result):
         {"weights": np.array([[1e308], [-1e308], [1.0]]) * np.ones(2)},
         {"weights": np.full((3, 2), np.nan)},
         {"weights": np.full((3, 2), np.inf)},
-        {"weights": np.ones((3, 2)) + 5j},
-        {"features": np.ones((7, 2)) + 3j},
-        {"features": np.ones((7, 2), dtype=np.float16)},
-        {"features": np.ones((7, 2), dtype=np.int64)},
-        {"labels": ARRAYS["labels"] + 0.7},
         {"labels": np.full(7, 2**64 - 1, dtype=np.uint64)},
         {"weights": np.ones((3, 2, 1))},
     ],
@@ -457,6 +452,22 @@ def about_candidate(result):
 def test_arrays_that_binary64_cannot_answer_for_are_undecided(arrays):
     data, given_ = with_file(**arrays)
     assert Verdict.INCONCLUSIVE in about_candidate(verify(data, given_))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"weights": np.ones((3, 2)) + 5j},
+        {"features": np.ones((7, 2)) + 3j},
+        {"features": np.ones((7, 2), dtype=np.float16)},
+        {"features": np.ones((7, 2), dtype=np.int64)},
+        {"labels": ARRAYS["labels"] + 0.7},
+    ],
+)
+def test_what_are_no_arrays_of_a_candidate_is_refused_by_name(arrays):
+    data, given_ = with_file(**arrays)
+    with pytest.raises(UnreadableInput, match=next(iter(arrays))):
+        verify(data, given_)
 
 
 @pytest.mark.parametrize("smoothing", ["0p0", f"{2**4000 + 1}p-4010"])
