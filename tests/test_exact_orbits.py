@@ -27,8 +27,8 @@ from ufm_convex.errors import ShapeError
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, MulticlassHinge
 from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import LEVELS
 from ufm_convex.relaxation.alike import Alike
-from ufm_convex.relaxation.making import LEVELS
 from ufm_convex.relaxation.orbits import Orbits
 from ufm_convex.relaxation.points import Dual, Factors
 from ufm_convex.solving import solve

@@ -70,7 +70,7 @@ def nonnegative(B: Alike) -> Iterator[Alike]:
     if units.max() == 0.0:
         return
     cosines, begin = B.scaled(1.0 / units, 1.0 / units), frame.scaled(1.0 / units)
-    if cosines.without_diagonal().map(np.abs).largest() <= _DIAGONAL:
+    if float(np.abs(cosines.without_diagonal().trivial).max()) <= _DIAGONAL:
         return
     yield factor(cosines, spectral(cosines, d).map(np.abs)).scaled(units)
     generator, entries = np.random.default_rng(0), Entries(sort, d)

@@ -122,8 +122,8 @@ class Maps:
         return Dual(V, None if dual.T is None else spread.B)
 
     def _averaged(self, point: Gram) -> Gram:
-        if self.coarse.outputs.plain and self.coarse.columns.plain and self.labels is None:
-            return point
+        if self.labels is None and self.coarse is self.fine:
+            return point  # single orbits of another order are not the same
         return Gram.mean(self.coarse, point.full())
 
     def _written_out(self, point: Gram) -> Gram:

@@ -42,6 +42,10 @@ class Orbits:
     extent: int | None = None
     _pairings: WeakKeyDictionary[Orbits, Pairing] = field(default_factory=WeakKeyDictionary, repr=False, init=False)
 
+    def __reduce__(self) -> tuple[type[Orbits], tuple[IntArray | int | None, ...]]:
+        """Pickled without the pairings, which are found again."""
+        return type(self), (self.symmetry, self.kinds, self.copies, self.order, self.extent)
+
     @classmethod
     def of(
         cls,
