@@ -92,7 +92,7 @@ def lower_bound(
 
 def _worthless(columns: ExactColumns, found: ProvedBound) -> bool:
     """Whether the price of its sums, which a bias asks for, leaves less of a bound than V = 0 proves."""
-    return columns.bias.size > 0 and found.value < _trivial_bound(columns).value
+    return columns.bias.curvature > 0.0 and found.value < _trivial_bound(columns).value
 
 
 def trivial_bound(problem: Problem | Columns, *, precision: int = PRECISION) -> ProvedBound:

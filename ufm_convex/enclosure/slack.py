@@ -31,6 +31,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,7 +181,7 @@ def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[B
     summed = fmpz_mat(_summed(proof, columns, proof.own_entries(columns)))
     gram = summed * summed.transpose()
     rows = [[-int(entry) for entry in row] for row in gram.tolist()]
-    for k, radius in enumerate(attempt.radii()):
+    for k, radius in enumerate(attempt.radii):
         rows[k][k] += radius
     return proof, rows
 
@@ -246,7 +247,7 @@ class _Attempt:
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
         normalised = self._normalised(bare)
         # a share of D, but for columns with exponents of their own and of the size of D, which then is about I
-        radii = self._scaled_radii()
+        radii = self._scaled_radii
         bought = radii if self.balanced or radii.max() > _MOST_RADIUS else np.ones(len(bare.columns))
         try:
             factor = np.linalg.cholesky(normalised - 0.5 * margin * np.diag(bought))
@@ -297,12 +298,9 @@ class _Attempt:
         if not self.balanced:
             return 0.0
         given = self.columns
-        integers, own = self._near(V, own_entries)
-        changed, fallen = self._closed(integers, own)
-        before, after = (
-            own_of(x, given.places, given.output_sizes) if o is None else o
-            for x, o in ((integers, own), (changed, fallen))
-        )
+        near = self._near(V, own_entries)
+        (integers, _), (changed, _) = pairs = near, self._closed(*near)
+        before, after = (own_of(x, given.places, given.output_sizes) if own is None else own for x, own in pairs)
         shares = [(a - b) / abs(a) for a, b in zip(before, after, strict=True) if a > b and a]
         scales = np.ldexp(1.0 / (given.weights * given.counts), np.array(self.exponents)).tolist()
         gains = [
@@ -356,14 +354,16 @@ class _Attempt:
                 tau[g, : g + 1] = np.ldexp(np.array(row, dtype=np.float64), proof.shift - 2 * self.bits)
             pairs = (np.outer(m, m) - np.diag(m)).astype(np.float64)
             S -= (tau + np.tril(tau, -1).T) * pairs
-        normalised: FloatArray = S + np.diag(self._scaled_radii())
+        normalised: FloatArray = S + np.diag(self._scaled_radii)
         return normalised
 
+    @cached_property
     def _scaled_radii(self) -> FloatArray:
         """m_g ρ_g over 4^bits, (C,)."""
-        radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self.radii()])
+        radii: FloatArray = np.array([float(Fraction(r, 4**self.bits)) for r in self.radii])
         return radii * self.columns.multiplicities
 
+    @cached_property
     def radii(self) -> list[int]:
         """⌊ρ_g⌋."""
         given = self.columns
@@ -376,7 +376,7 @@ class _Attempt:
         """The proof if it holds, in integers."""
         from flint import fmpz_mat
 
-        given, radii = self.columns, self.radii()
+        given, radii = self.columns, self.radii
         m, own = given.multiplicities.tolist(), proof.own_entries(given)
         rows = _summed(proof, given, own)
         summed = fmpz_mat(rows)

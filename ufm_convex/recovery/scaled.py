@@ -117,6 +117,12 @@ class Scaled:
         return w, h, np.sqrt(curvature * columns.outputs.numbers)[: columns.bias.size]
 
     @cached_property
+    def _slopes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What the gradient by an entry of W and of H is multiplied by, and nothing for b."""
+        (w, h, b), (of_w, of_h) = self._units, self._parts
+        return of_w.roots**2 / (w * self.kappa), of_h.roots**2 / (h * self.kappa), np.zeros(b.size)
+
+    @cached_property
     def cuts(self) -> tuple[int, int]:
         """Where H and where b begin in the vector."""
         w, h, _ = self._units
@@ -143,7 +149,8 @@ class Scaled:
         values, residuals = self.loss(outputs)
         value = columns.orbit_weights @ values / self.kappa + 0.5 * float(flat[:end] @ flat[:end])
         U = columns.weighted(residuals)
-        gradient = self._gradient(factors, U) + np.concatenate([flat[:end], np.zeros(flat.size - end)])
+        gradient = self._gradient(factors, U)
+        gradient[:end] += flat[:end]
         if factors.bias is not None:
             many, b = columns.outputs.numbers, self._units[2]
             value += columns.bias.penalty(factors.bias) / self.kappa
@@ -153,10 +160,8 @@ class Scaled:
 
     def _gradient(self, factors: Factors, U: Alike) -> FloatArray:
         """The gradient of the loss over κ, from U, the gradient by one entry of the logits."""
-        (w, h, b), (of_w, of_h) = self._units, self._parts
-        by_w = of_w.vector(U @ factors.H) * of_w.roots**2 / w
-        by_h = of_h.vector(U.T @ factors.W) * of_h.roots**2 / h
-        return np.concatenate([by_w / self.kappa, by_h / self.kappa, np.zeros(b.size)])
+        (by_w, by_h, by_b), (of_w, of_h) = self._slopes, self._parts
+        return np.concatenate([of_w.vector(U @ factors.H) * by_w, of_h.vector(U.T @ factors.W) * by_h, by_b])
 
     def minimise(
         self, start: FloatArray, iterations: int, gradient: float, fixed: BoolArray | None = None

@@ -142,6 +142,11 @@ class Alike:
     # -- blocks -----------------------------------------------------------------------------------------------------
 
     @property
+    def _plain(self) -> bool:
+        """True for single orbits: ``even`` is the matrix, and ``extra`` is empty and of one shape for all of them."""
+        return self.rows.plain and self.cols.plain
+
+    @property
     def _pairing(self) -> Pairing:
         return self.rows.paired(self.cols)
 
@@ -170,9 +175,13 @@ class Alike:
     @property
     def T(self) -> Alike:
         """The transpose."""
+        if self._plain:
+            return Alike(self.cols, self.rows, self.even.T, self.extra)
         return Alike(self.cols, self.rows, self.even.T, self.extra.transpose(0, 2, 1), self.spread)
 
     def __add__(self, other: Alike) -> Alike:
+        if self._plain:
+            return Alike(self.rows, self.cols, self.even + other.even, self.extra)
         spread = other.spread if self.spread is None else self.spread
         if self.spread is not None and other.spread is not None:
             spread = self.spread + other.spread
@@ -182,12 +191,16 @@ class Alike:
         return self + -1.0 * other
 
     def __mul__(self, factor: float) -> Alike:
+        if self._plain:
+            return Alike(self.rows, self.cols, factor * self.even, self.extra)
         spread = None if self.spread is None else factor * self.spread
         return Alike(self.rows, self.cols, factor * self.even, factor * self.extra, spread)
 
     __rmul__ = __mul__
 
     def __matmul__(self, other: Alike) -> Alike:
+        if self._plain and other._plain:
+            return Alike(self.rows, other.cols, self.even @ other.even, self.extra)
         spread = None if self.spread is None or other.spread is None else self.spread * other.spread
         return Alike.from_blocks(
             self.rows, other.cols, self.trivial @ other.trivial, self.standard @ other.standard, spread
@@ -196,6 +209,9 @@ class Alike:
     def scaled(self, rows: FloatArray | None = None, cols: FloatArray | None = None) -> Alike:
         """Diag(rows) self Diag(cols), one number an orbit each; None for ones."""
         even, extra, spread = self.even, self.extra, self.spread
+        if self._plain:
+            even = even if rows is None else rows[:, None] * even
+            return Alike(self.rows, self.cols, even if cols is None else even * cols, extra)
         if rows is not None:
             even = rows[:, None] * even
             extra = extra * self.rows.at_slots(rows)[:, :, None]
@@ -212,6 +228,8 @@ class Alike:
 
     def map(self, function: Callable[[FloatArray], FloatArray]) -> Alike:
         """A function of each entry."""
+        if self._plain:
+            return Alike(self.rows, self.cols, function(self.even), self.extra)
         pairing = self._pairing
         even = function(self.even)
         extra = np.zeros(self.extra.shape)
@@ -224,6 +242,10 @@ class Alike:
 
     def without_diagonal(self) -> Alike:
         """The same square matrix with zeros on the diagonal."""
+        if self._plain:
+            even = self.even.copy()
+            np.fill_diagonal(even, 0.0)
+            return Alike(self.rows, self.cols, even, self.extra)
         return self - Alike.diagonal(self.rows, self.own())
 
     def equals(self, other: Alike) -> bool:
@@ -241,6 +263,8 @@ class Alike:
     def own(self) -> FloatArray:
         """Diagonal entries of a square one, (R,)."""
         diagonal = np.diag(self.even).copy()
+        if self._plain:
+            return diagonal
         pairing = self._pairing
         square = pairing.row == pairing.column
         diagonal[pairing.row[square]] += self.extra[pairing.slots][square]
@@ -248,6 +272,8 @@ class Alike:
 
     def inner(self, other: Alike) -> float:
         """Sum of products of the entries of the two full matrices."""
+        if self._plain:
+            return float(np.vdot(self.even, other.even))
         total = float(np.vdot(self.trivial, other.trivial))
         if self.extra.size:
             repeats = self.rows.symmetry[self.rows.large] - 1.0
@@ -272,15 +298,19 @@ class Alike:
 
     def row_sums(self) -> FloatArray:
         """M 1, one entry an orbit of rows, (R,)."""
-        pairing = self._pairing
         sums = self.even @ self.cols.numbers
+        if self._plain:
+            return sums
+        pairing = self._pairing
         np.add.at(sums, pairing.row, self.extra[pairing.slots] * self.cols.copies[pairing.column])
         return sums if self.spread is None else sums + self.spread
 
     def column_squares(self) -> FloatArray:
         """Sum of squares of a column of each orbit, (C,), for a matrix without ``spread``."""
-        pairing = self._pairing
         squares = self.rows.numbers @ self.even**2
+        if self._plain:
+            return np.asarray(squares)
+        pairing = self._pairing
         beyond = self.matches**2 - self.even[pairing.orbits] ** 2
         np.add.at(squares, pairing.column, self.rows.copies[pairing.row] * beyond)
         return np.asarray(squares)
@@ -291,6 +321,8 @@ class Alike:
 
     def eigenvalues(self) -> FloatArray:
         """All different eigenvalues of a symmetric one, in no order."""
+        if self._plain:
+            return np.asarray(np.linalg.eigvalsh(_symmetric(self.even)))
         found = [np.linalg.eigvalsh(_symmetric(self.trivial))]
         slots = self.rows.slots
         for count in np.unique((slots >= 0).sum(axis=1)):

@@ -95,6 +95,11 @@ class Orbits:
         return bool((self.numbers == 1.0).all())
 
     @cached_property
+    def as_is(self) -> bool:
+        """True for single orbits whose indices are the places of full arrays."""
+        return self.plain and self.order is None and self.length == self.total
+
+    @cached_property
     def repeated(self) -> bool:
         """True where some element has two copies or more."""
         return bool((self.copies > 1).any())
