@@ -34,11 +34,10 @@ from ufm_convex.errors import (
     UnknownNameError,
     shown,
 )
-from ufm_convex.evidence import Evidence
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
-from ufm_convex.solvers import Claim, Solver, SolverRun
+from ufm_convex.solvers import STALLED, Claim, Solver, SolverRun, Stalls
 
 AUTO = "auto"
 BELOW_BINARY64 = "the optimum lies below 2.3e-308, where binary64 ends: its bounds say no more than that"
@@ -163,7 +162,7 @@ def _solve_problem(
     started = time.perf_counter()
     best: Solution | None = None
     route: list[str] = []
-    settled: set[str] = set()
+    settled, stalls = set[str](), Stalls()
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     try:
@@ -174,6 +173,9 @@ def _solve_problem(
                 if found.evidence.settled(tolerance):
                     settled.add(run.solver)
                     route[-1] += f"; the relaxation is solved, but needs more than {problem.feature_dim} dimensions"
+                elif stalls.after(run.solver, run.accuracy, found.relative_gap):
+                    settled.add(run.solver)
+                    route[-1] += STALLED
                 tell(route[-1])
                 best = found if best is None else _better(best, found)
                 if best.status is Status.CERTIFIED:
@@ -374,15 +376,7 @@ def _judge(problem: Problem, run: SolverRun, tolerance: float) -> Solution:
         )
     nothing = found.left_nothing or not math.isfinite(found.upper.value)
     status = Status.CERTIFIED if gap <= tolerance else Status.FAILED if nothing else Status.BOUNDED
-    return Solution(value=_value(found), status=status, tolerance=tolerance, evidence=found)
-
-
-def _value(found: Evidence) -> float:
-    """The relaxation's value at the reported point, moved into the proved interval that contains the optimum."""
-    lower, upper = found.lower.value, found.upper.value
-    # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
-    estimates = (one for one in (found.estimate, found.run.value) if one is not None and math.isfinite(one))
-    return min(max(next(estimates, upper), lower), upper)
+    return Solution(value=found.value, status=status, tolerance=tolerance, evidence=found)
 
 
 def _better(first: Solution, second: Solution) -> Solution:

@@ -41,7 +41,7 @@ class ContrastiveRun:
         message: Its own words.
         point: Primal point, averaged over permutations within classes; None when it left none.
         value: Optimal value that it reports, or None.
-        accuracy: The accuracy it was asked for.
+        accuracy: The accuracy it was asked for; None where it was asked for none, or by options of its own.
         seconds: Wall time, modelling excluded.
     """
 

@@ -25,7 +25,7 @@ from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
 from ufm_convex.errors import SolverDiedError, SolverError, UnknownNameError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.solution import Status
-from ufm_convex.solvers import Claim
+from ufm_convex.solvers import STALLED, Claim, Stalls
 from ufm_convex.solvers.conic import ConicSolver
 from ufm_convex.solving import AUTO, Progress, out_of_memory
 
@@ -52,17 +52,21 @@ def solve_contrastive(
         SolverNotInstalledError: the solver's package cannot be imported.
     """
     plan = _plan(problem, solver, level)
+    stalls, stopped = Stalls(), set[str]()
     started, tell = time.perf_counter(), progress or (lambda _: None)
     best: ContrastiveSolution | None = None
     route: list[str] = []
     try:
-        for run, reason in _planned(problem, plan, level, options or {}, tell):
+        for run, reason in _planned(problem, plan, level, options or {}, tell, stopped):
             found = judge(problem, run, tolerance)
             words = "" if run.claim is Claim.OPTIMAL else f" ({run.message})"
             route.append(
                 f"{run.solver} at {run.level} level ({reason}): claims {run.claim}{words}; "
                 f"proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
             )
+            if stalls.after(run.solver, run.accuracy, found.relative_gap):
+                stopped.add(run.solver)
+                route[-1] += STALLED
             tell(route[-1])
             best = found if best is None or found.relative_gap <= best.relative_gap else best
             if best.status is Status.CERTIFIED:
@@ -131,9 +135,14 @@ def _level(problem: ContrastiveProblem, level: str) -> str:
 
 
 def _planned(
-    problem: ContrastiveProblem, plan: list[tuple[str, str]], level: str, options: Mapping[str, Any], tell: Progress
+    problem: ContrastiveProblem,
+    plan: list[tuple[str, str]],
+    level: str,
+    options: Mapping[str, Any],
+    tell: Progress,
+    stopped: set[str],
 ) -> Iterator[tuple[ContrastiveRun, str]]:
-    """Runs of the planned solvers with the reason for each; deaths are dealt with as in ``solving``."""
+    """Runs of the planned solvers with the reason for each; deaths and stalls are dealt with as in ``solving``."""
     death: SolverDiedError | None = None
     for name, reason in plan:
         tell(f"{name}: starting")
@@ -141,6 +150,8 @@ def _planned(
         try:  # the closed form is NumPy alone
             for run in _runs(*arguments) if name == THEORY else apart(f"solver {name!r}", _runs, *arguments):
                 yield run, reason
+                if name in stopped:
+                    break
         except (SolverDiedError, MemoryError) as error:
             death = error if isinstance(error, SolverDiedError) else out_of_memory(name)
             yield ContrastiveRun(name, _level(problem, level), Claim.FAILED, death.got), reason
@@ -155,19 +166,18 @@ def _runs(problem: ContrastiveProblem, name: str, level: str, options: Mapping[s
         return
     solver, chosen = _conic()[name], _level(problem, level)
     programme = programmes.build(problem, chosen)
-    for accuracy, settings in solver.schedule(chosen):
-        claim, message, seconds = solver.attempt(programme.problem, {**settings, **options})
-        point = None if claim is Claim.FAILED else programme.read()
+    for attempt in solver.attempts(programme.problem, chosen, options):
+        point = None if attempt.claim is Claim.FAILED else programme.read()
         value = programme.problem.value
         yield ContrastiveRun(
             solver=name,
             level=chosen,
-            claim=claim,
-            message=message,
+            claim=attempt.claim,
+            message=attempt.message,
             point=point,
             value=None if point is None or value is None else programme.objective_scale * float(value),
-            accuracy=accuracy,
-            seconds=seconds,
+            accuracy=attempt.accuracy,
+            seconds=attempt.seconds,
         )
 
 
@@ -203,7 +213,6 @@ def judge(problem: ContrastiveProblem, run: ContrastiveRun, tolerance: float) ->
         frame = ContrastivePoint.frame(point.groups, lengths)
         # where the loss is flat the solver's softmax is a poor dual point, and that of the frame a good one
         duals = [repair(problem, softmax_dual(problem, one)) for one in (point, frame)]
-        estimate = objective(problem, point)
     lower, dual = max(((lower_bound(problem, one), one) for one in duals), key=lambda pair: pair[0].value)
     upper = upper_bound(problem, point.groups, lengths)
     if not math.isfinite(upper.value):  # a point that is no number, or beyond the range: H = 0 is always admissible
@@ -215,14 +224,16 @@ def judge(problem: ContrastiveProblem, run: ContrastiveRun, tolerance: float) ->
             expected="a lower bound that is at most the upper bound",
             fix="this is a fault of ufm-convex: please report the problem and the solver.",
         )
+    reported = ContrastivePoint.frame(point.groups, lengths)
+    estimate = objective(problem, reported)  # of what is reported beside it: the solver's own point is in no interval
     certified = relative_gap(lower.value, upper.value) <= tolerance
     return ContrastiveSolution(
         problem=problem,
-        value=min(max(estimate, lower.value), upper.value) if math.isfinite(estimate) else upper.value,
+        value=min(max(estimate, lower.value), upper.value),
         status=Status.CERTIFIED if certified else Status.FAILED if run.point is None else Status.BOUNDED,
         tolerance=tolerance,
         run=run,
-        point=ContrastivePoint.frame(point.groups, lengths),
+        point=reported,
         lengths=lengths,
         dual=dual,
         lower=lower,

@@ -33,14 +33,12 @@ from ufm_convex.relaxation import (
     GramPoint,
     require_dense,
 )
-from ufm_convex.solvers import SolverRun
+from ufm_convex.solvers import SolverRun, thorough
 
 _CLOSED = 1e-7
 """A gap that is so small a share of the tolerance needs no second dual point."""
 _SINGLE_BELOW = 400
 """Number of classes up to which a dimension that is too small for alike factors is left to single classes."""
-_ACCURATE = 1e-5
-"""Accuracy of a run from which on descent is carried through; after a looser one, a tighter run is cheaper."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,10 +332,10 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
     """
     own, factors = on_columns(columns, _solver_point(run)), _own_factors(columns, run)
     dual = dual_on(columns, _solver_dual(problem, run))
-    thorough = run.accuracy is None or run.accuracy <= _ACCURATE
+    carried = thorough(run)
     best_dual, lower = duality.repair(columns, _solver_duals(columns, own, dual), own)
     first, best = best_dual, None
-    for found in () if own is None else recovery.recoveries(columns, own, factors, thorough):
+    for found in () if own is None else recovery.recoveries(columns, own, factors, carried):
         if best is None and relative_gap(lower, found.objective) <= _CLOSED * tolerance:
             return found, best_dual
         outputs = columns.outputs_of(found.factors.logits, found.factors.bias)

@@ -190,8 +190,6 @@ class _Search:
         self.share = _SHARE * min(1.0, loss)
         status = Status.CERTIFIED if gap <= self.tolerance else Status.FAILED if found.left_nothing else Status.BOUNDED
         if self.best is None or (gap, evidence.upper.value) < (self.best.relative_gap, self.best.upper_bound):
-            estimate = float(family.scale) * solution.value - multiplier * family.budget
-            value = min(max(estimate, evidence.lower.value), evidence.upper.value)
-            self.best, self.nearest = Solution(value, status, self.tolerance, evidence), found.problem
+            self.best, self.nearest = Solution(evidence.value, status, self.tolerance, evidence), found.problem
         if status is Status.CERTIFIED:
             raise _Certified

@@ -7,8 +7,9 @@ from functools import cache
 from ufm_convex._registry import choose, discover
 from ufm_convex.errors import SolverNotInstalledError
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
+from ufm_convex.solvers.stalling import STALLED, Stalls, thorough
 
-__all__ = ["Claim", "Solver", "SolverRun", "available", "solver"]
+__all__ = ["STALLED", "Claim", "Solver", "SolverRun", "Stalls", "available", "solver", "thorough"]
 
 
 @cache

@@ -44,7 +44,7 @@ class SolverRun:
         factors: W, class-mean features H and b, where the solver works on them; else None.
         value: Optimal value the solver reports, or None.
         dual_value: Dual objective the solver reports, or None.
-        accuracy: The accuracy it was asked for.
+        accuracy: The accuracy it was asked for; None where it was asked for none, or by options of its own.
         iterations: Iterations it reports, or None.
         within_class_variability: λ_H/2 Σ ‖h_i − h̄‖² at its own level, or None where the level has no samples.
         seconds: Wall time, modelling included.

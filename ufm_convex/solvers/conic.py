@@ -12,6 +12,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,11 +52,30 @@ class _Panics(AbstractContextManager[None]):
             raise RuntimeError(f"it panicked: {error}") from error
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a solver says of its work on a programme, whose variables hold what it left.
+
+    Attributes:
+        accuracy: The accuracy it was asked for; None where options say that.
+        claim: What it says of itself.
+        message: Its own words.
+        seconds: Wall time.
+    """
+
+    accuracy: float | None
+    claim: Claim
+    message: str
+    seconds: float
+
+
 class ConicSolver(Solver):
     """A solver that cvxpy drives."""
 
     package: ClassVar[str]
     cvxpy_name: ClassVar[str]
+    accuracies: ClassVar[tuple[str, ...]]
+    """Its options that say how accurate a run is."""
     levels: ClassVar[tuple[str, ...]] = ("class", "group", "sample")
     largest_order: ClassVar[int]
     """Largest order of the Gram matrix for which "auto" tries it."""
@@ -125,8 +145,23 @@ class ConicSolver(Solver):
         chosen = relaxation.level(level)
         chosen.check_size(problem)
         programme = relaxation.programme(chosen(problem))
+        for attempt in self.attempts(programme.problem, level, options):
+            yield self._run(problem, chosen, programme, attempt)
+
+    def attempts(self, problem: cp.Problem, level: str, options: Mapping[str, Any]) -> Iterator[Attempt]:
+        """The schedule of a level on a programme of any kind; ``options`` go before its own.
+
+        A run that would be the last one over again, since options leave nothing of the schedule, is not made where
+        that one says that it came to its end.
+        """
+        last, own = None, any(name in options for name in self.accuracies)
         for accuracy, settings in self.schedule(level):
-            yield self._run(problem, chosen, programme, accuracy, {**settings, **options})
+            given = {**settings, **options}
+            if last is not None and last == (Claim.OPTIMAL, given):
+                return
+            claim, message, seconds = self.attempt(problem, given)
+            yield Attempt(None if own else accuracy, claim, message, seconds)
+            last = claim, given
 
     def interrupted(self, raw: Any) -> bool:
         """Whether the solver's raw result says that it caught Ctrl-C itself."""
@@ -166,12 +201,12 @@ class ConicSolver(Solver):
         problem: Problem,
         level: Level,
         programme: Programme,
-        accuracy: float,
-        options: Mapping[str, Any],
+        attempt: Attempt,
     ) -> SolverRun:
-        claim, message, seconds = self.attempt(programme.problem, options)
+        """What an attempt has left in the programme."""
+        claim, message = attempt.claim, attempt.message
         if claim is Claim.FAILED:
-            return SolverRun(self.name, level.name, claim, message, accuracy=accuracy, seconds=seconds)
+            return SolverRun(self.name, level.name, claim, message, accuracy=attempt.accuracy, seconds=attempt.seconds)
         point, dual = programme.primal(), programme.dual()
         own_value = None if dual is None else programme.dual_value(dual)
         statistics, kappa = programme.problem.solver_stats, programme.objective_scale
@@ -185,8 +220,8 @@ class ConicSolver(Solver):
             dual=None if dual is None else level.reported_dual(problem, dual),
             value=None if programme.problem.value is None else kappa * float(programme.problem.value),
             dual_value=own_value if reported is None else kappa * reported,
-            accuracy=accuracy,
+            accuracy=attempt.accuracy,
             iterations=None if statistics is None else statistics.num_iters,
             within_class_variability=None if point is None else level.within_class_variability(problem, point),
-            seconds=seconds,
+            seconds=attempt.seconds,
         )
