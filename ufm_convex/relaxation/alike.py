@@ -113,6 +113,8 @@ class Alike:
 
         For ``rows is cols`` the copies of an element are told from one another, else not.
         """
+        if rows.as_is and cols.as_is:
+            return cls.matrix(rows, cols, full.copy())
         matrix = full[np.ix_(rows.positions, cols.positions)]
         if rows.plain and cols.plain:
             return cls.matrix(rows, cols, matrix)

@@ -15,12 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+
+
+_FEW = 32
+"""Number of single orbits up to which they are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,8 @@ class Orbits:
     @classmethod
     def single(cls, size: int, order: IntArray | None = None, extent: int | None = None) -> Orbits:
         """Single orbits: no symmetry. Kinds of one element are never matched, so one kind serves all of them."""
+        if order is None and extent is None and size <= _FEW:
+            return _few(size)
         return cls.of([1], np.zeros(size, dtype=np.int64), order=order, extent=extent)
 
     @property
@@ -173,6 +179,12 @@ class Orbits:
         if found is None:
             found = self._pairings[other] = Pairing.of(self, other)
         return found
+
+
+@lru_cache(maxsize=_FEW + 1)
+def _few(size: int) -> Orbits:
+    """Single orbits of 0 … size − 1, made once: what is known of them takes longer to find than a small matrix."""
+    return Orbits.of([1], np.zeros(size, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ They are no losses to choose by name: ``HardMargin`` makes them. Source: docs/ha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -286,6 +286,21 @@ class UniformMargin(MarginIndicator):
     def margin_strengths(self, margins: FloatArray, num_outputs: int) -> FloatArray:
         """+∞ below the margin, 0 from just above it on: the residual 0 says nothing of where the frame should be."""
         return np.where(margins >= self.margin * _ABOVE, 0.0, np.inf)
+
+    def enclose_margin_values(self, margins: Iterable[arb], num_outputs: int) -> Iterator[arb]:
+        """See ``Loss.enclose_margin_values``; one comparison each, without a column."""
+        from flint import arb
+
+        required, met, missed = arb(self.margin), arb(0), arb.pos_inf()
+        return (met if margin >= required else missed for margin in margins)
+
+    def enclose_margin_conjugate(self, strength: fmpq, num_outputs: int) -> arb:
+        """−m q (V − 1)/V, after an exact test of q ≥ 0; see ``Loss.enclose_margin_conjugate``."""
+        from flint import arb
+
+        if strength < 0:
+            raise ValueError(f"strength {strength} lies outside the domain")
+        return arb(-_exact(self.margin) * strength * (num_outputs - 1) / num_outputs)
 
 
 def _exact(number: float) -> fmpq:
