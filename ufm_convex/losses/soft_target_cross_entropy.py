@@ -14,9 +14,11 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
-from ufm_convex._bits import ratio
+from ufm_convex._bits import parts
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.layout import ExactColumn
 from ufm_convex.losses.softmax import SoftmaxLoss
@@ -85,8 +87,13 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
         """Row of the table, without rounding."""
         from flint import fmpq
 
-        target = [fmpq(*ratio(y)) for y in self._exact_row(row)]
-        return ExactColumn([1] * num_outputs, target, row, row)
+        mantissas, exponents = parts(np.array(self.targets[row]))
+        exponents = np.where(mantissas == 0, 0, exponents)  # a zero has the least exponent of all
+        least = int(exponents.min())
+        multiples = [m << e for m, e in zip(mantissas.tolist(), (exponents - least).tolist(), strict=True)]
+        unit = 1 << -least  # entries are at most 1, so their last bits are worth less than that
+        multiples[row] += unit - sum(multiples)
+        return ExactColumn([1] * num_outputs, [fmpq(multiple, unit) for multiple in multiples], row, row)
 
     def _exact_row(self, k: int) -> tuple[float | Fraction, ...]:
         row = self.targets[k]
