@@ -50,6 +50,7 @@ from ufm_convex.sweep import Grid
 
 PACKAGE = Path(ufm.__file__).parent
 COUNTS, W, H, y = [4, 2, 2], np.eye(3), np.eye(3)[[0, 0, 0, 0, 1, 1, 2, 2]], np.repeat([0, 1, 2], [4, 2, 2])
+UNEVEN = ufm.CrossEntropy(class_weights=(0.3, 1.7, 2.1))
 
 
 class Derived(CrossEntropy):
@@ -401,10 +402,10 @@ CASES: list[Case] = [
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias="free"),
     ),
     Case(
-        "problem.problem:_bias",
-        call(ufm.Problem, COUNTS, bias="free", constraint=ufm.LayerPeeled(1, 5)),
-        "leave one of them out",
-        call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(1, 5)),
+        "certificate.bounds:_in_units",
+        call(ufm.certify, ufm.Problem([50, 20, 7], bias="free", constraint=ufm.LayerPeeled(1, 5), loss=UNEVEN)),
+        "round the class weights",
+        call(ufm.certify, ufm.Problem([50, 20, 7], bias=1e-9, constraint=ufm.LayerPeeled(1, 5), loss=UNEVEN)),
     ),
     Case(
         "problem.problem:require_problem",

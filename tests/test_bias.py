@@ -682,18 +682,6 @@ def test_what_has_no_form_for_a_bias_says_so(call, bias):
         call(majority(bias))
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"constraint": ufm.LayerPeeled(weight_radius=1.0, feature_radius=5.0)},
-        {"constraint": ufm.HardMargin(margins=1.0), "lambda_w": 0.01, "lambda_h": 0.01},
-    ],
-)
-def test_a_bias_beside_a_constraint_is_refused(given):
-    with pytest.raises(ProblemError, match="beside the constraint"):
-        Problem([9, 5, 4], bias=0.1, **given)
-
-
 def test_bad_forms_of_a_bias():
     for wrong in (0.0, -1.0, math.nan, math.inf, "penalised", True):
         with pytest.raises(ProblemError, match="bias is"):

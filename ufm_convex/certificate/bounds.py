@@ -89,8 +89,22 @@ def _within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
     exact = family.scale * (lower.exact - paid / 2)
     if family.least.exact is not None and exact < family.least.exact:
         return Bounds(_idle(family, inner.problem, proof), upper, (Fraction(0), Fraction(0)))
-    lower = replace(lower, value=enclosure.fraction_below(exact), exact=exact)
+    lower = replace(lower, value=enclosure.fraction_below(exact), exact=exact, evidence=_in_units(family, lower))
     return Bounds(lower, upper, (unit * alpha, unit * beta))
+
+
+def _in_units(family: PenalisedFamily, lower: ProvedBound) -> enclosure.Evidence | None:
+    """The dual point; columns of N U, as a free bias asks for, in the units of the problem."""
+    proof = lower.evidence
+    if not isinstance(proof, enclosure.BlockProof) or not proof.balanced:
+        return proof
+    if family.excess != 1:
+        raise HypothesisError(
+            "class weights times class counts are no binary64 numbers, and a free bias has to balance them exactly.",
+            expected="class weights of few digits, or a bias with a penalty",
+            fix="round the class weights, or give the bias a small weight, such as 1e-9.",
+        )
+    return proof.times(family.scale * family.problem.num_samples / family.problem.num_classes)
 
 
 def _idle(family: PenalisedFamily, penalised: Problem, proof: enclosure.Proof) -> ProvedBound:

@@ -20,6 +20,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import slack
+from ufm_convex.enclosure.block_proof import BlockProof
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -32,7 +33,6 @@ from ufm_convex.enclosure.proved import (
     ProvedBound,
     below,
 )
-from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.problem import Problem

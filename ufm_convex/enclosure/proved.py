@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.block_proof import BlockProof
 from ufm_convex.enclosure.columns import alike_orbits
 from ufm_convex.enclosure.exact import (
     ExactVector,
@@ -20,7 +21,6 @@ from ufm_convex.enclosure.exact import (
     lower_end,
     upper_end,
 )
-from ufm_convex.enclosure.slack import BlockProof
 
 if TYPE_CHECKING:
     from flint import arb

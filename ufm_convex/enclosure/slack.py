@@ -28,7 +28,7 @@ The margin for rounding is bought by scaling V by s and T by s², s² = 1 − ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -39,12 +39,12 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure.balance import balance, own_of
+from ufm_convex.enclosure.block_proof import BlockProof, loads_of, orbit_sums
 from ufm_convex.enclosure.columns import ExactColumns
-from ufm_convex.enclosure.exact import power, rational
 from ufm_convex.relaxation import Alike
 
 if TYPE_CHECKING:
-    from flint import fmpq, fmpz_mat
+    from flint import fmpz_mat
 
 _FINE, _COARSE = 72, 40
 """Bits of √ρ. With 40, products are exact in binary64 when each integer is split in two: the verifier's fast path."""
@@ -59,66 +59,6 @@ _PRICE_BITS, _MOST_SHIFT = 120, 256
 _ROOM = 4.0
 """How many times what closes the sums is bought: twice since lengths are squared, and as much again for products."""
 _MARGIN_STEP = 16.0
-
-
-@dataclass(frozen=True, eq=False)
-class BlockProof:
-    """A feasible dual point, alike on alike columns, with the proof of its slack; all numbers are integers.
-
-    Attributes:
-        kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
-            that ``copositive`` proves.
-        exponents: e_g; the entries of column g are integers · 2^{e_g}.
-        columns: columns[g][h]: entry of a column of orbit g at an output of orbit h that is not its own; 0 where there
-            is none.
-        multiplier: Lower triangle of τ in units of 2^shift, or None for none but what the rule above absorbs.
-        shift: The power of two.
-        factor: Lower triangle of F, or None for F = 0.
-        margin: 1 − s², the share of D that was given up.
-        own: Own entry of each column where it is not minus the sum of the others; None where it is.
-        balanced: Whether the columns are those of N U, which sum to zero exactly, instead of those of V.
-    """
-
-    kind: str
-    exponents: list[int]
-    columns: list[list[int]]
-    multiplier: list[list[int]] | None
-    shift: int
-    factor: list[list[int]] | None
-    margin: float
-    own: list[int] | None = None
-    balanced: bool = False
-
-    @classmethod
-    def zero(cls, columns: ExactColumns) -> BlockProof:
-        """V = 0, which is feasible without further proof."""
-        zeros = [0] * columns.size
-        own = zeros if columns.closing_units is None else None
-        return cls(columns.kind, zeros, [[0] * columns.outputs.size] * columns.size, None, 0, None, 0.0, own)
-
-    def own_entries(self, columns: ExactColumns) -> list[int]:
-        """Own entry of each column, by default minus the sum of its others."""
-        return own_of(self.columns, columns.places, columns.output_sizes) if self.own is None else self.own
-
-    def entries(self, columns: ExactColumns) -> Iterator[list[fmpq]]:
-        """The entries of V in a column of each orbit, as the loss sees them."""
-        own, units = self.own_entries(columns), self._units(columns)
-        for j, (integers, unit) in enumerate(zip(self.columns, units, strict=True)):
-            yield columns.entries(j, [unit * integer for integer in integers], unit * own[j])
-
-    def sums(self, columns: ExactColumns) -> list[fmpq]:
-        """The entry of U1 at an output of each orbit, exactly."""
-        shares = [u * share for u, share in zip(self._units(columns), columns.shares(), strict=True)]
-        rows = _summed(self, columns, self.own_entries(columns))
-        return [
-            sum((unit * entry for unit, entry in zip(shares, row, strict=True)), 0 * shares[0])
-            for row in zip(*rows, strict=True)
-        ]
-
-    def _units(self, columns: ExactColumns) -> list[fmpq]:
-        """What the integers of a column of each orbit are multiples of in V."""
-        loads = [rational(load) for load in _loads(columns)] if self.balanced else [rational(1)] * columns.size
-        return [power(exponent) / load for exponent, load in zip(self.exponents, loads, strict=True)]
 
 
 def prove(
@@ -178,7 +118,7 @@ def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[B
     own, others = columns.own_and_others(V)
     s = math.sqrt(1.0 - margin)
     proof = attempt.rounded(others * s, own * s, margin)
-    summed = fmpz_mat(_summed(proof, columns, proof.own_entries(columns)))
+    summed = fmpz_mat(orbit_sums(proof, columns, proof.own_entries(columns)))
     gram = summed * summed.transpose()
     rows = [[-int(entry) for entry in row] for row in gram.tolist()]
     for k, radius in enumerate(attempt.radii):
@@ -276,7 +216,7 @@ class _Attempt:
     def _rounded_again(self, closed: BlockProof) -> BlockProof:
         """Columns of V from those of N U, towards zero and so inside the domain."""
         given, units = self.columns, self._closing
-        pairs = zip(closed.exponents, self.exponents, _loads(given), strict=True)
+        pairs = zip(closed.exponents, self.exponents, loads_of(given), strict=True)
         ratios = [Fraction(2) ** (before - after) / load for before, after, load in pairs]
         multiples = [
             [int(x // unit * ratio) for x, unit in zip(column, units, strict=True)]
@@ -345,7 +285,7 @@ class _Attempt:
     def _normalised(self, proof: BlockProof) -> FloatArray:
         """S over 4^bits in binary64: a hint for the factor."""
         m, outputs = self.columns.multiplicities, np.array(self.columns.output_sizes, dtype=np.float64)
-        summed = _summed(proof, self.columns, proof.own_entries(self.columns))
+        summed = orbit_sums(proof, self.columns, proof.own_entries(self.columns))
         rows = np.ldexp(np.array(summed, dtype=np.float64), -self.bits)
         S = -(rows * outputs) @ rows.T
         if proof.multiplier is not None:
@@ -368,7 +308,7 @@ class _Attempt:
         """⌊ρ_g⌋."""
         given = self.columns
         product = fraction(given.lambda_w) * fraction(given.lambda_h) * given.num_samples**2
-        shares = [Fraction(1)] * given.size if self.balanced else _loads(given)
+        shares = [Fraction(1)] * given.size if self.balanced else loads_of(given)
         columns = zip(given.counts.tolist(), shares, self.exponents, strict=True)
         return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in columns]
 
@@ -378,7 +318,7 @@ class _Attempt:
 
         given, radii = self.columns, self.radii
         m, own = given.multiplicities.tolist(), proof.own_entries(given)
-        rows = _summed(proof, given, own)
+        rows = orbit_sums(proof, given, own)
         summed = fmpz_mat(rows)
         alone = proof.multiplier is None and max(m) == 1
         weighted = summed
@@ -404,11 +344,6 @@ class _Attempt:
         return proof
 
 
-def _loads(columns: ExactColumns) -> list[Fraction]:
-    """ω ν, exactly: N u = ω ν v."""
-    return [fraction(w) * n for w, n in zip(columns.weights.tolist(), columns.counts.tolist(), strict=True)]
-
-
 def _exponents(columns: ExactColumns, bits: int, balanced: bool, size: float) -> list[int]:
     """e_g for which m_g ρ_g lies in [4^bits, 4^{bits + 1}), up to rounding; if balanced, one for the smallest.
 
@@ -430,16 +365,6 @@ def _inward(scaled: FloatArray) -> Any:
     """Integers nearest to the entries; negative ones upwards, so that none leaves the conjugate's domain downwards."""
     rounded = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled)).tolist()
     return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
-
-
-def _summed(proof: BlockProof, columns: ExactColumns, own: list[int]) -> list[list[int]]:
-    """Rows X E: the sum of the columns of each orbit, one entry an orbit of outputs."""
-    rows = []
-    for m, column, home, entry in zip(columns.multiplicities.tolist(), proof.columns, columns.places, own, strict=True):
-        row = [m * x for x in column]
-        row[home] = entry + (m - 1) * column[home]
-        rows.append(row)
-    return rows
 
 
 def _multiplier_row(proof: BlockProof, g: int) -> list[int]:

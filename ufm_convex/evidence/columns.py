@@ -221,7 +221,7 @@ class ColumnsEvidence(Representation):
             return recovery.full(recovery.narrowed(columns, found, feature_dim), feature_dim, nonnegative)
         recovery.require_dimension(found.rank, feature_dim)
         W, H = recovery.full(found.factors, feature_dim, nonnegative)
-        if columns.loss.indicator is None:
+        if columns.loss.indicator is None or found.factors.bias is not None:
             return W, H
         # other roundings than on orbits
         single = relaxation.of_classes(self.problem)

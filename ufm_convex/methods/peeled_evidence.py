@@ -161,6 +161,11 @@ class PeeledEvidence(Evidence):
         return _of_length(W, float(weights)), _of_length(H, float(features))
 
     @property
+    def bias(self) -> FloatArray:
+        """See ``Evidence.bias``: the balls do not bound it."""
+        return self.inner.bias
+
+    @property
     def factor_residual(self) -> float:
         """See ``Evidence.factor_residual``."""
         return self.inner.factor_residual

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -38,7 +39,9 @@ class PenalisedFamily:
         loss: The loss of the penalised problems, whose weights are those of the classes.
         scale: Their objective times this is in the units of the problem, exactly.
         excess: The largest pt_k / (scale · weight of class k in a penalised problem), ≥ 1: class weights ω_k n_k that
-            are no binary64 numbers are rounded down, which keeps lower bounds; upper ones are multiplied by this.
+            are no binary64 numbers are rounded down, which keeps lower bounds; upper ones are multiplied by this. So is
+            the weight of a bias.
+        bias: The bias of the penalised problems.
     """
 
     problem: Problem
@@ -46,6 +49,7 @@ class PenalisedFamily:
     loss: Loss
     scale: Fraction
     excess: Fraction
+    bias: float | Literal["free"] | None
 
     @classmethod
     def of(cls, problem: Problem) -> PenalisedFamily:
@@ -62,7 +66,7 @@ class PenalisedFamily:
                 fix="give both the same product and less different sizes: the optimum is the same, W and H rescaled.",
             )
         if min(counts) == max(counts):
-            return cls(problem, constraint, problem.loss, Fraction(1), Fraction(1))
+            return cls(problem, constraint, problem.loss, Fraction(1), Fraction(1), problem.bias)
         if type(problem.loss) is not CrossEntropy:
             raise HypothesisError(
                 f"the loss is {problem.loss.name}, the class counts differ, and features are bounded, not penalised.",
@@ -82,7 +86,13 @@ class PenalisedFamily:
         weights = tuple(rounded[pair] for pair in pairs)
         loss = CrossEntropy(class_weights=weights, smoothing=problem.loss.smoothing)
         excess = max(load / (unit * Fraction(rounded[pair])) for pair, load in exact.items())
-        return cls(problem, constraint, loss, unit * K / problem.num_samples, excess)
+        scale = unit * K / problem.num_samples
+        bias = problem.bias
+        if isinstance(bias, float):  # rounded down, as the weights are
+            weight = fraction(bias) / scale
+            bias = fraction_below(weight)
+            excess = max(excess, weight / Fraction(bias))
+        return cls(problem, constraint, loss, scale, excess, bias)
 
     @property
     def budget(self) -> float:
@@ -106,6 +116,7 @@ class PenalisedFamily:
             loss=self.loss,
             features=self.problem.features,
             feature_dim=self.problem.feature_dim,
+            bias=self.bias,
         )
 
     @cached_property

@@ -96,7 +96,7 @@ class Problem:
             "loss": loss,
             "features": features,
             "feature_dim": _dimension(feature_dim),
-            "bias": _bias(bias, constraint),
+            "bias": _bias(bias),
             "constraint": constraint,
         }.items():
             object.__setattr__(self, name, value)
@@ -356,14 +356,8 @@ def _dimension(value: int | None) -> int | None:
     )
 
 
-def _bias(value: float | Literal["free"] | None, constraint: Constraint | None) -> float | Literal["free"] | None:
+def _bias(value: float | Literal["free"] | None) -> float | Literal["free"] | None:
     """The form of the bias, or the error that says what is wrong with it."""
-    if value is not None and constraint is not None:
-        raise ProblemError(
-            f"bias is {shown(value)} beside the constraint {constraint.name!r}.",
-            expected="a bias, or a constraint",
-            fix="leave one of them out; the two together have no form here.",
-        )
     if value is None or (isinstance(value, str) and value == "free"):
         return value
     number = real(value)

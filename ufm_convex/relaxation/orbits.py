@@ -22,7 +22,6 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 
-
 _FEW = 32
 """Number of single orbits up to which they are kept."""
 
