@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -31,7 +30,7 @@ from ufm_convex.candidate.streaming import LARGEST_SQUARE_NORM, Progress
 from ufm_convex.enclosure.arithmetic import FLUSHED_BITS, TINY, UNIT, require_nearest
 from ufm_convex.enclosure.exact import float_above, float_below, rational
 from ufm_convex.errors import CandidateError, ShapeError, UnknownNameError
-from ufm_convex.losses import CrossEntropy, Loss
+from ufm_convex.losses import Loss
 from ufm_convex.problem import Problem
 
 Interval: TypeAlias = tuple[float, float]
@@ -267,8 +266,8 @@ class _CrossEntropyKernel(_Kernel):
 
     scale = float(STEPS)
 
-    def __init__(self, loss: CrossEntropy, num_classes: int) -> None:
-        self._smoothing = loss.smoothing
+    def __init__(self, smoothing: float, num_classes: int) -> None:
+        self._smoothing = smoothing
         self._num_classes = num_classes
         self._relative = (2.0 * (EXP_ERROR + (num_classes + 2) * UNIT) + 2.0 * LOG_ERROR) * _INFLATE  # ε_A of (12)
         self._tail = 4.0 * num_classes * EXP_TAIL
@@ -313,24 +312,20 @@ class _CrossEntropyKernel(_Kernel):
         return self._smoothing * (mean - behind), error
 
 
-_KERNELS: dict[type[Loss], Callable[..., _Kernel]] = {CrossEntropy: _CrossEntropyKernel}
-
-
 def is_streamed(loss: Loss) -> bool:
     """Whether ``enclose_objective`` takes the loss."""
-    return type(loss) in _KERNELS
+    return loss.softmax_share is not None
 
 
 def _kernel(loss: Loss, num_classes: int) -> _Kernel:
-    make = _KERNELS.get(type(loss))
-    if make is None:
-        known = ", ".join(sorted(kind.name for kind in _KERNELS))
+    share = loss.softmax_share
+    if share is None:
         raise UnknownNameError(
             f"loss {loss.name!r} has no streamed enclosure.",
-            expected=f"one of {known}",
+            expected="one of cross-entropy",
             fix="judge class means with few classes through enclosure.upper_bound, which takes any loss.",
         )
-    return make(loss, num_classes)
+    return _CrossEntropyKernel(share, num_classes)
 
 
 # -- exp and log with proved errors -------------------------------------------------------------------------------

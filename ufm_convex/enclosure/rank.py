@@ -29,7 +29,6 @@ import numpy as np
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end, rational
 from ufm_convex.enclosure.proved import ProvedBound
-from ufm_convex.losses import MeanSquaredError
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
     from ufm_convex.verifier.precision import working_precision
 
     d = problem.feature_dim
-    if d is None or d >= problem.num_classes or type(problem.loss) is not MeanSquaredError:
+    if d is None or d >= problem.num_classes or not problem.loss.quadratic:
         return None
     counts = Counter(problem.class_counts.tolist())
     if problem.bias is not None and len(counts) > _KINDS:

@@ -24,7 +24,6 @@ import numpy as np
 from ufm_convex import relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
-from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import Alike, Columns, Gram, Level, Units
 
@@ -307,7 +306,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
             expected="one of " + ", ".join(sorted(relaxation.available())),
             fix="use 'class', or 'group' where many classes are alike.",
         )
-    if type(problem.loss) is not CrossEntropy:
+    if problem.loss.softmax_share is None:
         raise HypothesisError(
             f"loss {problem.loss.name!r} is not written as exponential cones here.",
             expected="cross-entropy, with or without class weights and smoothing",

@@ -51,6 +51,23 @@ class Loss(ABC):
     """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
 
     @property
+    def quadratic(self) -> bool:
+        """True for ½‖z − e_k‖²: the optimum then follows from singular values. A subclass has to say it again."""
+        return False
+
+    @property
+    def softmax_share(self) -> float | None:
+        """α where the loss is log-sum-exp against (1 − α) e_k + α/V, times a weight a class; None for another loss.
+
+        A subclass, whose values may be others, has to say it again.
+        """
+        return None
+
+    def weighted(self, weights: tuple[float, ...]) -> Loss | None:
+        """The same loss with these class weights in place of its own; None where it has none."""
+        return None
+
+    @property
     def margins_only(self) -> bool:
         """Whether a class is seen only through its margin where all other logits agree.
 

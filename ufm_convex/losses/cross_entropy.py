@@ -9,7 +9,7 @@ equation 2; smoothing and weights as in Szegedy et al. 2016 and King and Zeng 20
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -91,6 +91,15 @@ class CrossEntropy(SoftmaxLoss):
         if self.smoothing:
             given["smoothing"] = self.smoothing
         return given
+
+    @property
+    def softmax_share(self) -> float | None:
+        """The smoothing."""
+        return self.smoothing if type(self) is CrossEntropy else None
+
+    def weighted(self, weights: tuple[float, ...]) -> CrossEntropy | None:
+        """See ``Loss.weighted``."""
+        return replace(self, class_weights=weights) if type(self) is CrossEntropy else None
 
     def weights(self, num_classes: int) -> FloatArray:
         """Class weights ω, shape (K,)."""

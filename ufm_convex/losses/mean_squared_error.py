@@ -27,6 +27,11 @@ class MeanSquaredError(SeparableLoss):
 
     name: ClassVar[str] = "mean-squared-error"
 
+    @property
+    def quadratic(self) -> bool:
+        """See ``Loss.quadratic``."""
+        return type(self) is MeanSquaredError
+
     def entry_values(self, z: FloatArray, y: FloatArray) -> FloatArray:
         """½ (z − y)²."""
         value: FloatArray = 0.5 * (z - y) ** 2

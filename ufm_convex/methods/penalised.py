@@ -19,7 +19,7 @@ from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ProvedBound, fraction_below, trivial_bound
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.evidence import Representation
-from ufm_convex.losses import CrossEntropy, Loss
+from ufm_convex.losses import Loss
 from ufm_convex.problem import Problem
 from ufm_convex.problem.constraints import LayerPeeled
 
@@ -67,7 +67,7 @@ class PenalisedFamily:
             )
         if min(counts) == max(counts):
             return cls(problem, constraint, problem.loss, Fraction(1), Fraction(1), problem.bias)
-        if type(problem.loss) is not CrossEntropy:
+        if problem.loss.weighted((1.0,) * K) is None:
             raise HypothesisError(
                 f"the loss is {problem.loss.name}, the class counts differ, and features are bounded, not penalised.",
                 expected="cross-entropy, which has class weights, or equal class counts",
@@ -84,7 +84,7 @@ class PenalisedFamily:
                 fix="leave out classes that do not count.",
             )
         weights = tuple(rounded[pair] for pair in pairs)
-        loss = CrossEntropy(class_weights=weights, smoothing=problem.loss.smoothing)
+        loss = problem.loss.weighted(weights) or problem.loss
         excess = max(load / (unit * Fraction(rounded[pair])) for pair, load in exact.items())
         scale = unit * K / problem.num_samples
         bias = problem.bias

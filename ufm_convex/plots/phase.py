@@ -17,7 +17,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.class_counts import counts_from_profile
 from ufm_convex.errors import CountsError, HypothesisError
-from ufm_convex.losses import CrossEntropy, Loss
+from ufm_convex.losses import Loss
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import BLACK, ONE_SIGN, ORANGE, VERMILLION, log_axes, log_cells, new_figure
 from ufm_convex.problem import Problem
@@ -157,9 +157,10 @@ def _check(problem: Problem) -> None:
             expected="a class of at least 2 samples",
             fix="use the figure norms.",
         )
-    if type(loss) is CrossEntropy and loss.class_weights is None and problem.nonnegative:
+    weights = loss.weights(problem.num_classes)
+    if loss.softmax_share is not None and (weights == 1.0).all() and problem.nonnegative:
         return
-    weighted = " with class weights" if getattr(loss, "class_weights", None) is not None else ""
+    weighted = " with class weights" if (weights != 1.0).any() else ""
     raise HypothesisError(
         f"the loss is {loss.name}{weighted} and features are {problem.features}.",
         expected="cross-entropy without class weights, and non-negative features: then one rule says what collapses",

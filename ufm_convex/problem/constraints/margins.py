@@ -287,6 +287,23 @@ class UniformMargin(MarginIndicator):
         """+∞ below the margin, 0 from just above it on: the residual 0 says nothing of where the frame should be."""
         return np.where(margins >= self.margin * _ABOVE, 0.0, np.inf)
 
+    def enclose_value(self, z: Sequence[arb], column: ExactColumn) -> arb:
+        """See ``MarginIndicator.enclose_value``."""
+        from flint import arb
+
+        own, required = z[column.own], arb(self.margin)
+        return arb(0) if all(own - entry >= required for _, entry in column.others(z)) else arb.pos_inf()
+
+    def enclose_conjugate(self, v: Sequence[fmpq], column: ExactColumn) -> arb:
+        """−m Σ v of the others, after an exact test of the cone."""
+        from flint import arb, fmpq
+
+        others = column.others(v)
+        mass = sum((number * entry for number, entry in others), fmpq(0))
+        if column.numbers[column.own] * v[column.own] + mass != 0 or min(entry for _, entry in others) < 0:
+            raise ValueError(f"column {column.row} lies outside the domain")
+        return arb(-_exact(self.margin) * mass)
+
     def enclose_margin_values(self, margins: Iterable[arb], num_outputs: int) -> Iterator[arb]:
         """See ``Loss.enclose_margin_values``; one comparison each, without a column."""
         from flint import arb
