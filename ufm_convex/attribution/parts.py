@@ -31,7 +31,7 @@ from ufm_convex.candidate import (
     Progress,
     blocks,
     feature_statistics,
-    require_counts,
+    require_match,
     require_nonnegative,
 )
 from ufm_convex.errors import CandidateError, HypothesisError
@@ -132,7 +132,7 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
     K = problem.num_classes
     require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
     optimum = frame_optimum(problem)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     _check_size(candidate.weights)

@@ -21,7 +21,7 @@ from ufm_convex._files import say_unused
 from ufm_convex.errors import FileFormatError
 
 _BIAS = re.compile(r"(?:^|[^a-z])bias(?:es)?(?:$|[^a-z])|^b_?[0-9]*$", re.IGNORECASE)  # fc.bias, head_bias, b
-_NAMES = ("weights", "features", "labels", "class_counts")
+_NAMES = ("weights", "features", "labels", "class_counts", "bias")
 _MAP_FROM = 1 << 26  # bytes; smaller members of an archive are read, and their checksum compared
 _LOCAL_HEADER = 30  # bytes of a local file header of a zip archive before the name and the extra field
 
@@ -49,7 +49,7 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays ``weights``, ``features`` and ``labels`` or ``class_counts`` of a ``.npz`` file, by name.
+    """The arrays ``weights``, ``features``, ``labels`` or ``class_counts``, and perhaps ``bias`` of a ``.npz`` file.
 
     Raises:
         FileFormatError: the file is missing, not ``.npz``, truncated or damaged, or lacks an array.
@@ -95,10 +95,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     if strange:
         raise FileFormatError(
             f"{path} has the array{'s'[: len(strange) - 1]} {', '.join(strange)}, which would not be used.",
-            expected="weights, features, and labels or class_counts"
-            + ("; a candidate is W and features, without a bias" if biased else ""),
-            fix=f"leave {', '.join(strange)} out of np.savez; "
-            + ("what is judged then is the classifier without its bias." if biased else "text may stay."),
+            expected="weights, features, labels or class_counts, and bias where there is one",
+            fix=_leaving_out(strange, biased, names),
         )
     say_unused(path, "member", [*texts, *(info.filename for info in everything if info not in arrays)])
     return {name: info for name, info in zip(names, arrays, strict=True) if name in _NAMES}
@@ -118,13 +116,23 @@ def _check_names(path: Path, names: list[str]) -> None:
         f"{path} has the array {twice[0]} twice."
         if twice
         else f"{path} has the arrays {', '.join(sorted(names)) or '(none)'}, {wrong}.",
-        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,)",
+        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,); "
+        "and bias (K,) where there is one",
         fix=_renaming(names)
         if missing
         else "keep labels if features has one row a sample, class_counts if it has one row a class."
         if both
         else "write it again with np.savez(path, weights=W, features=F, labels=y).",
     )
+
+
+def _leaving_out(strange: list[str], biased: list[str], names: list[str]) -> str:
+    """What to do about arrays that would not be used; one of them may be the bias under another name."""
+    if len(biased) != 1 or "bias" in names:
+        return f"leave {', '.join(strange)} out of np.savez; text may stay."
+    others = [name for name in strange if name not in biased]
+    rest = f" and leave {', '.join(others)} out" if others else ""
+    return f"write it as bias=z[{biased[0]!r}], where z = np.load(path),{rest} in np.savez, if it is the classifier's."
 
 
 def _renaming(names: list[str]) -> str:
@@ -134,13 +142,14 @@ def _renaming(names: list[str]) -> str:
         "features": ("features", "H", "h", "F", "feature", "Z", "X", "embeddings"),
         "labels": ("labels", "y", "Y", "label", "targets", "target"),
         "class_counts": ("class_counts", "counts", "n", "num_samples"),
+        "bias": ("bias", "b", "fc.bias", "head.bias", "classifier.bias"),
     }
     found = {meant: next((one for one in spelled if one in names), "") for meant, spelled in guesses.items()}
     letters = {"weights": "W", "features": "F", "labels": "y", "class_counts": "n"}
     third = "class_counts" if found["class_counts"] and not found["labels"] else "labels"
     given = [
         f"{meant}=z[{found[meant]!r}]" if found[meant] else f"{meant}={letters[meant]}"
-        for meant in ("weights", "features", third)
+        for meant in ("weights", "features", third, *(["bias"] if found["bias"] else []))
     ]
     opened = "z = np.load(path); " if any(found.values()) else ""
     left = [name for name in names if name not in (*found.values(), *_NAMES)]
@@ -153,7 +162,7 @@ def _pytorch(path: Path) -> FileFormatError:
         f"{path} is a file of PyTorch.",
         expected="a .npz file with weights (K, d), features (N, d), labels (N,)",
         fix="load it with torch.load(path, weights_only=True), and pass its tensors: c = Candidate(weights=W, "
-        "features=F, labels=y). For a file: np.savez(path, weights=c.weights, features=c.features, labels=c.labels).",
+        "features=F, labels=y), with bias=b if there is one. For a file: np.savez(path, **c.arrays()).",
     )
 
 

@@ -32,7 +32,7 @@ def certify(
     output: OutputOptions,
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, and labels or class_counts."),
+        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, labels or class_counts, bias."),
     ] = None,
     digits: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
@@ -66,6 +66,7 @@ def certify(
         tell("reading")
         candidate = _load(path)
         instance = problem.problem(None if candidate is None else candidate.class_counts)
+        _say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -119,6 +120,14 @@ def _load(path: Path | None) -> Candidate | None:
     from ufm_convex.candidate import Candidate
 
     return Candidate.load(path)
+
+
+def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the file has none."""
+    if path is not None and candidate is not None and candidate.bias is None and problem.bias is not None:
+        from ufm_convex._files import say_zero_bias
+
+        say_zero_bias(path)
 
 
 def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:

@@ -20,7 +20,7 @@ from ufm_convex import _given, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex._given import class_index
 from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
-from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_counts
+from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_match
 from ufm_convex.certificate import Certificate, Judgement, certify
 from ufm_convex.duality import repair, report
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
@@ -276,7 +276,7 @@ def _require_gradient(problem: Problem) -> None:
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
     candidate = _candidate(problem, candidate)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     try:
         statistics = feature_statistics(candidate)
     except CandidateError as error:
