@@ -227,6 +227,7 @@ def files(tmp_path_factory):
     W, H = solution.factors()
     labels = np.repeat(np.arange(3), problem.class_counts)
     np.savez(folder / "trained.npz", weights=W, features=H[labels], labels=labels)
+    np.savez(folder / "network.npz", **{"fc.weight": W, "penultimate": H[labels], "y": labels, "conv1.bias": labels})
     np.save(folder / "y.npy", labels)
     (folder / "counts.csv").write_text("class_id,count\n0,500\n1,100\n2,20\n")
     problem.save(folder / "problem.toml")

@@ -11,6 +11,7 @@ reads them (``candidate.streaming``).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +23,8 @@ import numpy.typing as npt
 from ufm_convex import _given
 from ufm_convex._arrays import IntArray, frozen
 from ufm_convex.candidate.files import map_npy, read_npz, release
+from ufm_convex.candidate.formats import FORMATS, read_arrays
+from ufm_convex.candidate.names import require_renaming
 from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
@@ -106,17 +109,27 @@ class Candidate:
     # -- files ----------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path: str | Path) -> Candidate:
-        """Read a ``.npz`` with ``weights``, ``features``, either ``labels`` or ``class_counts``, and perhaps ``bias``.
+    def load(cls, path: str | Path, *, arrays: Mapping[str, str] | None = None) -> Candidate:
+        """Read ``weights``, ``features``, either ``labels`` or ``class_counts``, and perhaps ``bias`` from a file.
 
         Nothing is unpickled. Large arrays that ``np.savez`` stored are memory-mapped inside the archive; those of
         ``np.savez_compressed`` are unpacked into memory.
 
+        Args:
+            path: ``.npz``; or ``.pt`` and ``.pth`` (dictionaries of tensors), ``.safetensors``, ``.mat`` (up to
+                version 7).
+            arrays: What the file calls them, where it is not that: ``{"weights": "fc.weight"}``. Arrays that nobody
+                names are then left aside, and the log says so; without it they are refused.
+
         Raises:
             FileFormatError: the file is missing, truncated, damaged, or has not these arrays.
+            UnknownNameError: ``arrays`` names what no candidate has.
+            MissingExtraError: the package that reads such files is not installed.
             UFMError: as ``Candidate`` for what the arrays hold.
         """
-        return cls(**read_npz(Path(path)))
+        renamed, source = require_renaming(arrays), Path(path)
+        other = source.suffix.lower() in FORMATS
+        return cls(**(read_arrays(source, renamed) if other else read_npz(source, renamed)))
 
     @classmethod
     def from_files(

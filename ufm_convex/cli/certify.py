@@ -12,7 +12,7 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.options import CandidateOptions, MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import finite, solution_record
 from ufm_convex.cli.render import show, show_judgement
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 def certify(
     problem: ProblemOptions,
     method: MethodOptions,
+    reading: CandidateOptions,
     output: OutputOptions,
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, labels or class_counts, bias."),
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="Weights, features, labels or class_counts, bias: .npz, .pt, .safetensors, .mat.",
+        ),
     ] = None,
     digits: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
@@ -64,7 +68,7 @@ def certify(
     problem, path = _sort_out(problem, second)
     with progress(verbose) as tell:
         tell("reading")
-        candidate = _load(path)
+        candidate = reading.load(path)
         instance = problem.problem(None if candidate is None else candidate.class_counts)
         _say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
@@ -107,19 +111,11 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
     if len(problems) > 1 or len(candidates) > 1:
         raise ProblemError(
             f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
-            expected="at most one problem (.toml) and one candidate (.npz)",
+            expected="at most one problem (.toml) and one candidate (.npz, .pt, .safetensors, .mat)",
             fix="leave one out.",
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
-
-
-def _load(path: Path | None) -> Candidate | None:
-    if path is None:
-        return None
-    from ufm_convex.candidate import Candidate
-
-    return Candidate.load(path)
 
 
 def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
