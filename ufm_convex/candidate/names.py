@@ -47,8 +47,8 @@ def chosen(path: Path, names: Sequence[str], renamed: Mapping[str, str], texts: 
     """Array of a candidate → its name in the file.
 
     Where ``renamed`` says which is which, arrays that it does not name are none of the candidate, and the log says so;
-    but the bias that belongs to its weights may not be passed over, unless another is named. Where nothing is said, another array of numbers
-    might be part of the model, and is refused.
+    but the bias that belongs to its weights may not be passed over, unless another is named. Where nothing is said,
+    another array of numbers might be part of the model, and is refused.
 
     Args:
         path: The file, for messages.

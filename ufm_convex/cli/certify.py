@@ -88,7 +88,7 @@ def certify(
         )
         solution = solution or solve()
         tell("explaining the gap")
-        explained = _attribution(instance, candidate, proved)
+        explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
         found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
         typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
@@ -126,16 +126,18 @@ def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Prob
         say_zero_bias(path)
 
 
-def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
-    """The parts of the gap, where a theorem gives them and the candidate is admissible."""
+def _attribution(
+    problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
+) -> GapAttribution | None:
+    """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap
-    from ufm_convex.errors import HypothesisError, SizeError
+    from ufm_convex.attribution import attribute_gap, frame_optimum
+    from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate)
-    except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
+        return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+    except SizeError:  # too many pairs of classes: no attribution
         return None
 
 
