@@ -30,6 +30,7 @@ from ufm_convex.cli import application
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.networks.report import report_on
 from ufm_convex.positivity import complete_positivity, pigeonhole
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
@@ -1368,7 +1369,7 @@ CASES: list[Case] = [
         command("solve", "--labels", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
     ),
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -1383,6 +1384,8 @@ CASES: list[Case] = [
 
 
 GOOD = ufm.Candidate(weights=W, features=H, labels=y)
+BACKWARDS = ufm.Candidate(weights=-W, features=H, labels=y)
+BELOW = ufm.Candidate(weights=W, features=H - 0.1, labels=y)
 NAN = ufm.Candidate(weights=W, features=np.where(H == 1.0, np.nan, 0.0), labels=y)
 HUGE = 2001 * [5]
 PEELED = ufm.Problem([5] * 3, features="free", constraint=ufm.LayerPeeled(1, 5))
@@ -1424,6 +1427,10 @@ def torch_file(name: str) -> Callable[[Path], ufm.Candidate]:
         return ufm.Candidate.load(folder / name)
 
     return load
+
+
+def reported(folder: Path, name: str, *options: str) -> None:
+    command("report", str(folder / name), *options)(folder)
 
 
 def mat_file(folder: Path) -> ufm.Candidate:
@@ -1523,6 +1530,48 @@ CASES += [
         command("certify", "--class-counts", "5,3", *DECAYS, "--array", "weights=W"),
         "after the candidate's file",
         command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, (W, H)),
+        "make one",
+        call(ufm.effective_decays, GOOD),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, GOOD, features="positive"),
+        "use one of these",
+        call(ufm.effective_decays, GOOD, features="free"),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, BELOW, features="nonnegative"),
+        "features='free'",
+        call(ufm.effective_decays, BELOW, features="free"),
+    ),
+    Case(
+        "measures.decays:_Sums.decays",
+        call(report_on, BACKWARDS),
+        "decays that you know",
+        call(report_on, BACKWARDS, SMALL),
+    ),
+    Case(
+        "networks.report:_checked_names",
+        call(report_on, GOOD, SMALL, class_names=["a"]),
+        "one name for each row",
+        call(report_on, GOOD, SMALL, class_names=["a", "b", "c"]),
+    ),
+    Case(
+        "cli.report:_nothing",
+        command("report"),
+        "report trained.npz",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "cli.options:ProblemOptions.effective_loss",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
+        "leave it out",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
     ),
     Case(
         "class_counts.lists:_from_json",
@@ -1986,7 +2035,7 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -2243,7 +2292,7 @@ HELPERS = frozenset(
     {
         # these build an error that another function raises, or hand advice down to one
         *("_files:parse_toml", "_given:_unwrapped.refuse", "candidate.files:_unreadable", "candidate.files:_pytorch"),
-        *("candidate.formats:_damaged", "candidate.names:_unasked"),
+        *("candidate.formats:_damaged", "candidate.names:_unasked", "cli.report:_nothing"),
         *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.arrays:empty"),
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
         *(

@@ -27,7 +27,7 @@ LAYERS = [
     {"solving"},
     {"certificate", "interchange", "measures", "attribution"},
     {"contrastive", "crosscheck", "plots"},
-    {"sweep", "verifying"},
+    {"networks", "sweep", "verifying"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}

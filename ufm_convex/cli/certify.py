@@ -65,7 +65,7 @@ def certify(
     wanted = whole_number("--digits", digits)
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
-    problem, path = _sort_out(problem, second)
+    problem, path = sort_out(problem, second)
     with progress(verbose) as tell:
         tell("reading")
         candidate = reading.load(path)
@@ -90,8 +90,8 @@ def certify(
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
-        found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
-        typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
+        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
+        typer.echo(json.dumps(found, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
@@ -101,7 +101,7 @@ def certify(
     return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
 
 
-def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
+def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
     """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
     from ufm_convex.errors import ProblemError
 
@@ -139,6 +139,19 @@ def _attribution(
         return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
     except SizeError:  # too many pairs of classes: no attribution
         return None
+
+
+def certificate_record(
+    solution: Solution,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    *,
+    digits: int | None = None,
+    judged: bool = True,
+) -> dict[str, Any]:
+    """The object of ``certify --json``: that of ``solve --json``, the verdict, and the candidate's numbers if any."""
+    found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, digits)}
+    return {**found, "candidate": _numbers(proved) if judged else None}
 
 
 def _record(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Trained networks: what their last layer is worth."""
