@@ -664,7 +664,6 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
         lambda problem: pigeonhole.pigeonhole_bound(problem),
         lambda problem: ufm.close_gap(problem),
         lambda problem: phases(problem),
-        lambda problem: ufm.testing.assert_collapse_pattern(problem, CANDIDATE),
         lambda problem: ufm.testing.assert_self_dual(problem, CANDIDATE),
     ],
 )

@@ -170,10 +170,11 @@ def test_the_page_is_one_file_with_its_figures_inside():
 
 
 def test_a_figure_that_is_not_drawn_says_why():
-    problem = ufm.Problem(COUNTS, 2e-3, 5e-3, loss=ufm.BinaryCrossEntropy(), features="free")
+    problem = ufm.Problem(COUNTS, 2e-3, 5e-3)
     V, F = ufm.solve(problem).factors()
-    page = html(report_on(ufm.Candidate(weights=V, features=F, class_counts=COUNTS), problem))
+    page = html(report_on(ufm.Candidate(weights=V, features=F - 0.1, class_counts=COUNTS), problem))
     assert "not drawn" in page
+    assert "entries are negative" in page
 
 
 # -- the command --------------------------------------------------------------------------------------------------
