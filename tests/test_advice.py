@@ -67,6 +67,8 @@ class Unsent(float):
 
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
+BIASED = ufm.Candidate(weights=W, features=H, labels=y, bias=np.array([0.5, 0.0, -0.5]))
+HUGE_BIAS = {"weights": W, "features": H, "labels": y, "bias": np.array([1e200, 0.0, 0.0])}
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
 HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
 HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
@@ -148,10 +150,10 @@ def renamed_npz(arrays: object, **members: object) -> Callable[[Path], ufm.Candi
     return load
 
 
-def npz_of(**arrays: Any) -> Callable[[Path], Any]:
+def npz_of(renamed: dict[str, str] | None = None, /, **arrays: Any) -> Callable[[Path], Any]:
     def load(folder: Path) -> ufm.Candidate:
         np.savez(folder / "c.npz", **arrays)
-        return ufm.Candidate.load(folder / "c.npz")
+        return ufm.Candidate.load(folder / "c.npz", arrays=renamed)
 
     return load
 
@@ -424,9 +426,9 @@ CASES: list[Case] = [
     ),
     Case(
         "problem.problem:Problem.require_no_bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), digits=20),
         "leave the bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), digits=20),
     ),
     Case(
         "problem.problem:Problem.require_decays",
@@ -929,10 +931,29 @@ CASES: list[Case] = [
     ),
     Case("candidate.data:_check_shapes", candidate(features=H.T), "features.T", candidate(features=H.T.T)),
     Case(
-        "candidate.names:_unasked",
+        "candidate.data:_bias",
+        candidate(bias=np.ones((3, 1))),
+        "bias.ravel()",
+        candidate(bias=np.ones((3, 1)).ravel()),
+    ),
+    Case("candidate.data:_bias", candidate(bias=np.ones(2)), "bias=None is no bias", candidate(bias=None)),
+    Case(
+        "candidate.data:_floats",
         npz_of(weights=W, features=H, labels=y, bias=[50, -30, 2]),
-        "leave bias out of the file",
-        npz_of(weights=W, features=H, labels=y),
+        "np.asarray(bias, dtype=np.float64)",
+        npz_of(weights=W, features=H, labels=y, bias=np.asarray([50, -30, 2], dtype=np.float64)),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+        "arrays={'bias': 'fc.bias'}",
+        npz_of({"bias": "fc.bias"}, weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3), **{"fc.bias": np.ones(3)}),
+        "leave fc.bias out of the file",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3)),
     ),
     Case(
         "candidate.names:_unasked",
@@ -984,6 +1005,24 @@ CASES: list[Case] = [
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=H, labels=y)),
         "candidate.problem(lambda_w, lambda_h)",
         call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        'bias="free"',
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        "leave the bias of the candidate out",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "enclosure.candidate:_entries_of_bias",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), ufm.Candidate(**HUGE_BIAS)),
+        "diverged",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), BIASED),
     ),
     Case(
         "candidate.matching:require_nonnegative",
@@ -1435,7 +1474,8 @@ CASES += [
         "certify",
         call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
     ),
-    Case("candidate.data:_check_weights", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
     Case("candidate.data:_matrix", candidate(weights=W[0]), "one row a class", candidate(weights=W)),
     Case(
         "candidate.streaming:_check_entries",

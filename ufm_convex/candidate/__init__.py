@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ufm_convex.candidate.data import Candidate, float_matrix
-from ufm_convex.candidate.matching import require_counts, require_nonnegative
+from ufm_convex.candidate.matching import require_counts, require_match, require_nonnegative
 from ufm_convex.candidate.streaming import (
     Block,
     FeatureStatistics,
@@ -23,5 +23,6 @@ __all__ = [
     "feature_statistics",
     "float_matrix",
     "require_counts",
+    "require_match",
     "require_nonnegative",
 ]

@@ -49,7 +49,7 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
 
 
 def read_npz(path: Path, renamed: Mapping[str, str] = MappingProxyType({})) -> dict[str, npt.NDArray[Any]]:
-    """The arrays ``weights``, ``features`` and ``labels`` or ``class_counts`` of a ``.npz`` file, by name.
+    """The arrays ``weights``, ``features``, ``labels`` or ``class_counts``, and perhaps ``bias`` of a ``.npz`` file.
 
     Args:
         path: The file.

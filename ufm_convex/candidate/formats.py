@@ -18,8 +18,8 @@ from ufm_convex._files import read_bytes, say_unused
 from ufm_convex.candidate.names import FIELDS, chosen
 from ufm_convex.errors import FileFormatError, MissingExtraError
 
-Named = tuple[list[str], Callable[[str], Any]]
-"""The names of the arrays in an opened file, and what reads one of them."""
+Named = tuple[list[str], Callable[[str, str], Any]]
+"""The names of the arrays in an opened file, and what reads one of them as one of ``FIELDS``."""
 
 
 def read_arrays(path: Path, renamed: Mapping[str, str]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def read_arrays(path: Path, renamed: Mapping[str, str]) -> dict[str, Any]:
     read_bytes(path, 1)  # a file that cannot be read is refused in the words of all readers
     with FORMATS[path.suffix.lower()](path) as (names, get):
         fields = chosen(path, names, renamed)
-        return {field: get(key) for field, key in fields.items()}
+        return {field: get(key, field) for field, key in fields.items()}
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def _pytorch(path: Path) -> Iterator[Named]:
             fix="save tensors by name: torch.save({'weights': W, 'features': F, 'labels': y}, path).",
         )
     say_unused(path, "entry", (name for name in flat if name not in tensors))
-    yield list(tensors), tensors.__getitem__
+    yield list(tensors), lambda name, field: tensors[name]
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _safetensors(path: Path) -> Iterator[Named]:
     framework = "pt" if _installed("torch") else "np"
     try:
         with safetensors.safe_open(path, framework=framework) as opened:
-            yield list(opened.keys()), lambda name: _tensor(path, opened, name)
+            yield list(opened.keys()), lambda name, field: _tensor(path, opened, name)
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error, "a file written by safetensors' save_file") from error
 
@@ -100,17 +100,21 @@ def _matlab(path: Path) -> Iterator[Named]:
     except Exception as error:  # SciPy's reader raises whatever the damage leads it to
         raise _damaged(path, error, "a file written by MATLAB's save, or scipy.io.savemat") from error
     names = [name for name in found if not name.startswith("__")]
-    yield names, lambda name: _from_matlab(found[name])
+    yield names, lambda name, field: _from_matlab(found[name], field)
 
 
-def _from_matlab(array: Any) -> Any:
-    """MATLAB knows no vectors and, by default, no integers: (1, n) is one of n, and whole doubles in it are integers.
+def _from_matlab(array: Any, field: str) -> Any:
+    """MATLAB knows no vectors and, by default, no integers: (1, n) is one of n, and whole labels in it are integers.
 
-    A weight matrix of one row is no weight matrix of a candidate, so none is lost.
+    Matrices and the entries of a bias stay what they are.
     """
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or 1 not in array.shape:
+    if field in ("weights", "features") or not isinstance(array, np.ndarray):
+        return array
+    if array.ndim != 2 or 1 not in array.shape:
         return array
     vector = array.ravel()
+    if field == "bias":
+        return vector
     whole = vector.dtype.kind == "f" and np.isfinite(vector).all() and (vector == np.rint(vector)).all()
     return vector.astype(np.int64) if whole and (np.abs(vector) < 2.0**53).all() else vector
 

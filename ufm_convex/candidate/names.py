@@ -9,7 +9,7 @@ from pathlib import Path
 from ufm_convex._files import say_unused
 from ufm_convex.errors import FileFormatError, UnknownNameError, shown
 
-FIELDS = ("weights", "features", "labels", "class_counts")
+FIELDS = ("weights", "features", "labels", "class_counts", "bias")
 _BIAS = re.compile(r"(?:^|[^a-z])bias(?:es)?(?:$|[^a-z])|^b_?[0-9]*$", re.IGNORECASE)  # fc.bias, head_bias, b
 
 
@@ -47,8 +47,8 @@ def chosen(path: Path, names: Sequence[str], renamed: Mapping[str, str], texts: 
     """Array of a candidate → its name in the file.
 
     Where ``renamed`` says which is which, arrays that it does not name are none of the candidate, and the log says so;
-    but the bias that belongs to its weights may not be passed over. Where nothing is said, another array of numbers
-    might be part of the model, and is refused.
+    but the bias that belongs to its weights may not be passed over, unless another is named. Where nothing is said,
+    another array of numbers might be part of the model, and is refused.
 
     Args:
         path: The file, for messages.
@@ -74,11 +74,11 @@ def chosen(path: Path, names: Sequence[str], renamed: Mapping[str, str], texts: 
     left = [name for name in names if name not in found.values()]
     biases = [name for name in left if _BIAS.search(name)]  # one written as text is a bias all the same
     if renamed:
-        refused = [name for name in biases if _beside(name, found["weights"])]
+        refused = [name for name in biases if "bias" not in renamed and _beside(name, found["weights"])]
     else:
         refused = [name for name in left if name not in texts or name in biases]
     if refused:
-        raise _unasked(path, refused, bool(biases))
+        raise _unasked(path, refused, [] if "bias" in found else biases)
     say_unused(path, "array", left)
     return found
 
@@ -88,13 +88,19 @@ def _beside(bias: str, weights: str) -> bool:
     return bias.rpartition(".")[0] == weights.rpartition(".")[0]
 
 
-def _unasked(path: Path, refused: list[str], biased: bool) -> FileFormatError:
+def _unasked(path: Path, refused: list[str], biases: list[str]) -> FileFormatError:
+    """The error for arrays that would not be used; one of ``biases`` may be that of the classifier."""
+    out = f"leave {', '.join(refused)} out of the file; text may stay."
+    told = [name for name in biases if name in refused]
+    if len(told) == 1:
+        out = (
+            f"if it is the classifier's, say so: Candidate.load(path, arrays={{'bias': {told[0]!r}}}), or --array "
+            f"bias={told[0]}, beside what else is renamed; else {out}"
+        )
     return FileFormatError(
         f"{path} has the array{'s'[: len(refused) - 1]} {', '.join(refused)}, which would not be used.",
-        expected="weights, features, and labels or class_counts"
-        + ("; a candidate is W and features, without a bias" if biased else ""),
-        fix=f"leave {', '.join(refused)} out of the file; "
-        + ("what is judged then is the classifier without its bias." if biased else "text may stay."),
+        expected="weights, features, labels or class_counts, and bias where there is one",
+        fix=out,
     )
 
 
@@ -112,7 +118,8 @@ def _check(path: Path, names: list[str], found: Mapping[str, str]) -> None:
         f"{path} has the array {twice[0]} twice."
         if twice
         else f"{path} has the arrays {', '.join(sorted(names)) or '(none)'}, {wrong}.",
-        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,)",
+        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,); "
+        "and bias (K,) where there is one",
         fix=_renaming(names)
         if missing
         else "keep labels if features has one row a sample, class_counts if it has one row a class."
@@ -128,13 +135,14 @@ def _renaming(names: list[str]) -> str:
         "features": ("features", "H", "h", "F", "feature", "Z", "X", "embeddings"),
         "labels": ("labels", "y", "Y", "label", "targets", "target"),
         "class_counts": ("class_counts", "counts", "n", "num_samples"),
+        "bias": ("bias", "b", "fc.bias", "head.bias", "classifier.bias"),
     }
     found = {meant: next((one for one in spelled if one in names), "") for meant, spelled in guesses.items()}
     third = "class_counts" if found["class_counts"] and not found["labels"] else "labels"
     fields = ("weights", "features", third)
-    known = {meant: found[meant] for meant in fields if found[meant]}
+    known = {meant: found[meant] for meant in (*fields, "bias") if found[meant]}
     told = {meant: name for meant, name in known.items() if meant != name}
-    if len(known) == len(fields):
+    if set(fields) <= set(known):
         options = " ".join(f"--array {meant}={name}" for meant, name in told.items())
         return f"say which is which: Candidate.load(path, arrays={told}), or {options}."
     lacking = ", ".join(meant for meant in fields if meant not in known)

@@ -35,7 +35,7 @@ def certify(
         Path | None,
         typer.Argument(
             metavar="CANDIDATE",
-            help="Weights, features, labels or class_counts: .npz, .pt, .safetensors, .mat.",
+            help="Weights, features, labels or class_counts, bias: .npz, .pt, .safetensors, .mat.",
         ),
     ] = None,
     digits: Annotated[
@@ -70,6 +70,7 @@ def certify(
         tell("reading")
         candidate = reading.load(path)
         instance = problem.problem(None if candidate is None else candidate.class_counts)
+        _say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -87,7 +88,7 @@ def certify(
         )
         solution = solution or solve()
         tell("explaining the gap")
-        explained = _attribution(instance, candidate, proved)
+        explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
         found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
         typer.echo(json.dumps(found, allow_nan=False))
@@ -117,16 +118,26 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
     return chosen, candidates[0] if candidates else None
 
 
-def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
-    """The parts of the gap, where a theorem gives them and the candidate is admissible."""
+def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the file has none."""
+    if path is not None and candidate is not None and candidate.bias is None and problem.bias is not None:
+        from ufm_convex._files import say_zero_bias
+
+        say_zero_bias(path)
+
+
+def _attribution(
+    problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
+) -> GapAttribution | None:
+    """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap
-    from ufm_convex.errors import HypothesisError, SizeError
+    from ufm_convex.attribution import attribute_gap, frame_optimum
+    from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate)
-    except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
+        return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+    except SizeError:  # too many pairs of classes: no attribution
         return None
 
 

@@ -68,7 +68,7 @@ def plot(
         tell("reading")
         candidate = reading.load(candidate_path)
         instance = _instance(options, candidate, certificate_path)
-        instance.require_plain("a figure")
+        instance.require_decays("a figure")
         chosen.check_size(instance.num_classes)
         solution = None
         if solved:

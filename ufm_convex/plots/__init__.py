@@ -97,7 +97,7 @@ def draw(
     kind, inches = plot(name), width_in_inches(width)
     require()
     require_problem(problem)
-    problem.require_plain("a figure")
+    problem.require_decays("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)
     with styled():
