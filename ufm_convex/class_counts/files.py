@@ -32,22 +32,24 @@ _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on t
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 
 
-def read_labels(path: str | Path) -> IntArray:
+def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
     """Labels from a file, shape (N,), in the order of the file.
 
     Args:
         path: ``.npy``: a one-dimensional integer array. ``.txt``: one integer a line; blank lines and text
             after ``#`` do not count. ``.csv``: one column, with or without header, or several with a header
             of which exactly one is called label, labels, y, class or target.
+        num_classes: K, where it is known: labels are below it.
 
     Raises:
         FileFormatError: the file is missing, empty, truncated, not UTF-8, or not laid out as above.
-        LabelsError: an entry is not an integer ≥ 0.
+        LabelsError: an entry is not an integer ≥ 0, or is K or more.
+        CountsError: ``num_classes`` is no integer from 2 to 10⁸.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return validate_labels(_npy(path), name=f"the array in {path}")
+        return validate_labels(_npy(path), num_classes, name=f"the array in {path}")
     if suffix == ".txt":
         cells, lines = _text_lines(path)
     elif suffix == ".csv":
@@ -64,7 +66,7 @@ def read_labels(path: str | Path) -> IntArray:
             expected="labels 0 … K − 1",
             fix="leave out samples without a label (often marked −1), or number the classes from 0.",
         )
-    return labels
+    return validate_labels(labels, num_classes, name=f"the labels of {path}")
 
 
 def read_class_counts(path: str | Path) -> IntArray:
@@ -79,7 +81,7 @@ def read_class_counts(path: str | Path) -> IntArray:
     Raises:
         FileFormatError: the file is missing, empty, not UTF-8, or not laid out as above: two columns of counts or of
             class ids, or a column of numbers that are neither.
-        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 positive integers.
+        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 integers ≥ 0, one of them > 0.
     """
     path = Path(path)
     if path.suffix.lower() != ".csv":
@@ -102,12 +104,12 @@ def read_class_counts(path: str | Path) -> IntArray:
         advice = "number the classes 0 … K − 1 in a column class_id; their names may stay in a column class_name."
         ids = _integers(path, [row[ids_in.place] for row in rows], lines, "class_id", CountsError, advice)
         _check_ids(path, ids, lines)
-    if counts.min() < 1:
-        worst = int(np.argmax(counts < 1))
+    if counts.min() < 0:
+        worst = int(np.argmax(counts < 0))
         raise CountsError(
             f"{path}, line {lines[worst]}: the count of class {ids[worst]} is {counts[worst]}.",
-            expected="an integer >= 1",
-            fix="leave out classes without samples, and number the others 0 … K − 1 again.",
+            expected="an integer >= 0",
+            fix="write 0 for a class without samples.",
         )
     ordered = np.empty_like(counts)
     ordered[ids] = counts
