@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ufm_convex._arrays import IntArray
 from ufm_convex._files import read_bytes, read_text, say_unused
 from ufm_convex.class_counts import tables
-from ufm_convex.class_counts.labels import validate_labels
+from ufm_convex.class_counts.labels import fewer_labels, number_of_classes, validate_labels
 from ufm_convex.class_counts.tables import Column
 from ufm_convex.class_counts.validation import validate_class_counts
 from ufm_convex.errors import CountsError, FileFormatError, LabelsError, UFMError, shown
@@ -46,7 +46,7 @@ def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
         LabelsError: an entry is not an integer ≥ 0, or is K or more.
         CountsError: ``num_classes`` is no integer from 2 to 10⁸.
     """
-    path = Path(path)
+    path, known = Path(path), None if num_classes is None else number_of_classes(num_classes)
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return validate_labels(_npy(path), num_classes, name=f"the array in {path}")
@@ -66,7 +66,14 @@ def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
             expected="labels 0 … K − 1",
             fix="leave out samples without a label (often marked −1), or number the classes from 0.",
         )
-    return validate_labels(labels, num_classes, name=f"the labels of {path}")
+    if known is not None and labels.max() >= known:
+        first = int(np.argmax(labels >= known))
+        raise LabelsError(
+            f"{path}, line {lines[first]}: the label is {labels[first]}, and there are {known} classes.",
+            expected=f"labels 0 … {known - 1}",
+            fix=fewer_labels(labels, known),
+        )
+    return labels
 
 
 def read_class_counts(path: str | Path) -> IntArray:

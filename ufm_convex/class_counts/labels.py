@@ -30,7 +30,7 @@ def validate_labels(
             not one-dimensional.
         CountsError: ``num_classes`` is no integer from 2 to 10⁸.
     """
-    known = None if num_classes is None else _number_of_classes(num_classes)
+    known = None if num_classes is None else number_of_classes(num_classes)
     array = integers(name, labels, LabelsError, expected="integer labels 0 … K − 1, shape (N,)")
     if array.min() < 0:
         first = int(np.argmax(array < 0))
@@ -44,20 +44,20 @@ def validate_labels(
         raise LabelsError(
             f"{name}[{first}] is {int(array[first])}, and there are {known} classes.",
             expected=f"labels 0 … {known - 1}",
-            fix=_too_large(array, known),
+            fix=fewer_labels(array, known),
         )
     return array
 
 
-def _too_large(labels: IntArray, num_classes: int) -> str:
+def fewer_labels(labels: IntArray, num_classes: int) -> str:
     """What to do about labels of K or more."""
     if labels.min() >= 1 and labels.max() == num_classes:
         return "the labels start at 1: pass labels - 1, np.asarray(labels) - 1 for a list."
     return f"say that there are {int(labels.max()) + 1} classes, or mend the labels."
 
 
-def _number_of_classes(given: object) -> int:
-    """K as an integer, or the error that says what is wrong with it."""
+def number_of_classes(given: object) -> int:
+    """K as an integer, or ``CountsError``, which says what is wrong with it."""
     number = whole(given)
     if number is not None and 2 <= number <= _MOST_CLASSES:
         return number
