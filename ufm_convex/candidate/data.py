@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ufm_convex import _given
 from ufm_convex._arrays import IntArray, frozen
 from ufm_convex.candidate.files import map_npy, read_npz, release
-from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts, validate_labels
+from ufm_convex.class_counts import fewer_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Features, Problem
@@ -44,7 +44,8 @@ class Candidate:
             samples is zero. Exactly one of this and ``labels``.
 
     Raises:
-        ShapeError: the shapes do not fit together, W has one row, or both or neither of labels and class_counts are given.
+        ShapeError: the shapes do not fit together, W has one row, or both or neither of labels and class_counts are
+            given.
         LabelsError: the labels are not integers 0 … K − 1.
         CountsError: the class counts are not K integers ≥ 0, one of them > 0.
         CandidateError: an array is neither float32 nor float64, is masked or sparse, a weight is NaN or infinite, or a
@@ -234,7 +235,7 @@ def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
         raise LabelsError(
             f"labels run up to {y.max()}, but weights has {num_classes} rows.",
             expected=f"labels 0 … {num_classes - 1}",
-            fix="if your weights are (d, K), pass weights.T; each class needs its row of W.",
+            fix=fewer_labels(y, num_classes, "if your weights are (d, K), pass weights.T; each class has a row of W."),
         )
     if num_classes < 2:
         raise ShapeError(

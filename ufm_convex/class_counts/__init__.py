@@ -6,7 +6,7 @@ without samples, an output of the classifier all the same.
 """
 
 from ufm_convex.class_counts.files import read_class_counts, read_labels
-from ufm_convex.class_counts.labels import class_counts_from_labels, validate_labels
+from ufm_convex.class_counts.labels import class_counts_from_labels, fewer_labels, validate_labels
 from ufm_convex.class_counts.profiles import (
     balanced,
     counts_from_profile,
@@ -23,6 +23,7 @@ __all__ = [
     "class_counts_from_labels",
     "counts_from_profile",
     "exponential",
+    "fewer_labels",
     "pareto",
     "profile_names",
     "read_class_counts",

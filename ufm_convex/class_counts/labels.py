@@ -49,11 +49,11 @@ def validate_labels(
     return array
 
 
-def fewer_labels(labels: IntArray, num_classes: int) -> str:
-    """What to do about labels of K or more."""
+def fewer_labels(labels: IntArray, num_classes: int, otherwise: str = "") -> str:
+    """What to do about labels of K or more; ``otherwise`` if it is not that they start at 1."""
     if labels.min() >= 1 and labels.max() == num_classes:
         return "the labels start at 1: pass labels - 1, np.asarray(labels) - 1 for a list."
-    return f"say that there are {int(labels.max()) + 1} classes, or mend the labels."
+    return otherwise or f"say that there are {int(labels.max()) + 1} classes, or mend the labels."
 
 
 def number_of_classes(given: object) -> int:
