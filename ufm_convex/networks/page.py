@@ -30,11 +30,11 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 .yes { color: var(--good); font-weight: 600 } .no { color: var(--bad); font-weight: 600 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
-th, td { text-align: right; padding: .15rem .7rem; border-bottom: 1px solid var(--line) }
+th, td { text-align: right; padding: .15rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 1rem 0; background: #fff; border-radius: .4rem; padding: .6rem }
 figcaption { color: #57606a; font-size: .9rem }
-svg { max-width: 100%; height: auto } small, .soft { color: var(--soft) }
+svg { width: 100%; max-width: 46rem; height: auto } small, .soft { color: var(--soft) }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr } dt { margin-top: .5rem } }
 """
 
