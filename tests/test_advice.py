@@ -1469,10 +1469,28 @@ CASES += [
         call(complete_positivity, W.astype(complex).real),
     ),
     Case(
-        "attribution.parts:frame_optimum",
-        call(ufm.attribute_gap, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
-        "certify",
-        call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
+        "attribution.stability:_frame",
+        call(ufm.stability_bounds, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), 0.1),
+        "attribute_gap",
+        call(ufm.attribute_gap, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "attribution.parts:attribute_gap",
+        call(ufm.attribute_gap, HARD, ufm.Candidate(weights=W, features=H, labels=y)),
+        "use certify(problem)",
+        call(ufm.certify, HARD),
+    ),
+    Case(
+        "attribution.parts:_require_its",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=5),
+        "pass solve(problem)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=ufm.solve(SMALL)),
+    ),
+    Case(
+        "testing.assertions:assert_self_dual",
+        call(ufm.testing.assert_self_dual, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+        "assert_optimal",
+        call(ufm.testing.assert_optimal, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED, tolerance=0.99),
     ),
     Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
     Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
@@ -2359,7 +2377,12 @@ UNFOLLOWED = {
     "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
     "sweep.running:_Journal._lock": "needs two sweeps at once",
     **dict.fromkeys(
-        ("certificate.bounds:_narrowed", "certificate.bounds:_require_distinct", "certificate.limits:_too_large"),
+        (
+            "attribution.duals:SolvedDual.of",
+            "certificate.bounds:_narrowed",
+            "certificate.bounds:_require_distinct",
+            "certificate.limits:_too_large",
+        ),
         "needs numbers at the ends of the range of certificates",
     ),
     **dict.fromkeys(

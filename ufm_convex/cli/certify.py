@@ -12,7 +12,15 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import CandidateOptions, MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    OutputOptions,
+    ProblemOptions,
+    Verbose,
+    say_zero_bias,
+    whole_number,
+)
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import finite, solution_record
 from ufm_convex.cli.render import show, show_judgement
@@ -70,7 +78,7 @@ def certify(
         tell("reading")
         candidate = reading.load(path)
         instance = problem.problem(None if candidate is None else candidate.class_counts)
-        _say_zero_bias(path, candidate, instance)
+        say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -118,25 +126,17 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
     return chosen, candidates[0] if candidates else None
 
 
-def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
-    """Say on stderr that b = 0 where the problem has a bias, and the file has none."""
-    if path is not None and candidate is not None and candidate.bias is None and problem.bias is not None:
-        from ufm_convex._files import say_zero_bias
-
-        say_zero_bias(path)
-
-
 def _attribution(
     problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
 ) -> GapAttribution | None:
     """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap, frame_optimum
+    from ufm_convex.attribution import explained
     from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+        return explained(problem, candidate, solution)
     except SizeError:  # too many pairs of classes: no attribution
         return None
 

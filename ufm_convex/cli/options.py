@@ -448,3 +448,11 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem | None) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the candidate in the file has none."""
+    if candidate is not None and candidate.bias is None and problem is not None and problem.bias is not None:
+        import logging
+
+        logging.getLogger("ufm_convex").warning("%s: has no bias, and is judged with b = 0", path)

@@ -10,7 +10,14 @@ import typer
 
 from ufm_convex.cli.command import command, names_of, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import CandidateOptions, MethodOptions, ProblemOptions, Verbose, check_output
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    ProblemOptions,
+    Verbose,
+    check_output,
+    say_zero_bias,
+)
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ def plot(
         candidate = reading.load(candidate_path)
         instance = _instance(options, candidate, certificate_path)
         instance.require_decays("a figure")
+        say_zero_bias(candidate_path, candidate, instance)
         chosen.check_size(instance.num_classes)
         solution = None
         if solved:
