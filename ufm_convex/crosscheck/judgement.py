@@ -169,7 +169,9 @@ def _require_empty(problem: Problem, answer: Answer) -> None:
         parts += [("V", given["V"]), ("T", given["T"][empty]), ("T", given["T"][:, empty])]
     for name, entries in parts:
         if np.any(entries != 0.0):
-            raise UnusableError(f"{name} is not zero at a class without samples: class {empty[0]} is the first of these")
+            raise UnusableError(
+                f"{name} is not zero at a class without samples: class {empty[0]} is the first of these"
+            )
 
 
 def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None:

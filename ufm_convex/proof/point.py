@@ -115,9 +115,7 @@ class ChainPoint:
     @cached_property
     def symmetric_losses(self) -> FloatArray:
         """log(1 + (K−1) e^{x_k}), (K,); 0 for a class without samples."""
-        return self.there * self.problem.loss.values(
-            margin_logits(self.x, self.labels, self.labels.size), self.layout
-        )
+        return self.there * self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.layout)
 
     @property
     def g(self) -> float:

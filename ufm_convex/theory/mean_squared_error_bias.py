@@ -100,6 +100,8 @@ class MeanSquaredErrorBias(Theorem):
             singular_values=frozen(kept),
             weights=frozen(left[:, :rank] * (share * ratio)),
             # a row of a class without samples is 0: no direction that is kept looks at it
-            features=frozen(right[:rank].T * (share / ratio) / np.maximum(roots, 1.0)[:, None] * (roots > 0.0)[:, None]),
+            features=frozen(
+                right[:rank].T * (share / ratio) / np.maximum(roots, 1.0)[:, None] * (roots > 0.0)[:, None]
+            ),
             bias=frozen((counts - logits_root @ roots) / N),
         )
