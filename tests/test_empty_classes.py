@@ -735,7 +735,7 @@ def test_the_command_line(tmp_path):
     assert "no samples" in labelled.stdout
     assert "1: 2; 1 without samples" in labelled.stdout
     assert "0.221440831474" in labelled.stdout
-    for wrong in (
+    for source in (
         ("--class-counts", "50,20", "--num-classes", "3"),
         ("--labels", tmp_path / "y.txt", "--num-classes", "x"),
     ):
