@@ -27,6 +27,7 @@ from ufm_convex import attribution, enclosure, interchange, losses, plots, relax
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
+from ufm_convex.crosscheck.scaled import ScaledClasses
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
@@ -555,9 +556,93 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, -1, 3]),
+        "write 0 for a class without samples",
         call(validate_class_counts, [5, 0, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(ufm.ContrastiveProblem, [5, 0, 3], bound=1.0),
         "leave out classes",
-        call(validate_class_counts, [5, 3]),
+        call(ufm.ContrastiveProblem, [5, 3], bound=1.0),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [0, 0]),
+        "check the counts",
+        call(validate_class_counts, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:number_of_classes",
+        call(ufm.class_counts_from_labels, [0, 1], num_classes=1),
+        "leave it out",
+        call(ufm.class_counts_from_labels, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=2),
+        "say that there are 3 classes",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [1, 2], num_classes=2),
+        "np.asarray(labels) - 1",
+        call(ufm.class_counts_from_labels, np.asarray([1, 2]) - 1, num_classes=2),
+    ),
+    Case(
+        "class_counts.labels:_gap",
+        call(ufm.class_counts_from_labels, [0, 2]),
+        "num_classes=3",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3).tolist())),
+        "leave the class out, its count and its row and column",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(2).tolist())),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], constraint=ufm.LayerPeeled(1, 5)),
+        "or use decays",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "as bias=1e-3 does",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias=1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "leave these classes out",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, bias="free"),
+    ),
+    Case(
+        "candidate.data:_check_empty",
+        call(ufm.Candidate, weights=np.eye(2), features=np.eye(2), class_counts=[5, 0]),
+        "features[class_counts == 0] = 0",
+        call(ufm.Candidate, weights=np.eye(2), features=np.diag([1.0, 0.0]), class_counts=[5, 0]),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_num_classes",
+        command("solve", "--class-counts", "5,0", "--num-classes", "2", *DECAYS),
+        "leave it out",
+        command("solve", "--class-counts", "5,0", *DECAYS),
+    ),
+    Case(
+        "crosscheck.scaled:ScaledClasses.of",
+        call(ScaledClasses.of, ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use a solver that cvxpy drives",
+        call(ufm.cross_check, ufm.Problem([5, 3, 0], 1e-2, 1e-2), ["clarabel"]),
+    ),
+    Case(
+        "plots.phase:_check",
+        call(plots.draw, "phase", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use the figure norms",
+        call(plots.draw, "norms", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -788,9 +873,9 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.files:read_class_counts",
+        counts_of("class_id,count\n0,5\n1,-1\n"),
+        "write 0 for a class without samples",
         counts_of("class_id,count\n0,5\n1,0\n"),
-        "leave out classes",
-        counts_of("class_id,count\n0,5\n1,3\n"),
     ),
     Case(
         "class_counts.arrays:integers",

@@ -190,7 +190,7 @@ BAD = [
     ],
     (("--class-counts", "5,3", "--lambda-w", "abc", "--lambda-h", "1"), "--lambda-w is 'abc'."),
     (("--class-counts", "5,3", "--lambda-w", "1", "--lambda-h", ""), "--lambda-h is ''."),
-    (("--class-counts", "5,0", *DECAYS), "class_counts[1] is 0."),
+    (("--class-counts", "0,0", *DECAYS), "class_counts is 0 for every class."),
     (("--class-counts", "5,-2", *DECAYS), "class_counts[1] is -2."),
     (("--class-counts", "5,x", *DECAYS), "entry 1 of --class-counts is 'x'."),
     (("--class-counts", "5.5,3", *DECAYS), "entry 0 of --class-counts is '5.5'."),
@@ -750,7 +750,7 @@ def test_a_process_ends_with_the_code_and_clean_streams():
     good = process("solve", *SMALL, "--json")
     assert (good.returncode, good.stderr) == (0, "")
     assert relative_error(json.loads(good.stdout)["value"], VALUE) < 1e-14
-    bad = process("solve", "--class-counts", "5,0", *DECAYS)
+    bad = process("solve", "--class-counts", "5,-1", *DECAYS)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert THREE_LINES.match(bad.stderr)
 

@@ -39,8 +39,8 @@ class Problem:
     """One instance of the unconstrained feature model.
 
     Args:
-        class_counts: Samples in each class, K ≥ 2 integers ≥ 0, one of them > 0. A class without samples is an output of
-            the classifier, and a row of W, all the same (docs/empty_classes.md).
+        class_counts: Samples in each class, K ≥ 2 integers ≥ 0, one of them > 0. A class without samples is an output
+            of the classifier, and a row of W, all the same (docs/empty_classes.md).
         lambda_w: Weight decay λ_W > 0 of the classifier; None with a constraint that replaces the decays.
         lambda_h: Weight decay λ_H > 0 of the features; likewise.
         loss: A loss of ``ufm_convex.losses``; None for cross-entropy, or for the one that the constraint stands for.
@@ -361,8 +361,8 @@ def _attained(bias: float | Literal["free"] | None, loss: Loss, counts: IntArray
     listed = ", ".join(map(str, escaping[:_LISTED].tolist())) + (", …" if escaping.size > _LISTED else "")
     raise HypothesisError(
         f"the bias is free, and {'output' if escaping.size == 1 else 'outputs'} {listed} "
-        f"{'has' if escaping.size == 1 else 'have'} no mass: under {loss.name!r} the targets of all samples agree there, "
-        "and the infimum is not attained.",
+        f"{'has' if escaping.size == 1 else 'have'} no mass: the targets of all samples agree there, so that "
+        f"under {loss.name!r} the infimum is not attained.",
         expected="with a free bias, targets that leave each output some mass, as samples in each class do",
         fix="penalise the bias, as bias=1e-3 does, or leave these classes out: the infimum is that without them.",
     )
