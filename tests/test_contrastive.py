@@ -21,10 +21,11 @@ from ufm_convex.contrastive import ContrastiveDual, ContrastivePoint, collapse_t
 from ufm_convex.contrastive import theory as closed_form
 from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengths, upper_bound
 from ufm_convex.contrastive.judging import enclose_objective, violation
+from ufm_convex.contrastive.method import Contrastive, finding
 from ufm_convex.contrastive.points import objective, softmax_dual
-from ufm_convex.contrastive.solving import judge
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import ConicSolver
+from ufm_convex.solving import judged
 
 BOUND = ufm.ContrastiveProblem([4, 3, 2, 1], bound=2.0, temperature=0.5)
 PENALTY = ufm.ContrastiveProblem([4, 3, 2, 1], lambda_h=0.4, temperature=0.5)
@@ -37,6 +38,11 @@ PROBLEMS = [
     ufm.ContrastiveProblem([2, 1, 1, 1], bound=1.0, temperature=0.3),
     ufm.ContrastiveProblem([3, 1, 1], lambda_h=0.2),
 ]
+
+
+def judge(problem, run, tolerance):
+    """What ``solve`` makes of a run."""
+    return judged(Contrastive(), problem, finding(problem, run, "planted"), tolerance)
 
 
 def raw(problem, H, labels):

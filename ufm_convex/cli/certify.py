@@ -6,7 +6,7 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,14 +14,15 @@ from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite, solution_record
-from ufm_convex.cli.render import show, show_judgement
+from ufm_convex.cli.record import finite
+from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.views import show, solution_record
 
 if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
-    from ufm_convex.problem import Problem
+    from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
 
 
@@ -65,7 +66,7 @@ def certify(
     with progress(verbose) as tell:
         tell("reading")
         candidate = _load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        instance = _instance(problem, candidate)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -113,6 +114,14 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
     return chosen, candidates[0] if candidates else None
 
 
+def _instance(problem: ProblemOptions, candidate: Candidate | None) -> Model:
+    """The problem; with a candidate, which has W and features, a ``Problem``."""
+    if candidate is None:
+        return problem.problem()
+    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
+    return problem.plain_problem(what, candidate.class_counts)
+
+
 def _load(path: Path | None) -> Candidate | None:
     if path is None:
         return None
@@ -121,7 +130,7 @@ def _load(path: Path | None) -> Candidate | None:
     return Candidate.load(path)
 
 
-def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
+def _attribution(problem: Model, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
     """The parts of the gap, where a theorem gives them and the candidate is admissible."""
     if candidate is None or proved.violation is not None:
         return None
@@ -129,7 +138,7 @@ def _attribution(problem: Problem, candidate: Candidate | None, proved: Certific
     from ufm_convex.errors import HypothesisError, SizeError
 
     try:
-        return attribute_gap(problem, candidate)
+        return attribute_gap(cast("Problem", problem), candidate)
     except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
         return None
 
