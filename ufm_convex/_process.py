@@ -389,6 +389,7 @@ def apart(what: str, function: Callable[..., Iterator[T]], *arguments: Any, **ke
     bench = _bench()
     if bench is None:
         return function(*arguments, **keywords)
+    _deadline.check()  # before a process is started
     left = _deadline.remaining()
     if math.isfinite(left):
         arguments = (left - min(_ANSWERING * left, _LONGEST_ANSWER), function, *arguments)

@@ -24,9 +24,7 @@ from ufm_convex import _deadline, _given, solvers
 from ufm_convex._deadline import OutOfTime
 from ufm_convex._files import parse_toml, read_text
 from ufm_convex._process import isolation
-from ufm_convex.contrastive.method import Contrastive
-from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveSolution
+from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
 from ufm_convex.evidence import relative_gap
 from ufm_convex.methods import AUTO, Direct, Finding, Method, NormBalls, Progress, Settings
@@ -55,18 +53,6 @@ def solve(
     isolate: bool = ...,
     progress: Progress | None = ...,
 ) -> Solution: ...
-@overload
-def solve(
-    problem: ContrastiveProblem,
-    *,
-    solver: str = ...,
-    level: str = ...,
-    tolerance: float = ...,
-    time_limit: float | None = ...,
-    options: Mapping[str, Any] | None = ...,
-    isolate: bool = ...,
-    progress: Progress | None = ...,
-) -> ContrastiveSolution: ...
 @overload
 def solve(
     problem: object,
@@ -210,7 +196,7 @@ class _Best:
             )
         found = judged(self.method, self.problem, finding, self.tolerance)
         # whole: a bound without its witness would not be evidence
-        if self.solution is None or _gap(found) <= _gap(self.solution):
+        if self.solution is None or _merit(found) <= _merit(self.solution):
             self.solution = found
         self.route.append(finding.line)
 
@@ -259,8 +245,9 @@ def judged(method: Method[Any, Any, Any], problem: Any, finding: Finding[Any], t
     return method.solution(problem, finding, min(max(value, low), high), status, tolerance)
 
 
-def _gap(solution: Any) -> float:
-    return float(solution.relative_gap)
+def _merit(solution: Any) -> tuple[float, bool, float]:
+    """The smaller the better: the gap; of equal ones, what left something before what left nothing; the upper bound."""
+    return solution.relative_gap, solution.status is Status.FAILED, solution.upper_bound
 
 
 def _too_short() -> SolverError:

@@ -130,7 +130,7 @@ class ProblemOptions:
 
     def _of_another_kind(self) -> Model | None:
         """The problem in the file if it is no ``Problem``; raises ``ProblemError`` for options, which it has not."""
-        if self.file is None:
+        if self.file is None or len(self._sources()) > 1:
             return None
         from ufm_convex.problem import Problem
         from ufm_convex.solving import load_problem

@@ -138,9 +138,8 @@ def _planned(problem: ContrastiveProblem, settings: Settings, tell: Progress) ->
     level = settings.level
     for name, reason in _plan(problem, settings.solver, level):
         tell(f"{name}: starting")
-        arguments = problem, name, level, settings.options
-        try:  # the closed form is NumPy alone
-            for run in _runs(*arguments) if name == THEORY else apart(f"solver {name!r}", _runs, *arguments):
+        try:
+            for run in _started(problem, name, level, settings.options):
                 yield run, reason
         except (SolverDiedError, MemoryError) as error:
             death = error if isinstance(error, SolverDiedError) else out_of_memory(name)
@@ -152,19 +151,26 @@ def _planned(problem: ContrastiveProblem, settings: Settings, tell: Progress) ->
         raise death
 
 
-def _runs(problem: ContrastiveProblem, name: str, level: str, options: Mapping[str, Any]) -> Iterator[ContrastiveRun]:
-    """Runs of one solver, each more accurate than the last."""
+def _started(
+    problem: ContrastiveProblem, name: str, level: str, options: Mapping[str, Any]
+) -> Iterator[ContrastiveRun]:
+    """Runs of one solver, of compiled code in a process of its own where ``solve`` isolates it."""
     if name == THEORY:
-        yield _closed_form(problem)
-        return
-    solver, chosen = _conic()[name], _level(problem, level)
+        return iter((_closed_form(problem),))
+    return apart(f"solver {name!r}", _runs, problem, _conic()[name], _level(problem, level), options)
+
+
+def _runs(
+    problem: ContrastiveProblem, solver: ConicSolver, chosen: str, options: Mapping[str, Any]
+) -> Iterator[ContrastiveRun]:
+    """Runs of one solver, each more accurate than the last."""
     programme = programmes.build(problem, chosen)
     for accuracy, settings in solver.schedule(chosen):
         claim, message, seconds = solver.attempt(programme.problem, {**settings, **options})
         point = None if claim is Claim.FAILED else programme.read()
         value = programme.problem.value
         yield ContrastiveRun(
-            solver=name,
+            solver=solver.name,
             level=chosen,
             claim=claim,
             message=message,
