@@ -1171,19 +1171,19 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), level="auto"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory", level="class"),
         "leave the level out",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="frame"),
         "use 'auto'",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="auto"),
     ),
     # solving
-    Case("solving:solve_kind", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
+    Case("solving:method_of", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
     Case(
         "solving:check_settings",
         call(ufm.solve, PROBLEM, solver="scs", options=[1]),
@@ -1197,13 +1197,13 @@ CASES: list[Case] = [
         call(ufm.solve, PROBLEM, solver="scs", options={"max_iters": 100}),
     ),
     Case(
-        "solving:_check_level",
+        "methods.direct:check_level",
         call(ufm.solve, SMALL, solver="theory", level="sample"),
         "another solver",
         call(ufm.solve, SMALL, solver="clarabel", level="sample"),
     ),
     Case(
-        "solving:_too_large",
+        "methods.direct:_too_large",
         call(ufm.solve, ufm.Problem(np.arange(1, 2102), 1e-3, 1e-3, features="free")),
         "the same count",
         call(ufm.solve, ufm.Problem(np.repeat([5, 3], [2000, 101]), 1e-3, 1e-3, features="free")),
@@ -1269,10 +1269,32 @@ CASES: list[Case] = [
         "'auto'",
         call(ufm.solve, ufm.Problem([3, 3, 3], 1e-3, 1e-3, features="free"), solver="auto"),
     ),
-    # certificates
     Case(
-        "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+        "_given:seconds",
+        call(ufm.solve, PROBLEM, time_limit=0),
+        "time_limit=60.0",
+        call(ufm.solve, PROBLEM, time_limit=60.0),
     ),
+    Case(
+        "certificate.certifying:_check_settings",
+        call(ufm.certify, PROBLEM, digits=20, time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.arguments:solved",
+        call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM), time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, time_limit=60.0),
+    ),
+    Case(
+        "problem.problem:require_problem",
+        call(ufm.cross_check, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+        "ufm_convex.solve, ufm_convex.certify",
+        call(ufm.certify, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+    ),
+    # certificates
+    Case("solving:method_of", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)),
     Case(
         "_process:_not_sent",
         call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
@@ -1304,7 +1326,7 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
     ),
     Case(
-        "solving:_out_of_range",
+        "methods.direct:_out_of_range",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
         "moderate size",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
@@ -1336,7 +1358,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_checked",
+        "certificate.arguments:chosen",
         call(ufm.certify, SMALL, 5),
         "Candidate(weights=W",
         call(ufm.certify, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
@@ -1354,7 +1376,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, PROBLEM, solution=5),
         "pass solve(problem)",
         call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM)),
@@ -1725,19 +1747,19 @@ CASES += [
         call(ufm.ContrastiveCandidate, features=H, labels=y),
     ),
     Case(
-        "contrastive.certifying:_candidate",
+        "certificate.arguments:chosen",
         call(ufm.certify, CONTRASTIVE, 5),
         "ContrastiveCandidate(features=F, labels=y)",
         call(ufm.certify, CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)),
     ),
     Case(
-        "contrastive.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, CONTRASTIVE, solution=5),
         "pass solve(problem)",
         call(ufm.certify, CONTRASTIVE, solution=ufm.solve(CONTRASTIVE)),
     ),
     Case(
-        "contrastive.certifying:certify_contrastive",
+        "contrastive.method:require_own_proof",
         call(ufm.certify, CONTRASTIVE, digits=20),
         "leave it out",
         call(ufm.certify, CONTRASTIVE),
@@ -1761,7 +1783,7 @@ CASES += [
         lambda _: ufm.solve(CONTRASTIVE).factors(),
     ),
     Case(
-        "contrastive.certifying:ContrastiveCertificate.to_json",
+        "certificate.contrastive:ContrastiveCertificate.to_json",
         lambda _: ufm.certify(CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)).to_json(),
         "ufm_convex.certify(problem)",
         lambda _: ufm.certify(CONTRASTIVE).to_json(),
@@ -2029,7 +2051,7 @@ CASES += [
         call(ufm.proof_steps, SMALL, GOOD),
     ),
     Case(
-        "methods.base:Reduction.check_level",
+        "methods.norm_balls:NormBalls.check",
         call(ufm.solve, PEELED, level="sample"),
         "one of these",
         call(ufm.solve, PEELED, level="auto"),
@@ -2403,8 +2425,8 @@ HELPERS = frozenset(
             "contrastive.candidate:_features",
             "interchange.solutions:_malformed",
         ),
-        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
+        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
     }
 )
 
@@ -2429,10 +2451,10 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     **dict.fromkeys(
-        ("cli.exits:_fault", "contrastive.solving:judge", "methods.layer_peeled:_Search._judge", "solving:_judge"),
+        ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "methods.layer_peeled:_Search._try": "likewise",
+    "methods.norm_balls:_Search._try": "likewise",
     **dict.fromkeys(
         (
             "candidate.formats:_package",
@@ -2456,7 +2478,7 @@ UNFOLLOWED = {
         "says that the package, or the disk, is at fault; planted in test_certificate_checking",
     ),
     **dict.fromkeys(
-        ("_process:Worker.__init__", "_process:died", "solving:out_of_memory", "sweep.running:_Journal._write"),
+        ("_process:Worker.__init__", "_process:died", "methods.base:out_of_memory", "sweep.running:_Journal._write"),
         "asks for memory, processes or space; planted in test_process and test_sweep",
     ),
     "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
@@ -2464,22 +2486,22 @@ UNFOLLOWED = {
     **dict.fromkeys(
         (
             "attribution.duals:SolvedDual.of",
-            "certificate.bounds:_narrowed",
-            "certificate.bounds:_require_distinct",
+            "methods.peeled_bounds:_narrowed",
+            "methods.peeled_bounds:_require_distinct",
             "certificate.limits:_too_large",
         ),
         "needs numbers at the ends of the range of certificates",
     ),
     **dict.fromkeys(
         (
-            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
+            *("certificate.certifying:_rounded_bounds", "certificate.contrastive_encoding:encode"),
             *("interchange.conic_benchmark:_number", "positivity.pigeonhole:pigeonhole_bound"),
-            "methods.layer_peeled:LayerPeeledReduction.solve",
+            "methods.norm_balls:NormBalls.evidence",
         ),
         "needs a solver or a bound that breaks down",
     ),
     **dict.fromkeys(
-        ("contrastive.solving:solve_contrastive", "solving:_solve_problem", "theory.layer_peeled:_radii"),
+        ("solving:_loop", "solving:_too_short", "methods.norm_balls:NormBalls.bounds", "theory.layer_peeled:_radii"),
         "a guard behind others: no argument is known that reaches it",
     ),
     **dict.fromkeys(

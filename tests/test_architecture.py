@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
     {"errors", "_version", "_arrays"},
-    {"_given"},
+    {"_given", "_deadline"},
     {"_bits", "_files", "_process", "_registry"},
     {"losses", "class_counts"},
     {"problem"},
@@ -24,9 +24,10 @@ LAYERS = [
     {"positivity"},
     {"solution"},
     {"methods"},
+    {"contrastive"},
     {"solving"},
     {"certificate", "interchange", "measures", "attribution"},
-    {"contrastive", "crosscheck", "plots"},
+    {"crosscheck", "plots"},
     {"networks", "sweep", "verifying"},
     {"cli", "testing"},
 ]

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from ufm_convex import cli, solvers, solving
 from ufm_convex.certificate import Certificate
 from ufm_convex.cli import command as commands
-from ufm_convex.cli import exits, record, render
+from ufm_convex.cli import exits, record, render, views
 from ufm_convex.cli.progress import progress
 from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.problem import Problem
@@ -371,7 +371,7 @@ def test_after_ctrl_c_no_verdict_is_waited_for(tmp_path):
 def test_json_has_no_nan_and_no_infinity():
     solution = solving.solve(Problem(COUNTS, 0.04, 0.01))
     spoiled = dataclasses.replace(solution, value=math.nan, seconds=-math.inf)
-    found = json.loads(record.as_json(spoiled), parse_constant=no_constant)
+    found = json.loads(views.as_json(spoiled), parse_constant=no_constant)
     assert (found["value"], found["seconds"]) == (None, None)
     assert record.finite(math.inf) is None
     assert found["lower_bound"] == solution.lower_bound
