@@ -1,0 +1,26 @@
+"""What needs PyTorch is left out where it is not installed, and that is said: the header names it, pages are skipped."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+MODULES = ROOT / "ufm_convex" / "networks"
+"""Modules whose examples cannot even be looked for."""
+PAGES = (ROOT / "docs" / "training_bound.md",)
+HERE = importlib.util.find_spec("torch") is not None
+
+
+def pytest_report_header() -> list[str]:
+    return [] if HERE else ["torch is not installed: ufm_convex/networks is not collected, its pages are skipped"]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if not HERE and MODULES in (collection_path, *collection_path.parents) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not HERE and item.path in PAGES:
+            item.add_marker(pytest.mark.skip(reason="pip install torch"))
