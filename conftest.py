@@ -1,4 +1,4 @@
-"""What needs PyTorch is left out where it is not installed, and that is said: the header names it, pages are skipped."""
+"""What needs PyTorch is left out where it is not installed, and the header and the skipped pages say so."""
 
 import importlib.util
 from pathlib import Path

@@ -67,10 +67,10 @@ def after(*modules, positions=False, **options):
     return lambda d: nn.Sequential(norm(d, positions, **options), *modules)
 
 
-def decays_of(network, without=()):
+def decays_of(network, without=(), decay=DECAY):
     """The decay of every parameter but the table's, none for names that end as said."""
     return {
-        name: 0.0 if name == "table" or name.endswith(tuple(without)) else DECAY
+        name: 0.0 if name == "table" or name.endswith(tuple(without)) else decay
         for name, _ in network.named_parameters()
     }
 
@@ -84,13 +84,13 @@ def objective(network, decays, batches=None, labels=LABELS, criterion=nn.functio
     return loss + sum(0.5 * decay * squares[name].square().sum() for name, decay in decays.items() if decay)
 
 
-def lowest(make, seeds, without=(), steps=400, **settings):
+def lowest(make, seeds, without=(), steps=400, decay=DECAY, **settings):
     """The network with the lowest objective of some seeds, after L-BFGS, with its decays and that objective."""
     best = None
     for seed in seeds:
         torch.manual_seed(seed)
         network = make()
-        decays = decays_of(network, without)
+        decays = decays_of(network, without, decay)
         descend(network, lambda network=network, decays=decays: objective(network, decays, **settings), steps)
         value = float(objective(network, decays, **settings).detach())
         if best is None or value < best[2]:

@@ -28,7 +28,7 @@ LAYERS = [
     {"reductions"},
     {"solving"},
     {"certificate", "gap_closure", "interchange", "measures", "pigeonhole"},
-    {"contrastive", "crosscheck", "plots"},
+    {"contrastive", "crosscheck", "networks", "plots"},
     {"sweep", "verifying"},
     {"cli", "testing"},
 ]
@@ -118,7 +118,7 @@ def test_a_planted_upward_import_is_found(tmp_path):
     assert violations([("losses", imports(planted))]) == ["losses imports solving"]
 
 
-HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
+HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "torch", "typer", "hypothesis", "mpmath")
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -122,6 +122,7 @@ _ROOMS = (
     "errors",
     "interchange",
     "losses",
+    "networks",
     "plots",
     "reductions",
     "relaxation",

@@ -1,7 +1,7 @@
 """The weight decay of every parameter, and of which kind it is.
 
-The objective is the loss plus Σ_θ (wd_θ/2) θ². ``weight_decay`` of SGD, Adam and their kin adds wd θ to the gradient, which
-is that; a decoupled decay (AdamW) of an adaptive method has other stationary points (docs/training_bound.md, section 6).
+The objective is the loss plus Σ_θ (wd_θ/2) θ². ``weight_decay`` of SGD, Adam and their kin adds wd θ to the gradient,
+which is that; a decoupled decay (AdamW) of an adaptive method has other stationary points (docs/training_bound.md).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def parameter_decays(model: Any, weight_decay: object) -> dict[str, float]:
 
     Args:
         model: A ``torch.nn.Module``.
-        weight_decay: A number ≥ 0, for every parameter that requires a gradient; a ``torch.optim.Optimizer``, whose groups
-            are read; or a mapping from names of parameters to numbers, 0 for those that it leaves out.
+        weight_decay: A number ≥ 0, for every parameter that requires a gradient; a ``torch.optim.Optimizer``, whose
+            groups are read; or a mapping from names of parameters to numbers, 0 for those that it leaves out.
 
     Raises:
         ProblemError: a decay is not a finite number ≥ 0, a name is not one of the network's, or an optimiser maximises.

@@ -140,7 +140,9 @@ def capture(model: Any, head: Any, inputs: Any, *, marked: bool = False) -> Capt
 
 def require_plain(head: Any) -> None:
     """Raise ``NetworkError`` unless the head computes W h + b with W and b parameters of its own."""
-    plain = type(head).forward is torch.nn.Linear.forward and isinstance(head._parameters.get("weight"), torch.nn.Parameter)
+    plain = type(head).forward is torch.nn.Linear.forward and isinstance(
+        head._parameters.get("weight"), torch.nn.Parameter
+    )
     if not plain or head._forward_pre_hooks or "forward" in vars(head):
         raise NetworkError(
             f"the head is a {type(head).__name__} that computes something else than W h + b with parameters W and b.",

@@ -123,13 +123,17 @@ def _group(call: dict[str, Any], values: Any) -> NormMark:
 
 
 def _layer(call: dict[str, Any], values: Any) -> NormMark:
-    shape, group = tuple(values.shape), torch.Size(call["normalized_shape"]).numel()
-    return NormMark("layer", call["weight"], call["bias"], group, group, len(call["normalized_shape"]), False, call["eps"], shape)
+    return _of_rows("layer", call, call["bias"], values)
 
 
 def _rms(call: dict[str, Any], values: Any) -> NormMark:
-    shape, group = tuple(values.shape), torch.Size(call["normalized_shape"]).numel()
-    return NormMark("rms", call["weight"], None, group, group, len(call["normalized_shape"]), False, call["eps"] or 0.0, shape)
+    return _of_rows("rms", call, None, values)
+
+
+def _of_rows(kind: str, call: dict[str, Any], bias: Any, values: Any) -> NormMark:
+    normalized = tuple(call["normalized_shape"])
+    size, eps = torch.Size(normalized).numel(), call["eps"] or 0.0  # None is the precision of the type
+    return NormMark(kind, call["weight"], bias, size, size, len(normalized), False, eps, tuple(values.shape))
 
 
 _NORMS: dict[Any, Callable[[dict[str, Any], Any], NormMark]] = {

@@ -32,7 +32,7 @@ _WORDS = {
 }
 
 
-class Unrecognised(Exception):
+class UnrecognisedError(Exception):
     """A node that no rule takes; the message says which, in words."""
 
 
@@ -57,13 +57,13 @@ def _saved(node: Any, name: str) -> Any:
     try:
         return getattr(node, f"_saved_{name}")
     except (AttributeError, RuntimeError):
-        raise Unrecognised(f"{describe(node)} without its argument {name}") from None
+        raise UnrecognisedError(f"{describe(node)} without its argument {name}") from None
 
 
 def _number(node: Any, name: str) -> Fraction:
     value = _saved(node, name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Unrecognised(f"{describe(node)} whose {name} is no plain number")
+        raise UnrecognisedError(f"{describe(node)} whose {name} is no plain number")
     return Fraction(value)
 
 
@@ -77,7 +77,7 @@ def _dims(node: Any, rank: int) -> list[int]:
     saved = _saved(node, "dim")
     dims = [_signed(dim) % rank for dim in (saved if isinstance(saved, (tuple, list)) else (saved,))]
     if not dims or 0 in dims:
-        raise Unrecognised(f"{describe(node)} over the batch")
+        raise UnrecognisedError(f"{describe(node)} over the batch")
     return dims
 
 
@@ -96,7 +96,7 @@ def _activation(size: object, change: object, *, nonnegative: bool = False, homo
 
 def _only(node: Any, inputs: Inputs) -> tuple[Reach, tuple[int, ...]]:
     if len(inputs) != 1:
-        raise Unrecognised(f"{describe(node)} of several tensors")
+        raise UnrecognisedError(f"{describe(node)} of several tensors")
     return inputs[0]
 
 
@@ -108,14 +108,14 @@ def _leaky(node: Any, inputs: Inputs) -> Reach:
 def _elu(node: Any, inputs: Inputs) -> Reach:
     alpha, scale, inner = (_number(node, name) for name in ("alpha", "scale", "input_scale"))
     if min(alpha, scale, inner) < 0:
-        raise Unrecognised(f"{describe(node)} with a negative constant")
+        raise UnrecognisedError(f"{describe(node)} with a negative constant")
     square = (scale * max(Fraction(1), alpha * inner)) ** 2
     return _only(node, inputs)[0].activated(square, square, False, False)
 
 
 def _celu(node: Any, inputs: Inputs) -> Reach:
     if _number(node, "alpha") <= 0:
-        raise Unrecognised(f"{describe(node)} with a negative constant")
+        raise UnrecognisedError(f"{describe(node)} with a negative constant")
     return _only(node, inputs)[0].activated(Fraction(1), Fraction(1), False, False)
 
 
@@ -125,7 +125,7 @@ def _clipped(low: str, high: str | None = None) -> Rule:
     def rule(node: Any, inputs: Inputs) -> Reach:
         below, above = (None if not name or _saved(node, name) is None else _number(node, name) for name in (low, high))
         if (below is not None and below > 0) or (above is not None and above < 0):
-            raise Unrecognised(f"{describe(node)} that does not leave 0 where it is")
+            raise UnrecognisedError(f"{describe(node)} that does not leave 0 where it is")
         one = Fraction(1)
         return _only(node, inputs)[0].activated(one, one, below == 0, homogeneous=below == 0 and above is None)
 
@@ -159,8 +159,6 @@ def _transposed(node: Any, inputs: Inputs) -> Reach:
     return reach.viewed(aligned=aligned)
 
 
-
-
 def _select(node: Any, inputs: Inputs) -> Reach:
     reach, shape = _only(node, inputs)
     (dim,) = _dims(node, len(shape))
@@ -178,7 +176,7 @@ def _slice(node: Any, inputs: Inputs) -> Reach:
 def _sum_of_tensors(sign: int) -> Rule:
     def rule(node: Any, inputs: Inputs) -> Reach:
         if _number(node, "alpha") != 1:
-            raise Unrecognised(f"{describe(node)} with a factor")
+            raise UnrecognisedError(f"{describe(node)} with a factor")
         shape = shape_of(node)
         parts = [reach if own == shape else _broadcast(node, reach, own, shape) for reach, own in inputs]
         return summed(parts, nonnegative=sign > 0 and all(part.nonnegative for part in parts))
@@ -190,7 +188,7 @@ def _broadcast(node: Any, reach: Reach, own: tuple[int, ...], shape: tuple[int, 
     """Every entry stands as often as the shapes say; a batch that is repeated is no batch."""
     padded = (1,) * (len(shape) - len(own)) + own
     if padded[0] != shape[0]:
-        raise Unrecognised(f"{describe(node)} of tensors whose batches differ")
+        raise UnrecognisedError(f"{describe(node)} of tensors whose batches differ")
     return reach.linear(windows.product([b // a for a, b in zip(padded, shape, strict=True)]))
 
 
@@ -222,7 +220,7 @@ def _pooled(node: Any, inputs: Inputs) -> tuple[Reach, list[tuple[int, int]]]:
     reach, before = _only(node, inputs)
     after = shape_of(node)
     if len(after) != len(before) or after[:2] != before[:2]:
-        raise Unrecognised(f"{describe(node)} of tensors without a batch")
+        raise UnrecognisedError(f"{describe(node)} of tensors without a batch")
     return reach, list(zip(before[2:], after[2:], strict=True))
 
 
@@ -239,7 +237,7 @@ def _sliding(node: Any, sizes: list[tuple[int, int]], dilated: bool) -> list[win
 def _average_windows(node: Any, inputs: Inputs) -> Reach:
     reach, sizes = _pooled(node, inputs)
     if _saved(node, "divisor_override") is not None:
-        raise Unrecognised(f"{describe(node)} with a divisor of its own")
+        raise UnrecognisedError(f"{describe(node)} with a divisor of its own")
     ranges = _sliding(node, sizes, dilated=False)
     squares = []
     for k, (size, count) in enumerate(sizes):

@@ -21,7 +21,7 @@ from typing import TypeAlias
 from ufm_convex.networks.marks import NormMark
 
 Key = tuple[int, int, str, int]
-"""Identity of γ and of β, kind and group: calls that share them are one; those without have an identity of their own."""
+"""Identity of γ and of β, kind, group: calls that share them are one; those without have an identity of their own."""
 
 
 Join: TypeAlias = "Callable[[Gain, Gain], Gain]"

@@ -16,7 +16,7 @@ from typing import Any
 from ufm_convex.errors import HypothesisError
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.marks import DropoutMark, NormMark, note_of
-from ufm_convex.networks.nodes import RULES, Unrecognised, base_name, describe, shape_of
+from ufm_convex.networks.nodes import RULES, UnrecognisedError, base_name, describe, shape_of
 from ufm_convex.networks.reach import Gain, Key, Masks, Reach
 
 _BEYOND = 1.02
@@ -92,7 +92,7 @@ def read_structure(features: Any, names: Mapping[int, str], head: Any) -> Struct
         )
     try:
         reach = _walk(features.grad_fn, features.shape[0], {})
-    except Unrecognised as error:
+    except UnrecognisedError as error:
         raise _refused(str(error), "normalisation, then operations that the theorem knows, then the head") from None
     for mark in reach.marks.values():
         _check_mark(mark)
@@ -115,11 +115,11 @@ def _walk(node: Any, batch: int, known: dict[Any, Reach]) -> Reach:
     else:
         name = base_name(node)
         if name not in RULES:
-            raise Unrecognised(describe(node))
+            raise UnrecognisedError(describe(node))
         inputs = []
         for before, index in node.next_functions:
             if before is None:
-                raise Unrecognised(f"{describe(node)}, with a constant or with something detached")
+                raise UnrecognisedError(f"{describe(node)}, with a constant or with something detached")
             inputs.append((_walk(before, batch, known), shape_of(before, index)))
         found = RULES[name](node, inputs)
     known[node] = found
@@ -131,7 +131,10 @@ def _check_distinct(structure: Structure, taken: list[str]) -> None:
     names = taken + [name for one in structure.normalisations for name in (one.weight, one.bias) if name is not None]
     shared = sorted({name for name in names if names.count(name) > 1})
     if shared:
-        raise _refused(f"the parameter {shared[0]} has two places, before the head and in it or in another normalisation.", "a γ and a β for each")
+        raise _refused(
+            f"the parameter {shared[0]} has two places, before the head or in it.",
+            "a γ and a β for each",
+        )
 
 
 def _check_mark(mark: NormMark) -> None:

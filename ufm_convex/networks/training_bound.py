@@ -67,8 +67,8 @@ def training_bound(
 ) -> TrainingBound:
     """The bound of a network's objective over samples of given counts, whatever its parameters are.
 
-    The network is run once on ``inputs`` in the mode that it is in; batch norm counts only in training. Buffers change as in
-    any pass.
+    The network is run once on ``inputs`` in the mode that it is in; batch norm counts only in training. Buffers
+    change as in any pass.
 
     Args:
         model: A ``torch.nn.Module``.
@@ -187,7 +187,7 @@ def _bias(decay: float | None) -> float | Literal["free"] | None:
 def _at_given_scale(
     structure: Structure, head: tuple[float, float | None], class_counts: Sequence[int], loss: Loss | None
 ) -> TrainingBound:
-    """max over l of f*(λ_W, l, λ_b) − l ρ/2, ρ the bound on ‖H‖² at the present γ and β."""
+    """The largest over l of f*(λ_W, l, λ_b) − l ρ/2, ρ the bound on ‖H‖² at the present γ and β."""
     lost = structure.masks is Masks.LOST
     squares = [one.given_masked if lost else one.given for one in structure.normalisations]
     num_samples = sum(int(count) for count in class_counts)
@@ -248,4 +248,6 @@ def _root_above(number: Fraction) -> Fraction:
 
 def no_bound(got: str, expected: str) -> HypothesisError:
     """The error for a network of which the theorem says nothing."""
-    return HypothesisError(got, expected=expected, fix="there is no bound; the gap of the last layer does not need one.")
+    return HypothesisError(
+        got, expected=expected, fix="there is no bound; the gap of the last layer does not need one."
+    )

@@ -43,10 +43,8 @@ def coverage(windows: Ranges, size: int) -> int:
 def average_square(windows: Ranges, divisors: Sequence[int] | None = None) -> Fraction:
     """Bound on ‖A‖² of the averages; each divides by its divisor, or by the number of its positions."""
     chosen = divisors or [max(len(window), 1) for window in windows]
-    pairs = list(zip(windows, chosen, strict=True))
-    return max(
-        sum((Fraction(len(set(one) & set(other)), by * over) for other, over in pairs), Fraction(0)) for one, by in pairs
-    )
+    pairs = [(set(window), by) for window, by in zip(windows, chosen, strict=True)]
+    return max(sum(Fraction(len(one & other), by * over) for other, over in pairs) for one, by in pairs) + Fraction(0)
 
 
 def product(factors: Sequence[Fraction | int]) -> Fraction:
