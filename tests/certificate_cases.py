@@ -16,7 +16,6 @@ from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
-from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -27,9 +26,9 @@ from ufm_convex.losses import (
 )
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
-from ufm_convex.points import DualPoint, FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.problem.constraints import HardMargin, LayerPeeled
+from ufm_convex.relaxation import DualPoint, FramePoint, of_classes
 from ufm_convex.solving import solve
 from ufm_convex.verifier import MalformedCertificate, verify
 

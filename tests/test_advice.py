@@ -22,22 +22,24 @@ from hypothesis import Phase, given, settings
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import attribution, enclosure, identity, interchange, losses, pigeonhole, plots, sweep, testing, theory
+from ufm_convex import attribution, enclosure, interchange, losses, plots, relaxation, sweep, testing, theory
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
-from ufm_convex.constraints import HardMargin
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
-from ufm_convex.points import DualPoint, FrameDual, FramePoint
-from ufm_convex.positivity import complete_positivity
+from ufm_convex.positivity import complete_positivity, pigeonhole
+from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
 from ufm_convex.relaxation import (
     Alike,
     Columns,
     Dual,
+    DualPoint,
     Factors,
+    FrameDual,
+    FramePoint,
     Gram,
     Orbits,
     of_classes,
@@ -309,105 +311,115 @@ CASES: list[Case] = [
     ),
     # problems
     Case(
-        "problem:Problem.__init__",
+        "problem.problem:Problem.__init__",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, features="relu"),
         '"nonnegative"',
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, features="nonnegative"),
     ),
-    Case("problem:Problem.from_content", toml(TOML + "lambda = 1"), "remove what is not listed: lambda", toml(TOML)),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
+        toml(TOML + "lambda = 1"),
+        "remove what is not listed: lambda",
+        toml(TOML),
+    ),
+    Case(
+        "problem.problem:Problem.from_content",
         toml("lambda_w = 1\nlambda_h = 1"),
         "add class_counts",
         toml("lambda_w = 1\nlambda_h = 1\nclass_counts = [2, 1]"),
     ),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
         toml("class_counts = [2, 1]\nlambda_h = 1"),
         "add lambda_w",
         toml("class_counts = [2, 1]\nlambda_h = 1\nlambda_w = 1"),
     ),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
         toml('model = "contrastive"\nclass_counts = [2, 1]\nbound = 1.0'),
         "load of its class",
         lambda folder: ufm.ContrastiveProblem.load(folder / "p.toml"),
     ),
     Case(
-        "problem:_from_table",
+        "problem.problem:_from_table",
         toml(TOML + 'loss = "hinge"'),
         "loss = { name =",
         toml(TOML + 'loss = { name = "cross-entropy" }'),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, constraint=5),
         "ufm_convex.LayerPeeled(weight_radius=1.0, feature_radius=5.0)",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(weight_radius=1.0, feature_radius=5.0)),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, constraint=HardMargin(1.0), loss=CrossEntropy()),
         "leave the loss out",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, constraint=HardMargin(1.0)),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, loss="cross-entropy"),
         "ufm_convex.CrossEntropy()",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, loss=ufm.CrossEntropy()),
     ),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, 1e-3),
         "pass lambda_h=5e-4",
         call(ufm.Problem, COUNTS, 1e-3, lambda_h=5e-4),
     ),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, "0.1", 1e-3),
         "pass lambda_w=5e-4",
         call(ufm.Problem, COUNTS, lambda_w=5e-4, lambda_h=1e-3),
     ),
-    Case("problem:_decay", call(ufm.Problem, COUNTS, 0, 1e-3), "such as 1e-6", call(ufm.Problem, COUNTS, 1e-6, 1e-3)),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
+        call(ufm.Problem, COUNTS, 0, 1e-3),
+        "such as 1e-6",
+        call(ufm.Problem, COUNTS, 1e-6, 1e-3),
+    ),
+    Case(
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, 1e-3, constraint=ufm.LayerPeeled(1, 5)),
         "leave lambda_w out",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(1, 5)),
     ),
     Case(
-        "problem:_dimension",
+        "problem.problem:_dimension",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, feature_dim=2.5),
         "leave it out",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3),
     ),
     Case(
-        "problem:_bias",
+        "problem.problem:_bias",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias=True),
         'bias="free"',
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias="free"),
     ),
     Case(
-        "problem:_bias",
+        "problem.problem:_bias",
         call(ufm.Problem, COUNTS, bias="free", constraint=ufm.LayerPeeled(1, 5)),
         "leave one of them out",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(1, 5)),
     ),
     Case(
-        "problem:require_problem",
+        "problem.problem:require_problem",
         call(ufm.cross_check, 5, ["clarabel"]),
         "make one with Problem",
         call(ufm.cross_check, PROBLEM, ["clarabel"]),
     ),
     Case(
-        "problem:Problem.require_no_bias",
+        "problem.problem:Problem.require_no_bias",
         call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), ufm.Candidate(weights=W, features=H, labels=y)),
         "leave the bias",
         call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
     ),
     Case(
-        "problem:Problem.require_decays",
+        "problem.problem:Problem.require_decays",
         call(lambda: ufm.Problem(COUNTS, constraint=ufm.LayerPeeled(1, 5)).sigma),
         "leave the bias and the constraint out",
         call(lambda: ufm.Problem(COUNTS, 1e-3, 1e-3).sigma),
@@ -509,15 +521,15 @@ CASES: list[Case] = [
         "one row a class",
         call(SoftTargetCrossEntropy, [[1, 0], [0, 1]]),
     ),
-    Case("constraints.hard_margin:_refused", call(HardMargin, 0), "margins=1", call(HardMargin, margins=1)),
+    Case("problem.constraints.hard_margin:_refused", call(HardMargin, 0), "margins=1", call(HardMargin, margins=1)),
     Case(
-        "constraints.layer_peeled:LayerPeeled.__post_init__",
+        "problem.constraints.layer_peeled:LayerPeeled.__post_init__",
         call(ufm.LayerPeeled, 0, 1),
         "1 to 100",
         call(ufm.LayerPeeled, 1, 100),
     ),
     Case(
-        "constraints.margins:ClassMargins.validate",
+        "problem.constraints.margins:ClassMargins.validate",
         call(ufm.Problem, COUNTS, 1, 1, constraint=HardMargin([1, 2])),
         "order of class_counts",
         call(ufm.Problem, COUNTS, 1, 1, constraint=HardMargin([1, 2, 1])),
@@ -1591,8 +1603,8 @@ CASES += [
         "feature_dim=3",
         lambda _: ufm.solve(PROBLEM).factors(feature_dim=3),
     ),
-    Case("gap_closure:_checked", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
-    Case("gap_closure:_checked", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
+    Case("positivity.gap_closure:check", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
+    Case("positivity.gap_closure:check", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
     Case(
         "relaxation.levels:Level.__call__",
         call(
@@ -1664,13 +1676,13 @@ CASES += [
         call(ufm.geometry, SMALL, GOOD),
     ),
     Case(
-        "pigeonhole:_check",
+        "positivity.pigeonhole:_check",
         call(pigeonhole.pigeonhole_bound, SMALL),
         "the relaxation's own bound",
         lambda _: ufm.solve(SMALL).lower_bound,
     ),
     Case(
-        "pigeonhole:_check",
+        "positivity.pigeonhole:_check",
         call(pigeonhole.pigeonhole_bound, ufm.Problem([2] * 9, 1, 1, feature_dim=2)),
         "Solution.lower_bound",
         lambda _: ufm.solve(ufm.Problem([2] * 9, 1, 1, feature_dim=2)).lower_bound,
@@ -1712,19 +1724,19 @@ CASES += [
         lambda folder: plots.save(plots.draw("phase", SMALL), folder / "f.png"),
     ),
     Case(
-        "points:as_dimension",
+        "relaxation.full:as_dimension",
         lambda _: ufm.solve(SMALL).factors(0),
         "leave it out",
         lambda _: ufm.solve(SMALL).factors(),
     ),
     Case(
-        "points:as_dimension",
+        "relaxation.full:as_dimension",
         lambda _: ufm.solve(SMALL).factors(10**9),
         "leave feature_dim out",
         lambda _: ufm.solve(SMALL).factors(),
     ),
     Case(
-        "points:require_dense",
+        "relaxation.full:require_dense",
         call(ufm.stability_bounds, ufm.Problem([3] * 20001, 1, 1), 1.0),
         "five formulas",
         lambda _: (Path(__file__).parents[1] / "docs" / "attribution.md").read_text(encoding="utf-8"),
@@ -1742,13 +1754,13 @@ CASES += [
         call(ufm.proof_steps, SMALL, GOOD),
     ),
     Case(
-        "reductions.base:Reduction.check_level",
+        "methods.base:Reduction.check_level",
         call(ufm.solve, PEELED, level="sample"),
         "one of these",
         call(ufm.solve, PEELED, level="auto"),
     ),
     Case(
-        "reductions.penalised:PenalisedFamily.of",
+        "methods.penalised:PenalisedFamily.of",
         call(
             ufm.solve,
             ufm.Problem(COUNTS, features="free", constraint=ufm.LayerPeeled(1, 5), loss=ufm.BinaryCrossEntropy()),
@@ -1760,7 +1772,7 @@ CASES += [
         ),
     ),
     Case(
-        "reductions.penalised:PenalisedFamily.of",
+        "methods.penalised:PenalisedFamily.of",
         call(ufm.solve, ufm.Problem([5, 5], features="free", constraint=ufm.LayerPeeled(1e-200, 1e200))),
         "the same product",
         call(ufm.solve, ufm.Problem([5, 5], features="free", constraint=ufm.LayerPeeled(1, 1))),
@@ -2016,8 +2028,8 @@ CASES += [
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_norms,
     ),
     Case(
-        "identity:margin_loss",
-        call(identity.margin_loss, ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))),
+        "relaxation.frame:margin_loss",
+        call(relaxation.margin_loss, ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))),
         "dense points",
         lambda _: ufm.solve(ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))).point,
     ),
@@ -2110,7 +2122,11 @@ HELPERS = frozenset(
         *("_files:parse_toml", "_given:_unwrapped.refuse", "candidate.files:_unreadable", "candidate.files:_pytorch"),
         *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.files:_empty"),
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
-        *("constraints.hard_margin:_refused", "contrastive.candidate:_features", "interchange.solutions:_malformed"),
+        *(
+            "problem.constraints.hard_margin:_refused",
+            "contrastive.candidate:_features",
+            "interchange.solutions:_malformed",
+        ),
         *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
         *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
     }
@@ -2137,10 +2153,10 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     **dict.fromkeys(
-        ("cli.exits:_fault", "contrastive.solving:judge", "reductions.layer_peeled:_Search._judge", "solving:_judge"),
+        ("cli.exits:_fault", "contrastive.solving:judge", "methods.layer_peeled:_Search._judge", "solving:_judge"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "reductions.layer_peeled:_Search._try": "likewise",
+    "methods.layer_peeled:_Search._try": "likewise",
     **dict.fromkeys(
         (
             "crosscheck.registry:contestant",
@@ -2173,8 +2189,8 @@ UNFOLLOWED = {
     **dict.fromkeys(
         (
             *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
-            *("interchange.conic_benchmark:_number", "pigeonhole:pigeonhole_bound"),
-            "reductions.layer_peeled:LayerPeeledReduction.solve",
+            *("interchange.conic_benchmark:_number", "positivity.pigeonhole:pigeonhole_bound"),
+            "methods.layer_peeled:LayerPeeledReduction.solve",
         ),
         "needs a solver or a bound that breaks down",
     ),

@@ -18,8 +18,8 @@ from ufm_convex.class_counts import read_class_counts, read_labels, validate_cla
 from ufm_convex.cli import application
 from ufm_convex.errors import CandidateError, ProblemError
 from ufm_convex.interchange import cbf_solution, point_from_cbf
-from ufm_convex.points import GramPoint
 from ufm_convex.positivity import complete_positivity
+from ufm_convex.relaxation import GramPoint
 from ufm_convex.sweep import Grid
 
 W, H, y = np.eye(3), np.eye(3)[[0, 0, 0, 1, 2]], np.array([0, 0, 0, 1, 2])

@@ -15,13 +15,13 @@ from scipy.optimize import brentq, minimize
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import reductions, solving, theory
+from ufm_convex import methods, solving, theory
 from ufm_convex.cli import application
 from ufm_convex.enclosure import ExactAlike, ExactMatrix, FactorWitness, square_norms
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError
 from ufm_convex.measures import classifier_cosine
-from ufm_convex.reductions.peeled_evidence import PeeledEvidence
-from ufm_convex.reductions.penalised import PenalisedFamily
+from ufm_convex.methods.peeled_evidence import PeeledEvidence
+from ufm_convex.methods.penalised import PenalisedFamily
 from ufm_convex.solution import INTERRUPTED
 
 FEATURES = ("nonnegative", "free")
@@ -538,7 +538,8 @@ def test_bad_input_is_named_before_any_work():
 
 
 def test_what_has_no_form_for_norm_bounds_refuses_by_name(tmp_path):
-    from ufm_convex import enclosure, interchange, pigeonhole, plots, testing
+    from ufm_convex import enclosure, interchange, plots, testing
+    from ufm_convex.positivity import pigeonhole
 
     problem = peeled([5, 4, 3])
     solution = ufm.solve(problem, tolerance=1e-2)
@@ -573,13 +574,13 @@ def test_geometry_measures_what_needs_no_decay():
     assert found.mean_overlap == 0.0
 
 
-# -- the room of reductions -----------------------------------------------------------------------------------------
+# -- the room of methods --------------------------------------------------------------------------------------------
 
 
 def test_solve_asks_reductions_first(monkeypatch):
     """Another reduction is another class: ``solve`` names none."""
 
-    class Halved(reductions.Reduction):
+    class Halved(methods.Reduction):
         name = "halved"
         levels = ("auto",)
 
@@ -591,9 +592,9 @@ def test_solve_asks_reductions_first(monkeypatch):
             tell("asked")
             return inner(ufm.Problem(problem.class_counts, 0.01, 0.01), tolerance=tolerance)
 
-    assert reductions.find(ufm.Problem([5, 4], 0.1, 0.1)) is None
-    assert reductions.find(peeled([5, 4])).name == "layer-peeled"
-    monkeypatch.setattr(reductions, "available", lambda: {"halved": Halved})
+    assert methods.find(ufm.Problem([5, 4], 0.1, 0.1)) is None
+    assert methods.find(peeled([5, 4])).name == "layer-peeled"
+    monkeypatch.setattr(methods, "available", lambda: {"halved": Halved})
     said = []
     solution = solving.solve(ufm.Problem([5, 4], 0.5, 0.5), solver="frame", progress=said.append)
     assert said == ["asked"]
@@ -602,7 +603,7 @@ def test_solve_asks_reductions_first(monkeypatch):
 
 
 def test_an_interrupted_search_keeps_its_best():
-    reduction, calls = reductions.find(peeled([50, 20, 5])), []
+    reduction, calls = methods.find(peeled([50, 20, 5])), []
 
     def inner(problem, *, tolerance):
         calls.append(problem)

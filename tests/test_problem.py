@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 import ufm_convex as ufm
 from ufm_convex.class_counts import exponential
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import CountsError, FileFormatError, ProblemError, ShapeError, UFMError, UnknownNameError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import LayerPeeled
 
 HUGE = [pytest.param(10**5000, id="huge"), pytest.param(-(10**5000), id="-huge")]  # too long for an id
 

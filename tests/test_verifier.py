@@ -35,8 +35,8 @@ from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import FramePoint
 from ufm_convex.solving import solve
 from ufm_convex.verifier import MalformedCertificate, UnreadableInput, Verdict, fast, points, proof, reading, verify
 from ufm_convex.verifier import problem as problem_module

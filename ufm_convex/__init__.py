@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
-    from ufm_convex.constraints import HardMargin as HardMargin
-    from ufm_convex.constraints import LayerPeeled as LayerPeeled
     from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
     from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
-    from ufm_convex.gap_closure import GapClosure as GapClosure
-    from ufm_convex.gap_closure import close_gap as close_gap
     from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
@@ -54,11 +50,15 @@ if TYPE_CHECKING:
     from ufm_convex.positivity import CompletePositivity as CompletePositivity
     from ufm_convex.positivity import Positivity as Positivity
     from ufm_convex.positivity import complete_positivity as complete_positivity
+    from ufm_convex.positivity.gap_closure import GapClosure as GapClosure
+    from ufm_convex.problem import HardMargin as HardMargin
+    from ufm_convex.problem import LayerPeeled as LayerPeeled
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
     from ufm_convex.solution import Solution as Solution
     from ufm_convex.solution import Status as Status
+    from ufm_convex.solving import close_gap as close_gap
     from ufm_convex.solving import solve as solve
     from ufm_convex.verifier import MalformedCertificate as MalformedCertificate
     from ufm_convex.verifier import Verdict as Verdict
@@ -77,12 +77,12 @@ _HOME = {
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
     "GapAttribution": "attribution",
-    "GapClosure": "gap_closure",
+    "GapClosure": "positivity.gap_closure",
     "GeometryReport": "measures",
-    "HardMargin": "constraints",
+    "HardMargin": "problem",
     "Judgement": "certificate",
     "KKTReport": "duality",
-    "LayerPeeled": "constraints",
+    "LayerPeeled": "problem",
     "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
@@ -100,7 +100,7 @@ _HOME = {
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
-    "close_gap": "gap_closure",
+    "close_gap": "solving",
     "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
@@ -115,16 +115,15 @@ _HOME = {
 _ROOMS = (
     "candidate",
     "class_counts",
-    "constraints",
     "contrastive",
     "crosscheck",
     "duality",
     "errors",
     "interchange",
     "losses",
+    "methods",
     "networks",
     "plots",
-    "reductions",
     "relaxation",
     "solvers",
     "sweep",

@@ -17,10 +17,9 @@ from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint, as_dimension
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, Gram, of_classes
+from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, as_dimension, of_classes
 from ufm_convex.solvers import SolverRun
 
 INTERRUPTED = "interrupted: the best bounds so far are kept"

@@ -22,7 +22,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ufm_convex import _given, evidence, reductions, relaxation, solvers
+from ufm_convex import _given, evidence, methods, relaxation, solvers
 from ufm_convex._process import apart, isolation
 from ufm_convex.errors import (
     ProblemError,
@@ -35,6 +35,7 @@ from ufm_convex.errors import (
     shown,
 )
 from ufm_convex.evidence import Evidence
+from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
@@ -86,7 +87,7 @@ def solve(
 
     Args:
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``); norm bounds are solved through problems
-            with penalties (``ufm_convex.reductions``).
+            with penalties (``ufm_convex.methods``).
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
@@ -154,7 +155,7 @@ def _solve_problem(
 ) -> Solution:
     _check_level(problem, solver, level)
     tell = progress or (lambda _: None)
-    if (reduction := reductions.find(problem)) is not None:
+    if (reduction := methods.find(problem)) is not None:
         reduction.check_level(level)
         inner = partial(solve, solver=solver, level=level, options=options)
         return reduction.solve(problem, inner, tolerance, tell)
@@ -197,6 +198,28 @@ def _solve_problem(
             fix="let the level be 'auto', or name a solver.",
         )
     return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
+
+
+def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClosure[Solution]:
+    """Proved bounds of the problem with B completely positive, not only doubly non-negative.
+
+    Args:
+        problem: A problem with non-negative features and at most 12 classes, or its solution, whose bounds are taken
+            where they are better.
+        tolerance: Relative gap that is wanted, in (0, 1).
+
+    Returns:
+        The bounds, W and H, and the verdict on the relaxation's Gram matrix. For a differentiable loss they meet up
+        to rounding, as a rule; what is reported is proved in any case.
+
+    Raises:
+        ProblemError: ``problem`` is neither of the two, or the tolerance is out of range.
+        HypothesisError: features are free; the relaxation is then exact.
+        SizeError: K > 12.
+        SolverNotInstalledError: Clarabel cannot be imported.
+    """
+    given = problem if isinstance(problem, Solution) else None
+    return closed_gap(check(given.problem if given else problem), given, _given.tolerance(tolerance), solve)
 
 
 # -- which runs, in which order -----------------------------------------------------------------------------------

@@ -35,9 +35,8 @@ from ufm_convex.candidate import (
     require_nonnegative,
 )
 from ufm_convex.errors import CandidateError, HypothesisError
-from ufm_convex.identity import frame_strengths
-from ufm_convex.points import FrameDual, require_dense
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.relaxation import FrameDual, frame_strengths, require_dense
 
 LARGEST_WEIGHT = 2.0**300
 """Beyond it squares of the classifier overflow: training diverged, and there is nothing to explain."""

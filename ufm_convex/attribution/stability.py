@@ -21,8 +21,8 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex.attribution.parts import frame_optimum, frame_ratios
 from ufm_convex.errors import CandidateError, shown
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.relaxation import require_dense
 
 
 @dataclass(frozen=True, eq=False)

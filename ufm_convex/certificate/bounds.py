@@ -13,11 +13,10 @@ from ufm_convex import enclosure
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
-from ufm_convex.points import DualPoint, FrameDual
+from ufm_convex.methods.peeled_evidence import PeeledEvidence
+from ufm_convex.methods.penalised import INWARDS, PenalisedFamily
 from ufm_convex.problem import Problem
-from ufm_convex.reductions.peeled_evidence import PeeledEvidence
-from ufm_convex.reductions.penalised import INWARDS, PenalisedFamily
-from ufm_convex.relaxation import Dual
+from ufm_convex.relaxation import Dual, DualPoint, FrameDual
 from ufm_convex.solution import Solution
 
 _EXCESS_BITS = 60

@@ -72,7 +72,7 @@ def gram_positivity(solution: Solution) -> CompletePositivity | None:
     That is with non-negative features under decays, for so few classes that ``close_gap`` can follow, and not after
     Ctrl-C: whoever pressed it waits for no verdict of seconds.
     """
-    from ufm_convex.copositivity import LARGEST
+    from ufm_convex.positivity.copositivity import LARGEST
     from ufm_convex.solution import Status
 
     problem = solution.problem

@@ -19,7 +19,7 @@ from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.evidence import relative_gap
-from ufm_convex.points import as_dimension
+from ufm_convex.relaxation import as_dimension
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim
 

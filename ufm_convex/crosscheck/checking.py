@@ -12,8 +12,8 @@ from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Referen
 from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant, installed
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.relaxation import require_dense
 
 
 @dataclass(frozen=True)

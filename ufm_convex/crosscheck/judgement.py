@@ -23,9 +23,8 @@ from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
 from ufm_convex.crosscheck.plain import UnusableError, plain
 from ufm_convex.crosscheck.submitted import at_class_level, measure
 from ufm_convex.duality import KKTReport
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, of_classes
+from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, GramPoint, of_classes
 from ufm_convex.solvers import Claim
 
 

@@ -19,9 +19,8 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy, Loss, SoftTargetCrossEntropy
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Columns, Units, of_classes, symmetric
+from ufm_convex.relaxation import Columns, DualPoint, GramPoint, Units, of_classes, symmetric
 
 
 @dataclass(frozen=True, eq=False)

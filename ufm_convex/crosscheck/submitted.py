@@ -19,9 +19,8 @@ import numpy as np
 from ufm_convex import relaxation
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.duality.kkt import primal_residuals
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Columns, Dual, Factors, Gram
+from ufm_convex.relaxation import Columns, Dual, Factors, Gram, GramPoint
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ufm_convex.crosscheck.base import Answer, Contestant
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import symmetric
+from ufm_convex.relaxation import DualPoint, GramPoint, symmetric
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import STATUS_MAP
 

@@ -19,10 +19,20 @@ from ufm_convex import duality, enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FactorWitness, ProvedBound
 from ufm_convex.evidence.base import Representation, knowing_dimension, nearer, relative_gap
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint, require_dense
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram
+from ufm_convex.relaxation import (
+    Alike,
+    Columns,
+    Dual,
+    DualPoint,
+    Factors,
+    FrameDual,
+    FramePoint,
+    Gram,
+    GramPoint,
+    require_dense,
+)
 from ufm_convex.solvers import SolverRun
 
 _CLOSED = 1e-7

@@ -14,8 +14,8 @@ from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
 from ufm_convex.measures.rounding import centred, in_unit
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.relaxation import require_dense
 from ufm_convex.solution import Solution
 
 _LARGEST_WEIGHT = 2.0**300

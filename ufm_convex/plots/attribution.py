@@ -11,7 +11,7 @@ from ufm_convex.attribution import GapAttribution, attribute_gap
 from ufm_convex.errors import ProblemError
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import BLUE, VERMILLION, new_figure
-from ufm_convex.points import require_dense
+from ufm_convex.relaxation import require_dense
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

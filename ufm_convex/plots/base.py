@@ -17,8 +17,8 @@ from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.candidate import Candidate, feature_statistics
 from ufm_convex.errors import CountsError, ProblemError
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import require_dense
 from ufm_convex.solution import Solution
 
 if TYPE_CHECKING:

@@ -29,10 +29,9 @@ from ufm_convex.candidate import (
     require_nonnegative,
 )
 from ufm_convex.errors import HypothesisError
-from ufm_convex.identity import frame_strengths
 from ufm_convex.losses import CrossEntropy, Layout
-from ufm_convex.points import FrameDual, require_dense
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import FrameDual, frame_strengths, require_dense
 from ufm_convex.theory import Hypothesis
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex.identity import noise
 from ufm_convex.recovery import starts
 from ufm_convex.recovery.admission import admitted
 from ufm_convex.recovery.descending import balanced, descend, escape, steepness
+from ufm_convex.recovery.noise import noise
 from ufm_convex.recovery.scaled import Entries
 from ufm_convex.relaxation import Alike, Columns, Factors, Gram, objective
 

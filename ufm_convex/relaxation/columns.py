@@ -18,8 +18,8 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
-from ufm_convex.bias import Bias, NoBias
 from ufm_convex.losses import Layout, Loss
+from ufm_convex.problem.bias import Bias, NoBias
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.orbits import Orbits
 

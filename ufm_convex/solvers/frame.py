@@ -28,11 +28,9 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.errors import HypothesisError, SizeError
-from ufm_convex.identity import margin_loss
 from ufm_convex.losses import Layout, Loss
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, of_classes
+from ufm_convex.relaxation import Alike, Columns, DualPoint, FrameDual, FramePoint, GramPoint, margin_loss, of_classes
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 _DENSE_LIMIT = 4_000

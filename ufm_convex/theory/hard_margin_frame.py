@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, frozen
-from ufm_convex.constraints import HardMargin
-from ufm_convex.points import require_dense
+from ufm_convex.problem.constraints import HardMargin
+from ufm_convex.relaxation import require_dense
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
 
 if TYPE_CHECKING:

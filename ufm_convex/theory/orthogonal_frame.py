@@ -25,7 +25,7 @@ from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen, whole
 from ufm_convex._given import class_index
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError, shown
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DENSE_LIMIT
+from ufm_convex.relaxation import DENSE_LIMIT
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
 from ufm_convex.theory.collapse import collapse_ratios, cross_entropy, exact_threshold, rounded_threshold
 

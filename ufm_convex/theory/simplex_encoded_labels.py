@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, frozen
-from ufm_convex.points import DualPoint, GramPoint, require_dense
+from ufm_convex.relaxation import DualPoint, GramPoint, require_dense
 from ufm_convex.theory.base import Hypothesis, Relation, SolvedOptimum, Theorem
 from ufm_convex.theory.hard_margin_frame import of_classes, per_class
 

@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 
 from ufm_convex import _given
 from ufm_convex._arrays import real
-from ufm_convex.constraints.base import Constraint
-from ufm_convex.constraints.margins import ClassMargins, UniformMargin
 from ufm_convex.errors import ProblemError, shown
 from ufm_convex.losses import Loss
+from ufm_convex.problem.constraints.base import Constraint
+from ufm_convex.problem.constraints.margins import ClassMargins, UniformMargin
 
 _LARGEST = 2.0**100
 _EXPECTED = "numbers from 2**-100 to 2**100: one, one a class, or for margins a square table with diagonal 0"

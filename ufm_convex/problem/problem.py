@@ -23,10 +23,10 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
 from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
-from ufm_convex.constraints import Constraint
-from ufm_convex.constraints import make as make_constraint
 from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.losses import CrossEntropy, Loss, make
+from ufm_convex.problem.constraints import Constraint
+from ufm_convex.problem.constraints import make as make_constraint
 
 Features = Literal["nonnegative", "free"]
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Problem:
         features: "nonnegative" (they come out of a ReLU) or "free".
         feature_dim: Dimension d of the features; None when d is not binding.
         bias: None for logits W h; "free" for W h + b; a number λ_b > 0 for W h + b with the penalty λ_b/2 ‖b‖².
-        constraint: A constraint of ``ufm_convex.constraints``, or None.
+        constraint: A constraint of ``ufm_convex.problem.constraints``, or None.
 
     Raises:
         CountsError: the counts are not K ≥ 2 positive integers.
@@ -289,7 +289,7 @@ def _loss(loss: Loss | None, constraint: Constraint | None, num_classes: int) ->
     if constraint is not None and not isinstance(constraint, Constraint):
         raise ProblemError(
             f"constraint is {shown(constraint)}, a {type(constraint).__name__}.",
-            expected="None, or an instance of ufm_convex.constraints.Constraint",
+            expected="None, or an instance of ufm_convex.problem.constraints.Constraint",
             fix="pass for example ufm_convex.LayerPeeled(weight_radius=1.0, feature_radius=5.0).",
         )
     imposed = None if constraint is None else constraint.loss

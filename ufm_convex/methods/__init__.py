@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 from ufm_convex._registry import discover
+from ufm_convex.methods.base import InnerSolve, Progress, Reduction
 from ufm_convex.problem import Problem
-from ufm_convex.reductions.base import InnerSolve, Progress, Reduction
 
 __all__ = ["InnerSolve", "Progress", "Reduction", "available", "find"]
 

@@ -19,13 +19,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import RangeError, SolverDiedError, SolverError
 from ufm_convex.evidence import Representation
+from ufm_convex.methods.base import InnerSolve, Progress, Reduction
+from ufm_convex.methods.peeled_evidence import PeeledEvidence
+from ufm_convex.methods.penalised import PenalisedFamily, root
 from ufm_convex.problem import Problem
-from ufm_convex.reductions.base import InnerSolve, Progress, Reduction
-from ufm_convex.reductions.peeled_evidence import PeeledEvidence
-from ufm_convex.reductions.penalised import PenalisedFamily, root
+from ufm_convex.problem.constraints import LayerPeeled
 from ufm_convex.solution import INTERRUPTED, Solution, Status
 
 _SHARE = 0.75

@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ufm_convex import evidence, solvers
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, SizeError, SolverError
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import of_classes, programme
-from ufm_convex.solving import solve
 
 if TYPE_CHECKING:
     import cvxpy as cp
 
 _LARGEST = 6
-_SLACK = 1e-5
+_SLACK, _TOLERANCE = 1e-5, 1e-6
 """The upper bound, and each side of a box, is moved outwards by this share: far more than the conic solver's error, and
 enough to keep an interior, without which it breaks down."""
 _SOLVED = ("optimal", "optimal_inaccurate")
@@ -73,7 +73,7 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
 
     Args:
         problem: Non-negative features, 2 ≤ d < K ≤ 6 or d = 1.
-        upper: The objective of a known (W, H) with d columns; by default the best that ``solve`` finds.
+        upper: The objective of a known (W, H) with d columns; by default the best that descents find.
         rounds: How often the boxes are tightened.
 
     Raises:
@@ -82,7 +82,7 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
         SolverError: the relaxation itself was not solved.
     """
     dimension = _check(problem)
-    best = solve(problem, solver="factored").upper_bound if upper is None else upper
+    best = _descended(problem) if upper is None else upper
     model = _Model(problem, best, 1.0 / math.sqrt((dimension + 1) // 2 * -(-(dimension + 1) // 2)))
     base = model.minimum([])
     if not math.isfinite(base):
@@ -96,6 +96,12 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
     # no partition has a point below the upper bound if all are empty: then nothing lies below it
     value = min(max(bounds[worst], base), best)
     return PigeonholeBound(value, base, best, worst, len(bounds))
+
+
+def _descended(problem: Problem) -> float:
+    """The lowest proved upper bound of the descents on W and H."""
+    runs = solvers.solver("factored").runs(problem, "class", _TOLERANCE, {})
+    return min(evidence.gather(problem, run, _TOLERANCE).upper.value for run in runs)
 
 
 def _check(problem: Problem) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ufm_convex._arrays import real
-from ufm_convex.constraints.base import Constraint
 from ufm_convex.errors import ProblemError, shown
+from ufm_convex.problem.constraints.base import Constraint
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import math
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.enclosure import slack
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import PRECISION, float_below, lower_end
 from ufm_convex.enclosure.proved import FactorWitness, ProvedBound
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.enclosure.upper import upper_bound
+from ufm_convex.positivity.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Alike, of_classes, residual_gram
 

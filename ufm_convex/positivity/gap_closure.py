@@ -15,24 +15,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ufm_convex import _given, enclosure, recovery, relaxation
+from ufm_convex import enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
-from ufm_convex.copositivity import LARGEST, lowest_direction
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
-from ufm_convex.evidence import relative_gap
-from ufm_convex.points import GramPoint
-from ufm_convex.positivity import CompletePositivity, Positivity, feature_positivity
+from ufm_convex.evidence import Evidence, relative_gap
+from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
+from ufm_convex.positivity.copositivity import LARGEST, lowest_direction
+from ufm_convex.positivity.features import feature_positivity
+from ufm_convex.positivity.report import CompletePositivity, Positivity
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered, Scaled
-from ufm_convex.relaxation import Columns, Factors, Gram, Orbits, of_classes
-from ufm_convex.solution import Solution
-from ufm_convex.solving import solve
+from ufm_convex.relaxation import Columns, Factors, Gram, GramPoint, Orbits, of_classes
 
 _ROUNDS = 60
 _ITERATIONS, _GRADIENT = 5_000, 1e-11
@@ -44,8 +44,34 @@ _RIDGES = (1e-3, 1e-5, 1e-7, 1e-9)
 """Shares of the largest entry by which B is moved inside the cone of doubly non-negative matrices, to be proved."""
 
 
+class Bounded(Protocol):
+    """What a solution of the problem is asked for here; ``ufm_convex.Solution`` is one."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """The run made admissible."""
+
+    @property
+    def lower_bound(self) -> float:
+        """Proved lower bound."""
+
+    @property
+    def upper_bound(self) -> float:
+        """Proved upper bound."""
+
+    def factors(self) -> tuple[FloatArray, FloatArray]:
+        """W (K, d) and H (K, d)."""
+
+
+S = TypeVar("S", bound=Bounded)
+
+
 @dataclass(frozen=True, eq=False)
-class GapClosure:
+class GapClosure(Generic[S]):
     """What is proved about a problem and its relaxation; all numbers are values of the objective.
 
     Attributes:
@@ -64,7 +90,7 @@ class GapClosure:
     """
 
     problem: Problem
-    relaxation: Solution
+    relaxation: S
     relaxation_upper: float
     lower: ProvedBound
     upper: ProvedBound
@@ -131,33 +157,22 @@ class GapClosure:
         )
 
 
-def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClosure:
-    """Proved bounds of the problem with B completely positive, not only doubly non-negative.
+def closed_gap(problem: Problem, given: S | None, tolerance: float, solve: Callable[..., S]) -> GapClosure[S]:
+    """``ufm_convex.close_gap`` of a problem that ``check`` lets pass.
 
     Args:
-        problem: A problem with non-negative features and at most 12 classes, or its solution, whose bounds are taken
-            where they are better.
-        tolerance: Relative gap that is wanted, in (0, 1).
-
-    Returns:
-        The bounds, W and H, and the verdict on the relaxation's Gram matrix. For a differentiable loss they meet up
-        to rounding, as a rule; what is reported is proved in any case.
-
-    Raises:
-        ProblemError: ``problem`` is neither of the two, or the tolerance is out of range.
-        HypothesisError: features are free; the relaxation is then exact.
-        SizeError: K > 12.
-        SolverNotInstalledError: Clarabel cannot be imported.
+        problem: The problem.
+        given: A solution of it that is known already, or None.
+        tolerance: Relative gap that is wanted.
+        solve: Solves the problem: ``solve(problem, solver=…, level=…, tolerance=…)``.
     """
     started = time.perf_counter()
-    given, problem = _checked(problem)
-    tolerance = _given.tolerance(tolerance)
     columns = of_classes(problem)
     relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         best = _Best.of(relaxed if given is None else given)
-        for known in _known(problem, given, relaxed, tolerance):
+        for known in _known(problem, given, relaxed, tolerance, solve):
             best = best.better(_Best.of(known))
             if best.relative_gap > tolerance:
                 best = best.better(_descended(problem, columns, best, 0.1 * tolerance))
@@ -195,7 +210,7 @@ class _Best:
     residuals: FloatArray
 
     @classmethod
-    def of(cls, solution: Solution) -> _Best:
+    def of(cls, solution: Bounded) -> _Best:
         W, H = solution.factors()
         columns = of_classes(solution.problem)
         residuals = columns.loss.residuals(W @ H.T, columns.layout)
@@ -211,7 +226,7 @@ class _Best:
         return relative_gap(self.lower.value, self.upper.value)
 
 
-def _known(problem: Problem, given: Solution | None, relaxed: Solution, tolerance: float) -> Iterator[Solution]:
+def _known(problem: Problem, given: S | None, relaxed: S, tolerance: float, solve: Callable[..., S]) -> Iterator[S]:
     """Solutions to begin with, the cheapest first; lazy, since the first is enough as a rule."""
     yield from (relaxed,) if given is None else (relaxed, given)
     yield solve(problem, solver="factored", tolerance=tolerance)
@@ -221,16 +236,22 @@ def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> 
     """The end of the descent from W and H, with what its residuals prove."""
     W, H = _descend(columns, best.W, best.H, flat)
     residuals = columns.loss.residuals(W @ H.T, columns.layout)
-    lower = enclosure.copositive_lower_bound(problem, residuals)
+    lower = copositive_lower_bound(problem, residuals)
     W, H = _fitted(problem, columns, W, H)
     return _Best(lower, enclosure.upper_bound(problem, (W, H)), W, H, residuals)
 
 
-def _checked(given: Problem | Solution) -> tuple[Solution | None, Problem]:
-    problem = given.problem if isinstance(given, Solution) else given
+def check(problem: object) -> Problem:
+    """The problem, if a copositive slack can say anything about it.
+
+    Raises:
+        ProblemError: it is no problem.
+        HypothesisError: features are free; the relaxation is then exact.
+        SizeError: K > 12.
+    """
     if not isinstance(problem, Problem):
         raise ProblemError(
-            f"problem is {shown(given)}.",
+            f"problem is {shown(problem)}.",
             expected="an ufm_convex.Problem, or a Solution",
             fix="make one with Problem(class_counts, …).",
         )
@@ -249,7 +270,7 @@ def _checked(given: Problem | Solution) -> tuple[Solution | None, Problem]:
             expected=f"at most {LARGEST} classes",
             fix="use solve(), whose bounds hold for every number of classes.",
         )
-    return (given if isinstance(given, Solution) else None), problem
+    return problem
 
 
 # -- from above ---------------------------------------------------------------------------------------------------
@@ -322,6 +343,6 @@ def _relaxation_upper(problem: Problem, columns: Columns, point: GramPoint) -> f
         except np.linalg.LinAlgError:
             break
         W = np.linalg.solve(M, (point.logits * scale).T).T.astype(np.float64)
-        bound = enclosure.relaxation_upper_bound(problem, W, M / scale[:, None])
+        bound = relaxation_upper_bound(problem, W, M / scale[:, None])
         lowest = min(lowest, bound.value)
     return lowest

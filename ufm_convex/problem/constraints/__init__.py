@@ -1,7 +1,7 @@
 """Constraints in place of the penalty or of the loss, one file each.
 
 A module of this folder that defines a subclass of ``Constraint`` with a ``name`` is found by its presence. The room
-holds data and what it says about the problem; how a constrained problem is solved is said in ``reductions``.
+holds data and what it says about the problem; how a constrained problem is solved is said in ``methods``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from ufm_convex._registry import choose, discover
 from ufm_convex._registry import make as build
-from ufm_convex.constraints.base import Constraint
-from ufm_convex.constraints.hard_margin import HardMargin
-from ufm_convex.constraints.layer_peeled import LayerPeeled
+from ufm_convex.problem.constraints.base import Constraint
+from ufm_convex.problem.constraints.hard_margin import HardMargin
+from ufm_convex.problem.constraints.layer_peeled import LayerPeeled
 
 __all__ = ["Constraint", "HardMargin", "LayerPeeled", "available", "make"]
 

@@ -15,12 +15,12 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex._bits import fraction
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.enclosure import ProvedBound, fraction_below, trivial_bound
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.evidence import Representation
 from ufm_convex.losses import CrossEntropy, Loss
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import LayerPeeled
 
 _FARTHEST = 1e100
 """Largest ratio of the two radii; what is asked for depends on their product alone, but for the lengths of W and H."""

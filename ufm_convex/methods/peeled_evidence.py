@@ -14,9 +14,8 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import Condition, KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.evidence import Evidence, Representation, relative_gap
-from ufm_convex.points import DualPoint, FrameDual, GramPoint
-from ufm_convex.reductions.penalised import INWARDS, PenalisedFamily
-from ufm_convex.relaxation import Columns, Dual, Gram
+from ufm_convex.methods.penalised import INWARDS, PenalisedFamily
+from ufm_convex.relaxation import Columns, Dual, DualPoint, FrameDual, Gram, GramPoint
 
 _PRICED = (
     "dual_slack_psd",

@@ -1,6 +1,6 @@
-"""Points of the primal and of the dual as full arrays, and on an orthogonal frame: data only, no judgement.
+"""Points of the primal and of the dual as full arrays: data only, no judgement.
 
-Points on orbits, of which these are those of single ones, are in ``relaxation.points``.
+Points on orbits, of which these are those of single ones, are in ``points``, those on an orthogonal frame in ``frame``.
 
 Shapes: K classes, m columns; A (K, K), L (K, m), B (m, m); residuals V (K, m), multiplier T (m, m).
 """
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, whole
+from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import DimensionError, SizeError, shown
-from ufm_convex.problem import Problem
 
 DENSE_LIMIT = 20_000
 """Largest K for which a K × K array is made: 3.2 GB in binary64."""
@@ -103,69 +102,3 @@ class DualPoint:
     nonnegativity: FloatArray
     weight_block: FloatArray | None = None
     feature_block: FloatArray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class FramePoint:
-    """A primal point on an orthogonal frame, O(K): h_k = η_k e_k and W = (I − 11ᵀ/K) Diag(ω), d = K.
-
-    Attributes:
-        eta: Feature lengths ‖h_k‖ ≥ 0, (K,).
-        omega: Classifier scales ≥ 0, (K,).
-    """
-
-    eta: FloatArray
-    omega: FloatArray
-
-    @property
-    def margins(self) -> FloatArray:
-        """Logit margins η_k ω_k, (K,)."""
-        return self.eta * self.omega
-
-    @property
-    def used(self) -> IntArray:
-        """Classes whose coordinate is not zero in both W and H; as many dimensions are needed."""
-        return np.flatnonzero((self.eta != 0.0) | (self.omega != 0.0))
-
-    def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
-        """W (K, d) and H (K, d); needs d ≥ ``used.size``, one coordinate a class."""
-        K = self.eta.size
-        require_dense(K, "W", "eta and omega, from which W = (I − 11ᵀ/K) Diag(omega)")
-        active = self.used
-        d = K if feature_dim is None else feature_dim
-        slots = active if d >= K else np.arange(active.size)
-        W, H = np.zeros((K, d)), np.zeros((K, d))
-        H[active, slots] = self.eta[active]
-        W[active, slots] = self.omega[active]
-        W[:, slots] -= self.omega[active] / K
-        return W, H
-
-    def dense(self) -> GramPoint:
-        """The same point as K × K matrices."""
-        return GramPoint.from_factors(*self.factors())
-
-
-@dataclass(frozen=True, eq=False)
-class FrameDual:
-    """A dual point on an orthogonal frame, O(K): v_k = −q_k (e_k − 1/K).
-
-    Then G = UᵀU has the off-diagonal entries −s_k s_l / K ≤ 0 with s_k = pt_k q_k, so T = −offdiag G cancels them and
-    the slack is diagonal: feasible iff s_k² (K−1)/K ≤ λ_W λ_H n_k for each k (docs/duality.md, section 6).
-
-    Attributes:
-        strengths: q_k ≥ 0, (K,).
-    """
-
-    strengths: FloatArray
-
-    def dense(self, problem: Problem) -> DualPoint:
-        """The same point as K × K matrices."""
-        K = self.strengths.size
-        require_dense(K, "the residual matrix", "dual.strengths")
-        residuals = np.full((K, K), 1.0 / K) * self.strengths
-        np.fill_diagonal(residuals, 0.0)
-        np.fill_diagonal(residuals, -residuals.sum(axis=0))
-        s = problem.loss_weights * self.strengths
-        nonnegativity = np.outer(s, s) / K
-        np.fill_diagonal(nonnegativity, 0.0)
-        return DualPoint(residuals, nonnegativity)
