@@ -1,21 +1,50 @@
 """Trained networks: what their last layer is worth, and a proved lower bound of their whole training objective.
 
-Needs the extra ``torch``. Importing ``ufm_convex`` does not import this room, nor PyTorch.
+Needs the extra ``torch``. Importing ``ufm_convex`` does not import this room, nor PyTorch; torchmetrics and Lightning,
+where they are installed, are imported with the two classes that are theirs.
 """
 
 from __future__ import annotations
 
-from ufm_convex.networks.decays import parameter_decays
-from ufm_convex.networks.heads import find_head
-from ufm_convex.networks.structure import Normalisation, Structure, read_structure
-from ufm_convex.networks.training_bound import TrainingBound, training_bound
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Normalisation",
-    "Structure",
-    "TrainingBound",
-    "find_head",
-    "parameter_decays",
-    "read_structure",
-    "training_bound",
-]
+from ufm_convex.networks import _torch
+
+if TYPE_CHECKING:
+    from ufm_convex.networks.bounding import TrainingBound as TrainingBound
+    from ufm_convex.networks.bounding import training_bound as training_bound
+    from ufm_convex.networks.callback import GapCallback as GapCallback
+    from ufm_convex.networks.decays import parameter_decays as parameter_decays
+    from ufm_convex.networks.heads import find_head as find_head
+    from ufm_convex.networks.metric import GapMetric as GapMetric
+    from ufm_convex.networks.structure import Normalisation as Normalisation
+    from ufm_convex.networks.structure import Structure as Structure
+    from ufm_convex.networks.structure import read_structure as read_structure
+
+_torch.require()
+_HOME = {
+    "GapCallback": "callback",
+    "GapMetric": "metric",
+    "Normalisation": "structure",
+    "Structure": "structure",
+    "TrainingBound": "bounding",
+    "find_head": "heads",
+    "parameter_decays": "decays",
+    "read_structure": "structure",
+    "training_bound": "bounding",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
