@@ -1,15 +1,13 @@
 """Trained networks: what their last layer is worth, and a proved lower bound of their whole training objective.
 
-Needs the extra ``torch``. Importing ``ufm_convex`` does not import this room, nor PyTorch; torchmetrics and Lightning,
-where they are installed, are imported with the two classes that are theirs.
+What runs a network needs the extra ``torch`` (PyTorch), and is imported when it is first used; so are torchmetrics and
+Lightning, where they are installed, with the two classes that are theirs.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING
-
-from ufm_convex.networks import _torch
 
 if TYPE_CHECKING:
     from ufm_convex.networks.bounding import TrainingBound as TrainingBound
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from ufm_convex.networks.structure import Structure as Structure
     from ufm_convex.networks.structure import read_structure as read_structure
 
-_torch.require()
 _HOME = {
     "GapCallback": "callback",
     "GapMetric": "metric",

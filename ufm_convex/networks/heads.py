@@ -5,7 +5,7 @@ A head is a ``torch.nn.Linear`` with one row a class, whose result is what the n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,14 @@ class Captured:
     Attributes:
         features: The head's input, (B, d).
         logits: The head's result, (B, K).
-        output: What the network returned.
+        output: What the network returned; its ``logits`` where it has such an attribute.
+        dropped: Whether dropout was active in a marked pass; it was replaced by its mean.
     """
 
     features: Any
     logits: Any
     output: Any
+    dropped: bool
 
 
 def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> Any:
@@ -43,10 +45,7 @@ def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> A
     Raises:
         NetworkError: there is no linear layer, there are several, or the one that was named is none.
     """
-    if not isinstance(model, torch.nn.Module):
-        raise NetworkError(
-            f"model is a {type(model).__name__}.", expected="a torch.nn.Module", fix="pass the network itself."
-        )
+    require_module(model)
     linear = {name: one for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
     if head is not None:
         return _named(model, head, linear)
@@ -64,6 +63,14 @@ def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> A
         expected="one linear layer with a row a class, by name (" + ", ".join(CONVENTIONS) + ") or the only one",
         fix="pass head=, the layer or its name." if linear else "give the network a torch.nn.Linear as its last layer.",
     )
+
+
+def require_module(model: Any) -> None:
+    """Raise ``NetworkError`` unless it is a network."""
+    if not isinstance(model, torch.nn.Module):
+        raise NetworkError(
+            f"model is a {type(model).__name__}.", expected="a torch.nn.Module", fix="pass the network itself."
+        )
 
 
 def _named(model: Any, head: Any, linear: dict[str, Any]) -> Any:
@@ -119,23 +126,33 @@ def capture(model: Any, head: Any, inputs: Any, *, marked: bool = False) -> Capt
         NetworkError: the head is not reached, or more than once, or is no plain linear layer.
     """
     seen: list[tuple[Any, Any]] = []
-    hook = head.register_forward_hook(lambda _, arguments, result: seen.append((arguments[0], result)))
+    hooks = [
+        head.register_forward_pre_hook(lambda _, arguments: _check_width(head, arguments[0])),
+        head.register_forward_hook(lambda _, arguments, result: seen.append((arguments[0], result))),
+    ]
+    marks = marking()
     try:
-        with torch.set_grad_enabled(marked):
-            if marked:
-                with marking():
-                    output = model(inputs)
-            else:
-                output = model(inputs)
+        with torch.set_grad_enabled(marked), marks if marked else nullcontext():
+            output = model(inputs)
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     if len(seen) != 1:
         raise NetworkError(
             f"a batch reached the head {len(seen)} times.",
             expected="once",
             fix="pass head=, the layer whose result the network returns.",
         )
-    return Captured(*seen[0], output)
+    return Captured(*seen[0], getattr(output, "logits", output), marks.dropped)
+
+
+def _check_width(head: Any, features: Any) -> None:
+    if features.shape[-1] != head.in_features:
+        raise NetworkError(
+            f"a batch reaches the head with features of dimension {features.shape[-1]}.",
+            expected=f"dimension {head.in_features}, as the head takes",
+            fix="give all batches inputs of one size, or pool what comes out of the backbone.",
+        )
 
 
 def require_plain(head: Any) -> None:
@@ -165,7 +182,3 @@ def leads_out(captured: Captured, head: Any) -> str | None:
     if node is None or not node.name().startswith(("AddmmBackward", "MmBackward")) or weight is not head.weight:
         return "the head's result is not W h + b with W a parameter"
     return None if first in inputs else "the head's input is changed on its way"
-
-
-Take = Callable[[Any], tuple[Any, Any]]
-"""From what a loader yields to inputs and labels."""

@@ -79,8 +79,11 @@ def note_of(node: Any) -> NormMark | DropoutMark | None:
 class marking(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # noqa: N801 - a context, used as a verb
     """While active, normalisations and dropout leave marks; everything else runs as it is.
 
-    The result of a marked call requires a gradient even where no parameter does, so that what follows it is recorded.
+    ``dropped`` says whether there was dropout, anywhere. The result of a marked call requires a gradient even where no
+    parameter does, so that what follows it is recorded.
     """
+
+    dropped = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function; if it is one of those that are marked, put a mark behind it."""
@@ -89,6 +92,7 @@ class marking(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # noqa:
             call = _arguments(func, args, given)
             if not call["training"] or not call["p"]:
                 return func(*args, **given)
+            self.dropped = True
             return _marked(call["input"], DropoutMark(Fraction(float(call["p"]))))
         values = func(*args, **given)
         if func not in _NORMS:

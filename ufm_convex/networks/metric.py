@@ -13,20 +13,19 @@ import math
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ufm_convex._arrays import FloatArray
 from ufm_convex.attribution import GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, ClassStatistics, require_counts
 from ufm_convex.certificate import certify
 from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ShapeError
-from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.candidates import classifier_of, require_bias
+from ufm_convex.networks.sums import as_array, require_softmax
 from ufm_convex.problem import Problem
 
 PREFIX = "ufm"
-_STATES = ("counts", "sums", "square_sums", "loss_sums")
+_STATES = ("counts", "sums", "square_sums", "lse_sums")
 
 
 class _States:
@@ -62,7 +61,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
         CandidateError: the head has a bias, and the problem has none.
         HypothesisError: the loss is no cross-entropy, of which the statistics are, or the problem has a constraint.
 
-    State, all in binary64: counts (K,), sums (K, d), sums of squares (K,), sums of the loss (K,), the smallest feature.
+    State, all in binary64: that of ``sums``, the smallest feature, and whether the head has changed.
     Where torchmetrics adds up the states of several processes, they hold the same head.
     """
 
@@ -81,12 +80,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
                 fix="make the problem of the network's own class counts.",
             )
         problem.require_decays("the gap of a network")
-        if not isinstance(problem.loss, SoftmaxLoss):
-            raise HypothesisError(
-                f"the loss is {problem.loss.name!r}.",
-                expected="a cross-entropy, with weights, smoothing or soft targets",
-                fix="judge with Candidate and certify, which take any loss.",
-            )
+        self._loss = require_softmax(problem.loss)
         require_bias(problem, head)
         if problem.feature_dim is not None and d > problem.feature_dim:
             raise ShapeError(
@@ -97,8 +91,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
         self.problem = problem
         self._head = (head,)  # in a tuple, so that it is no part of this module
         self._frozen: tuple[Any, ...] | None = None
-        zeros = {"counts": (K,), "sums": (K, d), "square_sums": (K,), "loss_sums": (K,)}
-        for name, shape in zeros.items():
+        for name, shape in sums.shapes(K, d).items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("smallest", torch.tensor(math.inf, dtype=torch.float64), dist_reduce_fx="min")
         self.add_state("mixed", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="max")
@@ -121,18 +114,11 @@ class GapMetric(_BASE):  # type: ignore[misc]
         self._notice_changes()
         if not len(features):
             return
-        weight, bias = self.head.weight, self.head.bias
         with torch.no_grad():
             place = self._to(features.device)
             h, y = features.detach().to(place, torch.float64), labels.to(place, torch.int64)
-            squares = h.square().sum(1)
-            self._check_finite(squares)
-            b = None if bias is None else bias.detach().to(place, torch.float64)
-            losses = self._losses(torch.nn.functional.linear(h, weight.detach().to(place, torch.float64), b), y)
-            self.counts.index_add_(0, y, torch.ones_like(squares))
-            self.sums.index_add_(0, y, h)
-            self.square_sums.index_add_(0, y, squares)
-            self.loss_sums.index_add_(0, y, losses)
+            self._check_finite(h)
+            sums.add_batch({name: getattr(self, name) for name in _STATES}, self.head, h, y)
             self.smallest = torch.minimum(self.smallest, h.min())
 
     def merge_state(self, other: GapMetric) -> None:
@@ -200,7 +186,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
     @property
     def statistics(self) -> ClassStatistics:
         """What was gathered of the features."""
-        return ClassStatistics(*(_numpy(getattr(self, name)) for name in _STATES[:3]))
+        return ClassStatistics(*(as_array(getattr(self, name)) for name in _STATES[:3]))
 
     def candidate(self) -> Candidate:
         """The class means with the head, as a candidate."""
@@ -212,12 +198,15 @@ class GapMetric(_BASE):  # type: ignore[misc]
 
     def _objective(self) -> float:
         problem, head = self.problem, self.head
-        weights = problem.loss.weights(problem.num_classes)
-        loss = math.fsum((weights * _numpy(self.loss_sums)).tolist()) / problem.num_samples
+        losses = problem.loss.weights(problem.num_classes) * self._class_losses()
         penalties = [(problem.lambda_w, _square(head.weight)), (problem.lambda_h, float(self.square_sums.sum()))]
         if isinstance(problem.bias, float) and head.bias is not None:
             penalties.append((problem.bias, _square(head.bias)))
-        return loss + math.fsum(0.5 * decay * square for decay, square in penalties)
+        return math.fsum(losses.tolist()) / problem.num_samples + math.fsum(0.5 * decay * sq for decay, sq in penalties)
+
+    def _class_losses(self) -> FloatArray:
+        arrays = (as_array(self.counts), self.statistics.class_means, as_array(self.lse_sums))
+        return sums.class_losses(self._loss, *arrays, *sums.head_arrays(self.head))
 
     def _parts(self, candidate: Candidate) -> dict[str, float]:
         """The parts of the gap: those of the class means, and what the samples of a class differ in."""
@@ -227,38 +216,19 @@ class GapMetric(_BASE):  # type: ignore[misc]
         except HypothesisError:  # no theorem gives the optimum: there are no parts, and the gap stands by itself
             return {}
         parts = dict(means.totals)
-        parts["logit_spread"] = max(math.fsum(self._spread(candidate).tolist()), 0.0)
+        parts["logit_spread"] = max(math.fsum(self._spread().tolist()), 0.0)
         parts["variability"] = 0.5 * problem.lambda_h * math.fsum(self.statistics.square_deviations.tolist())
         named = {f"part/{name}": part for name, part in parts.items()}
         dead = {f"dead/{one.index}": one.cost for one in means.dead_classes}
         return {**named, "dead": float(len(dead)), **dead}
 
-    def _spread(self, candidate: Candidate) -> FloatArray:
-        problem, K = self.problem, self.problem.num_classes
-        logits = candidate.weights.astype(np.float64) @ self.statistics.class_means.T
-        if self.head.bias is not None:
-            logits += _numpy(self.head.bias.detach().double())[:, None]
-        at_means = problem.loss.values(logits, problem.loss.layout(K, np.arange(K)))
-        excess = _numpy(self.loss_sums) - problem.class_counts * at_means
-        return problem.loss.weights(K) * excess / problem.num_samples
+    def _spread(self) -> FloatArray:
+        problem = self.problem
+        at_means = sums.lse_at(self.statistics.class_means, *sums.head_arrays(self.head))
+        excess = as_array(self.lse_sums) - problem.class_counts * at_means
+        return problem.loss.weights(problem.num_classes) * excess / problem.num_samples
 
     # -- a batch --------------------------------------------------------------------------------------------
-
-    def _losses(self, logits: Any, labels: Any) -> Any:
-        """lse(z_i) − <y_k, z_i>, (B,)."""
-        loss = self.problem.loss
-        if loss.alike:
-            own, other = loss.target(logits.shape[1])
-            chosen = (own - other) * logits.gather(1, labels[:, None])[:, 0]
-            paired = chosen + other * logits.sum(1) if other else chosen
-        else:
-            paired = (logits * self._targets.to(logits.device)[labels]).sum(1)
-        return torch.logsumexp(logits, 1) - paired
-
-    @cached_property
-    def _targets(self) -> Any:
-        K = self.problem.num_classes
-        return torch.tensor(self.problem.loss.target_columns(K, np.arange(K)).T.copy())
 
     def _to(self, device: Any) -> Any:
         """Where the states are: with the features, if that device has binary64."""
@@ -296,8 +266,8 @@ class GapMetric(_BASE):  # type: ignore[misc]
                 fix="number the classes from 0, and leave out samples that are to be ignored.",
             )
 
-    def _check_finite(self, squares: Any) -> None:
-        bad = ~torch.isfinite(squares)
+    def _check_finite(self, features: Any) -> None:
+        bad = ~torch.isfinite(features).all(1)
         if bool(bad.any()):
             raise NetworkError(
                 f"the features of sample {int(bad.nonzero()[0])} of a batch are NaN or infinite.",
@@ -308,11 +278,6 @@ class GapMetric(_BASE):  # type: ignore[misc]
 
 def _same(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
     return all(torch.equal(a.to(b.device), b) for a, b in zip(first, second, strict=True))
-
-
-def _numpy(tensor: Any) -> FloatArray:
-    found: FloatArray = tensor.detach().cpu().numpy()
-    return found
 
 
 def _square(tensor: Any) -> float:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from ufm_convex.networks import windows
+from ufm_convex.networks.marks import NormMark, note_of
 from ufm_convex.networks.reach import Reach, concatenated, summed
 
 Inputs = Sequence[tuple[Reach, tuple[int, ...]]]
@@ -307,3 +308,38 @@ RULES: dict[str, Rule] = {
     "Sum": _sum,
     "Tanh": _activation(1, 1),
 }
+
+_SIGNED = ("Abs", "Relu", "Sigmoid", "Softmax", "Softplus", "Hardsigmoid")
+_EITHER = (
+    "Addmm",
+    "Celu",
+    "Convolution",
+    "Elu",
+    "Gelu",
+    "Hardswish",
+    "LeakyRelu",
+    "Mish",
+    "Mm",
+    "PreluKernel",
+    "Silu",
+    "Sub",
+    "Tanh",
+)
+
+
+def sign_of(node: Any) -> bool | None:
+    """Whether the result of a node is ≥ 0 whatever the parameters are; None where that cannot be told."""
+    note = note_of(node)
+    if isinstance(note, NormMark):
+        return False
+    name = base_name(node)
+    if name in _SIGNED or name in _EITHER:
+        return name in _SIGNED
+    if name in ("Clamp", "ClampMin", "Hardtanh"):
+        low = _saved(node, "min_val" if name == "Hardtanh" else "min")
+        return isinstance(low, (int, float)) and low >= 0
+    if note is None and name not in RULES:
+        return None
+    inputs = node.next_functions if note is None else node.next_functions[:1]
+    signs = [None if before is None else sign_of(before) for before, _ in inputs]
+    return None if None in signs else all(signs)

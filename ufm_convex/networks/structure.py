@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,9 @@ from ufm_convex.networks.reach import Gain, Key, Masks, Reach
 _BEYOND = 1.02
 """Relative excess over the bound, in the network's own precision, from which something has changed the features that
 the graph does not show."""
+
+
+_NUMBERS = ("kappa", "kappa_change", "kappa_masked", "given", "given_masked")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,27 @@ def read_structure(features: Any, names: Mapping[int, str], head: Any) -> Struct
     _check_distinct(structure, [names.get(id(one), "") for one in head.parameters()])
     _check_size(features, structure)
     return structure
+
+
+def joined(first: Structure, second: Structure) -> Structure:
+    """The structure of two batches: the larger constants.
+
+    Raises:
+        HypothesisError: they differ in more than sizes.
+    """
+    keys = [[(one.kind, one.weight, one.bias, one.has_bias) for one in each.normalisations] for each in (first, second)]
+    if keys[0] != keys[1]:
+        raise _refused("what feeds the head changes from batch to batch.", "one structure for all samples")
+    largest = [
+        replace(one, **{name: max(getattr(one, name), getattr(other, name)) for name in _NUMBERS})
+        for one, other in zip(first.normalisations, second.normalisations, strict=True)
+    ]
+    return Structure(
+        tuple(largest),
+        first.nonnegative and second.nonnegative,
+        max(first.masks, second.masks),
+        first.aligned and second.aligned,
+    )
 
 
 def _walk(node: Any, batch: int, known: dict[Any, Reach]) -> Reach:
