@@ -319,7 +319,7 @@ def _candidate_decisions(problem, candidate, about, lower, upper):
             return
         used = sum(1 for j in range(len(W[0])) if any(r[j] for r in W) or any(r[j] for r in rows))
         yield _fits(problem, used) and (not problem.nonnegative or min(min(row) for row in rows) >= 0)
-        value = objective(problem, W, rows, labels, repeats)
+        value = objective(problem, W, rows, labels, repeats, vector(arrays["bias"]) if "bias" in arrays else None)
         yield _at_least(value, dyadic(about["objective"]["lower"]))
         yield _at_least(-value, -dyadic(about["objective"]["upper"]))
     if about["violation"] is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.sparse
 from hypothesis import Phase, given, settings
 from typer.testing import CliRunner
@@ -29,6 +30,7 @@ from ufm_convex.cli import application
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.networks.report import report_on
 from ufm_convex.positivity import complete_positivity, pigeonhole
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
@@ -65,6 +67,8 @@ class Unsent(float):
 
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
+BIASED = ufm.Candidate(weights=W, features=H, labels=y, bias=np.array([0.5, 0.0, -0.5]))
+HUGE_BIAS = {"weights": W, "features": H, "labels": y, "bias": np.array([1e200, 0.0, 0.0])}
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
 HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
 HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
@@ -138,10 +142,18 @@ def labels_of(text: str | bytes, name: str = "y.csv") -> Callable[[Path], Any]:
     return lambda folder: read_labels(written(folder, name, text))
 
 
-def npz_of(**arrays: Any) -> Callable[[Path], Any]:
+def renamed_npz(arrays: object, **members: object) -> Callable[[Path], ufm.Candidate]:
+    def load(folder: Path) -> ufm.Candidate:
+        np.savez(folder / "c.npz", **members)
+        return ufm.Candidate.load(folder / "c.npz", arrays=arrays)
+
+    return load
+
+
+def npz_of(renamed: dict[str, str] | None = None, /, **arrays: Any) -> Callable[[Path], Any]:
     def load(folder: Path) -> ufm.Candidate:
         np.savez(folder / "c.npz", **arrays)
-        return ufm.Candidate.load(folder / "c.npz")
+        return ufm.Candidate.load(folder / "c.npz", arrays=renamed)
 
     return load
 
@@ -414,9 +426,9 @@ CASES: list[Case] = [
     ),
     Case(
         "problem.problem:Problem.require_no_bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), digits=20),
         "leave the bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), digits=20),
     ),
     Case(
         "problem.problem:Problem.require_decays",
@@ -781,31 +793,31 @@ CASES: list[Case] = [
         counts_of("class_id,count\n0,5\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of('class_id,count\n0,"5,000"\n1,3\n'),
         "as 5000",
         counts_of("class_id,count\n0,5000\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id;count\n0;5.000\n1;3\n"),
         "write 5000",
         counts_of("class_id;count\n0;5000\n1;3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id,count\n0,500.0\n1,3\n"),
         "astype(int)",
         counts_of("class_id,count\n0,500\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class,count\ncat,5\ndog,3\n"),
         "class_name",
         counts_of("class_id,class_name,count\n0,cat,5\n1,dog,3\n"),
     ),
     Case(
-        "class_counts.files:_integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
+        "class_counts.arrays:integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
     ),
     Case(
         "class_counts.files:_check_no_counts",
@@ -845,13 +857,13 @@ CASES: list[Case] = [
     ),
     Case("class_counts.files:read_labels", labels_of("label\n0\n-1\n"), "leave out samples", labels_of("label\n0\n")),
     Case(
-        "class_counts.files:_npy",
+        "class_counts.arrays:map_array",
         labels_of(b"nonsense", "y.npy"),
-        "np.save(path, labels)",
+        "np.save(path, array)",
         lambda folder: (np.save(folder / "y.npy", y), read_labels(folder / "y.npy")),
     ),
     Case(
-        "class_counts.files:_empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
+        "class_counts.arrays:empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
     ),
     Case(
         "class_counts.files:_unknown_suffix",
@@ -919,25 +931,44 @@ CASES: list[Case] = [
     ),
     Case("candidate.data:_check_shapes", candidate(features=H.T), "features.T", candidate(features=H.T.T)),
     Case(
-        "candidate.files:_members",
+        "candidate.data:_bias",
+        candidate(bias=np.ones((3, 1))),
+        "bias.ravel()",
+        candidate(bias=np.ones((3, 1)).ravel()),
+    ),
+    Case("candidate.data:_bias", candidate(bias=np.ones(2)), "bias=None is no bias", candidate(bias=None)),
+    Case(
+        "candidate.data:_floats",
         npz_of(weights=W, features=H, labels=y, bias=[50, -30, 2]),
-        "leave bias out of np.savez",
-        npz_of(weights=W, features=H, labels=y),
+        "np.asarray(bias, dtype=np.float64)",
+        npz_of(weights=W, features=H, labels=y, bias=np.asarray([50, -30, 2], dtype=np.float64)),
     ),
     Case(
-        "candidate.files:_members",
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+        "arrays={'bias': 'fc.bias'}",
+        npz_of({"bias": "fc.bias"}, weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3), **{"fc.bias": np.ones(3)}),
+        "leave fc.bias out of the file",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3)),
+    ),
+    Case(
+        "candidate.names:_unasked",
         npz_of(weights=W, features=H, labels=y, temperature=0.1),
         "text may stay",
         npz_of(weights=W, features=H, labels=y, names=np.array(["a", "b", "c"])),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(W=W, H=H, y=y),
-        "np.savez(new_path, weights=z['W'], features=z['H'], labels=z['y'])",
-        npz_of(weights=W, features=H, labels=y),
+        "Candidate.load(path, arrays={'weights': 'W', 'features': 'H', 'labels': 'y'})",
+        renamed_npz({"weights": "W", "features": "H", "labels": "y"}, W=W, H=H, y=y),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(weights=W, features=H, labels=y, class_counts=COUNTS),
         "keep labels if",
         npz_of(weights=W, features=H, labels=y),
@@ -974,6 +1005,24 @@ CASES: list[Case] = [
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=H, labels=y)),
         "candidate.problem(lambda_w, lambda_h)",
         call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        'bias="free"',
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        "leave the bias of the candidate out",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "enclosure.candidate:_entries_of_bias",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), ufm.Candidate(**HUGE_BIAS)),
+        "diverged",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), BIASED),
     ),
     Case(
         "candidate.matching:require_nonnegative",
@@ -1320,7 +1369,7 @@ CASES: list[Case] = [
         command("solve", "--labels", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
     ),
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -1335,6 +1384,8 @@ CASES: list[Case] = [
 
 
 GOOD = ufm.Candidate(weights=W, features=H, labels=y)
+BACKWARDS = ufm.Candidate(weights=-W, features=H, labels=y)
+BELOW = ufm.Candidate(weights=W, features=H - 0.1, labels=y)
 NAN = ufm.Candidate(weights=W, features=np.where(H == 1.0, np.nan, 0.0), labels=y)
 HUGE = 2001 * [5]
 PEELED = ufm.Problem([5] * 3, features="free", constraint=ufm.LayerPeeled(1, 5))
@@ -1367,11 +1418,24 @@ def certified(folder: Path, problem: Any) -> Path:
     return folder / "c.json"
 
 
-def torch_file(folder: Path) -> ufm.Candidate:
-    """An archive as PyTorch writes one, so far as its kind shows in it."""
-    with zipfile.ZipFile(folder / "m.pt", "w") as archive:
-        archive.writestr("m/data.pkl", b"")
-    return ufm.Candidate.load(folder / "m.pt")
+def torch_file(name: str) -> Callable[[Path], ufm.Candidate]:
+    """An archive as PyTorch writes one, so far as its kind shows in it, under some name."""
+
+    def load(folder: Path) -> ufm.Candidate:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("m/data.pkl", b"")
+        return ufm.Candidate.load(folder / name)
+
+    return load
+
+
+def reported(folder: Path, name: str, *options: str) -> None:
+    command("report", str(folder / name), *options)(folder)
+
+
+def mat_file(folder: Path) -> ufm.Candidate:
+    scipy.io.savemat(folder / "c.mat", {"weights": W, "features": H, "labels": y})
+    return ufm.Candidate.load(folder / "c.mat")
 
 
 def drawn(strategy: Any) -> Callable[[Path], Any]:
@@ -1410,7 +1474,8 @@ CASES += [
         "certify",
         call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
     ),
-    Case("candidate.data:_check_weights", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
     Case("candidate.data:_matrix", candidate(weights=W[0]), "one row a class", candidate(weights=W)),
     Case(
         "candidate.streaming:_check_entries",
@@ -1418,7 +1483,114 @@ CASES += [
         "recompute that row",
         call(ufm.attribute_gap, SMALL, GOOD),
     ),
-    Case("candidate.files:_pytorch", torch_file, "Candidate(weights=W, features=F, labels=y)", candidate()),
+    Case(
+        "candidate.files:_pytorch",
+        torch_file("m.npz"),
+        "call it .pt",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz([("weights", "W")], W=W, features=H, labels=y),
+        "map what Candidate calls an array",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz({"weight": "W"}, W=W, features=H, labels=y),
+        "{'weights': 'fc.weight'}",
+        renamed_npz({"weights": "fc.weight"}, **{"fc.weight": W, "features": H, "labels": y}),
+    ),
+    Case(
+        "candidate.names:chosen",
+        renamed_npz({"weights": "V"}, W=W, features=H, labels=y),
+        "choose one of these",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.formats:_matlab",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")),
+        "-v7",
+        mat_file,
+    ),
+    Case(
+        "candidate.formats:_damaged",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", "nonsense")),
+        "with weights, features, labels",
+        mat_file,
+    ),
+    Case(
+        "class_counts.lists:_from_txt",
+        counts_of("# none\n", "n.txt"),
+        "check the file",
+        counts_of("5\n3\n", "n.txt"),
+    ),
+    Case(
+        "cli.options:CandidateOptions.load",
+        command("certify", "--class-counts", "5,3", *DECAYS, "--array", "weights=W"),
+        "after the candidate's file",
+        command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, (W, H)),
+        "make one",
+        call(ufm.effective_decays, GOOD),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, GOOD, features="positive"),
+        "use one of these",
+        call(ufm.effective_decays, GOOD, features="free"),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, BELOW, features="nonnegative"),
+        "features='free'",
+        call(ufm.effective_decays, BELOW, features="free"),
+    ),
+    Case(
+        "measures.decays:_Sums.decays",
+        call(report_on, BACKWARDS),
+        "decays that you know",
+        call(report_on, BACKWARDS, SMALL),
+    ),
+    Case(
+        "networks.report:_checked_names",
+        call(report_on, GOOD, SMALL, class_names=["a"]),
+        "one name for each row",
+        call(report_on, GOOD, SMALL, class_names=["a", "b", "c"]),
+    ),
+    Case(
+        "cli.report:_nothing",
+        command("report"),
+        "report trained.npz",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "cli.options:ProblemOptions.effective_loss",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
+        "leave it out",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "class_counts.lists:_from_json",
+        counts_of("5", "n.json"),
+        "[500, 100, 20]",
+        counts_of("[500, 100, 20]", "n.json"),
+    ),
+    Case(
+        "class_counts.lists:_by_class",
+        counts_of('{"1": 5, "2": 3}', "n.json"),
+        "number the classes from 0",
+        counts_of('{"0": 5, "1": 3}', "n.json"),
+    ),
+    Case(
+        "class_counts.lists:read_list",
+        counts_of("0\n1\n1\n", "n.txt"),
+        "read_labels",
+        lambda folder: ufm.read_labels(written(folder, "y.txt", "0\n1\n1\n")),
+    ),
     Case(
         "certificate.certifying:_require_judgeable",
         call(ufm.certify, ufm.Problem(COUNTS, 1, 1, constraint=HardMargin(1)), GOOD),
@@ -1863,7 +2035,7 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -2120,7 +2292,8 @@ HELPERS = frozenset(
     {
         # these build an error that another function raises, or hand advice down to one
         *("_files:parse_toml", "_given:_unwrapped.refuse", "candidate.files:_unreadable", "candidate.files:_pytorch"),
-        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.files:_empty"),
+        *("candidate.formats:_damaged", "candidate.names:_unasked", "cli.report:_nothing"),
+        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.arrays:empty"),
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
         *(
             "problem.constraints.hard_margin:_refused",
@@ -2159,6 +2332,9 @@ UNFOLLOWED = {
     "methods.layer_peeled:_Search._try": "likewise",
     **dict.fromkeys(
         (
+            "candidate.formats:_package",
+            "candidate.formats:_pytorch",
+            "candidate.formats:_tensor",
             "crosscheck.registry:contestant",
             "plots.style:require",
             "solvers.__init__:solver",

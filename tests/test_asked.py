@@ -372,7 +372,7 @@ def test_an_infeasible_candidate_is_compared_too(factors, kept):
     [
         {},
         {"weights": 3},
-        {**arrays((np.eye(3), np.eye(3))), "bias": np.zeros(3)},
+        {**arrays((np.eye(3), np.eye(3))), "bias": np.zeros(3, dtype=int)},
         {**arrays((np.eye(3), np.eye(3))), "labels": LABELS},
         {**arrays((np.eye(3), np.eye(3))), "features": np.ma.masked_array(np.eye(3), mask=np.eye(3))},
         {**arrays((np.eye(3), np.eye(3))), "weights": np.eye(3, dtype=np.longdouble)},

@@ -313,7 +313,7 @@ def _counted(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["{candidate}", "--bias", "free"], "HypothesisError: the problem has a bias"),
+        (["{candidate}", "--bias", "free", "--digits", "20"], "HypothesisError: the problem has a bias"),
         (["{candidate}", "--feature-dim", "2"], "ShapeError"),
         (["--class-counts", "50,10,2", "--recheck"], "ProblemError: recheck"),
         (["--class-counts", "50,10,2", "--digits", "30", "--features", "free"], "HypothesisError"),

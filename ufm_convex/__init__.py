@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from ufm_convex.losses import MeanSquaredError as MeanSquaredError
     from ufm_convex.losses import MulticlassHinge as MulticlassHinge
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
+    from ufm_convex.measures import EffectiveDecays as EffectiveDecays
     from ufm_convex.measures import GeometryReport as GeometryReport
+    from ufm_convex.measures import effective_decays as effective_decays
     from ufm_convex.measures import geometry as geometry
     from ufm_convex.positivity import CompletePositivity as CompletePositivity
     from ufm_convex.positivity import Positivity as Positivity
@@ -76,6 +78,7 @@ _HOME = {
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
+    "EffectiveDecays": "measures",
     "GapAttribution": "attribution",
     "GapClosure": "positivity.gap_closure",
     "GeometryReport": "measures",
@@ -104,6 +107,7 @@ _HOME = {
     "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
+    "effective_decays": "measures",
     "geometry": "measures",
     "proof_steps": "proof",
     "read_class_counts": "class_counts",

@@ -98,7 +98,8 @@ def certify(
 
     Args:
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
-        candidate: Somebody's W and features; its class counts are the problem's.
+        candidate: Somebody's W, features and perhaps bias; its class counts are the problem's. Without a bias it is
+            judged as b = 0 where the problem has one.
         solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
@@ -117,8 +118,9 @@ def certify(
             proof is given beside digits.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
-        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a bias or
-            a constraint; or certificates do not carry the loss.
+        CandidateError: the candidate has a bias, and the problem has none.
+        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a
+            constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         CertificateError: the verifier refused a step of the certificate, which the message names.
@@ -272,8 +274,8 @@ def _checked(candidate: object) -> Candidate | None:
 
 
 def _require_judgeable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the objective of somebody's W and features, which have no bias, is finite."""
-    problem.require_plain("a certificate of a candidate")
+    """Raise ``HypothesisError`` unless the objective of somebody's W, features and bias is finite and penalised."""
+    problem.require_decays("a certificate of a candidate")
     traits.require(problem.loss, ("finite",), fix="leave the candidate out: certify(problem) proves the optimum.")
 
 

@@ -12,7 +12,7 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.options import CandidateOptions, MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import finite, solution_record
 from ufm_convex.cli.render import show, show_judgement
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 def certify(
     problem: ProblemOptions,
     method: MethodOptions,
+    reading: CandidateOptions,
     output: OutputOptions,
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, and labels or class_counts."),
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="Weights, features, labels or class_counts, bias: .npz, .pt, .safetensors, .mat.",
+        ),
     ] = None,
     digits: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
@@ -61,11 +65,12 @@ def certify(
     wanted = whole_number("--digits", digits)
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
-    problem, path = _sort_out(problem, second)
+    problem, path = sort_out(problem, second)
     with progress(verbose) as tell:
         tell("reading")
-        candidate = _load(path)
+        candidate = reading.load(path)
         instance = problem.problem(None if candidate is None else candidate.class_counts)
+        _say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -83,10 +88,10 @@ def certify(
         )
         solution = solution or solve()
         tell("explaining the gap")
-        explained = _attribution(instance, candidate, proved)
+        explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
-        found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
-        typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
+        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
+        typer.echo(json.dumps(found, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
@@ -96,7 +101,7 @@ def certify(
     return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
 
 
-def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
+def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
     """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
     from ufm_convex.errors import ProblemError
 
@@ -106,32 +111,47 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
     if len(problems) > 1 or len(candidates) > 1:
         raise ProblemError(
             f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
-            expected="at most one problem (.toml) and one candidate (.npz)",
+            expected="at most one problem (.toml) and one candidate (.npz, .pt, .safetensors, .mat)",
             fix="leave one out.",
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
 
 
-def _load(path: Path | None) -> Candidate | None:
-    if path is None:
-        return None
-    from ufm_convex.candidate import Candidate
+def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the file has none."""
+    if path is not None and candidate is not None and candidate.bias is None and problem.bias is not None:
+        from ufm_convex._files import say_zero_bias
 
-    return Candidate.load(path)
+        say_zero_bias(path)
 
 
-def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
-    """The parts of the gap, where a theorem gives them and the candidate is admissible."""
+def _attribution(
+    problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
+) -> GapAttribution | None:
+    """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap
-    from ufm_convex.errors import HypothesisError, SizeError
+    from ufm_convex.attribution import attribute_gap, frame_optimum
+    from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate)
-    except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
+        return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+    except SizeError:  # too many pairs of classes: no attribution
         return None
+
+
+def certificate_record(
+    solution: Solution,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    *,
+    digits: int | None = None,
+    judged: bool = True,
+) -> dict[str, Any]:
+    """The object of ``certify --json``: that of ``solve --json``, the verdict, and the candidate's numbers if any."""
+    found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, digits)}
+    return {**found, "candidate": _numbers(proved) if judged else None}
 
 
 def _record(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> dict[str, Any]:

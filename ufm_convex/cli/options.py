@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ufm_convex._arrays import IntArray
+    from ufm_convex.candidate import Candidate
+    from ufm_convex.losses import Loss
     from ufm_convex.problem import Problem
 
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
@@ -42,10 +44,14 @@ class ProblemOptions:
     ] = None
     class_counts: Annotated[
         str | None,
-        typer.Option(metavar="LIST|FILE", help="Samples in each class: 500,100,20, or a .csv of class_id,count."),
+        typer.Option(
+            metavar="LIST|FILE",
+            help="Samples in each class: 500,100,20, or a .csv of class_id,count, a .npy, .txt or .json.",
+        ),
     ] = None
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file; also lists of path label."),
     ] = None
     profile: Annotated[
         str | None,
@@ -114,6 +120,31 @@ class ProblemOptions:
         if self._says_loss() or "constraint" not in content:
             content["loss"] = self._loss(content.get("loss"))
         return Problem.from_content(content, source="the command line")
+
+    def effective_loss(self) -> Loss:
+        """The loss alone, for a candidate whose decays are its own.
+
+        Raises:
+            ProblemError: an option is given that only a problem has.
+        """
+        from ufm_convex import losses
+        from ufm_convex.errors import ProblemError
+
+        options = {
+            "--features": self.features,
+            "--feature-dim": self.feature_dim,
+            "--bias": self.bias,
+            "--constraint": self.constraint,
+        }
+        unused = [*self._sources(), *(name for name, value in options.items() if value is not None)]
+        if unused:
+            raise ProblemError(
+                f"{', '.join(unused)} is given without --lambda-w and --lambda-h.",
+                expected="both decays, or none of a problem's options but its loss",
+                fix="add --lambda-w and --lambda-h, or leave it out for the candidate's effective decays.",
+            )
+        table = self._loss(None)
+        return losses.make(table.pop("name"), table)
 
     def _sources(self) -> list[str]:
         """The sources of class counts that are given."""
@@ -203,6 +234,41 @@ class ProblemOptions:
 
 
 @dataclass(frozen=True)
+class CandidateOptions:
+    """How the file of a candidate is read."""
+
+    array: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KEY", help="What the file calls an array: weights=fc.weight; may be repeated."),
+    ] = None
+
+    def load(self, path: Path | None) -> Candidate | None:
+        """The candidate in the file; None without one.
+
+        Raises:
+            ProblemError: an assignment is none, or there is no file that it could be about.
+            UFMError: as ``Candidate.load``.
+        """
+        from ufm_convex.errors import ProblemError
+
+        pairs = [one.partition("=") for one in self.array or ()]
+        names = [name for name, _, _ in pairs]
+        wrong = next((one for one, (name, mark, key) in zip(self.array or (), pairs, strict=True)
+                      if not (name and mark and key) or names.count(name) > 1), None)  # fmt: skip
+        if wrong is not None or (pairs and path is None):
+            raise ProblemError(
+                "--array is given, but no candidate." if wrong is None else f"--array is {reprlib.repr(wrong)}.",
+                expected="NAME=KEY with the file of a candidate, each name once",
+                fix="write for example --array weights=fc.weight after the candidate's file.",
+            )
+        if path is None:
+            return None
+        from ufm_convex.candidate import Candidate
+
+        return Candidate.load(path, arrays={name: key for name, _, key in pairs})
+
+
+@dataclass(frozen=True)
 class MethodOptions:
     """How to solve, and how well."""
 
@@ -248,8 +314,8 @@ def check_output(output: Path, fix: str) -> None:
 
 
 def _names_a_file(text: str) -> bool:
-    """Whether the value of --class-counts is a path: it ends in .csv, or is neither a list nor a number."""
-    if text.strip().lower().endswith(".csv"):
+    """Whether the value of --class-counts is a path: it ends as one, or is neither a list nor a number."""
+    if text.strip().lower().endswith((".csv", ".npy", ".txt", ".json")):
         return True
     return not ("," in text or _is_number(text) or _LIST.fullmatch(text))
 

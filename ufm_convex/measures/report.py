@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics
+from ufm_convex._bits import widened
+from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics, require_match
 from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
@@ -40,7 +41,8 @@ class GeometryReport:
         theorem_self_duality: NC3 with the theorem's centring and scaling, in [0, 2]. 0 at the optimum, balanced or
             not. None where W = 0 and H = 0, and with norm bounds in place of the decays.
         duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
-        nearest_centre: NC4, share of samples on which nearest class mean and classifier agree. 1 at the optimum.
+        nearest_centre: NC4, share of samples on which nearest class mean and classifier, with its bias, agree. 1 at
+            the optimum.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
     """
 
@@ -68,9 +70,9 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
-        HypothesisError: the problem has a bias, which a nearest class mean does not know.
         CountsError: the subject has other class counts than the problem.
-        CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
+        CandidateError: the subject is neither, a feature is NaN or infinite, an entry is beyond 2³⁰⁰, or it has a
+            bias that the problem has not.
         DimensionError: the solution's factors need more dimensions than the problem has.
         SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
@@ -84,7 +86,6 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         (0.0, 1.0, None)
     """
     require_problem(problem)
-    problem.require_no_bias("measures of geometry")
     require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
@@ -93,12 +94,14 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
             expected="the problem that was solved, or labels that occur as often as class_counts says",
             fix="pass solution.problem, or make the problem with candidate.problem(lambda_w, lambda_h).",
         )
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     W, means = _weights(candidate), statistics.class_means
     root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
     M, unit = in_unit(means, at_least=root_mean_square)
-    V, _ = in_unit(W)
-    variances, trace, agreement = _second_pass(candidate, V, M, unit, progress)
+    V, size = in_unit(W)
+    b = None if candidate.bias is None else widened(candidate.bias) / size / unit
+    variances, trace, agreement = _second_pass(candidate, (V, b), M, unit, progress)
     samples = candidate.level == "sample"  # class means say nothing of what they are means of
     ratios, left_out = within.cdnv(variances, M)
     overlap, largest = frames.orthogonality(M)
@@ -140,17 +143,22 @@ def _of_solution(solution: Solution) -> Candidate:
             fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
         )
     W, H = solution.factors()
-    return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts)
+    bias = None if solution.problem.bias is None else solution.bias
+    return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts, bias=bias)
 
 
 def _second_pass(
-    candidate: Candidate, V: FloatArray, M: FloatArray, unit: float, progress: Progress | None
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray | None],
+    M: FloatArray,
+    unit: float,
+    progress: Progress | None,
 ) -> tuple[FloatArray, float | None, float]:
     """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree.
 
     Args:
         candidate: The candidate.
-        V: Classifiers in their unit, (K, d).
+        classifier: Classifiers in their unit, (K, d), and the bias in the unit of logits, (K,), or None.
         M: Class means in theirs, (K, d).
         unit: The unit of the class means; features are divided by it.
         progress: As for ``geometry``.
@@ -161,7 +169,7 @@ def _second_pass(
     for block in blocks(candidate, progress=progress):
         y, features = block.labels, block.features / unit
         times = candidate.multiplicities[y]
-        agreeing += int(times @ nearest_centre.agrees(features, V, M))
+        agreeing += int(times @ nearest_centre.agrees(features, *classifier, M))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from ufm_convex.networks.callback import GapCallback as GapCallback
     from ufm_convex.networks.decays import parameter_decays as parameter_decays
     from ufm_convex.networks.heads import find_head as find_head
+    from ufm_convex.networks.judging import judge as judge
     from ufm_convex.networks.metric import GapMetric as GapMetric
+    from ufm_convex.networks.report import NetworkReport as NetworkReport
+    from ufm_convex.networks.report import report_on as report_on
     from ufm_convex.networks.structure import Normalisation as Normalisation
     from ufm_convex.networks.structure import Structure as Structure
     from ufm_convex.networks.structure import read_structure as read_structure
@@ -23,12 +26,15 @@ if TYPE_CHECKING:
 _HOME = {
     "GapCallback": "callback",
     "GapMetric": "metric",
+    "NetworkReport": "report",
     "Normalisation": "structure",
     "Structure": "structure",
     "TrainingBound": "bounding",
     "find_head": "heads",
+    "judge": "judging",
     "parameter_decays": "decays",
     "read_structure": "structure",
+    "report_on": "report",
     "training_bound": "bounding",
 }
 

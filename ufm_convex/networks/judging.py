@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ufm_convex.certificate import certify
 from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ProblemError, UnknownNameError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.measures.decays import effective_decays
 from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.bounding import TrainingBound, below, bound_of, head_decays, names_of
@@ -31,11 +32,9 @@ from ufm_convex.networks.decays import parameter_decays
 from ufm_convex.networks.heads import Captured, find_head, leads_out, require_module, require_plain
 from ufm_convex.networks.nodes import sign_of
 from ufm_convex.networks.passes import BatchToXY, batches, captured, device_of, left_as_it_was
+from ufm_convex.networks.report import NetworkReport, report_on
 from ufm_convex.networks.structure import Structure, joined, read_structure
 from ufm_convex.problem import Features, Problem
-
-if TYPE_CHECKING:
-    from ufm_convex.networks.report import NetworkReport
 
 Mode = Literal["eval", "train"]
 Reduction = Literal["mean", "sum"]
@@ -103,8 +102,6 @@ def judge(
         UnknownNameError: ``mode`` or ``reduction`` is none of its words.
         UFMError: as ``Candidate`` and ``Problem``.
     """
-    from ufm_convex.networks.report import report_on
-
     found = gather(
         model,
         loader,
@@ -121,17 +118,11 @@ def judge(
         found.candidate,
         found.problem,
         loss=found.loss,
-        decays=_effective(found),
+        decays=None if found.problem is not None else effective_decays(found.candidate, found.loss, found.features),
         training_objective=found.training_objective,
         training_bound=found.bound,
         why_no_bound=found.why_no_bound,
     )
-
-
-def _effective(found: Gathered) -> Any:
-    import ufm_convex as ufm
-
-    return ufm.effective_decays(found.candidate, found.loss, found.features)
 
 
 def gather(

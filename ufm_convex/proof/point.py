@@ -25,7 +25,7 @@ from ufm_convex.candidate import (
     Progress,
     blocks,
     feature_statistics,
-    require_counts,
+    require_match,
     require_nonnegative,
 )
 from ufm_convex.errors import HypothesisError
@@ -226,7 +226,7 @@ def chain_point(problem: Problem, candidate: Candidate, progress: Progress | Non
     """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
     require_dense(problem.num_classes, "the overlap of all pairs of classes", "enclose_objective for the gap alone")
     optimum = _optimum(problem)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)

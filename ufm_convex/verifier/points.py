@@ -242,11 +242,11 @@ def check_dimension(problem: Problem, used: int) -> None:
 
 
 class Candidate:
-    """Somebody's W and features: embedded, or known by the SHA-256 of its arrays."""
+    """Somebody's W, features and perhaps bias: embedded, or known by the SHA-256 of its arrays."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        if problem.lemmas:
-            raise MalformedCertificate("candidates have a penalty, and no bias")
+        if problem.regulariser.lemmas:
+            raise MalformedCertificate("candidates have a penalty")
         fields = fields_of(value, "level feature_dim sha256 arrays")
         if fields["level"] not in ("sample", "class") or (fields["sha256"] is None) == (fields["arrays"] is None):
             raise MalformedCertificate("a candidate is at sample or class level, and has either arrays or a SHA-256")
@@ -257,11 +257,18 @@ class Candidate:
             if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
                 raise MalformedCertificate("a SHA-256 is 64 hexadecimal digits")
             return
-        arrays, labels = fields_of(fields["arrays"], "W features labels"), None
+        arrays, labels = _arrays_of(problem, fields["arrays"]), None
         if (arrays["labels"] is None) != (self.level == "class"):
             raise MalformedCertificate("labels belong to the sample level")
         if self.level == "sample":
             labels = integers(arrays["labels"], length_of(arrays["labels"]))
             if len(labels) != problem.N or Counter(labels) != dict(enumerate(g.samples for g in problem.classes())):
                 raise MalformedCertificate("the labels do not have the problem's class counts")
-        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)
+        bias = vector(arrays["bias"], problem.K) if "bias" in arrays else None
+        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels, bias)
+
+
+def _arrays_of(problem: Problem, value: Any) -> dict[str, Any]:
+    """The arrays of a candidate, among them b where it has one and the problem has a bias; without, b = 0."""
+    biased = problem.bias.present and isinstance(value, dict) and "bias" in value
+    return fields_of(value, "W features labels bias" if biased else "W features labels")
