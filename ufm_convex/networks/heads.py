@@ -49,7 +49,7 @@ def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> A
     linear = {name: one for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
     if head is not None:
         return _named(model, head, linear)
-    found = _by_convention(model, linear)
+    found = by_convention(model)
     if found is not None:
         return found
     fitting = {name: one for name, one in linear.items() if num_classes is None or one.out_features == num_classes}
@@ -58,7 +58,7 @@ def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> A
     rows = "" if num_classes is None else f" of {num_classes} rows"
     listed = ", ".join(f"{name or 'the model itself'} ({one.out_features} rows)" for name, one in linear.items())
     raise NetworkError(
-        f"the network has {len(fitting) or 'no'} linear layer{'s' if len(fitting) != 1 else ''}{rows}"
+        f"the network has {len(fitting) or 'no'} linear layer{'s' if len(fitting) > 1 else ''}{rows}"
         + (f": {', '.join(fitting)}." if fitting else f"; its linear layers: {listed}." if linear else "."),
         expected="one linear layer with a row a class, by name (" + ", ".join(CONVENTIONS) + ") or the only one",
         fix="pass head=, the layer or its name." if linear else "give the network a torch.nn.Linear as its last layer.",
@@ -85,8 +85,12 @@ def _named(model: Any, head: Any, linear: dict[str, Any]) -> Any:
     )
 
 
-def _by_convention(model: Any, linear: dict[str, Any]) -> Any:
-    """The head under one of the usual names, the last layer in there where it is a sequence; None if there is none."""
+def by_convention(model: Any) -> Any:
+    """The head under one of the usual names, the last layer in there where it is a sequence; None if there is none.
+
+    Raises:
+        NetworkError: there are several.
+    """
     asked = getattr(model, "get_classifier", None)
     candidates = [asked()] if callable(asked) else [getattr(model, name, None) for name in CONVENTIONS]
     found: dict[int, Any] = {}
@@ -94,7 +98,7 @@ def _by_convention(model: Any, linear: dict[str, Any]) -> Any:
         for one in _heads_in(candidate):
             found[id(one)] = one
     if len(found) > 1:
-        listed = ", ".join(name for name, one in linear.items() if id(one) in found)
+        listed = ", ".join(name for name, one in model.named_modules() if id(one) in found)
         raise NetworkError(
             f"the network has several heads: {listed}.", expected="one head", fix="pass head=, one of these names."
         )

@@ -29,7 +29,7 @@ from ufm_convex.networks.bounding import TrainingBound, below, bound_of, head_de
 from ufm_convex.networks.candidates import candidate_of
 from ufm_convex.networks.criteria import loss_of
 from ufm_convex.networks.decays import parameter_decays
-from ufm_convex.networks.heads import Captured, find_head, leads_out, require_module, require_plain
+from ufm_convex.networks.heads import Captured, by_convention, find_head, leads_out, require_module, require_plain
 from ufm_convex.networks.nodes import sign_of
 from ufm_convex.networks.passes import BatchToXY, batches, captured, device_of, left_as_it_was
 from ufm_convex.networks.report import NetworkReport, report_on
@@ -325,14 +325,17 @@ class _Pass:
             self._read(trained, labels, kept)
 
     def _find(self, inputs: Any) -> None:
-        """The head; its rows are counted in what the network returns."""
-        self._set("eval")
-        with left_as_it_was(self.model), torch.no_grad():
-            output = self.model(inputs)
-        output = getattr(output, "logits", output)
-        rows = output.shape[1] if isinstance(output, torch.Tensor) and output.ndim == 2 else None
-        self.head = find_head(self.model, rows, self.asked)
-        require_plain(self.head)
+        """The head; where no name says which it is, its rows are counted in what the network returns."""
+        found = find_head(self.model, None, self.asked) if self.asked is not None else by_convention(self.model)
+        if found is None:
+            self._set("eval")
+            with left_as_it_was(self.model), torch.no_grad():
+                output = self.model(inputs)
+            output = getattr(output, "logits", output)
+            rows = output.shape[1] if isinstance(output, torch.Tensor) and output.ndim == 2 else None
+            found = find_head(self.model, rows)
+        require_plain(found)
+        self.head = found
 
     def _trained(self, inputs: Any, labels: Any) -> Captured | None:
         """The batch in training mode; None for a single sample, which batch norm refuses."""
