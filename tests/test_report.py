@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
+from ufm_convex import plots
 from ufm_convex.cli import application
-from ufm_convex.errors import HypothesisError, LabelsError
+from ufm_convex.errors import HypothesisError, LabelsError, SizeError
 from ufm_convex.networks.directions import shared_directions
 from ufm_convex.networks.page import html
 from ufm_convex.networks.report import report_on
@@ -169,11 +170,18 @@ def test_the_page_is_one_file_with_its_figures_inside():
     assert "@import" not in said
 
 
-def test_a_figure_that_is_not_drawn_says_why():
-    problem = ufm.Problem(COUNTS, 2e-3, 5e-3, loss=ufm.BinaryCrossEntropy(), features="free")
-    V, F = ufm.solve(problem).factors()
-    page = html(report_on(ufm.Candidate(weights=V, features=F, class_counts=COUNTS), problem))
-    assert "not drawn" in page
+def test_a_figure_that_is_not_drawn_says_why(monkeypatch):
+    drawn = plots.draw
+
+    def draw(name, problem, **subject):
+        if name == "gram":
+            raise SizeError("5,000 classes are too many to see.", expected="fewer", fix="take fewer.")
+        return drawn(name, problem, **subject)
+
+    monkeypatch.setattr(plots, "draw", draw)
+    page = html(report_on(layer(), PROBLEM))
+    assert page.count("<figure>") == 2
+    assert "not drawn, 5,000 classes are too many to see." in page
 
 
 # -- the command --------------------------------------------------------------------------------------------------

@@ -176,9 +176,15 @@ class Solution:
 
         A class counts as collapsed when setting its feature to zero would cost no more than the gap leaves open:
         pt_k [l_k(0) − l_k(Le_k)] − λ_H n_k ‖h̄_k‖² (the last term stands for both penalties, which balance). On an
-        orthogonal frame the zeros are exact. Empty for free features, which merge instead: see ``merged_groups``.
+        orthogonal frame the zeros are exact. A class without samples is a collapsed class: ``empty_classes`` tells
+        which they are. Empty for free features, which merge instead: see ``merged_groups``.
         """
         return self.evidence.collapsed()
+
+    @property
+    def empty_classes(self) -> tuple[int, ...]:
+        """Classes, from 0, without samples: outputs alone, with a row of W and no feature."""
+        return self.problem.empty_classes
 
     @cached_property
     def merged_groups(self) -> tuple[tuple[int, ...], ...]:

@@ -257,7 +257,11 @@ def _in_range(problem: Problem) -> bool:
 
 def _logs(problem: Problem) -> tuple[float, float]:
     """The base-2 logarithms of the smallest and the largest σ_k²."""
-    logs = math.log2(problem.lambda_w) + math.log2(problem.lambda_h) + np.log2(problem.class_counts)
+    logs = (
+        math.log2(problem.lambda_w)
+        + math.log2(problem.lambda_h)
+        + np.log2(problem.class_counts[problem.class_counts > 0])
+    )
     return float(logs.min()), float(logs.max())
 
 

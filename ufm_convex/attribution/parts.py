@@ -253,10 +253,10 @@ def _check_size(candidate: Candidate) -> None:
 
 
 def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
-    """g_k, (K,), in (0, 1]; exactly 1 for active classes."""
+    """g_k, (K,), in (0, 1]; exactly 1 for active classes, 0 for a class without samples."""
     K = problem.num_classes
-    s = problem.loss_weights * frame_strengths(problem)
-    return np.where(optimum.collapsed, np.minimum(s / (problem.sigma * math.sqrt(K / (K - 1))), 1.0), 1.0)
+    g = frame_strengths(problem) / (problem.prices * math.sqrt(K / (K - 1)))
+    return np.where(optimum.collapsed, np.minimum(g, 1.0), 1.0)
 
 
 def _sample_parts(
@@ -274,7 +274,7 @@ def _sample_parts(
     target = FrameDual(frame_strengths(problem)).dense(problem).residuals
     calibration = problem.loss_weights * loss.fenchel_young(target, centre, classes)
     at_means = loss.residuals(centre, classes)
-    row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
+    row_weights = problem.loss_weights / np.maximum(problem.class_counts, 1) * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
         logits, y = W @ block.features.T + b[:, None], block.labels

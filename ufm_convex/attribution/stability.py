@@ -95,12 +95,13 @@ def stability_bounds(problem: Problem, gap: float) -> StabilityBounds:
         products = (K - 1) * size / problem.lambda_h / np.outer(weighted, weighted)
         remainder = problem.class_counts * (1.0 - g) * (1.0 + g)
         norms = np.where(remainder > 0.0, np.sqrt(2.0 * size / problem.lambda_h / remainder), math.inf)
+        divergences = np.where(problem.loss_weights > 0.0, size / problem.loss_weights, math.inf)
     np.fill_diagonal(products, math.inf)
     return StabilityBounds(
         gap=size,
         variability=2.0 * size / problem.lambda_h,
         inner_products=frozen(products),
         weights=math.sqrt(2.0 * size / problem.lambda_w),
-        divergences=frozen(size / problem.loss_weights),
+        divergences=frozen(divergences),
         collapsed_norms=frozen(norms),
     )

@@ -26,7 +26,7 @@ from ufm_convex.candidate.files import map_npy, read_npz, release
 from ufm_convex.candidate.formats import FORMATS, read_arrays
 from ufm_convex.candidate.names import require_renaming
 from ufm_convex.candidate.statistics import ClassStatistics
-from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts, validate_labels
+from ufm_convex.class_counts import fewer_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Features, Problem
@@ -43,17 +43,19 @@ class Candidate:
         features: (N, d) with ``labels``, or class means (K, d) with ``class_counts``; float32 or float64, in memory
             or memory-mapped. Not copied: the caller does not change them while the candidate is in use. PyTorch
             tensors will do for either, of half precision too, which is widened and copied, exactly.
-        labels: Class 0 … K − 1 of each row of ``features``, (N,), every class among them.
-        class_counts: n_k, (K,): how many samples each class mean stands for. Exactly one of this and ``labels``.
+        labels: Class 0 … K − 1 of each row of ``features``, (N,); a class that none of them names has no samples.
+        class_counts: n_k, (K,): how many samples each class mean stands for; the row of ``features`` of a class without
+            samples is zero. Exactly one of this and ``labels``.
         bias: b of the logits W h + b, (K,), as ``weights``; None for a classifier without one, which is judged as
             b = 0 where the problem has a bias. A problem that has none refuses a candidate with one.
 
     Raises:
-        ShapeError: the shapes do not fit together, or both or neither of labels and class_counts are given.
-        LabelsError: the labels are not integers 0 … K − 1, or a class has no sample.
-        CountsError: the class counts are not K positive integers.
-        CandidateError: an array is neither float32 nor float64, is masked or sparse, or an entry of the weights or of
-            the bias is NaN or infinite.
+        ShapeError: the shapes do not fit together, W has one row, or both or neither of labels and class_counts are
+            given.
+        LabelsError: the labels are not integers 0 … K − 1.
+        CountsError: the class counts are not K integers ≥ 0, one of them > 0.
+        CandidateError: an array is neither float32 nor float64, is masked or sparse, an entry of the weights or of the
+            bias is NaN or infinite, or a class without samples has a class mean that is not zero.
             (A feature that is NaN or infinite is found, and named with its row, when the features are read.)
 
     Example:
@@ -87,14 +89,16 @@ class Candidate:
                 fix="pass labels=y for features (N, d), class_counts=n for class means (K, d).",
             )
         if labels is not None:
-            y = class_of = _labels(labels, W.shape[0])
-            counts = np.bincount(y, minlength=W.shape[0])
+            class_of = _labels(labels, W.shape[0])
+            counts = np.bincount(class_of, minlength=W.shape[0])
         else:
             counts = _counts(class_counts, W.shape[0])
             class_of = np.arange(counts.size)
         _check_shapes(W, F, class_of.size, "labels" if labels is not None else "class_counts")
         _check_finite("weights", W)
         b = None if bias is None else _bias(bias, W.shape[0])
+        if labels is None:
+            _check_empty(F, counts)
         view = F.view(np.ndarray)
         view.flags.writeable = False
         for name, value in {
@@ -290,14 +294,20 @@ def _conversion(name: str, array: npt.NDArray[Any]) -> str:
 
 
 def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
-    counts = class_counts_from_labels(labels)
-    if counts.size != num_classes:
+    y = validate_labels(labels)
+    if y.max() >= num_classes:
         raise LabelsError(
-            f"labels name {counts.size} classes, but weights has {num_classes} rows.",
-            expected=f"labels 0 … {num_classes - 1}, each at least once",
-            fix="if your weights are (d, K), pass weights.T; drop rows of W for classes without samples.",
+            f"labels run up to {y.max()}, but weights has {num_classes} rows.",
+            expected=f"labels 0 … {num_classes - 1}",
+            fix=fewer_labels(y, num_classes, "if your weights are (d, K), pass weights.T; each class has a row of W."),
         )
-    return validate_labels(labels)
+    if num_classes < 2:
+        raise ShapeError(
+            "weights has one row.",
+            expected="(K, d) with K >= 2, one row a class",
+            fix="a classifier with one output tells nothing apart; check that all rows are there.",
+        )
+    return y
 
 
 def _counts(class_counts: npt.ArrayLike | None, num_classes: int) -> IntArray:
@@ -328,6 +338,19 @@ def _check_shapes(W: npt.NDArray[Any], F: npt.NDArray[Any], rows: int, counted_b
         expected=f"({N}, d) with {N} = {rows} and d = {d}, one row per {'sample' if N == 'N' else 'class'}.",
         fix=fix,
     )
+
+
+def _check_empty(F: npt.NDArray[Any], counts: IntArray) -> None:
+    """Raise ``CandidateError`` for the mean of no samples that is not zero: it would count nowhere."""
+    empty = np.flatnonzero(counts == 0)
+    stray = np.any(F[empty] != 0.0, axis=1)  # NaN is not 0
+    if stray.any():
+        k = int(empty[np.argmax(stray)])
+        raise CandidateError(
+            f"row {k} of features is not zero, and class {k} has no samples.",
+            expected="zeros in the rows of classes without samples, which have no mean",
+            fix="set features[class_counts == 0] = 0.",
+        )
 
 
 def _check_finite(name: str, array: npt.NDArray[Any]) -> None:

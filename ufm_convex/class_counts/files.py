@@ -16,7 +16,7 @@ from ufm_convex._arrays import IntArray
 from ufm_convex._files import say_unused
 from ufm_convex.class_counts import lists, tables
 from ufm_convex.class_counts.arrays import INTEGER, empty, integers, is_number, map_array
-from ufm_convex.class_counts.labels import validate_labels
+from ufm_convex.class_counts.labels import fewer_labels, number_of_classes, validate_labels
 from ufm_convex.class_counts.tables import Column
 from ufm_convex.class_counts.validation import validate_class_counts
 from ufm_convex.errors import CountsError, FileFormatError, LabelsError, shown
@@ -26,7 +26,7 @@ _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on t
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 
 
-def read_labels(path: str | Path) -> IntArray:
+def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
     """Labels from a file, shape (N,), in the order of the file.
 
     Args:
@@ -35,15 +35,17 @@ def read_labels(path: str | Path) -> IntArray:
             column, with or without header, or several with a header
             of which exactly one is called label, labels, y, class or target. Names of classes are numbered in
             alphabetical order, as folders of images are, and the log says so.
+        num_classes: K, where it is known: labels are below it.
 
     Raises:
         FileFormatError: the file is missing, empty, truncated, not UTF-8, or not laid out as above.
-        LabelsError: an entry is not an integer ≥ 0.
+        LabelsError: an entry is not an integer ≥ 0, or is K or more.
+        CountsError: ``num_classes`` is no integer from 2 to 10⁸.
     """
-    path = Path(path)
+    path, known = Path(path), None if num_classes is None else number_of_classes(num_classes)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return validate_labels(map_array(path, "labels"), name=f"the array in {path}")
+        return validate_labels(map_array(path, "labels"), num_classes, name=f"the array in {path}")
     if suffix == ".txt":
         cells, lines = lists.entries(path)
     elif suffix == ".csv":
@@ -59,6 +61,13 @@ def read_labels(path: str | Path) -> IntArray:
             f"{path}, line {lines[first]}: the label is {labels[first]}.",
             expected="labels 0 … K − 1",
             fix="leave out samples without a label (often marked −1), or number the classes from 0.",
+        )
+    if known is not None and labels.max() >= known:
+        first = int(np.argmax(labels >= known))
+        raise LabelsError(
+            f"{path}, line {lines[first]}: the label is {labels[first]}, and there are {known} classes.",
+            expected=f"labels 0 … {known - 1}",
+            fix=fewer_labels(labels, known),
         )
     return labels
 
@@ -77,7 +86,7 @@ def read_class_counts(path: str | Path) -> IntArray:
     Raises:
         FileFormatError: the file is missing, empty, not UTF-8, or not laid out as above: two columns of counts or of
             class ids, or a column of numbers that are neither.
-        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 positive integers.
+        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 integers ≥ 0, one of them > 0.
     """
     path = Path(path)
     if (suffix := path.suffix.lower()) in lists.READERS:
@@ -102,12 +111,12 @@ def read_class_counts(path: str | Path) -> IntArray:
         advice = "number the classes 0 … K − 1 in a column class_id; their names may stay in a column class_name."
         ids = integers(path, [row[ids_in.place] for row in rows], lines, "class_id", CountsError, advice)
         _check_ids(path, ids, lines)
-    if counts.min() < 1:
-        worst = int(np.argmax(counts < 1))
+    if counts.min() < 0:
+        worst = int(np.argmax(counts < 0))
         raise CountsError(
             f"{path}, line {lines[worst]}: the count of class {ids[worst]} is {counts[worst]}.",
-            expected="an integer >= 1",
-            fix="leave out classes without samples, and number the others 0 … K − 1 again.",
+            expected="an integer >= 0",
+            fix="write 0 for a class without samples.",
         )
     ordered = np.empty_like(counts)
     ordered[ids] = counts

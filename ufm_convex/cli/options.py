@@ -53,6 +53,10 @@ class ProblemOptions:
         Path | None,
         typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file; also lists of path label."),
     ] = None
+    num_classes: Annotated[
+        str | None,
+        typer.Option(metavar="K", help="With --labels: outputs of the classifier, of which some may have no samples."),
+    ] = None
     profile: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +104,7 @@ class ProblemOptions:
         sourced = counts is None or self._sources()
         if sourced:
             self._check_sources()
+        self._check_num_classes()
         from ufm_convex.problem import Problem
 
         given = {
@@ -172,6 +177,17 @@ class ProblemOptions:
                 else "for example: --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3",
             )
 
+    def _check_num_classes(self) -> None:
+        """Raise ``ProblemError`` for a number of classes without the labels that it belongs to."""
+        from ufm_convex.errors import ProblemError
+
+        if self.num_classes is not None and self.labels is None:
+            raise ProblemError(
+                "--num-classes is given without --labels.",
+                expected="a file of labels, which may not name every class",
+                fix="leave it out: other sources say how many classes there are, counts of 0 included.",
+            )
+
     def _check_decays(self) -> None:
         """Raise ``ProblemError`` when a decay is missing."""
         from ufm_convex.errors import ProblemError
@@ -190,7 +206,9 @@ class ProblemOptions:
         from ufm_convex import class_counts as counting
 
         if self.labels is not None:
-            return counting.class_counts_from_labels(counting.read_labels(self.labels))
+            classes = whole_number("--num-classes", self.num_classes)
+            labels = counting.read_labels(self.labels, classes)
+            return counting.class_counts_from_labels(labels, classes)
         if self.profile is not None:
             return counting.counts_from_profile(self.profile)
         text = self.class_counts or ""
@@ -333,7 +351,7 @@ def _integers(text: str) -> list[int]:
     if bad is not None:
         raise CountsError(
             f"entry {bad} of --class-counts is {reprlib.repr(cells[bad])}.",
-            expected="integers >= 1 with commas between them, such as 500,100,20",
+            expected="integers >= 0 with commas between them, such as 500,100,20",
             fix="give whole numbers of samples, or a .csv file with the columns class_id,count.",
         )
     return [int(cell) for cell in cells]

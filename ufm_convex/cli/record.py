@@ -23,6 +23,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
     run = solution.run
     return {
         **outcome(solution),
+        **_outputs(solution),
         "collapsed_classes": list(solution.collapsed_classes),
         "merged_groups": [list(group) for group in solution.merged_groups],
         "multiplier": finite(solution.multiplier),
@@ -54,6 +55,18 @@ def outcome(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
         "seconds": finite(solution.seconds),
         "num_classes": solution.problem.num_classes,
         "num_samples": solution.problem.num_samples,
+    }
+
+
+def _outputs(solution: Solution) -> dict[str, Any]:
+    """Fields of problems with classes without samples, and of no others."""
+    problem = solution.problem
+    if problem.num_columns == problem.num_outputs:
+        return {}
+    return {
+        "num_outputs": problem.num_outputs,
+        "num_columns": problem.num_columns,
+        "empty_classes": list(problem.empty_classes),
     }
 
 

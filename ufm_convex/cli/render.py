@@ -159,7 +159,7 @@ def _excerpt(degenerate: BoolArray) -> list[int]:
     return np.flatnonzero(shown).tolist()
 
 
-_STATES = ("active", "collapsed", "merged", "zero")
+_STATES = ("active", "collapsed", "merged", "zero", "no samples")
 
 
 def _states(solution: Solution) -> IntArray:
@@ -171,6 +171,7 @@ def _states(solution: Solution) -> IntArray:
     for classes in solution.merged_groups:
         states[list(classes)] = 2
     states[list(solution.evidence.zeros())] = 3
+    states[solution.problem.class_counts == 0] = 4
     return states
 
 
@@ -337,7 +338,9 @@ def _verdict(passed: bool) -> str:
 def _degenerate(solution: Solution) -> tuple[str, str]:
     """Which classes collapse, or, with free features, merge."""
     if solution.problem.nonnegative:
-        return "collapsed classes", listed(solution.collapsed_classes)
+        empty = len(solution.empty_classes)
+        without = f"; {empty:,} without samples" if empty else ""
+        return "collapsed classes", listed(solution.collapsed_classes) + without
     groups = solution.merged_groups
     classes = listed([k for group in groups for k in group])
     return "merged groups", f"{len(groups):,}, classes {classes}" if groups else classes

@@ -69,7 +69,7 @@ class ContrastiveProblem:
         lambda_h: float | None = None,
         temperature: float = 1.0,
     ) -> None:
-        counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
+        counts = frozen(validate_class_counts(class_counts, least=1), dtype=np.int64)
         if (bound is None) == (lambda_h is None):
             raise ProblemError(
                 "bound and lambda_h are both given." if bound is not None else "neither bound nor lambda_h is given.",

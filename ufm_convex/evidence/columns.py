@@ -227,8 +227,8 @@ class ColumnsEvidence(Representation):
             return W, H
         # other roundings than on orbits
         single = relaxation.of_classes(self.problem)
-        coordinates = relaxation.Orbits.single(W.shape[1])
-        pair = Alike.matrix(single.outputs, coordinates, W), Alike.matrix(single.columns, coordinates, H)
+        coordinates, there = relaxation.Orbits.single(W.shape[1]), single.columns.positions
+        pair = Alike.matrix(single.outputs, coordinates, W), Alike.matrix(single.columns, coordinates, H[there])
         return recovery.full(recovery.admitted(single, Factors(*pair, None)), None, nonnegative)
 
     @property

@@ -2,18 +2,21 @@
 
 A sample agrees when a class with the largest logit, the bias included, is a class with the nearest mean. Ties are
 common at the optimum, where collapsed classes share one mean and all its logits are equal, so classes that rounding
-cannot tell apart from the best tie with it. The share is 1 at the optimum. (Papyan et al. plot one minus the share.)
+cannot tell apart from the best tie with it. A class without samples has no mean, and a classifier that decides for it
+agrees with none. The share is 1 at the optimum. (Papyan et al. plot one minus the share.)
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 
 
-def agrees(features: FloatArray, W: FloatArray, bias: FloatArray | None, means: FloatArray) -> BoolArray:
-    """Whether each of the features (m, d) is decided alike by W (K, d), b (K,) and by the class means (K, d), (m,)."""
+def agrees(
+    features: FloatArray, W: FloatArray, bias: FloatArray | None, means: FloatArray, classes: IntArray
+) -> BoolArray:
+    """Whether each of the features (m, d) is decided alike by W (K, d), b (K,) and by the means of M classes, (m,)."""
     d, eps = features.shape[1], np.finfo(np.float64).eps
     lengths = np.linalg.norm(features, axis=1)
     logits, offset = features @ W.T, 0.0
@@ -27,5 +30,5 @@ def agrees(features: FloatArray, W: FloatArray, bias: FloatArray | None, means: 
     longest = float(squares.max())
     slack = 2 * d * eps * (2.0 * lengths * np.sqrt(longest) + longest)
     nearest = nearness >= nearness.max(axis=1)[:, None] - slack[:, None]
-    found: BoolArray = (best & nearest).any(axis=1)
+    found: BoolArray = (best[:, classes] & nearest).any(axis=1)
     return found

@@ -26,6 +26,9 @@ _LARGEST_WEIGHT = 2.0**300
 class GeometryReport:
     """Neural-collapse measures. None stands for what is not defined; floating point otherwise.
 
+    Class means, and K in what is said of them, are those of classes with samples; so are the rows of W beside them in
+    ``self_duality`` and ``duality_structure``. All rows of W count in ``weights`` and ``theorem_self_duality``.
+
     "At the optimum" means cross-entropy with non-negative features; docs/geometry.md has the other cases.
 
     Attributes:
@@ -98,7 +101,8 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
     statistics = feature_statistics(candidate, progress=progress)
     W, means = _weights(candidate), statistics.class_means
     root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
-    M, unit = in_unit(means, at_least=root_mean_square)
+    there = np.flatnonzero(candidate.class_counts)
+    M, unit = in_unit(means[there], at_least=root_mean_square)
     V, size = in_unit(W)
     b = None if candidate.bias is None else widened(candidate.bias) / size / unit
     variances, trace, agreement = _second_pass(candidate, (V, b), M, unit, progress)
@@ -107,16 +111,16 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
     overlap, largest = frames.orthogonality(M)
     return GeometryReport(
         trace_ratio=trace if samples else None,
-        quotient=within.quotient(variances, candidate.class_counts, M) if samples else None,
+        quotient=within.quotient(variances, candidate.class_counts[there], M) if samples else None,
         cdnv=ratios if samples else None,
         pairs_left_out=left_out,
         mean_overlap=overlap,
         largest_overlap=largest,
         means=frames.simplex_measures(centred(M)),
         weights=frames.simplex_measures(V),
-        self_duality=self_duality.textbook(V, M),
+        self_duality=self_duality.textbook(V[there], M),
         theorem_self_duality=self_duality.theorem(problem, W, means),
-        duality_structure=self_duality.structure(V, M),
+        duality_structure=self_duality.structure(V[there], M),
         nearest_centre=agreement,
         grams=gram_distances(problem, W, means),
     )
@@ -154,25 +158,26 @@ def _second_pass(
     unit: float,
     progress: Progress | None,
 ) -> tuple[FloatArray, float | None, float]:
-    """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree.
+    """v_k by class (M,), tr(Σ_W Σ_B⁺)/M, and the share of samples on which nearest mean and classifier agree.
 
     Args:
-        candidate: The candidate.
+        candidate: The candidate, M of whose K classes have samples.
         classifier: Classifiers in their unit, (K, d), and the bias in the unit of logits, (K,), or None.
-        M: Class means in theirs, (K, d).
+        M: Class means in theirs, (M, d).
         unit: The unit of the class means; features are divided by it.
         progress: As for ``geometry``.
     """
-    K, N = candidate.num_classes, candidate.num_samples
+    K, N, there = len(M), candidate.num_samples, candidate.class_counts > 0
+    place = np.where(there, np.cumsum(there) - 1, 0)  # rows of classes without samples count 0 times
     root = within.whitening(M)
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
-        y, features = block.labels, block.features / unit
-        times = candidate.multiplicities[y]
-        agreeing += int(times @ nearest_centre.agrees(features, *classifier, M))
+        y, features = place[block.labels], block.features / unit
+        times = candidate.multiplicities[block.labels]
+        agreeing += int(times @ nearest_centre.agrees(features, *classifier, M, np.flatnonzero(there)))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:
             projected = away @ root
             whitened += float(times @ np.einsum("ij,ij->i", projected, projected))
-    return squares / candidate.class_counts, None if root is None else whitened / N / K, agreeing / N
+    return squares / candidate.class_counts[there], None if root is None else whitened / N / K, agreeing / N

@@ -30,6 +30,7 @@ from ufm_convex.problem.constraints import make as make_constraint
 
 Features = Literal["nonnegative", "free"]
 T = TypeVar("T")
+_LISTED = 10  # outputs named in a message
 _KEYS = ("class_counts", "profile", "lambda_w", "lambda_h", "features", "feature_dim", "loss", "bias", "constraint")
 
 
@@ -38,7 +39,8 @@ class Problem:
     """One instance of the unconstrained feature model.
 
     Args:
-        class_counts: Samples in each class, K ≥ 2 integers ≥ 1.
+        class_counts: Samples in each class, K ≥ 2 integers ≥ 0, one of them > 0. A class without samples is an output of
+            the classifier, and a row of W, all the same (docs/empty_classes.md).
         lambda_w: Weight decay λ_W > 0 of the classifier; None with a constraint that replaces the decays.
         lambda_h: Weight decay λ_H > 0 of the features; likewise.
         loss: A loss of ``ufm_convex.losses``; None for cross-entropy, or for the one that the constraint stands for.
@@ -48,9 +50,11 @@ class Problem:
         constraint: A constraint of ``ufm_convex.problem.constraints``, or None.
 
     Raises:
-        CountsError: the counts are not K ≥ 2 positive integers.
+        CountsError: the counts are not K ≥ 2 integers ≥ 0, one of them > 0.
         ProblemError: a decay is not a finite number > 0, the dimension is not a positive integer, the bias is none of
-            its three forms, or the constraint does not go with the other arguments.
+            its three forms, or the constraint does not go with the other arguments, or a table of targets or norm
+            bounds do not go with a class without samples.
+        HypothesisError: the bias is free, and some output has no mass: the infimum is not attained.
         UnknownNameError: ``features`` is neither of its two words.
         ShapeError: the loss has parameters for another number of classes.
 
@@ -83,6 +87,7 @@ class Problem:
     ) -> None:
         counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
         loss = _loss(loss, constraint, counts.size)
+        _check_empty(counts, loss, constraint)
         if features not in get_args(Features):
             raise UnknownNameError(
                 f"features is {shown(features)}.",
@@ -96,7 +101,7 @@ class Problem:
             "loss": loss,
             "features": features,
             "feature_dim": _dimension(feature_dim),
-            "bias": _bias(bias, constraint),
+            "bias": _attained(_bias(bias, constraint), loss, counts),
             "constraint": constraint,
         }.items():
             object.__setattr__(self, name, value)
@@ -107,6 +112,21 @@ class Problem:
     def num_classes(self) -> int:
         """K."""
         return int(self.class_counts.size)
+
+    @property
+    def num_outputs(self) -> int:
+        """V: the rows of W."""
+        return int(self.class_counts.size)
+
+    @cached_property
+    def num_columns(self) -> int:
+        """m: the classes with samples."""
+        return int(np.count_nonzero(self.class_counts))
+
+    @cached_property
+    def empty_classes(self) -> tuple[int, ...]:
+        """Classes, from 0, without samples."""
+        return tuple(np.flatnonzero(self.class_counts == 0).tolist())
 
     @cached_property
     def num_samples(self) -> int:
@@ -128,6 +148,12 @@ class Problem:
         """σ_k = √(λ_W λ_H n_k), shape (K,), formed without the product of the decays (it may underflow)."""
         self.require_decays("σ")
         return frozen(math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.class_counts))
+
+    @cached_property
+    def prices(self) -> FloatArray:
+        """σ_k / pt_k, shape (K,): what a logit of class k costs beside its loss; +inf for a class without samples."""
+        there = self.class_counts > 0
+        return frozen(np.where(there, self.sigma, np.inf) / np.where(there, self.loss_weights, 1.0))
 
     def require_plain(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
@@ -308,6 +334,38 @@ def _loss(loss: Loss | None, constraint: Constraint | None, num_classes: int) ->
         )
     found.validate(num_classes)
     return found
+
+
+def _check_empty(counts: IntArray, loss: Loss, constraint: Constraint | None) -> None:
+    """Raise ``ProblemError`` where a class without samples has no meaning."""
+    empty = np.flatnonzero(counts == 0)
+    if empty.size and constraint is not None and constraint.replaces_decays:
+        raise ProblemError(
+            f"class {empty[0]} has no samples beside the constraint {constraint.name!r}.",
+            expected="samples in each class: the constraint bounds a mean over classes of means over their samples",
+            fix="leave out classes without samples, or use decays.",
+        )
+    if empty.size and loss.tabled:
+        raise ProblemError(
+            f"class {empty[0]} has no samples, and the table of {loss.name!r} has a row for it.",
+            expected="samples for each row of the table",
+            fix="leave the class out, its count and its row and column of the table.",
+        )
+
+
+def _attained(bias: float | Literal["free"] | None, loss: Loss, counts: IntArray) -> float | Literal["free"] | None:
+    """The bias, or ``HypothesisError`` for a free one without a best value (docs/empty_classes.md, section 4)."""
+    escaping = loss.unbounded_bias(counts.size, np.flatnonzero(counts)) if bias == "free" else np.zeros(0)
+    if not escaping.size:
+        return bias
+    listed = ", ".join(map(str, escaping[:_LISTED].tolist())) + (", …" if escaping.size > _LISTED else "")
+    raise HypothesisError(
+        f"the bias is free, and {'output' if escaping.size == 1 else 'outputs'} {listed} "
+        f"{'has' if escaping.size == 1 else 'have'} no mass: under {loss.name!r} the targets of all samples agree there, "
+        "and the infimum is not attained.",
+        expected="with a free bias, targets that leave each output some mass, as samples in each class do",
+        fix="penalise the bias, as bias=1e-3 does, or leave these classes out: the infimum is that without them.",
+    )
 
 
 def _decay(name: str, value: float | None, constraint: Constraint | None) -> float | None:

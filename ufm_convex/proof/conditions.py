@@ -72,7 +72,7 @@ class Lengths(ProofStep):
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
         u = point.c * np.sqrt(point.problem.class_counts) * point.square_norms
-        losses = point.problem.loss.values(np.diag(u), point.layout)
+        losses = point.there * point.problem.loss.values(np.diag(u), point.layout)
         entropies = -point.problem.loss.conjugate(point.target, point.layout)
         right = math.fsum([*entropies.tolist(), *(-point.optimum.wrong_mass * u).tolist()])
         residuals = {"largest |t_k − wrong-class mass at margin u_k|": point.mass_error(-u)}

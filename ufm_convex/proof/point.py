@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.candidate import (
     Candidate,
     FeatureStatistics,
@@ -108,9 +108,14 @@ class ChainPoint:
         return _mean_wrong(self.W @ self.H.T, self.labels)
 
     @cached_property
+    def there(self) -> BoolArray:
+        """Which classes have samples, (K,); the inequalities that are meant class by class are about these."""
+        return self.problem.class_counts > 0
+
+    @cached_property
     def symmetric_losses(self) -> FloatArray:
-        """log(1 + (K−1) e^{x_k}), (K,)."""
-        return self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.layout)
+        """log(1 + (K−1) e^{x_k}), (K,); 0 for a class without samples."""
+        return self.there * self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.layout)
 
     @property
     def g(self) -> float:
@@ -155,14 +160,14 @@ class ChainPoint:
 
     def divergences(self, x: FloatArray) -> FloatArray:
         """Slack of (36) at given x, (K,): the divergence of p_k* from the softmax of margin −x_k."""
-        return self.problem.loss.fenchel_young(
+        return self.there * self.problem.loss.fenchel_young(
             self.target, margin_logits(x, self.labels, self.labels.size), self.layout
         )
 
     def mass_error(self, x: FloatArray) -> float:
         """Largest |t_k − wrong-class mass at x_k|, the violation of (38)."""
         at = self.problem.loss.residuals(margin_logits(x, self.labels, self.labels.size), self.layout)
-        return float(np.abs(at - self.target).max()) * (self.problem.num_classes - 1)
+        return float(np.abs(at - self.target)[:, self.there].max()) * (self.problem.num_classes - 1)
 
     # -- balance --------------------------------------------------------------------------------------------
 
@@ -191,9 +196,10 @@ class ChainPoint:
 
     @cached_property
     def common_scalar(self) -> Hypothesis:
-        """Whether √n_k t_k is the same for all classes, decided exactly: all n_k ≥ n_c."""
+        """Whether √n_k t_k is the same for all classes with samples, decided exactly: all n_k ≥ n_c."""
         problem = self.problem
-        K, N, k = problem.num_classes, problem.num_samples, int(problem.class_counts.argmin())
+        counts = np.where(problem.class_counts > 0, problem.class_counts, problem.num_samples)
+        K, N, k = problem.num_classes, problem.num_samples, int(counts.argmin())
         count = int(problem.class_counts[k])
         product = N * N * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
         if (K - 1) * count >= product * K:

@@ -92,7 +92,7 @@ def assert_collapse_pattern(
         decided = expected | (share > 4.0 * tolerance * optimum.value)
     else:
         expected = np.isin(np.arange(problem.num_classes), collapsed)
-        decided = np.ones(problem.num_classes, dtype=bool)
+        decided = problem.class_counts > 0  # a class without samples has no feature to collapse
     dead = np.flatnonzero(decided & zero & ~expected).tolist()
     alive = np.flatnonzero(decided & ~zero & expected).tolist()
     if dead or alive:
@@ -163,7 +163,7 @@ def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float =
     _require_gradient(problem)
     candidate, _ = _read(problem, candidate)
     labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
-    weights = problem.loss_weights[labels] * rows / problem.class_counts[labels]
+    weights = problem.loss_weights[labels] * rows / np.maximum(problem.class_counts, 1)[labels]
     columns, d = of_labels(problem, labels, weights, rows.astype(np.float64)), candidate.feature_dim
     scaled = Scaled(columns, Orbits.single(d))
     W, H = np.asarray(candidate.weights, float), np.asarray(candidate.features, float)

@@ -256,6 +256,7 @@ def candidates(
     W = W + sizes[0] * draw(_integers(K, d))
     if level == "class":
         features = _admissible(problem, H + sizes[1] * draw(_integers(K, d)))
+        features[problem.class_counts == 0] = 0.0
         return Candidate(weights=W, features=features, class_counts=problem.class_counts)
     labels = np.repeat(np.arange(K), problem.class_counts)
     features = _admissible(problem, H[labels] + sizes[1] * draw(_integers(labels.size, d)))

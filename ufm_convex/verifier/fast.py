@@ -33,6 +33,7 @@ class Fast:
     def __init__(self, blocks: Blocks, rows: Any, factor: Any, multiplier: Any) -> None:
         self.blocks, self.rows, self.factor, self.multiplier = blocks, rows, factor, multiplier
         self.sizes = np.array([group.multiplicity for group in blocks.groups], dtype=np.float64)
+        self.outputs = np.array([group.multiplicity for group in blocks.outputs], dtype=np.float64)
 
     @classmethod
     def of(cls, blocks: Blocks) -> Fast | None:
@@ -41,14 +42,15 @@ class Fast:
         if size < 64:
             return None
         columns, triangle = blocks.columns_, np.tril_indices(size)
-        own = [blocks.own[g] + (group.multiplicity - 1) * columns[g][g] for g, group in enumerate(blocks.groups)]
+        places = zip(blocks.groups, blocks.own, columns, blocks.places, strict=True)
+        own = [entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places]
         given = [_numbers(columns), _numbers(own)]
         given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
         if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
             return None
         rows, own_entries, *triangles = given
         rows *= np.array([group.multiplicity for group in blocks.groups])[:, None]
-        np.fill_diagonal(rows, own_entries)
+        rows[np.arange(size), blocks.places] = own_entries
         factor, multiplier = np.zeros((size, size)), np.zeros((size, size))
         factor[triangle], multiplier[triangle] = triangles
         lower = np.tril(multiplier, -1).T
@@ -61,10 +63,7 @@ class Fast:
         return (
             room is not None
             and bool((room >= 0.0).all())
-            and all(
-                (blocks.own[g] - blocks.columns_[g][g]) ** 2 <= blocks.radius(g) + blocks._multiplier(g, g)
-                for g in alike
-            )
+            and all(blocks.alike_differ_little(g, blocks.radius(g)) for g in alike)
         )
 
     def room(self) -> Any:
@@ -79,8 +78,8 @@ class Fast:
         sizes = len(right), right.shape[1], len(right)
         if not rounds_to_nearest(*sizes):
             return None
-        alone = self.sizes.max() == 1
-        left = right if alone else np.hstack([self.rows * self.sizes, self.factor])
+        alone = self.outputs.max() == 1
+        left = right if alone else np.hstack([self.rows * self.outputs, self.factor])
         tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
         negated = left @ right.T + tau  # minus the remainder, without the radii
         room = radii - negated.diagonal()
@@ -89,11 +88,11 @@ class Fast:
         terms = np.abs(left) @ np.abs(right).sum(axis=0) + tau.sum(axis=1) + radii  # all that is added in a row
         if not rounds_to_nearest(*sizes):
             return None
-        return room - deficits.sum(axis=1) - (4 * len(radii) + 64) * 2.0**-53 * terms
+        return room - deficits.sum(axis=1) - (2 * sum(self.rows.shape) + 64) * 2.0**-53 * terms
 
     def dual_value(self) -> arb | None:
         """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
-        problem, size = self.blocks.problem, len(self.rows)
+        problem, size = self.blocks.problem, len(self.outputs)
         if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
             return None
         if problem.bias.free:  # the integers are not those of v
@@ -101,7 +100,7 @@ class Fast:
         if max(self.rows.max(), -self.rows.min()) > _LONGEST or not rounds_to_nearest(1, 1, 1):
             return None
         wrong = self.rows.copy()
-        np.fill_diagonal(wrong, 0.0)
+        wrong[np.arange(len(wrong)), self.blocks.places] = 0.0
         sums = np.concatenate([(part * _log(part)).sum(axis=1) for part in np.array_split(wrong, size // 32 + 1)])
         total = arb(0)
         for k, (group, own) in enumerate(zip(self.blocks.groups, self.blocks.own, strict=True)):
@@ -162,6 +161,8 @@ class InFile:
             raise Refuted("the candidate does not have the problem's class counts")
         if self.bias is not None and not problem.bias.present:
             raise Refuted("the candidate has a bias, and the problem has none")
+        if not sample and np.any(self.F[counts == 0]):
+            raise Refuted("a class without samples has a feature that is not zero")
         self.numbers = 1
         self.ball: arb | None = None
 
