@@ -117,7 +117,7 @@ def test_a_planted_upward_import_is_found(tmp_path):
     assert violations([("losses", imports(planted))]) == ["losses imports solving"]
 
 
-HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
+HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "torch", "typer", "hypothesis", "mpmath")
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -126,6 +126,7 @@ _ROOMS = (
     "interchange",
     "losses",
     "methods",
+    "networks",
     "plots",
     "relaxation",
     "solvers",
