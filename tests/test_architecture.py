@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
     {"errors", "_version", "_arrays"},
-    {"_given"},
+    {"_given", "_deadline"},
     {"_bits", "_files", "_process", "_registry"},
     {"losses", "class_counts"},
     {"problem"},
@@ -24,9 +24,10 @@ LAYERS = [
     {"positivity"},
     {"solution"},
     {"methods"},
+    {"contrastive"},
     {"solving"},
     {"certificate", "interchange", "measures", "attribution"},
-    {"contrastive", "crosscheck", "plots"},
+    {"crosscheck", "plots"},
     {"networks", "sweep", "verifying"},
     {"cli", "testing"},
 ]
@@ -116,7 +117,7 @@ def test_a_planted_upward_import_is_found(tmp_path):
     assert violations([("losses", imports(planted))]) == ["losses imports solving"]
 
 
-HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
+HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "torch", "typer", "hypothesis", "mpmath")
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -25,6 +25,7 @@ from ufm_convex._arrays import IntArray, frozen
 from ufm_convex.candidate.files import map_npy, read_npz, release
 from ufm_convex.candidate.formats import FORMATS, read_arrays
 from ufm_convex.candidate.names import require_renaming
+from ufm_convex.candidate.statistics import ClassStatistics
 from ufm_convex.class_counts import fewer_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
@@ -149,6 +150,24 @@ class Candidate:
         third = {"labels": labels, "class_counts": class_counts}
         paths = {"weights": weights, "features": features, **third, "bias": bias}
         return cls(**{name: map_npy(Path(path)) for name, path in paths.items() if path is not None})
+
+    @classmethod
+    def from_statistics(cls, statistics: ClassStatistics, **classifier: Any) -> Candidate:
+        """The candidate of the class means that statistics amount to; raises as ``Candidate``.
+
+        Args:
+            statistics: What was gathered of the features, every class among them.
+            **classifier: ``weights``, and whatever else ``Candidate`` takes of a classifier.
+
+        What samples of a class differ in is left out, and can only add to the objective: λ_H/2 Σ of the statistics'
+        ``square_deviations``, and the spread of the loss around each mean.
+
+        Example:
+            >>> found = ClassStatistics([2, 1], [[3.0, 1.0], [0.0, 2.0]], [6.0, 4.0])
+            >>> Candidate.from_statistics(found, weights=[[1.0, -1.0], [-1.0, 1.0]]).features[0]
+            array([1.5, 0.5])
+        """
+        return cls(features=statistics.class_means, class_counts=statistics.class_counts, **classifier)
 
     # -- derived quantities ---------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -22,14 +22,15 @@ from ufm_convex.cli.options import (
     whole_number,
 )
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite, solution_record
-from ufm_convex.cli.render import show, show_judgement
+from ufm_convex.cli.record import finite
+from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.views import show, solution_record
 
 if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
-    from ufm_convex.problem import Problem
+    from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
 
 
@@ -77,7 +78,7 @@ def certify(
     with progress(verbose) as tell:
         tell("reading")
         candidate = reading.load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        instance = _instance(problem, candidate)
         say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
@@ -126,8 +127,16 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
     return chosen, candidates[0] if candidates else None
 
 
+def _instance(problem: ProblemOptions, candidate: Candidate | None) -> Model:
+    """The problem; with a candidate, which has W and features, a ``Problem``."""
+    if candidate is None:
+        return problem.problem()
+    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
+    return problem.plain_problem(what, candidate.class_counts)
+
+
 def _attribution(
-    problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
+    problem: Model, candidate: Candidate | None, proved: Certificate, solution: Any
 ) -> GapAttribution | None:
     """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
@@ -136,7 +145,7 @@ def _attribution(
     from ufm_convex.errors import SizeError
 
     try:
-        return explained(problem, candidate, solution)
+        return explained(cast("Problem", problem), candidate, solution)
     except SizeError:  # too many pairs of classes: no attribution
         return None
 

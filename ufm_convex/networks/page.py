@@ -77,6 +77,7 @@ def _figures(report: NetworkReport) -> Iterator[str]:
     """The figures that the problem admits; of the others, why they are not drawn."""
     for name, caption in FIGURES.items():
         try:
+            plots.plot(name).check_size(report.problem.num_classes)
             drawn = plots.draw(name, report.problem, candidate=report.candidate, width="page")
         except UFMError as error:  # too many classes, a bias, no theorem: each says which
             yield f'<p class="soft">{escape(caption)}: not drawn, {escape(error.got)}</p>'
