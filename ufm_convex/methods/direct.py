@@ -125,7 +125,7 @@ def _started(
     left = _deadline.remaining()
     long = math.isfinite(left) and relaxation.level(level).gram_order(problem) > _LONG
     share = _FOR_THE_SOLVER * left if long else None
-    if chosen.in_process:
+    if chosen.in_process and not (long and chosen.long_steps):
         return _hurried(chosen.runs(problem, level, tolerance, options), share)
     with _deadline.limited(share):
         return apart(f"solver {chosen.name!r}", chosen.runs, problem, level, tolerance, options)
