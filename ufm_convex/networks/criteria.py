@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ufm_convex._arrays import IntArray
 from ufm_convex.errors import NetworkError, ProblemError
@@ -39,7 +39,8 @@ def loss_of(criterion: Any, class_counts: IntArray, reduction: str) -> Loss:
             fix="say how the trained loss was reduced, with reduction= and with the criterion alike.",
         )
     if reduction == "mean":
-        return CrossEntropy.from_torch(criterion, class_counts)
+        made: Any = CrossEntropy
+        return cast(Loss, made.from_torch(criterion, class_counts))
     if criterion.weight is not None:
         raise ProblemError(
             "criterion weighs classes, and sums.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -21,7 +21,6 @@ from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify
 from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ProblemError, UnknownNameError, shown
 from ufm_convex.losses import Loss
-from ufm_convex.losses.softmax import SoftmaxLoss
 from ufm_convex.measures.decays import effective_decays
 from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
@@ -65,6 +64,21 @@ class Gathered:
     why_no_bound: str | None
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedNetwork(NetworkReport):
+    """A report that knows where it comes from, so that ``revive`` can look at the samples again.
+
+    Attributes:
+        head: The layer that was judged.
+        loader: Its samples, if they can be read again.
+        batch_to_xy: From what the loader yields to inputs and labels.
+    """
+
+    head: Any = None
+    loader: Any = None
+    batch_to_xy: BatchToXY | None = None
+
+
 def judge(
     model: Any,
     loader: Any,
@@ -76,7 +90,7 @@ def judge(
     batch_to_xy: BatchToXY | None = None,
     reduction: Reduction = "mean",
     ce_factor: float = 1.0,
-) -> NetworkReport:
+) -> JudgedNetwork:
     """Judge the last layer of a trained network.
 
     Args:
@@ -114,7 +128,7 @@ def judge(
         reduction=reduction,
         ce_factor=ce_factor,
     )
-    return report_on(
+    report = report_on(
         found.candidate,
         found.problem,
         loss=found.loss,
@@ -123,6 +137,8 @@ def judge(
         training_bound=found.bound,
         why_no_bound=found.why_no_bound,
     )
+    own = {one.name: getattr(report, one.name) for one in fields(report)}
+    return JudgedNetwork(**own, head=found.head, loader=loader, batch_to_xy=batch_to_xy)
 
 
 def gather(
@@ -420,7 +436,7 @@ class _Pass:
         self, model: Any, loss: Loss, decays: Mapping[str, float] | None, penalised: Problem | None
     ) -> float | None:
         """(1/N) Σ ω l + Σ wd/2 θ², and the penalty on the features if there is one, in training mode."""
-        if decays is None or not self._sums or self.changed is not None or not isinstance(loss, SoftmaxLoss):
+        if decays is None or not self._sums or self.changed is not None or not sums.is_gathered(loss):
             return None
         arrays = {name: one.numpy() for name, one in self._sums.items()}
         counts = arrays["counts"]
