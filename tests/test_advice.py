@@ -27,6 +27,7 @@ from ufm_convex import attribution, enclosure, interchange, losses, plots, relax
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
+from ufm_convex.crosscheck.scaled import ScaledClasses
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
@@ -555,9 +556,93 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, -1, 3]),
+        "write 0 for a class without samples",
         call(validate_class_counts, [5, 0, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(ufm.ContrastiveProblem, [5, 0, 3], bound=1.0),
         "leave out classes",
-        call(validate_class_counts, [5, 3]),
+        call(ufm.ContrastiveProblem, [5, 3], bound=1.0),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [0, 0]),
+        "check the counts",
+        call(validate_class_counts, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:number_of_classes",
+        call(ufm.class_counts_from_labels, [0, 1], num_classes=1),
+        "leave it out",
+        call(ufm.class_counts_from_labels, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=2),
+        "say that there are 3 classes",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [1, 2], num_classes=2),
+        "np.asarray(labels) - 1",
+        call(ufm.class_counts_from_labels, np.asarray([1, 2]) - 1, num_classes=2),
+    ),
+    Case(
+        "class_counts.labels:_gap",
+        call(ufm.class_counts_from_labels, [0, 2]),
+        "num_classes=3",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3).tolist())),
+        "leave the class out, its count and its row and column",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(2).tolist())),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], constraint=ufm.LayerPeeled(1, 5)),
+        "or use decays",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "as bias=1e-3 does",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias=1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "leave these classes out",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, bias="free"),
+    ),
+    Case(
+        "candidate.data:_check_empty",
+        call(ufm.Candidate, weights=np.eye(2), features=np.eye(2), class_counts=[5, 0]),
+        "features[class_counts == 0] = 0",
+        call(ufm.Candidate, weights=np.eye(2), features=np.diag([1.0, 0.0]), class_counts=[5, 0]),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_num_classes",
+        command("solve", "--class-counts", "5,0", "--num-classes", "2", *DECAYS),
+        "leave it out",
+        command("solve", "--class-counts", "5,0", *DECAYS),
+    ),
+    Case(
+        "crosscheck.scaled:ScaledClasses.of",
+        call(ScaledClasses.of, ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use a solver that cvxpy drives",
+        call(ufm.cross_check, ufm.Problem([5, 3, 0], 1e-2, 1e-2), ["clarabel"]),
+    ),
+    Case(
+        "plots.phase:_check",
+        call(plots.draw, "phase", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use the figure norms",
+        call(plots.draw, "norms", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -788,9 +873,9 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.files:read_class_counts",
+        counts_of("class_id,count\n0,5\n1,-1\n"),
+        "write 0 for a class without samples",
         counts_of("class_id,count\n0,5\n1,0\n"),
-        "leave out classes",
-        counts_of("class_id,count\n0,5\n1,3\n"),
     ),
     Case(
         "class_counts.arrays:integers",
@@ -1086,19 +1171,19 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), level="auto"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory", level="class"),
         "leave the level out",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="frame"),
         "use 'auto'",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="auto"),
     ),
     # solving
-    Case("solving:solve_kind", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
+    Case("solving:method_of", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
     Case(
         "solving:check_settings",
         call(ufm.solve, PROBLEM, solver="scs", options=[1]),
@@ -1112,13 +1197,13 @@ CASES: list[Case] = [
         call(ufm.solve, PROBLEM, solver="scs", options={"max_iters": 100}),
     ),
     Case(
-        "solving:_check_level",
+        "methods.direct:check_level",
         call(ufm.solve, SMALL, solver="theory", level="sample"),
         "another solver",
         call(ufm.solve, SMALL, solver="clarabel", level="sample"),
     ),
     Case(
-        "solving:_too_large",
+        "methods.direct:_too_large",
         call(ufm.solve, ufm.Problem(np.arange(1, 2102), 1e-3, 1e-3, features="free")),
         "the same count",
         call(ufm.solve, ufm.Problem(np.repeat([5, 3], [2000, 101]), 1e-3, 1e-3, features="free")),
@@ -1184,10 +1269,32 @@ CASES: list[Case] = [
         "'auto'",
         call(ufm.solve, ufm.Problem([3, 3, 3], 1e-3, 1e-3, features="free"), solver="auto"),
     ),
-    # certificates
     Case(
-        "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+        "_given:seconds",
+        call(ufm.solve, PROBLEM, time_limit=0),
+        "time_limit=60.0",
+        call(ufm.solve, PROBLEM, time_limit=60.0),
     ),
+    Case(
+        "certificate.certifying:_check_settings",
+        call(ufm.certify, PROBLEM, digits=20, time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.arguments:solved",
+        call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM), time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, time_limit=60.0),
+    ),
+    Case(
+        "problem.problem:require_problem",
+        call(ufm.cross_check, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+        "ufm_convex.solve, ufm_convex.certify",
+        call(ufm.certify, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+    ),
+    # certificates
+    Case("solving:method_of", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)),
     Case(
         "_process:_not_sent",
         call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
@@ -1219,7 +1326,7 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
     ),
     Case(
-        "solving:_out_of_range",
+        "methods.direct:_out_of_range",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
         "moderate size",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
@@ -1251,7 +1358,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_checked",
+        "certificate.arguments:chosen",
         call(ufm.certify, SMALL, 5),
         "Candidate(weights=W",
         call(ufm.certify, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
@@ -1269,7 +1376,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, PROBLEM, solution=5),
         "pass solve(problem)",
         call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM)),
@@ -1469,10 +1576,28 @@ CASES += [
         call(complete_positivity, W.astype(complex).real),
     ),
     Case(
-        "attribution.parts:frame_optimum",
-        call(ufm.attribute_gap, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
-        "certify",
-        call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
+        "attribution.stability:_frame",
+        call(ufm.stability_bounds, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), 0.1),
+        "attribute_gap",
+        call(ufm.attribute_gap, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "attribution.parts:attribute_gap",
+        call(ufm.attribute_gap, HARD, ufm.Candidate(weights=W, features=H, labels=y)),
+        "use certify(problem)",
+        call(ufm.certify, HARD),
+    ),
+    Case(
+        "attribution.parts:_require_its",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=5),
+        "pass solve(problem)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=ufm.solve(SMALL)),
+    ),
+    Case(
+        "testing.assertions:assert_self_dual",
+        call(ufm.testing.assert_self_dual, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+        "assert_optimal",
+        call(ufm.testing.assert_optimal, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED, tolerance=0.99),
     ),
     Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
     Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
@@ -1622,19 +1747,19 @@ CASES += [
         call(ufm.ContrastiveCandidate, features=H, labels=y),
     ),
     Case(
-        "contrastive.certifying:_candidate",
+        "certificate.arguments:chosen",
         call(ufm.certify, CONTRASTIVE, 5),
         "ContrastiveCandidate(features=F, labels=y)",
         call(ufm.certify, CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)),
     ),
     Case(
-        "contrastive.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, CONTRASTIVE, solution=5),
         "pass solve(problem)",
         call(ufm.certify, CONTRASTIVE, solution=ufm.solve(CONTRASTIVE)),
     ),
     Case(
-        "contrastive.certifying:certify_contrastive",
+        "contrastive.method:require_own_proof",
         call(ufm.certify, CONTRASTIVE, digits=20),
         "leave it out",
         call(ufm.certify, CONTRASTIVE),
@@ -1658,7 +1783,7 @@ CASES += [
         lambda _: ufm.solve(CONTRASTIVE).factors(),
     ),
     Case(
-        "contrastive.certifying:ContrastiveCertificate.to_json",
+        "certificate.contrastive:ContrastiveCertificate.to_json",
         lambda _: ufm.certify(CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)).to_json(),
         "ufm_convex.certify(problem)",
         lambda _: ufm.certify(CONTRASTIVE).to_json(),
@@ -1926,7 +2051,7 @@ CASES += [
         call(ufm.proof_steps, SMALL, GOOD),
     ),
     Case(
-        "methods.base:Reduction.check_level",
+        "methods.norm_balls:NormBalls.check",
         call(ufm.solve, PEELED, level="sample"),
         "one of these",
         call(ufm.solve, PEELED, level="auto"),
@@ -2300,8 +2425,8 @@ HELPERS = frozenset(
             "contrastive.candidate:_features",
             "interchange.solutions:_malformed",
         ),
-        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
+        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
     }
 )
 
@@ -2326,10 +2451,10 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     **dict.fromkeys(
-        ("cli.exits:_fault", "contrastive.solving:judge", "methods.layer_peeled:_Search._judge", "solving:_judge"),
+        ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "methods.layer_peeled:_Search._try": "likewise",
+    "methods.norm_balls:_Search._try": "likewise",
     **dict.fromkeys(
         (
             "candidate.formats:_package",
@@ -2353,25 +2478,30 @@ UNFOLLOWED = {
         "says that the package, or the disk, is at fault; planted in test_certificate_checking",
     ),
     **dict.fromkeys(
-        ("_process:Worker.__init__", "_process:died", "solving:out_of_memory", "sweep.running:_Journal._write"),
+        ("_process:Worker.__init__", "_process:died", "methods.base:out_of_memory", "sweep.running:_Journal._write"),
         "asks for memory, processes or space; planted in test_process and test_sweep",
     ),
     "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
     "sweep.running:_Journal._lock": "needs two sweeps at once",
     **dict.fromkeys(
-        ("certificate.bounds:_narrowed", "certificate.bounds:_require_distinct", "certificate.limits:_too_large"),
+        (
+            "attribution.duals:SolvedDual.of",
+            "methods.peeled_bounds:_narrowed",
+            "methods.peeled_bounds:_require_distinct",
+            "certificate.limits:_too_large",
+        ),
         "needs numbers at the ends of the range of certificates",
     ),
     **dict.fromkeys(
         (
-            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
+            *("certificate.certifying:_rounded_bounds", "certificate.contrastive_encoding:encode"),
             *("interchange.conic_benchmark:_number", "positivity.pigeonhole:pigeonhole_bound"),
-            "methods.layer_peeled:LayerPeeledReduction.solve",
+            "methods.norm_balls:NormBalls.evidence",
         ),
         "needs a solver or a bound that breaks down",
     ),
     **dict.fromkeys(
-        ("contrastive.solving:solve_contrastive", "solving:_solve_problem", "theory.layer_peeled:_radii"),
+        ("solving:_loop", "solving:_too_short", "methods.norm_balls:NormBalls.bounds", "theory.layer_peeled:_radii"),
         "a guard behind others: no argument is known that reaches it",
     ),
     **dict.fromkeys(

@@ -27,7 +27,6 @@ from ufm_convex import (
     crosscheck,
     enclosure,
     interchange,
-    proof,
     theory,
 )
 from ufm_convex.candidate import Candidate
@@ -658,13 +657,11 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
     [
         lambda problem: ufm.certify(problem, digits=20),
         lambda problem: ufm.stability_bounds(problem, 0.1),
-        lambda problem: proof.proof_steps(problem, CANDIDATE),
         lambda problem: interchange.export_cbf(problem),
         lambda problem: crosscheck.cross_check(problem),
         lambda problem: pigeonhole.pigeonhole_bound(problem),
         lambda problem: ufm.close_gap(problem),
         lambda problem: phases(problem),
-        lambda problem: ufm.testing.assert_collapse_pattern(problem, CANDIDATE),
         lambda problem: ufm.testing.assert_self_dual(problem, CANDIDATE),
     ],
 )

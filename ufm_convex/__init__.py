@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ufm_convex.attribution import stability_bounds as stability_bounds
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
+    from ufm_convex.certificate import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.certificate import Judgement as Judgement
     from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
     from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
-    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
     from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
@@ -72,7 +72,7 @@ _HOME = {
     "Certificate": "certificate",
     "CompletePositivity": "positivity",
     "ContrastiveCandidate": "contrastive",
-    "ContrastiveCertificate": "contrastive",
+    "ContrastiveCertificate": "certificate",
     "ContrastiveProblem": "contrastive",
     "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",

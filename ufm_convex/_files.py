@@ -201,13 +201,6 @@ def say_unused(source: str | Path, what: str, names: Iterable[str]) -> None:
         )
 
 
-def say_zero_bias(source: str | Path) -> None:
-    """Log that a candidate without a bias is judged as one with the bias 0, where the problem has a bias."""
-    import logging
-
-    logging.getLogger("ufm_convex").warning("%s: has no bias, and is judged with b = 0", source)
-
-
 def parse_toml(text: str, source: str, keys: Iterable[str], fix: str) -> dict[str, Any]:
     """The table that a TOML text holds.
 

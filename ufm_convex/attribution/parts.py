@@ -185,6 +185,11 @@ def attribute_gap(
     )
 
 
+def explained(problem: Problem, candidate: Candidate, solution: Solution) -> GapAttribution:
+    """``attribute_gap`` by the closed form where there is one, else over a solution that is at hand; raises as that."""
+    return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+
+
 def _over(
     solution: Solution, candidate: Candidate, statistics: FeatureStatistics, progress: Progress | None
 ) -> GapAttribution:

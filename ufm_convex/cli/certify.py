@@ -6,22 +6,31 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import CandidateOptions, MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    OutputOptions,
+    ProblemOptions,
+    Verbose,
+    say_zero_bias,
+    whole_number,
+)
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite, solution_record
-from ufm_convex.cli.render import show, show_judgement
+from ufm_convex.cli.record import finite
+from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.views import show, solution_record
 
 if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
-    from ufm_convex.problem import Problem
+    from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
 
 
@@ -69,8 +78,8 @@ def certify(
     with progress(verbose) as tell:
         tell("reading")
         candidate = reading.load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
-        _say_zero_bias(path, candidate, instance)
+        instance = _instance(problem, candidate)
+        say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -118,25 +127,25 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
     return chosen, candidates[0] if candidates else None
 
 
-def _say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Problem) -> None:
-    """Say on stderr that b = 0 where the problem has a bias, and the file has none."""
-    if path is not None and candidate is not None and candidate.bias is None and problem.bias is not None:
-        from ufm_convex._files import say_zero_bias
-
-        say_zero_bias(path)
+def _instance(problem: ProblemOptions, candidate: Candidate | None) -> Model:
+    """The problem; with a candidate, which has W and features, a ``Problem``."""
+    if candidate is None:
+        return problem.problem()
+    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
+    return problem.plain_problem(what, candidate.class_counts)
 
 
 def _attribution(
-    problem: Problem, candidate: Candidate | None, proved: Certificate, solution: Solution
+    problem: Model, candidate: Candidate | None, proved: Certificate, solution: Any
 ) -> GapAttribution | None:
     """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap, frame_optimum
+    from ufm_convex.attribution import explained
     from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
+        return explained(cast("Problem", problem), candidate, solution)
     except SizeError:  # too many pairs of classes: no attribution
         return None
 

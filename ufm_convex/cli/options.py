@@ -12,9 +12,11 @@ import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from ufm_convex.cli.command import names_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ufm_convex._arrays import IntArray
     from ufm_convex.candidate import Candidate
     from ufm_convex.losses import Loss
-    from ufm_convex.problem import Problem
+    from ufm_convex.problem import Model, Problem
 
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
 _LIST = re.compile(r"[0-9\s;:|+-]*")  # counts, whatever somebody puts between them
@@ -91,8 +93,8 @@ class ProblemOptions:
         ),
     ] = None
 
-    def problem(self, counts: IntArray | None = None) -> Problem:
-        """The problem that the options describe.
+    def problem(self, counts: IntArray | None = None) -> Model:
+        """The problem that the options describe, of the kind that the file says.
 
         Args:
             counts: Class counts to take when the options name no source of their own.
@@ -101,6 +103,9 @@ class ProblemOptions:
             ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
             UFMError: as the readers, the profiles and ``Problem`` raise it.
         """
+        other = self._of_another_kind()
+        if other is not None:
+            return other
         sourced = counts is None or self._sources()
         if sourced:
             self._check_sources()
@@ -150,6 +155,28 @@ class ProblemOptions:
             )
         table = self._loss(None)
         return losses.make(table.pop("name"), table)
+
+    def plain_problem(self, what: str, counts: IntArray | None = None) -> Problem:
+        """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""
+        from ufm_convex.problem import require_problem
+
+        found = self.problem(counts)
+        require_problem(found, what)
+        return cast("Problem", found)
+
+    def _of_another_kind(self) -> Model | None:
+        """The problem in the file if it is no ``Problem``; raises ``ProblemError`` for options, which it has not."""
+        if self.file is None or len(self._sources()) > 1:
+            return None
+        from ufm_convex.problem import Problem
+        from ufm_convex.solving import load_problem
+
+        found = load_problem(self.file)
+        if isinstance(found, Problem):
+            return None
+        described = [name for name in names_of(type(self)) if name != "file"]
+        refuse(f"a {found.MODEL} problem", described, f"the file alone: {', '.join(found.KEYS)}")
+        return found
 
     def _sources(self) -> list[str]:
         """The sources of class counts that are given."""
@@ -297,17 +324,21 @@ class MethodOptions:
         str, typer.Option(metavar="NAME", help="auto, or a level such as class; a wrong name lists them all.")
     ] = "auto"
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Relative gap to prove, in (0, 1).")] = "1e-6"
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Stop then, with the best proved bounds so far.")
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """The options as arguments of ``solve``.
 
         Raises:
-            ProblemError: the tolerance is not a number.
+            ProblemError: the tolerance is not a number, or the time limit none > 0.
         """
         return {
             "solver": self.solver,
             "level": self.level,
             "tolerance": _number("--tolerance", self.tolerance),
+            "time_limit": _time_limit(self.time_limit),
         }
 
 
@@ -421,6 +452,14 @@ def _number(name: str, text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
+def _time_limit(text: str | None) -> float | None:
+    """The option as seconds, None if it is not given; ``ProblemError`` for anything else."""
+    from ufm_convex._given import seconds
+
+    number = _number("--time-limit", text)
+    return None if number is None else seconds("--time-limit", number)
+
+
 def _bias(text: str | None) -> float | str | None:
     """The word "free", or the option as a number; ``ProblemError`` for anything else."""
     from ufm_convex.errors import ProblemError
@@ -448,3 +487,11 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Model | None) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the candidate in the file has none."""
+    if candidate is not None and candidate.bias is None and getattr(problem, "bias", None) is not None:
+        import logging
+
+        logging.getLogger("ufm_convex").warning("%s: has no bias, and is judged with b = 0", path)

@@ -10,7 +10,14 @@ import typer
 
 from ufm_convex.cli.command import command, names_of, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import CandidateOptions, MethodOptions, ProblemOptions, Verbose, check_output
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    ProblemOptions,
+    Verbose,
+    check_output,
+    say_zero_bias,
+)
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ def plot(
         candidate = reading.load(candidate_path)
         instance = _instance(options, candidate, certificate_path)
         instance.require_decays("a figure")
+        say_zero_bias(candidate_path, candidate, instance)
         chosen.check_size(instance.num_classes)
         solution = None
         if solved:
@@ -116,7 +124,7 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
 def _instance(options: ProblemOptions, candidate: Candidate | None, certificate: Path | None) -> Problem:
     """The certificate's problem as it stands, or the one that the options describe."""
     if certificate is None:
-        return options.problem(None if candidate is None else candidate.class_counts)
+        return options.plain_problem("a figure", None if candidate is None else candidate.class_counts)
     from ufm_convex.certificate import Certificate
 
     described = [name for name in names_of(ProblemOptions) if name != "file"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,7 @@ if TYPE_CHECKING:
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.duality import KKTReport
     from ufm_convex.positivity import CompletePositivity
-    from ufm_convex.solution import Solution
-
-
-def as_json(solution: Solution) -> str:
-    """The solution as JSON, one line."""
-    return json.dumps(solution_record(solution), allow_nan=False)
+    from ufm_convex.solution import Outcome, Solution
 
 
 def solution_record(solution: Solution) -> dict[str, Any]:
@@ -53,6 +47,7 @@ def outcome(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
         "solver": solution.solver,
         "level": solution.level,
         "seconds": finite(solution.seconds),
+        "solve_time_limit": _time_limit(solution),
         "num_classes": solution.problem.num_classes,
         "num_samples": solution.problem.num_samples,
     }
@@ -105,6 +100,13 @@ def relative_difference(solution: Solution | ContrastiveSolution) -> float | Non
 def finite(number: float | None) -> float | None:
     """The number, or None where JSON has none."""
     return float(number) if number is not None and math.isfinite(number) else None
+
+
+def _time_limit(solution: Outcome) -> dict[str, Any] | None:
+    """The limit that ``solve`` was given and whether it ended the work; not one of a solver's own. None without one."""
+    if solution.time_limit is None:
+        return None
+    return {"seconds": finite(solution.time_limit), "reached": solution.time_limit_reached}
 
 
 def _theory(solution: Solution | ContrastiveSolution) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ufm_convex._arrays import BoolArray, IntArray
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.certificate import Certificate
+    from ufm_convex.certificate.file import CertificateFile
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.problem import Problem
     from ufm_convex.solution import Solution
@@ -307,8 +308,13 @@ def _judgement(proved: Certificate, digits: int | None) -> Table:
         low, high = proved.candidate_gap
         table.add_row("candidate at most", repr(proved.upper))
         table.add_row("above the optimum", f"by at least {low!r} and at most {high!r}")
-    table.add_row("proof", f"{proved.proof} slack; certificate {proved.digest[:16]}…")
+    table.add_row("proof", f"{_proof(proved)}; certificate {proved.digest[:16]}…")
     return table
+
+
+def _proof(proved: CertificateFile) -> str:
+    """The proof of the lower bound: a slack's, or that of another kind of problem."""
+    return f"{proved.proof} slack" if proved.model is None else proved.proof.replace("-", " ")
 
 
 def _attribution_table(explained: GapAttribution) -> Table:

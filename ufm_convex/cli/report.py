@@ -11,7 +11,14 @@ import typer
 from ufm_convex.cli.certify import certificate_record, sort_out
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import CandidateOptions, ProblemOptions, Verbose, check_output, required_number
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    ProblemOptions,
+    Verbose,
+    check_output,
+    required_number,
+    say_zero_bias,
+)
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import finite
 
@@ -69,6 +76,7 @@ def report(
         from ufm_convex.networks.report import report_on
 
         asked, loss = _asked(options, candidate)
+        say_zero_bias(path, candidate, asked)
         tell("judging")
         found = report_on(
             candidate,
@@ -86,7 +94,7 @@ def report(
 def _asked(options: ProblemOptions, candidate: Candidate) -> tuple[Problem | None, Any]:
     """The problem that the options describe; None where they leave the decays to the candidate, and then the loss."""
     if options.file is not None or options.lambda_w is not None or options.lambda_h is not None:
-        return options.problem(candidate.class_counts), None
+        return options.plain_problem("a report on W and features", candidate.class_counts), None
     return None, options.effective_loss()
 
 

@@ -80,7 +80,7 @@ def cross_check(
         SizeError: the problem is too large for dense points.
     """
     time_limit, tolerance = require_time_limit(time_limit), _given.tolerance(tolerance)
-    require_problem(problem)
+    require_problem(problem, "a cross-check: solvers under test return W and H")
     problem.require_plain("a cross-check")
     require_dense(problem.num_classes, "a point of the class level", "fewer classes")
     entrants = _entrants(solvers, level)

@@ -3,8 +3,8 @@
     min  Σ_k pt_k l_k(L e_k) + λ_W/2 tr A + λ_H/2 Σ_k n_k B_kk      s.t.  Z = [[A, L], [Lᵀ, B]] ⪰ 0,  B ≥ 0
 
 (docs/duality.md, equation 3) without scaling and with every option left alone: what a reader of a paper types in. The
-constraints are explicit, because cvxpy has no multipliers of attributes. L and B have a column for each of the m classes
-with samples.
+constraints are explicit, because cvxpy has no multipliers of attributes. L and B have a column for each of the m
+classes with samples.
 """
 
 from __future__ import annotations

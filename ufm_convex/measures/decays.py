@@ -138,7 +138,7 @@ class _Sums:
     @classmethod
     def of(cls, candidate: Candidate, loss: Loss, progress: Progress | None) -> _Sums:
         W, K = candidate.weights.astype(np.float64), candidate.num_classes
-        b = np.zeros(K) if (bias := getattr(candidate, "bias", None)) is None else np.asarray(bias, dtype=np.float64)
+        b = np.zeros(K) if candidate.bias is None else candidate.bias.astype(np.float64)
         shares = Problem(candidate.class_counts, 1.0, 1.0, loss=loss, features="free").loss_weights
         shares = shares / np.maximum(candidate.class_counts, 1) * candidate.multiplicities
         sums = cls(np.zeros_like(W), np.zeros(K), np.zeros(K), np.zeros(K))
@@ -172,7 +172,7 @@ class _Sums:
 
     def decays(self, candidate: Candidate, loss: Loss, features: Features) -> EffectiveDecays:
         W = candidate.weights.astype(np.float64)
-        bias = getattr(candidate, "bias", None)
+        bias = candidate.bias
         s, weights, norms = float(self.pull.sum()), float((W * W).sum()), float(self.square_norms.sum())
         if not s > 0.0 or not math.isfinite(s):
             raise HypothesisError(

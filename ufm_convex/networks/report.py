@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ufm_convex.attribution import GapAttribution, attribute_gap
+from ufm_convex.attribution import GapAttribution, explained
 from ufm_convex.attribution.dead_classes import NEGLIGIBLE
 from ufm_convex.candidate import Candidate, feature_statistics
 from ufm_convex.certificate import Certificate, Judgement, certify
@@ -212,7 +212,7 @@ def report_on(
         why=why,
         certificate=proved,
         solution=solution,
-        attribution=_explained(problem, candidate, proved),
+        attribution=_explained(problem, candidate, proved, solution),
         **_classes(candidate, solution),
         training_objective=training_objective,
         training_bound=training_bound,
@@ -237,7 +237,7 @@ def _effective_problem(candidate: Candidate, decays: EffectiveDecays | None, los
     if decays is None:
         raise TypeError("decays")  # effective_decays has raised
     bias: float | Literal["free"] | None = None
-    if getattr(candidate, "bias", None) is not None:
+    if candidate.bias is not None:
         bias = decays.lambda_b if decays.lambda_b is not None and decays.lambda_b > 0.0 else "free"
     return Problem(
         candidate.class_counts, decays.lambda_w, decays.lambda_h, loss=loss, features=decays.features, bias=bias
@@ -255,12 +255,14 @@ def _applies(decays: EffectiveDecays | None, why_not: str) -> tuple[bool, str]:
     return good, f"{spread}, {misfit}"
 
 
-def _explained(problem: Problem, candidate: Candidate, proved: Certificate) -> GapAttribution | None:
+def _explained(
+    problem: Problem, candidate: Candidate, proved: Certificate, solution: Solution
+) -> GapAttribution | None:
     """The gap by part, where the candidate is admissible and the parts are known."""
     if proved.violation is not None:
         return None
     try:
-        return attribute_gap(problem, candidate)
+        return explained(problem, candidate, solution)
     except (HypothesisError, SizeError):  # said by the page, which then has no parts
         return None
 

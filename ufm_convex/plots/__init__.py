@@ -96,7 +96,7 @@ def draw(
     """
     kind, inches = plot(name), width_in_inches(width)
     require()
-    require_problem(problem)
+    require_problem(problem, "a figure")
     problem.require_decays("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)

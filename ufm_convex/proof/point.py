@@ -1,6 +1,7 @@
 """The point at which the chain is evaluated: what is read from the samples, and the candidate averaged over classes.
 
-Letters, with z = W h the logits of a sample of class k and V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
+Letters, with z = W h + b the logits of a sample of class k (b = 0 without a bias), and
+V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
 
     x = mean over l ≠ k of z_l − z_k       (K/(K−1)) (mean z − z_k), so that −x is a margin
     c = √(K λ_H / ((K−1) λ_W)),   B = Σ n_k ‖h_k‖²,   t_k = wrong-class mass at the optimum = 1/(1 + c_{1k})
@@ -70,6 +71,7 @@ class ChainPoint:
         W: The classifier, (K, d).
         H: Class means, (K, d).
         samples: What is read from the samples.
+        bias: b, (K,); zeros without one.
     """
 
     problem: Problem
@@ -77,6 +79,7 @@ class ChainPoint:
     W: FloatArray
     H: FloatArray
     samples: SampleTerms
+    bias: FloatArray
 
     # -- the problem ----------------------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class ChainPoint:
     @cached_property
     def x(self) -> FloatArray:
         """x_k at the class means, (K,)."""
-        return _mean_wrong(self.W @ self.H.T, self.labels)
+        return _mean_wrong(self.W @ self.H.T + self.bias[:, None], self.labels)
 
     @cached_property
     def there(self) -> BoolArray:
@@ -192,6 +195,15 @@ class ChainPoint:
         a = root_h / root_w
         return replace(self, W=self.W * a, H=self.H / a)
 
+    # -- the bias -------------------------------------------------------------------------------------------
+
+    @property
+    def unbiased(self) -> Hypothesis:
+        """Whether logits are W h, so that x is linear in them: what leads from x to W and H needs that."""
+        bias = self.problem.bias
+        said = "the problem has none" if bias is None else f"the problem has one, bias = {bias!r}"
+        return Hypothesis("logits have no bias", bias is None, said)
+
     # -- the common scalar ----------------------------------------------------------------------------------
 
     @cached_property
@@ -236,8 +248,9 @@ def chain_point(problem: Problem, candidate: Candidate, progress: Progress | Non
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)
-    samples = _sample_terms(problem, candidate, W, statistics, progress)
-    return ChainPoint(problem, optimum, W, statistics.class_means, samples)
+    b = np.zeros(len(W)) if candidate.bias is None else candidate.bias.astype(np.float64)
+    samples = _sample_terms(problem, candidate, (W, b), statistics, progress)
+    return ChainPoint(problem, optimum, W, statistics.class_means, samples, b)
 
 
 def _optimum(problem: Problem) -> theory.FrameOptimum:
@@ -255,15 +268,20 @@ def _optimum(problem: Problem) -> theory.FrameOptimum:
 
 
 def _sample_terms(
-    problem: Problem, candidate: Candidate, W: FloatArray, statistics: FeatureStatistics, progress: Progress | None
+    problem: Problem,
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray],
+    statistics: FeatureStatistics,
+    progress: Progress | None,
 ) -> SampleTerms:
     """The second pass."""
+    W, b = classifier
     K, loss, means = problem.num_classes, problem.loss, statistics.class_means
-    centre = _mean_wrong(W @ means.T, np.arange(K))
+    centre = _mean_wrong(W @ means.T + b[:, None], np.arange(K))
     at_means = loss.residuals(margin_logits(centre, np.arange(K), K), loss.layout(K, np.arange(K)))
     sums, largest = np.zeros((5, K)), np.zeros(3)
     for block in blocks(candidate, progress=progress):
-        logits, y = W @ block.features.T, block.labels
+        logits, y = W @ block.features.T + b[:, None], block.labels
         x = _mean_wrong(logits, y)
         symmetric, layout = margin_logits(x, y, K), loss.layout(K, y)
         away = block.features - means[y]

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ufm_convex import theory
+from ufm_convex import _deadline, theory
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import Layout, Loss
@@ -356,6 +356,7 @@ def separable_optimum(loss: _Smooth, layout: Layout, price: FloatArray) -> tuple
     z, step = ray_start(loss, layout[todo], price[todo], gradient[:, todo])
     state = _Columns(loss, layout[todo], price[todo], z, step)
     for iteration in range(1, _MAX_ITERATIONS + 1):
+        _deadline.check()
         solved = state.advance()
         if solved.any():
             logits[:, todo[solved]] = state.z[:, solved]
