@@ -1,6 +1,7 @@
 """Imports point one way, the trust base stands alone, and importing the package stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_planted_relative_import_is_found(tmp_path):
 def test_every_room_has_a_place():
     placed = set().union(*LAYERS) | STANDS_ALONE
     assert {name for name, _ in files()} <= placed
+
+
+def test_the_picture_is_the_house():
+    """docs/architecture.md draws the floors from the top; what is below the first named one stands on the ground."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = text.partition("```text\ncli")[2].partition("```")[0]
+    floors = [set(re.split(r" {3,}", line)[0].split()) for line in ("cli" + picture).splitlines()]
+    assert floors == LAYERS[:2:-1]
+    assert all(name == "errors" or name.startswith("_") for layer in LAYERS[:3] for name in layer)
+    assert len(floors) <= 24  # one screen
+    assert {f"`{name}" for floor in floors for name in floor} <= set(re.findall(r"^\| (`\w+)", text, re.MULTILINE))
 
 
 def test_imports_point_one_way():

@@ -74,6 +74,22 @@ def test_the_gap_is_that_of_the_certificate(metric_class, dtype, loss, features)
     assert found["ufm/mixed"] == found["ufm/infeasible"] == 0.0
 
 
+@pytest.mark.parametrize("bias", ["free", 1e-2])
+def test_the_gap_with_a_bias_is_that_of_the_certificate(metric_class, bias):
+    _, h, y = samples(dtype=torch.float64)
+    head = torch.nn.Linear(5, 3).double()
+    problem = ufm.Problem(COUNTS, 5e-3, 5e-3, bias=bias)
+    found = gathered(metric_class(head, problem), h, y).compute()
+    candidate = ufm.Candidate(weights=head.weight, features=h, labels=y, bias=head.bias)
+    certificate = ufm.certify(problem, candidate)
+    assert found["ufm/gap"] == pytest.approx(
+        certificate.candidate_gap[1], abs=1e-9 * certificate.candidate_objective[1]
+    )
+    parts = ufm.attribute_gap(problem, candidate).totals
+    for name, part in parts.items():
+        assert found[f"ufm/part/{name}"] == pytest.approx(part, rel=1e-6, abs=1e-9)
+
+
 def test_the_parts_are_those_of_the_attribution(metric_class):
     """With class 2 dead: its cost stands under its own number."""
     W, H = ufm.solve(PROBLEM).factors(6)
@@ -175,6 +191,9 @@ def test_problems_that_are_not_the_heads_are_refused(metric_class):
         metric_class(head, ufm.Problem(COUNTS, 1e-3, 1e-3, feature_dim=4))
     with pytest.raises(HypothesisError, match="hinge"):
         metric_class(head, ufm.Problem(COUNTS, 1e-3, 1e-3, loss=ufm.MulticlassHinge("weston-watkins")))
+    adjusted = ufm.LogitAdjustedCrossEntropy(shift=(0.0, 0.5, 1.0))  # lse of other logits than the head's
+    with pytest.raises(HypothesisError, match="logit-adjusted"):
+        metric_class(head, ufm.Problem(COUNTS, 1e-3, 1e-3, loss=adjusted))
     with pytest.raises(CandidateError, match="bias"):
         metric_class(torch.nn.Linear(5, 3), PROBLEM)
 

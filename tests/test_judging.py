@@ -201,6 +201,23 @@ def test_sums_and_factors_of_the_loss_rescale_the_decays(reduction, factor, shar
     assert penalised.lambda_h == pytest.approx(1e-3 / factor / (N if reduction == "sum" else 1), rel=1e-12)
 
 
+def test_a_criterion_of_torch_is_the_loss():
+    """Smoothing, a sum, and ignored labels: what is ignored leaves the samples, and the bound, as statistics see it."""
+    network, _ = trained(epochs=5)
+    smoothed = judge(network, loader(), WD, criterion=nn.CrossEntropyLoss(label_smoothing=0.1))
+    assert smoothed.problem.loss == ufm.CrossEntropy(smoothing=0.1)
+    assert smoothed.gap == judge(network, loader(), WD, criterion=ufm.CrossEntropy(smoothing=0.1)).gap
+    plain = judge(network, loader(), WD)
+    assert judge(network, loader(), WD, criterion=nn.CrossEntropyLoss()).gap == plain.gap
+    summed = judge(network, loader(), 24 * WD, criterion=nn.CrossEntropyLoss(reduction="sum"), reduction="sum")
+    assert summed.gap == pytest.approx(plain.gap, rel=1e-9)
+    y = samples()[1].clone()
+    y[:7] = -100
+    ignoring = judge(network, loader(y=y), WD, criterion=nn.CrossEntropyLoss())
+    assert ignoring.candidate.num_samples == N - 7
+    assert "ignores" in ignoring.why_no_bound
+
+
 def test_batches_of_different_sizes_are_refused_for_a_sum():
     torch.manual_seed(0)
     with pytest.raises(NetworkError, match="between 12 and 20"):
@@ -351,6 +368,13 @@ BAD = {
     "a feature decay": (Net, loader(), {"feature_decay": -1}, ProblemError, "feature_decay"),
     "a criterion": (Net, loader(), {"criterion": nn.MSELoss()}, NetworkError, "criterion"),
     "two reductions": (Net, loader(), {"criterion": nn.CrossEntropyLoss(reduction="sum")}, ProblemError, "reduction"),
+    "weights in a sum": (
+        Net,
+        loader(),
+        {"criterion": nn.CrossEntropyLoss(torch.ones(3), reduction="sum"), "reduction": "sum"},
+        ProblemError,
+        "weighs classes",
+    ),
     "a weight decay": (Net, loader(), {"weight_decay": -1}, ProblemError, "weight_decay"),
     "a normalised head": (
         lambda: _weight_normed(),

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ufm_convex.solution import Solution
 
 
+_WITH_CANDIDATE = "W and features in a file; in Python, ufm_convex.certify takes a ContrastiveCandidate"
+
+
 @command(breakdown=ExitCode.NOT_REACHED)
 def certify(
     problem: ProblemOptions,
@@ -77,8 +80,10 @@ def certify(
     problem, path = sort_out(problem, second)
     with progress(verbose) as tell:
         tell("reading")
+        if path is not None:
+            problem.require_plain(_WITH_CANDIDATE)
         candidate = reading.load(path)
-        instance = _instance(problem, candidate)
+        instance = problem.problem(None if candidate is None else candidate.class_counts)
         say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
@@ -125,14 +130,6 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
-
-
-def _instance(problem: ProblemOptions, candidate: Candidate | None) -> Model:
-    """The problem; with a candidate, which has W and features, a ``Problem``."""
-    if candidate is None:
-        return problem.problem()
-    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
-    return problem.plain_problem(what, candidate.class_counts)
 
 
 def _attribution(

@@ -164,6 +164,14 @@ class ProblemOptions:
         require_problem(found, what)
         return cast("Problem", found)
 
+    def require_plain(self, what: str) -> None:
+        """Raise ``ProblemError`` if the file has a problem of another kind, which ``what`` has no form for."""
+        from ufm_convex.problem import require_problem
+
+        found = self._of_another_kind()
+        if found is not None:
+            require_problem(found, what)
+
     def _of_another_kind(self) -> Model | None:
         """The problem in the file if it is no ``Problem``; raises ``ProblemError`` for options, which it has not."""
         if self.file is None or len(self._sources()) > 1:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ufm_convex.networks.metric import GapMetric as GapMetric
     from ufm_convex.networks.report import NetworkReport as NetworkReport
     from ufm_convex.networks.report import report_on as report_on
+    from ufm_convex.networks.reviving import Revival as Revival
+    from ufm_convex.networks.reviving import revive as revive
     from ufm_convex.networks.structure import Normalisation as Normalisation
     from ufm_convex.networks.structure import Structure as Structure
     from ufm_convex.networks.structure import read_structure as read_structure
@@ -34,7 +36,9 @@ _HOME = {
     "judge": "judging",
     "parameter_decays": "decays",
     "read_structure": "structure",
+    "Revival": "reviving",
     "report_on": "report",
+    "revive": "reviving",
     "training_bound": "bounding",
 }
 

@@ -21,7 +21,7 @@ from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ShapeE
 from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.candidates import classifier_of, require_bias
-from ufm_convex.networks.sums import as_array, require_softmax
+from ufm_convex.networks.sums import as_array, require_gathered
 from ufm_convex.problem import Problem
 
 PREFIX = "ufm"
@@ -73,14 +73,15 @@ class GapMetric(_BASE):  # type: ignore[misc]
     def __init__(self, head: Any, problem: Problem) -> None:
         super().__init__(**({"compute_with_cache": False} if _HERE else {}))  # the head may change between two calls
         K, d = head.weight.shape
-        if problem.num_classes != K:
+        if {problem.num_classes, problem.class_counts.size} != {K}:
             raise ShapeError(
-                f"the head has {K} rows, and the problem {problem.num_classes} classes.",
+                f"the head has {K} rows, and the problem {problem.num_classes} outputs for {problem.class_counts.size} "
+                "classes.",
                 expected="one row a class",
                 fix="make the problem of the network's own class counts.",
             )
         problem.require_decays("the gap of a network")
-        self._loss = require_softmax(problem.loss)
+        self._loss = require_gathered(problem.loss)
         require_bias(problem, head)
         if problem.feature_dim is not None and d > problem.feature_dim:
             raise ShapeError(

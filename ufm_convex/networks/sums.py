@@ -7,14 +7,13 @@ the logits, so its sum is that of the class mean. Everything in binary64. Source
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses import Loss
-from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.losses import CrossEntropy, Loss, SoftTargetCrossEntropy
 from ufm_convex.networks._torch import torch
 
 _BLOCK = 1 << 22
@@ -47,9 +46,14 @@ def add_batch(sums: Mapping[str, Any], head: Any, features: Any, labels: Any) ->
         sums[name].index_add_(0, labels, part)
 
 
-def require_softmax(loss: Loss) -> SoftmaxLoss:
+def is_gathered(loss: Loss) -> TypeGuard[CrossEntropy | SoftTargetCrossEntropy]:
+    """Whether the loss is lse(z) − <y_k, z> of the logits themselves, and so a sum of what is gathered."""
+    return type(loss) in (CrossEntropy, SoftTargetCrossEntropy)
+
+
+def require_gathered(loss: Loss) -> CrossEntropy | SoftTargetCrossEntropy:
     """The loss, if its value is a sum of what is gathered; raises ``HypothesisError``."""
-    if isinstance(loss, SoftmaxLoss):
+    if is_gathered(loss):
         return loss
     raise HypothesisError(
         f"the loss is {loss.name!r}.",
@@ -59,7 +63,12 @@ def require_softmax(loss: Loss) -> SoftmaxLoss:
 
 
 def class_losses(
-    loss: SoftmaxLoss, counts: FloatArray, means: FloatArray, lse_sums: FloatArray, weight: FloatArray, bias: FloatArray
+    loss: CrossEntropy | SoftTargetCrossEntropy,
+    counts: FloatArray,
+    means: FloatArray,
+    lse_sums: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
 ) -> FloatArray:
     """Σ_i l_k(W h_i + b) over the samples of each class, (K,), class weights left out.
 
@@ -72,7 +81,7 @@ def class_losses(
         bias: b, (K,); zeros where there is none.
     """
     K = len(weight)
-    if loss.alike:
+    if isinstance(loss, CrossEntropy):
         own, other = loss.target(K)
         paired = (own - other) * ((weight * means).sum(axis=1) + bias)
         if other:
