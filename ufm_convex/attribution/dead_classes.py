@@ -39,18 +39,18 @@ class DeadClass:
 
 
 def find_dead_classes(
-    optimum: theory.FrameOptimum, means: FloatArray, logits: FloatArray, calibration: FloatArray
+    optimum: theory.FrameOptimum, means: FloatArray, ranges: FloatArray, calibration: FloatArray
 ) -> tuple[DeadClass, ...]:
     """The active classes whose feature and whose logit differences are negligible, the costliest first.
 
     Args:
         optimum: The optimum.
         means: Class means, (K, d).
-        logits: Logits of the class means, (K, K), column k those of class k.
+        ranges: Largest minus least logit of each class mean, (K,).
         calibration: Calibration by class, (K,).
     """
-    lengths, spread = np.linalg.norm(means, axis=1), np.ptp(logits, axis=0)
-    absent = (lengths <= NEGLIGIBLE * optimum.feature_norms) & (spread <= NEGLIGIBLE * optimum.margins)
+    lengths = np.linalg.norm(means, axis=1)
+    absent = (lengths <= NEGLIGIBLE * optimum.feature_norms) & (ranges <= NEGLIGIBLE * optimum.margins)
     found = np.flatnonzero(absent & ~optimum.collapsed)
     order = found[np.argsort(-calibration[found], kind="stable")]
     return tuple(DeadClass(k, float(calibration[k])) for k in order.tolist())

@@ -11,23 +11,24 @@ s_k = pt_k q_k the strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) �
     self_duality       λ_W/2 Σ_j ‖w_j − mean w − w_j°‖²                   classifiers that are no class means (NC3)
     classifier_mean    λ_W/(2K) ‖Σ_j w_j‖²                                classifiers that do not sum to zero
 
-with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing of length N × K is kept.
+with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing of size N × K or K × K is
+kept, and pairs of classes are summed in O(K d).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex._pairs import products_by_row, row_blocks
 from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
 from ufm_convex.candidate import (
     Candidate,
-    FeatureStatistics,
     Progress,
     blocks,
     feature_statistics,
@@ -36,7 +37,8 @@ from ufm_convex.candidate import (
 )
 from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.identity import frame_strengths
-from ufm_convex.points import FrameDual, require_dense
+from ufm_convex.losses import CrossEntropy, FromOwn
+from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
 
 LARGEST_WEIGHT = 2.0**300
@@ -50,6 +52,7 @@ PARTS = (
     "self_duality",
     "classifier_mean",
 )
+_STORED = {"non_orthogonality": "overlap"}  # K numbers; the pairs are made when somebody asks for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +65,11 @@ class GapAttribution:
         calibration: Class by class, (K,).
         logit_spread: Class by class, (K,).
         variability: Class by class, (K,).
-        non_orthogonality: Pair by pair, (K, K) strictly upper triangular.
+        overlap: Class by class, (K,): half of each of its pairs, so that the sum is that of all pairs.
         collapsed: Class by class, (K,).
         self_duality: Row by row of W, (K,).
         classifier_mean: One number.
+        scaled_means: √(λ_H n_k / (K−1)) g_k h̄_k, (K, d), whose products are the overlaps of pairs.
         dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
         feature_dim: d of the candidate.
         spare_coordinate: Whether neither W nor the class means use some coordinate.
@@ -76,18 +80,29 @@ class GapAttribution:
     calibration: FloatArray
     logit_spread: FloatArray
     variability: FloatArray
-    non_orthogonality: FloatArray
+    overlap: FloatArray
     collapsed: FloatArray
     self_duality: FloatArray
     classifier_mean: float
+    scaled_means: FloatArray = field(repr=False)
     dead_classes: tuple[DeadClass, ...] = ()
     feature_dim: int = 0
     spare_coordinate: bool = False
 
     @cached_property
+    def non_orthogonality(self) -> FloatArray:
+        """Pair by pair, (K, K) strictly upper triangular.
+
+        Raises:
+            SizeError: K > 20,000; ``overlap`` needs no K × K array.
+        """
+        require_dense(len(self.overlap), "the overlap of all pairs of classes", "overlap, which has it class by class")
+        return np.triu(self.scaled_means @ self.scaled_means.T, 1)
+
+    @cached_property
     def totals(self) -> dict[str, float]:
         """Part → its sum over classes or pairs, in the order of ``PARTS``."""
-        return {name: math.fsum(np.ravel(getattr(self, name)).tolist()) for name in PARTS}
+        return {name: math.fsum(np.ravel(getattr(self, _STORED.get(name, name))).tolist()) for name in PARTS}
 
     @property
     def gap(self) -> float:
@@ -108,8 +123,8 @@ class GapAttribution:
     @property
     def by_class(self) -> FloatArray:
         """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out."""
-        pairs = 0.5 * (self.non_orthogonality.sum(axis=0) + self.non_orthogonality.sum(axis=1))
-        return self.calibration + self.logit_spread + self.variability + pairs + self.collapsed + self.self_duality
+        whole = self.calibration + self.logit_spread + self.variability
+        return whole + self.overlap + self.collapsed + self.self_duality
 
 
 def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress | None = None) -> GapAttribution:
@@ -125,33 +140,34 @@ def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress 
         HypothesisError: no theorem gives the optimum of this problem.
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative (then a part could be), NaN or infinite.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
     Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
     """
     require_problem(problem)
-    K = problem.num_classes
-    require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
     optimum = frame_optimum(problem)
     require_counts(candidate, problem.class_counts)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     _check_size(candidate.weights)
-    calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
-    overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
-    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means)
     W, means = candidate.weights.astype(np.float64), statistics.class_means
+    calibration, ranges, at_means = _at_means(problem, W, means)
+    spread, variability, losses = _sample_parts(problem, candidate, W, means, at_means, progress)
+    penalty = 0.5 * problem.lambda_w * float((W * W).sum())
+    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
+    scaled_means, collapsed = _feature_parts(problem, means, optimum)
+    self_duality, mean = _classifier_parts(problem, W, means)
     return GapAttribution(
-        candidate_value=value,
+        candidate_value=losses + penalty,
         optimum=optimum.value,
         calibration=calibration,
         logit_spread=spread,
         variability=variability,
-        non_orthogonality=overlap,
+        overlap=products_by_row(scaled_means),
         collapsed=collapsed,
         self_duality=self_duality,
         classifier_mean=mean,
-        dead_classes=find_dead_classes(optimum, means, W @ means.T, calibration),
+        scaled_means=scaled_means,
+        dead_classes=find_dead_classes(optimum, means, ranges, calibration),
         feature_dim=candidate.feature_dim,
         spare_coordinate=has_spare_coordinate(W, means),
     )
@@ -192,49 +208,67 @@ def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
     return np.where(optimum.collapsed, np.minimum(s / (problem.sigma * math.sqrt(K / (K - 1))), 1.0), 1.0)
 
 
+def _at_means(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Calibration, largest minus least logit, and loss of the class means, (K,) each."""
+    K, loss, strengths = problem.num_classes, _cross_entropy(problem), frame_strengths(problem)
+    calibration, ranges, values = np.empty(K), np.empty(K), np.empty(K)
+    for block in row_blocks(K, K):
+        seen = FromOwn.of(means[block] @ W.T, np.arange(block.start, block.stop))
+        calibration[block] = seen.divergences(loss, strengths[block])
+        ranges[block] = np.maximum(seen.highest, seen.difference) - np.minimum(seen.lowest, seen.difference)
+        values[block] = seen.values(loss)
+    return problem.loss_weights * calibration, ranges, values
+
+
 def _sample_parts(
     problem: Problem,
     candidate: Candidate,
-    statistics: FeatureStatistics,
-    optimum: theory.FrameOptimum,
+    W: FloatArray,
+    means: FloatArray,
+    at_means: FloatArray,
     progress: Progress | None,
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Calibration, logit spread and variability by class, and the objective: the second pass."""
-    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
-    W = candidate.weights.astype(np.float64)
-    classes = loss.layout(K, np.arange(K))
-    centre = W @ means.T
-    target = FrameDual(frame_strengths(problem)).dense(problem).residuals
-    calibration = problem.loss_weights * loss.fenchel_young(target, centre, classes)
-    at_means = loss.residuals(centre, classes)
+) -> tuple[FloatArray, FloatArray, float]:
+    """Logit spread and variability by class, and the mean loss: the second pass.
+
+    A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
+    """
+    K, loss = problem.num_classes, _cross_entropy(problem)
     row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
-        logits, y = W @ block.features.T, block.labels
-        away = block.features - means[y]
-        layout = loss.layout(K, y)
-        gaps = loss.fenchel_young(at_means[:, y], logits, layout)
-        spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
-        variability += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
-        losses.append(float(row_weights[y] @ loss.values(logits, layout)))
-    penalty = 0.5 * problem.lambda_w * float((W * W).sum())
-    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
-    return calibration, spread, 0.5 * problem.lambda_h * variability, math.fsum(losses) + penalty
+        away, values = block.features - means[block.labels], at_means[block.labels]
+        apart = np.flatnonzero(away.any(axis=1))
+        for part in row_blocks(apart.size, K):
+            rows, y = apart[part], block.labels[apart[part]]
+            logits, layout = block.features[rows] @ W.T, loss.layout(K, y)
+            centre = loss.residuals((means[y] @ W.T).T, layout)
+            spread += np.bincount(y, row_weights[y] * loss.fenchel_young(centre, logits.T, layout), minlength=K)
+            values[rows] = FromOwn.of(logits, y).values(loss)
+        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
+        variability += np.bincount(block.labels, squares, minlength=K)
+        losses.append(float(row_weights[block.labels] @ values))
+    return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
+
+
+def _cross_entropy(problem: Problem) -> CrossEntropy:
+    """The loss of a problem whose optimum ``frame_optimum`` has given."""
+    if not isinstance(problem.loss, CrossEntropy):
+        raise TypeError(f"{problem.loss.name} has no optimum in closed form that is an orthogonal frame")
+    return problem.loss
 
 
 def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
-    """Overlap by pair, strictly upper triangular (K, K), and features that should not be by class, (K,)."""
+    """Class means whose products are the overlaps, (K, d), and features that should not be by class, (K,)."""
     K, g = problem.num_classes, frame_ratios(problem, optimum)
-    weighted = means * (g * np.sqrt(problem.class_counts))[:, None]
-    overlap = np.triu(weighted @ weighted.T, 1) * (problem.lambda_h / (K - 1))
+    scaled = means * (g * np.sqrt(problem.class_counts) * math.sqrt(problem.lambda_h / (K - 1)))[:, None]
     squares = (means * means).sum(axis=1)
     collapsed = 0.5 * problem.lambda_h * problem.class_counts * (1.0 - g) * (1.0 + g) * squares
-    return overlap, collapsed
+    return scaled, collapsed
 
 
-def _classifier_parts(problem: Problem, candidate: Candidate, means: FloatArray) -> tuple[FloatArray, float]:
+def _classifier_parts(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, float]:
     """Self-duality by row, (K,), and the classifier mean."""
-    K, W = problem.num_classes, candidate.weights.astype(np.float64)
+    K = problem.num_classes
     pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]
     away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
     total = W.sum(axis=0)

@@ -48,7 +48,6 @@ def proof_steps(
         HypothesisError: class weights, smoothing, another loss, or features without sign constraint.
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative, NaN or infinite, or W is so large that sums of squares overflow.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
     Source: docs/proof_steps.md; Dang, Tran, Nguyen, Ho, ICML 2024, equations (33)–(65).
 
