@@ -332,9 +332,9 @@ def test_what_cannot_be_attributed_is_refused():
         attribute_gap(Problem([9, 5, 4, 1], 0.1, 0.05), candidate)
     with pytest.raises(HypothesisError, match="nonnegative"):
         attribute_gap(Problem(PROBLEM.class_counts, 0.1, 0.05, features="free"), candidate)
-    large = Problem(np.ones(20_001, dtype=int), 0.1, 0.1)
-    with pytest.raises(SizeError, match="enclose_objective"):
-        attribute_gap(large, candidate)
+    other = Problem(np.ones(20_001, dtype=int), 0.1, 0.1)
+    with pytest.raises(CountsError, match="4 classes, not 20001"):
+        attribute_gap(other, candidate)
 
 
 def _one(F):

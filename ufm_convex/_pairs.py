@@ -11,8 +11,11 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 
-BLOCK_ENTRIES = 1 << 19
-"""Products in a block, 4 MB: few enough for the cache, enough rows (64 at K = 8,142) for a fast matrix product."""
+BLOCK_ENTRIES = 1 << 18
+"""Products in a block, 2 MB: few enough for the cache, enough rows (32 at K = 8,142) for a fast matrix product."""
+
+_TILE_ROWS = 256
+"""Rows of a square of products, 0.5 MB."""
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
@@ -22,12 +25,12 @@ def row_blocks(rows: int, width: int) -> Iterator[slice]:
 
 
 def pair_products(rows: FloatArray) -> Iterator[FloatArray]:
-    """The products x_k·x_l of all pairs k < l of rows (K, d), each once, block by block."""
-    for block in row_blocks(len(rows), len(rows)):
-        part = rows[block]
+    """The products x_k·x_l of all pairs k < l of rows (K, d), each once, in tiles that the caller may overwrite."""
+    parts = [rows[start : start + _TILE_ROWS] for start in range(0, len(rows), _TILE_ROWS)]
+    for k, part in enumerate(parts):
         yield (part @ part.T)[np.triu_indices(len(part), 1)]
-        if block.stop < len(rows):
-            yield part @ rows[block.stop :].T
+        for other in parts[k + 1 :]:
+            yield part @ other.T
 
 
 def products_by_row(rows: FloatArray) -> FloatArray:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._pairs import row_blocks
 from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics
 from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
 from ufm_convex.measures.rounding import centred, in_unit
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.solution import Solution
 
@@ -72,7 +72,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         CountsError: the subject has other class counts than the problem.
         CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
         DimensionError: the solution's factors need more dimensions than the problem has.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        SizeError: the problem has hard margins and K > 20,000: its theorems give K × K Gram matrices.
 
     Source: docs/geometry.md.
 
@@ -85,7 +85,6 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
     """
     require_problem(problem)
     problem.require_no_bias("measures of geometry")
-    require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(
@@ -161,7 +160,8 @@ def _second_pass(
     for block in blocks(candidate, progress=progress):
         y, features = block.labels, block.features / unit
         times = candidate.multiplicities[y]
-        agreeing += int(times @ nearest_centre.agrees(features, V, M))
+        for part in row_blocks(len(y), K):
+            agreeing += int(times[part] @ nearest_centre.agrees(features[part], V, M))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:
