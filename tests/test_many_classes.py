@@ -193,7 +193,7 @@ def test_the_measures_are_those_of_full_arrays(seed, K, d):
 
 @pytest.mark.parametrize("features", ["nonnegative", "free"])
 def test_rows_of_the_optimal_gram_matrices_are_those_of_the_whole(features):
-    """By blocks, and each distance that of the full matrices; also 1e-6 apart, where a difference of squares is noise."""
+    """By blocks, and each distance that of the full matrices; 1e-6 apart too, where squares differ by noise."""
     problem = ufm.Problem(
         [40] * 9 if features == "free" else [40, 30, 20, 20, 9, 8, 2, 1], 1e-2, 2e-2, features=features
     )

@@ -17,9 +17,11 @@ from ufm_convex._version import __version__
 
 if TYPE_CHECKING:
     from ufm_convex import theory as theory
+    from ufm_convex.attribution import EffectiveDecays as EffectiveDecays
     from ufm_convex.attribution import GapAttribution as GapAttribution
     from ufm_convex.attribution import StabilityBounds as StabilityBounds
     from ufm_convex.attribution import attribute_gap as attribute_gap
+    from ufm_convex.attribution import effective_decays as effective_decays
     from ufm_convex.attribution import stability_bounds as stability_bounds
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
@@ -76,6 +78,7 @@ _HOME = {
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
+    "EffectiveDecays": "attribution",
     "GapAttribution": "attribution",
     "GapClosure": "gap_closure",
     "GeometryReport": "measures",
@@ -104,6 +107,7 @@ _HOME = {
     "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
+    "effective_decays": "attribution",
     "geometry": "measures",
     "proof_steps": "proof",
     "read_class_counts": "class_counts",

@@ -37,7 +37,7 @@ from ufm_convex.candidate import (
 )
 from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.identity import frame_strengths
-from ufm_convex.losses import CrossEntropy, FromOwn
+from ufm_convex.losses import FromOwn
 from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
 
@@ -210,7 +210,7 @@ def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
 
 def _at_means(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Calibration, largest minus least logit, and loss of the class means, (K,) each."""
-    K, loss, strengths = problem.num_classes, _cross_entropy(problem), frame_strengths(problem)
+    K, loss, strengths = problem.num_classes, theory.cross_entropy(problem), frame_strengths(problem)
     calibration, ranges, values = np.empty(K), np.empty(K), np.empty(K)
     for block in row_blocks(K, K):
         seen = FromOwn.of(means[block] @ W.T, np.arange(block.start, block.stop))
@@ -232,7 +232,7 @@ def _sample_parts(
 
     A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
     """
-    K, loss = problem.num_classes, _cross_entropy(problem)
+    K, loss = problem.num_classes, theory.cross_entropy(problem)
     row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
@@ -248,13 +248,6 @@ def _sample_parts(
         variability += np.bincount(block.labels, squares, minlength=K)
         losses.append(float(row_weights[block.labels] @ values))
     return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
-
-
-def _cross_entropy(problem: Problem) -> CrossEntropy:
-    """The loss of a problem whose optimum ``frame_optimum`` has given."""
-    if not isinstance(problem.loss, CrossEntropy):
-        raise TypeError(f"{problem.loss.name} has no optimum in closed form that is an orthogonal frame")
-    return problem.loss
 
 
 def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ufm_convex.candidate.data import Candidate, float_matrix
-from ufm_convex.candidate.matching import require_counts, require_nonnegative
+from ufm_convex.candidate.matching import require_candidate, require_counts, require_nonnegative
 from ufm_convex.candidate.streaming import (
     Block,
     FeatureStatistics,
@@ -22,6 +22,7 @@ __all__ = [
     "blocks",
     "feature_statistics",
     "float_matrix",
+    "require_candidate",
     "require_counts",
     "require_nonnegative",
 ]

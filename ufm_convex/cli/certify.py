@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,11 @@ from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite, solution_record
-from ufm_convex.cli.render import show, show_judgement
+from ufm_convex.cli.record import decays_record, finite, solution_record
+from ufm_convex.cli.render import show, show_decays, show_judgement
 
 if TYPE_CHECKING:
-    from ufm_convex.attribution import GapAttribution
+    from ufm_convex.attribution import EffectiveDecays, GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
     from ufm_convex.problem import Problem
@@ -43,13 +44,18 @@ def certify(
             "--recheck", help="Let the verifier read a large candidate's arrays, too: a second pass over them."
         ),
     ] = False,
+    decays: Annotated[
+        str | None,
+        typer.Option(metavar="effective", help="Take the decays that the candidate fits best for those not given."),
+    ] = None,
     verbose: Verbose = False,
 ) -> ExitCode:
     """Prove the optimum, or how far a candidate is from it.
 
     Without a candidate the optimum is enclosed. With one, its objective is enclosed and its gap bounded, proved from
     both sides; its class counts are counted from its labels. Nothing is said before the independent verifier has
-    accepted the certificate; -o writes it for ufm-convex verify.
+    accepted the certificate; -o writes it for ufm-convex verify. --decays effective judges a candidate by the decays
+    for which it is nearest to being stationary, and says whether they describe it.
 
     Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
 
@@ -62,10 +68,11 @@ def certify(
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
     problem, path = _sort_out(problem, second)
+    _check_decays(problem, path, decays)
     with progress(verbose) as tell:
         tell("reading")
         candidate = _load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        instance, fitted = _instance(problem, candidate, decays, tell)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -86,10 +93,13 @@ def certify(
         explained = _attribution(instance, candidate, proved)
     if output.as_json:
         found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
+        found["decays"] = None if fitted is None else decays_record(fitted)
         typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
+        if fitted is not None:
+            show_decays(fitted)
         show_judgement(proved, explained, wanted)
     if output.output is not None:
         proved.save(output.output)
@@ -111,6 +121,53 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
+
+
+_OFFER = ", or --decays effective for those that the candidate fits best (docs/decays.md)"
+
+
+def _check_decays(problem: ProblemOptions, path: Path | None, decays: str | None) -> None:
+    """Raise unless effective decays are asked for by their word, of a candidate, for a problem that states no λ_H."""
+    from ufm_convex.errors import ProblemError, UnknownNameError
+
+    if decays is None:
+        return
+    if decays != "effective":
+        raise UnknownNameError(
+            f"--decays is {decays!r}.", expected="effective", fix="or state numbers with --lambda-w and --lambda-h."
+        )
+    stated = {
+        "--lambda-h": problem.lambda_h,
+        "--constraint": problem.constraint,
+        f"the problem {problem.file}": problem.file,
+    }
+    given = [name for name, value in stated.items() if value is not None]
+    if given or path is None:
+        raise ProblemError(
+            f"--decays effective is given with {given[0]}."
+            if given
+            else "--decays effective is given, and no candidate.",
+            expected="effective decays of a candidate, or decays that are stated",
+            fix="leave one of them out." if given else "add the candidate's .npz file, or state the decays.",
+        )
+
+
+def _instance(
+    problem: ProblemOptions, candidate: Candidate | None, decays: str | None, tell: Callable[[str], object]
+) -> tuple[Problem, EffectiveDecays | None]:
+    """The problem, and the effective decays if they are asked for; a λ_W that is given stays."""
+    if candidate is None:
+        return problem.problem(), None
+    if decays is None:
+        return problem.problem(candidate.class_counts, or_else=_OFFER), None
+    from ufm_convex.attribution import effective_decays
+
+    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1").problem(candidate.class_counts)
+    tell("fitting the decays")
+    fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
+    lambda_w, lambda_h = map(repr, fitted.require())
+    chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or lambda_w, lambda_h=lambda_h)
+    return chosen.problem(candidate.class_counts), fitted
 
 
 def _load(path: Path | None) -> Candidate | None:

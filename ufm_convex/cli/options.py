@@ -81,11 +81,12 @@ class ProblemOptions:
         ),
     ] = None
 
-    def problem(self, counts: IntArray | None = None) -> Problem:
+    def problem(self, counts: IntArray | None = None, *, or_else: str = "") -> Problem:
         """The problem that the options describe.
 
         Args:
             counts: Class counts to take when the options name no source of their own.
+            or_else: What else the command takes where a decay is not given; it ends the advice of that error.
 
         Raises:
             ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
@@ -108,7 +109,7 @@ class ProblemOptions:
             content = Problem.load(self.file).content()
         else:
             if self.constraint is None:
-                self._check_decays()
+                self._check_decays(or_else)
             content = {"class_counts": self._counts() if sourced else counts}
         content.update({name: value for name, value in given.items() if value is not None})
         if self._says_loss() or "constraint" not in content:
@@ -141,7 +142,7 @@ class ProblemOptions:
                 else "for example: --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3",
             )
 
-    def _check_decays(self) -> None:
+    def _check_decays(self, or_else: str) -> None:
         """Raise ``ProblemError`` when a decay is missing."""
         from ufm_convex.errors import ProblemError
 
@@ -151,7 +152,11 @@ class ProblemOptions:
             raise ProblemError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given.",
                 expected="a weight decay for the classifier and one for the features",
-                fix="add " + " ".join(f"{name} 5e-3" for name in missing) + ", or what your training uses.",
+                fix="add "
+                + " ".join(f"{name} 5e-3" for name in missing)
+                + ", or what your training uses"
+                + or_else
+                + ".",
             )
 
     def _counts(self) -> IntArray | list[int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ufm_convex._arrays import BoolArray, IntArray
-    from ufm_convex.attribution import GapAttribution
+    from ufm_convex.attribution import EffectiveDecays, GapAttribution
     from ufm_convex.certificate import Certificate
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.problem import Problem
@@ -67,6 +67,18 @@ def show(solution: Solution) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     for part in _parts(solution):
         console.print(part)
+
+
+def show_decays(fitted: EffectiveDecays) -> None:
+    """Print effective decays, and whether the model applies, on stdout."""
+    from rich.console import Console
+
+    found = {"λ_W": fitted.lambda_w, "λ_H": fitted.lambda_h, "λ_b": fitted.lambda_b}
+    decays = ", ".join(f"{name} = {value:.6g}" for name, value in found.items() if value is not None)
+    sizes = f"misfits {fitted.misfit_w:.3g} and {fitted.misfit_h:.3g}, spread {fitted.spread:.4g}"
+    verdict = "the model applies" if fitted.applies else f"the model does not apply: {fitted.why}"
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(f"effective decays  {decays}; {sizes}; {verdict}")
 
 
 def show_judgement(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> None:
