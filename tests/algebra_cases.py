@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from naive_dense import Naive, NaiveLoss
 
-from ufm_convex.constraints import HardMargin
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -16,6 +15,7 @@ from ufm_convex.losses import (
     SoftTargetCrossEntropy,
     make,
 )
+from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.relaxation.alike import Alike
 
 TABLE = np.random.default_rng(5).dirichlet(np.ones(8), size=8)

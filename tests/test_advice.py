@@ -17,27 +17,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.sparse
 from hypothesis import Phase, given, settings
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import attribution, enclosure, identity, interchange, losses, pigeonhole, plots, sweep, testing, theory
+from ufm_convex import attribution, enclosure, interchange, losses, plots, relaxation, sweep, testing, theory
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
-from ufm_convex.constraints import HardMargin
+from ufm_convex.crosscheck.scaled import ScaledClasses
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
-from ufm_convex.points import DualPoint, FrameDual, FramePoint
-from ufm_convex.positivity import complete_positivity
+from ufm_convex.networks.report import report_on
+from ufm_convex.positivity import complete_positivity, pigeonhole
+from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
 from ufm_convex.relaxation import (
     Alike,
     Columns,
     Dual,
+    DualPoint,
     Factors,
+    FrameDual,
+    FramePoint,
     Gram,
     Orbits,
     of_classes,
@@ -63,6 +68,8 @@ class Unsent(float):
 
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
+BIASED = ufm.Candidate(weights=W, features=H, labels=y, bias=np.array([0.5, 0.0, -0.5]))
+HUGE_BIAS = {"weights": W, "features": H, "labels": y, "bias": np.array([1e200, 0.0, 0.0])}
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
 HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
 HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
@@ -136,10 +143,18 @@ def labels_of(text: str | bytes, name: str = "y.csv") -> Callable[[Path], Any]:
     return lambda folder: read_labels(written(folder, name, text))
 
 
-def npz_of(**arrays: Any) -> Callable[[Path], Any]:
+def renamed_npz(arrays: object, **members: object) -> Callable[[Path], ufm.Candidate]:
+    def load(folder: Path) -> ufm.Candidate:
+        np.savez(folder / "c.npz", **members)
+        return ufm.Candidate.load(folder / "c.npz", arrays=arrays)
+
+    return load
+
+
+def npz_of(renamed: dict[str, str] | None = None, /, **arrays: Any) -> Callable[[Path], Any]:
     def load(folder: Path) -> ufm.Candidate:
         np.savez(folder / "c.npz", **arrays)
-        return ufm.Candidate.load(folder / "c.npz")
+        return ufm.Candidate.load(folder / "c.npz", arrays=renamed)
 
     return load
 
@@ -309,105 +324,115 @@ CASES: list[Case] = [
     ),
     # problems
     Case(
-        "problem:Problem.__init__",
+        "problem.problem:Problem.__init__",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, features="relu"),
         '"nonnegative"',
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, features="nonnegative"),
     ),
-    Case("problem:Problem.from_content", toml(TOML + "lambda = 1"), "remove what is not listed: lambda", toml(TOML)),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
+        toml(TOML + "lambda = 1"),
+        "remove what is not listed: lambda",
+        toml(TOML),
+    ),
+    Case(
+        "problem.problem:Problem.from_content",
         toml("lambda_w = 1\nlambda_h = 1"),
         "add class_counts",
         toml("lambda_w = 1\nlambda_h = 1\nclass_counts = [2, 1]"),
     ),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
         toml("class_counts = [2, 1]\nlambda_h = 1"),
         "add lambda_w",
         toml("class_counts = [2, 1]\nlambda_h = 1\nlambda_w = 1"),
     ),
     Case(
-        "problem:Problem.from_content",
+        "problem.problem:Problem.from_content",
         toml('model = "contrastive"\nclass_counts = [2, 1]\nbound = 1.0'),
         "load of its class",
         lambda folder: ufm.ContrastiveProblem.load(folder / "p.toml"),
     ),
     Case(
-        "problem:_from_table",
+        "problem.problem:_from_table",
         toml(TOML + 'loss = "hinge"'),
         "loss = { name =",
         toml(TOML + 'loss = { name = "cross-entropy" }'),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, constraint=5),
         "ufm_convex.LayerPeeled(weight_radius=1.0, feature_radius=5.0)",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(weight_radius=1.0, feature_radius=5.0)),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, constraint=HardMargin(1.0), loss=CrossEntropy()),
         "leave the loss out",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, constraint=HardMargin(1.0)),
     ),
     Case(
-        "problem:_loss",
+        "problem.problem:_loss",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, loss="cross-entropy"),
         "ufm_convex.CrossEntropy()",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, loss=ufm.CrossEntropy()),
     ),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, 1e-3),
         "pass lambda_h=5e-4",
         call(ufm.Problem, COUNTS, 1e-3, lambda_h=5e-4),
     ),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, "0.1", 1e-3),
         "pass lambda_w=5e-4",
         call(ufm.Problem, COUNTS, lambda_w=5e-4, lambda_h=1e-3),
     ),
-    Case("problem:_decay", call(ufm.Problem, COUNTS, 0, 1e-3), "such as 1e-6", call(ufm.Problem, COUNTS, 1e-6, 1e-3)),
     Case(
-        "problem:_decay",
+        "problem.problem:_decay",
+        call(ufm.Problem, COUNTS, 0, 1e-3),
+        "such as 1e-6",
+        call(ufm.Problem, COUNTS, 1e-6, 1e-3),
+    ),
+    Case(
+        "problem.problem:_decay",
         call(ufm.Problem, COUNTS, 1e-3, constraint=ufm.LayerPeeled(1, 5)),
         "leave lambda_w out",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(1, 5)),
     ),
     Case(
-        "problem:_dimension",
+        "problem.problem:_dimension",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, feature_dim=2.5),
         "leave it out",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3),
     ),
     Case(
-        "problem:_bias",
+        "problem.problem:_bias",
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias=True),
         'bias="free"',
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias="free"),
     ),
     Case(
-        "problem:_bias",
+        "problem.problem:_bias",
         call(ufm.Problem, COUNTS, bias="free", constraint=ufm.LayerPeeled(1, 5)),
         "leave one of them out",
         call(ufm.Problem, COUNTS, constraint=ufm.LayerPeeled(1, 5)),
     ),
     Case(
-        "problem:require_problem",
+        "problem.problem:require_problem",
         call(ufm.cross_check, 5, ["clarabel"]),
         "make one with Problem",
         call(ufm.cross_check, PROBLEM, ["clarabel"]),
     ),
     Case(
-        "problem:Problem.require_no_bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), ufm.Candidate(weights=W, features=H, labels=y)),
+        "problem.problem:Problem.require_no_bias",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), digits=20),
         "leave the bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), digits=20),
     ),
     Case(
-        "problem:Problem.require_decays",
+        "problem.problem:Problem.require_decays",
         call(lambda: ufm.Problem(COUNTS, constraint=ufm.LayerPeeled(1, 5)).sigma),
         "leave the bias and the constraint out",
         call(lambda: ufm.Problem(COUNTS, 1e-3, 1e-3).sigma),
@@ -509,15 +534,15 @@ CASES: list[Case] = [
         "one row a class",
         call(SoftTargetCrossEntropy, [[1, 0], [0, 1]]),
     ),
-    Case("constraints.hard_margin:_refused", call(HardMargin, 0), "margins=1", call(HardMargin, margins=1)),
+    Case("problem.constraints.hard_margin:_refused", call(HardMargin, 0), "margins=1", call(HardMargin, margins=1)),
     Case(
-        "constraints.layer_peeled:LayerPeeled.__post_init__",
+        "problem.constraints.layer_peeled:LayerPeeled.__post_init__",
         call(ufm.LayerPeeled, 0, 1),
         "1 to 100",
         call(ufm.LayerPeeled, 1, 100),
     ),
     Case(
-        "constraints.margins:ClassMargins.validate",
+        "problem.constraints.margins:ClassMargins.validate",
         call(ufm.Problem, COUNTS, 1, 1, constraint=HardMargin([1, 2])),
         "order of class_counts",
         call(ufm.Problem, COUNTS, 1, 1, constraint=HardMargin([1, 2, 1])),
@@ -531,9 +556,93 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, -1, 3]),
+        "write 0 for a class without samples",
         call(validate_class_counts, [5, 0, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(ufm.ContrastiveProblem, [5, 0, 3], bound=1.0),
         "leave out classes",
-        call(validate_class_counts, [5, 3]),
+        call(ufm.ContrastiveProblem, [5, 3], bound=1.0),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [0, 0]),
+        "check the counts",
+        call(validate_class_counts, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:number_of_classes",
+        call(ufm.class_counts_from_labels, [0, 1], num_classes=1),
+        "leave it out",
+        call(ufm.class_counts_from_labels, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=2),
+        "say that there are 3 classes",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [1, 2], num_classes=2),
+        "np.asarray(labels) - 1",
+        call(ufm.class_counts_from_labels, np.asarray([1, 2]) - 1, num_classes=2),
+    ),
+    Case(
+        "class_counts.labels:_gap",
+        call(ufm.class_counts_from_labels, [0, 2]),
+        "num_classes=3",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3).tolist())),
+        "leave the class out, its count and its row and column",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(2).tolist())),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], constraint=ufm.LayerPeeled(1, 5)),
+        "or use decays",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "as bias=1e-3 does",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias=1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "leave these classes out",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, bias="free"),
+    ),
+    Case(
+        "candidate.data:_check_empty",
+        call(ufm.Candidate, weights=np.eye(2), features=np.eye(2), class_counts=[5, 0]),
+        "features[class_counts == 0] = 0",
+        call(ufm.Candidate, weights=np.eye(2), features=np.diag([1.0, 0.0]), class_counts=[5, 0]),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_num_classes",
+        command("solve", "--class-counts", "5,0", "--num-classes", "2", *DECAYS),
+        "leave it out",
+        command("solve", "--class-counts", "5,0", *DECAYS),
+    ),
+    Case(
+        "crosscheck.scaled:ScaledClasses.of",
+        call(ScaledClasses.of, ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use a solver that cvxpy drives",
+        call(ufm.cross_check, ufm.Problem([5, 3, 0], 1e-2, 1e-2), ["clarabel"]),
+    ),
+    Case(
+        "plots.phase:_check",
+        call(plots.draw, "phase", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        "use the figure norms",
+        call(plots.draw, "norms", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -764,36 +873,36 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.files:read_class_counts",
+        counts_of("class_id,count\n0,5\n1,-1\n"),
+        "write 0 for a class without samples",
         counts_of("class_id,count\n0,5\n1,0\n"),
-        "leave out classes",
-        counts_of("class_id,count\n0,5\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of('class_id,count\n0,"5,000"\n1,3\n'),
         "as 5000",
         counts_of("class_id,count\n0,5000\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id;count\n0;5.000\n1;3\n"),
         "write 5000",
         counts_of("class_id;count\n0;5000\n1;3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id,count\n0,500.0\n1,3\n"),
         "astype(int)",
         counts_of("class_id,count\n0,500\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class,count\ncat,5\ndog,3\n"),
         "class_name",
         counts_of("class_id,class_name,count\n0,cat,5\n1,dog,3\n"),
     ),
     Case(
-        "class_counts.files:_integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
+        "class_counts.arrays:integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
     ),
     Case(
         "class_counts.files:_check_no_counts",
@@ -833,13 +942,13 @@ CASES: list[Case] = [
     ),
     Case("class_counts.files:read_labels", labels_of("label\n0\n-1\n"), "leave out samples", labels_of("label\n0\n")),
     Case(
-        "class_counts.files:_npy",
+        "class_counts.arrays:map_array",
         labels_of(b"nonsense", "y.npy"),
-        "np.save(path, labels)",
+        "np.save(path, array)",
         lambda folder: (np.save(folder / "y.npy", y), read_labels(folder / "y.npy")),
     ),
     Case(
-        "class_counts.files:_empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
+        "class_counts.arrays:empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
     ),
     Case(
         "class_counts.files:_unknown_suffix",
@@ -907,25 +1016,44 @@ CASES: list[Case] = [
     ),
     Case("candidate.data:_check_shapes", candidate(features=H.T), "features.T", candidate(features=H.T.T)),
     Case(
-        "candidate.files:_members",
+        "candidate.data:_bias",
+        candidate(bias=np.ones((3, 1))),
+        "bias.ravel()",
+        candidate(bias=np.ones((3, 1)).ravel()),
+    ),
+    Case("candidate.data:_bias", candidate(bias=np.ones(2)), "bias=None is no bias", candidate(bias=None)),
+    Case(
+        "candidate.data:_floats",
         npz_of(weights=W, features=H, labels=y, bias=[50, -30, 2]),
-        "leave bias out of np.savez",
-        npz_of(weights=W, features=H, labels=y),
+        "np.asarray(bias, dtype=np.float64)",
+        npz_of(weights=W, features=H, labels=y, bias=np.asarray([50, -30, 2], dtype=np.float64)),
     ),
     Case(
-        "candidate.files:_members",
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+        "arrays={'bias': 'fc.bias'}",
+        npz_of({"bias": "fc.bias"}, weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3), **{"fc.bias": np.ones(3)}),
+        "leave fc.bias out of the file",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3)),
+    ),
+    Case(
+        "candidate.names:_unasked",
         npz_of(weights=W, features=H, labels=y, temperature=0.1),
         "text may stay",
         npz_of(weights=W, features=H, labels=y, names=np.array(["a", "b", "c"])),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(W=W, H=H, y=y),
-        "np.savez(new_path, weights=z['W'], features=z['H'], labels=z['y'])",
-        npz_of(weights=W, features=H, labels=y),
+        "Candidate.load(path, arrays={'weights': 'W', 'features': 'H', 'labels': 'y'})",
+        renamed_npz({"weights": "W", "features": "H", "labels": "y"}, W=W, H=H, y=y),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(weights=W, features=H, labels=y, class_counts=COUNTS),
         "keep labels if",
         npz_of(weights=W, features=H, labels=y),
@@ -962,6 +1090,24 @@ CASES: list[Case] = [
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=H, labels=y)),
         "candidate.problem(lambda_w, lambda_h)",
         call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        'bias="free"',
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        "leave the bias of the candidate out",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "enclosure.candidate:_entries_of_bias",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), ufm.Candidate(**HUGE_BIAS)),
+        "diverged",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), BIASED),
     ),
     Case(
         "candidate.matching:require_nonnegative",
@@ -1025,19 +1171,19 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), level="auto"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory", level="class"),
         "leave the level out",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="frame"),
         "use 'auto'",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="auto"),
     ),
     # solving
-    Case("solving:solve_kind", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
+    Case("solving:method_of", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
     Case(
         "solving:check_settings",
         call(ufm.solve, PROBLEM, solver="scs", options=[1]),
@@ -1051,13 +1197,13 @@ CASES: list[Case] = [
         call(ufm.solve, PROBLEM, solver="scs", options={"max_iters": 100}),
     ),
     Case(
-        "solving:_check_level",
+        "methods.direct:check_level",
         call(ufm.solve, SMALL, solver="theory", level="sample"),
         "another solver",
         call(ufm.solve, SMALL, solver="clarabel", level="sample"),
     ),
     Case(
-        "solving:_too_large",
+        "methods.direct:_too_large",
         call(ufm.solve, ufm.Problem(np.arange(1, 2102), 1e-3, 1e-3, features="free")),
         "the same count",
         call(ufm.solve, ufm.Problem(np.repeat([5, 3], [2000, 101]), 1e-3, 1e-3, features="free")),
@@ -1123,10 +1269,32 @@ CASES: list[Case] = [
         "'auto'",
         call(ufm.solve, ufm.Problem([3, 3, 3], 1e-3, 1e-3, features="free"), solver="auto"),
     ),
-    # certificates
     Case(
-        "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+        "_given:seconds",
+        call(ufm.solve, PROBLEM, time_limit=0),
+        "time_limit=60.0",
+        call(ufm.solve, PROBLEM, time_limit=60.0),
     ),
+    Case(
+        "certificate.certifying:_check_settings",
+        call(ufm.certify, PROBLEM, digits=20, time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.arguments:solved",
+        call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM), time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, time_limit=60.0),
+    ),
+    Case(
+        "problem.problem:require_problem",
+        call(ufm.cross_check, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+        "ufm_convex.solve, ufm_convex.certify",
+        call(ufm.certify, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+    ),
+    # certificates
+    Case("solving:method_of", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)),
     Case(
         "_process:_not_sent",
         call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
@@ -1158,7 +1326,7 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
     ),
     Case(
-        "solving:_out_of_range",
+        "methods.direct:_out_of_range",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
         "moderate size",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
@@ -1190,7 +1358,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_checked",
+        "certificate.arguments:chosen",
         call(ufm.certify, SMALL, 5),
         "Candidate(weights=W",
         call(ufm.certify, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
@@ -1208,7 +1376,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, PROBLEM, solution=5),
         "pass solve(problem)",
         call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM)),
@@ -1308,7 +1476,7 @@ CASES: list[Case] = [
         command("solve", "--labels", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
     ),
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -1323,6 +1491,8 @@ CASES: list[Case] = [
 
 
 GOOD = ufm.Candidate(weights=W, features=H, labels=y)
+BACKWARDS = ufm.Candidate(weights=-W, features=H, labels=y)
+BELOW = ufm.Candidate(weights=W, features=H - 0.1, labels=y)
 NAN = ufm.Candidate(weights=W, features=np.where(H == 1.0, np.nan, 0.0), labels=y)
 HUGE = 2001 * [5]
 PEELED = ufm.Problem([5] * 3, features="free", constraint=ufm.LayerPeeled(1, 5))
@@ -1355,11 +1525,24 @@ def certified(folder: Path, problem: Any) -> Path:
     return folder / "c.json"
 
 
-def torch_file(folder: Path) -> ufm.Candidate:
-    """An archive as PyTorch writes one, so far as its kind shows in it."""
-    with zipfile.ZipFile(folder / "m.pt", "w") as archive:
-        archive.writestr("m/data.pkl", b"")
-    return ufm.Candidate.load(folder / "m.pt")
+def torch_file(name: str) -> Callable[[Path], ufm.Candidate]:
+    """An archive as PyTorch writes one, so far as its kind shows in it, under some name."""
+
+    def load(folder: Path) -> ufm.Candidate:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("m/data.pkl", b"")
+        return ufm.Candidate.load(folder / name)
+
+    return load
+
+
+def reported(folder: Path, name: str, *options: str) -> None:
+    command("report", str(folder / name), *options)(folder)
+
+
+def mat_file(folder: Path) -> ufm.Candidate:
+    scipy.io.savemat(folder / "c.mat", {"weights": W, "features": H, "labels": y})
+    return ufm.Candidate.load(folder / "c.mat")
 
 
 def drawn(strategy: Any) -> Callable[[Path], Any]:
@@ -1393,12 +1576,31 @@ CASES += [
         call(complete_positivity, W.astype(complex).real),
     ),
     Case(
-        "attribution.parts:frame_optimum",
-        call(ufm.attribute_gap, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
-        "certify",
-        call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
+        "attribution.stability:_frame",
+        call(ufm.stability_bounds, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), 0.1),
+        "attribute_gap",
+        call(ufm.attribute_gap, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
     ),
-    Case("candidate.data:_check_weights", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case(
+        "attribution.parts:attribute_gap",
+        call(ufm.attribute_gap, HARD, ufm.Candidate(weights=W, features=H, labels=y)),
+        "use certify(problem)",
+        call(ufm.certify, HARD),
+    ),
+    Case(
+        "attribution.parts:_require_its",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=5),
+        "pass solve(problem)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=ufm.solve(SMALL)),
+    ),
+    Case(
+        "testing.assertions:assert_self_dual",
+        call(ufm.testing.assert_self_dual, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+        "assert_optimal",
+        call(ufm.testing.assert_optimal, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED, tolerance=0.99),
+    ),
+    Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
     Case("candidate.data:_matrix", candidate(weights=W[0]), "one row a class", candidate(weights=W)),
     Case(
         "candidate.streaming:_check_entries",
@@ -1406,7 +1608,114 @@ CASES += [
         "recompute that row",
         call(ufm.attribute_gap, SMALL, GOOD),
     ),
-    Case("candidate.files:_pytorch", torch_file, "Candidate(weights=W, features=F, labels=y)", candidate()),
+    Case(
+        "candidate.files:_pytorch",
+        torch_file("m.npz"),
+        "call it .pt",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz([("weights", "W")], W=W, features=H, labels=y),
+        "map what Candidate calls an array",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz({"weight": "W"}, W=W, features=H, labels=y),
+        "{'weights': 'fc.weight'}",
+        renamed_npz({"weights": "fc.weight"}, **{"fc.weight": W, "features": H, "labels": y}),
+    ),
+    Case(
+        "candidate.names:chosen",
+        renamed_npz({"weights": "V"}, W=W, features=H, labels=y),
+        "choose one of these",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.formats:_matlab",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")),
+        "-v7",
+        mat_file,
+    ),
+    Case(
+        "candidate.formats:_damaged",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", "nonsense")),
+        "with weights, features, labels",
+        mat_file,
+    ),
+    Case(
+        "class_counts.lists:_from_txt",
+        counts_of("# none\n", "n.txt"),
+        "check the file",
+        counts_of("5\n3\n", "n.txt"),
+    ),
+    Case(
+        "cli.options:CandidateOptions.load",
+        command("certify", "--class-counts", "5,3", *DECAYS, "--array", "weights=W"),
+        "after the candidate's file",
+        command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, (W, H)),
+        "make one",
+        call(ufm.effective_decays, GOOD),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, GOOD, features="positive"),
+        "use one of these",
+        call(ufm.effective_decays, GOOD, features="free"),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, BELOW, features="nonnegative"),
+        "features='free'",
+        call(ufm.effective_decays, BELOW, features="free"),
+    ),
+    Case(
+        "measures.decays:_Sums.decays",
+        call(report_on, BACKWARDS),
+        "decays that you know",
+        call(report_on, BACKWARDS, SMALL),
+    ),
+    Case(
+        "networks.report:_checked_names",
+        call(report_on, GOOD, SMALL, class_names=["a"]),
+        "one name for each row",
+        call(report_on, GOOD, SMALL, class_names=["a", "b", "c"]),
+    ),
+    Case(
+        "cli.report:_nothing",
+        command("report"),
+        "report trained.npz",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "cli.options:ProblemOptions.effective_loss",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
+        "leave it out",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "class_counts.lists:_from_json",
+        counts_of("5", "n.json"),
+        "[500, 100, 20]",
+        counts_of("[500, 100, 20]", "n.json"),
+    ),
+    Case(
+        "class_counts.lists:_by_class",
+        counts_of('{"1": 5, "2": 3}', "n.json"),
+        "number the classes from 0",
+        counts_of('{"0": 5, "1": 3}', "n.json"),
+    ),
+    Case(
+        "class_counts.lists:read_list",
+        counts_of("0\n1\n1\n", "n.txt"),
+        "read_labels",
+        lambda folder: ufm.read_labels(written(folder, "y.txt", "0\n1\n1\n")),
+    ),
     Case(
         "certificate.certifying:_require_judgeable",
         call(ufm.certify, ufm.Problem(COUNTS, 1, 1, constraint=HardMargin(1)), GOOD),
@@ -1438,19 +1747,19 @@ CASES += [
         call(ufm.ContrastiveCandidate, features=H, labels=y),
     ),
     Case(
-        "contrastive.certifying:_candidate",
+        "certificate.arguments:chosen",
         call(ufm.certify, CONTRASTIVE, 5),
         "ContrastiveCandidate(features=F, labels=y)",
         call(ufm.certify, CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)),
     ),
     Case(
-        "contrastive.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, CONTRASTIVE, solution=5),
         "pass solve(problem)",
         call(ufm.certify, CONTRASTIVE, solution=ufm.solve(CONTRASTIVE)),
     ),
     Case(
-        "contrastive.certifying:certify_contrastive",
+        "contrastive.method:require_own_proof",
         call(ufm.certify, CONTRASTIVE, digits=20),
         "leave it out",
         call(ufm.certify, CONTRASTIVE),
@@ -1474,7 +1783,7 @@ CASES += [
         lambda _: ufm.solve(CONTRASTIVE).factors(),
     ),
     Case(
-        "contrastive.certifying:ContrastiveCertificate.to_json",
+        "certificate.contrastive:ContrastiveCertificate.to_json",
         lambda _: ufm.certify(CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)).to_json(),
         "ufm_convex.certify(problem)",
         lambda _: ufm.certify(CONTRASTIVE).to_json(),
@@ -1591,8 +1900,8 @@ CASES += [
         "feature_dim=3",
         lambda _: ufm.solve(PROBLEM).factors(feature_dim=3),
     ),
-    Case("gap_closure:_checked", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
-    Case("gap_closure:_checked", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
+    Case("positivity.gap_closure:check", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
+    Case("positivity.gap_closure:check", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
     Case(
         "relaxation.levels:Level.__call__",
         call(
@@ -1664,13 +1973,13 @@ CASES += [
         call(ufm.geometry, SMALL, GOOD),
     ),
     Case(
-        "pigeonhole:_check",
+        "positivity.pigeonhole:_check",
         call(pigeonhole.pigeonhole_bound, SMALL),
         "the relaxation's own bound",
         lambda _: ufm.solve(SMALL).lower_bound,
     ),
     Case(
-        "pigeonhole:_check",
+        "positivity.pigeonhole:_check",
         call(pigeonhole.pigeonhole_bound, ufm.Problem([2] * 9, 1, 1, feature_dim=2)),
         "Solution.lower_bound",
         lambda _: ufm.solve(ufm.Problem([2] * 9, 1, 1, feature_dim=2)).lower_bound,
@@ -1712,19 +2021,19 @@ CASES += [
         lambda folder: plots.save(plots.draw("phase", SMALL), folder / "f.png"),
     ),
     Case(
-        "points:as_dimension",
+        "relaxation.full:as_dimension",
         lambda _: ufm.solve(SMALL).factors(0),
         "leave it out",
         lambda _: ufm.solve(SMALL).factors(),
     ),
     Case(
-        "points:as_dimension",
+        "relaxation.full:as_dimension",
         lambda _: ufm.solve(SMALL).factors(10**9),
         "leave feature_dim out",
         lambda _: ufm.solve(SMALL).factors(),
     ),
     Case(
-        "points:require_dense",
+        "relaxation.full:require_dense",
         call(ufm.stability_bounds, ufm.Problem([3] * 20001, 1, 1), 1.0),
         "five formulas",
         lambda _: (Path(__file__).parents[1] / "docs" / "attribution.md").read_text(encoding="utf-8"),
@@ -1742,13 +2051,13 @@ CASES += [
         call(ufm.proof_steps, SMALL, GOOD),
     ),
     Case(
-        "reductions.base:Reduction.check_level",
+        "methods.norm_balls:NormBalls.check",
         call(ufm.solve, PEELED, level="sample"),
         "one of these",
         call(ufm.solve, PEELED, level="auto"),
     ),
     Case(
-        "reductions.penalised:PenalisedFamily.of",
+        "methods.penalised:PenalisedFamily.of",
         call(
             ufm.solve,
             ufm.Problem(COUNTS, features="free", constraint=ufm.LayerPeeled(1, 5), loss=ufm.BinaryCrossEntropy()),
@@ -1760,7 +2069,7 @@ CASES += [
         ),
     ),
     Case(
-        "reductions.penalised:PenalisedFamily.of",
+        "methods.penalised:PenalisedFamily.of",
         call(ufm.solve, ufm.Problem([5, 5], features="free", constraint=ufm.LayerPeeled(1e-200, 1e200))),
         "the same product",
         call(ufm.solve, ufm.Problem([5, 5], features="free", constraint=ufm.LayerPeeled(1, 1))),
@@ -1851,7 +2160,7 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -2016,8 +2325,8 @@ CASES += [
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_norms,
     ),
     Case(
-        "identity:margin_loss",
-        call(identity.margin_loss, ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))),
+        "relaxation.frame:margin_loss",
+        call(relaxation.margin_loss, ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))),
         "dense points",
         lambda _: ufm.solve(ufm.Problem(COUNTS, 1, 1, loss=LogitAdjustedCrossEntropy([0, 1, 2]))).point,
     ),
@@ -2108,11 +2417,16 @@ HELPERS = frozenset(
     {
         # these build an error that another function raises, or hand advice down to one
         *("_files:parse_toml", "_given:_unwrapped.refuse", "candidate.files:_unreadable", "candidate.files:_pytorch"),
-        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.files:_empty"),
+        *("candidate.formats:_damaged", "candidate.names:_unasked", "cli.report:_nothing"),
+        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.arrays:empty"),
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
-        *("constraints.hard_margin:_refused", "contrastive.candidate:_features", "interchange.solutions:_malformed"),
-        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
+        *(
+            "problem.constraints.hard_margin:_refused",
+            "contrastive.candidate:_features",
+            "interchange.solutions:_malformed",
+        ),
+        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
     }
 )
 
@@ -2137,12 +2451,15 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     **dict.fromkeys(
-        ("cli.exits:_fault", "contrastive.solving:judge", "reductions.layer_peeled:_Search._judge", "solving:_judge"),
+        ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "reductions.layer_peeled:_Search._try": "likewise",
+    "methods.norm_balls:_Search._try": "likewise",
     **dict.fromkeys(
         (
+            "candidate.formats:_package",
+            "candidate.formats:_pytorch",
+            "candidate.formats:_tensor",
             "crosscheck.registry:contestant",
             "plots.style:require",
             "solvers.__init__:solver",
@@ -2161,25 +2478,30 @@ UNFOLLOWED = {
         "says that the package, or the disk, is at fault; planted in test_certificate_checking",
     ),
     **dict.fromkeys(
-        ("_process:Worker.__init__", "_process:died", "solving:out_of_memory", "sweep.running:_Journal._write"),
+        ("_process:Worker.__init__", "_process:died", "methods.base:out_of_memory", "sweep.running:_Journal._write"),
         "asks for memory, processes or space; planted in test_process and test_sweep",
     ),
     "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
     "sweep.running:_Journal._lock": "needs two sweeps at once",
     **dict.fromkeys(
-        ("certificate.bounds:_narrowed", "certificate.bounds:_require_distinct", "certificate.limits:_too_large"),
+        (
+            "attribution.duals:SolvedDual.of",
+            "methods.peeled_bounds:_narrowed",
+            "methods.peeled_bounds:_require_distinct",
+            "certificate.limits:_too_large",
+        ),
         "needs numbers at the ends of the range of certificates",
     ),
     **dict.fromkeys(
         (
-            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
-            *("interchange.conic_benchmark:_number", "pigeonhole:pigeonhole_bound"),
-            "reductions.layer_peeled:LayerPeeledReduction.solve",
+            *("certificate.certifying:_rounded_bounds", "certificate.contrastive_encoding:encode"),
+            *("interchange.conic_benchmark:_number", "positivity.pigeonhole:pigeonhole_bound"),
+            "methods.norm_balls:NormBalls.evidence",
         ),
         "needs a solver or a bound that breaks down",
     ),
     **dict.fromkeys(
-        ("contrastive.solving:solve_contrastive", "solving:_solve_problem", "theory.layer_peeled:_radii"),
+        ("solving:_loop", "solving:_too_short", "methods.norm_balls:NormBalls.bounds", "theory.layer_peeled:_radii"),
         "a guard behind others: no argument is known that reaches it",
     ),
     **dict.fromkeys(

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex.losses import CrossEntropy, SoftTargetCrossEntropy
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import LEVELS, identity, making
+from ufm_convex.relaxation import LEVELS, GramPoint, identity, making
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.orbits import Orbits
 from ufm_convex.relaxation.points import Dual, Factors, Gram

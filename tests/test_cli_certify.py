@@ -162,7 +162,7 @@ def test_a_raised_bound_is_refuted_and_a_changed_file_malformed(tmp_path):
     [
         ({"features": np.full((70, 4), np.nan)}, "nan"),
         ({"features": np.ones((4, 70))}, "features.T"),
-        ({"labels": np.zeros(70, dtype=int)}, "class"),
+        ({"labels": np.full(70, 9)}, "labels run up to 9"),
         ({"labels": Y.astype(float)}, "labels"),
     ],
 )

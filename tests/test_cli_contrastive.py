@@ -101,6 +101,6 @@ def test_options_do_not_override_the_file(file):
     assert refused(run("solve", file, "--lambda-h", "1", "--loss", "multiclass-hinge"), "--lambda-h, --loss is given")
 
 
-@pytest.mark.parametrize("command", [["certify"], ["crosscheck"], ["export", "-o", "p.cbf"]])
+@pytest.mark.parametrize("command", [["crosscheck"], ["export", "-o", "p.cbf"], ["plot", "-o", "p.png"]])
 def test_other_commands_refuse_the_file(file, command):
     assert refused(run(command[0], file, *command[1:]), "another kind of problem")

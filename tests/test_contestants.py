@@ -10,11 +10,11 @@ from benchmarks import textbook
 
 import ufm_convex as ufm
 from ufm_convex import relaxation, theory
-from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.crosscheck import Answer
 from ufm_convex.crosscheck.registry import available, contestant
 from ufm_convex.crosscheck.textbook import Textbook
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import HardMargin, LayerPeeled
 from ufm_convex.relaxation import levels
 from ufm_convex.solvers import Claim
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
+from ufm_convex.positivity.copositivity import LARGEST, copositivity_proof, lowest_direction
 
 HORN = [[1, -1, 1, 1, -1], [-1, 1, -1, 1, 1], [1, -1, 1, -1, 1], [1, 1, -1, 1, -1], [-1, 1, 1, -1, 1]]
 

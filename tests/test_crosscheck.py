@@ -17,9 +17,8 @@ from ufm_convex.cli import application
 from ufm_convex.crosscheck import Answer, conformance_cases, run_conformance
 from ufm_convex.crosscheck.registry import available
 from ufm_convex.errors import ProblemError, SizeError, UnknownNameError
-from ufm_convex.identity import frame_strengths
-from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import DualPoint, FrameDual, GramPoint, frame_strengths
 from ufm_convex.solvers import Claim
 
 PROBLEM = Problem([40, 20, 8, 2], 0.02, 0.01)

@@ -21,9 +21,8 @@ from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
-from ufm_convex.points import DualPoint, FrameDual, FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import DualPoint, FrameDual, FramePoint, of_classes
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import enclosure
-from ufm_convex.bias import FreeBias, NoBias
 from ufm_convex.certificate.certifying import assemble
 from ufm_convex.duality.admissible import repair
 from ufm_convex.enclosure import ExactAlike, slack
@@ -25,9 +24,9 @@ from ufm_convex.enclosure.alike import logits
 from ufm_convex.enclosure.balance import balance
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, MulticlassHinge
-from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import LEVELS
+from ufm_convex.problem.bias import FreeBias, NoBias
+from ufm_convex.relaxation import LEVELS, FrameDual, FramePoint
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.orbits import Orbits
 from ufm_convex.relaxation.points import Dual, Factors

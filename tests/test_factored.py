@@ -16,10 +16,9 @@ from ufm_convex import class_counts, solvers, theory
 from ufm_convex.duality.complementary import complementary
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import recovering
-from ufm_convex.relaxation import Alike, Factors, Orbits, of_classes
+from ufm_convex.relaxation import Alike, DualPoint, Factors, Orbits, of_classes
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers import factored as module
 from ufm_convex.solvers.factored import FactoredSolver

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex import recovery, theory
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.problem.constraints import LayerPeeled
+from ufm_convex.relaxation import GramPoint, of_classes
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
 

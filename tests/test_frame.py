@@ -14,9 +14,8 @@ from soft_targets import random_soft_targets, soft_targets
 from ufm_convex import class_counts, solvers, theory
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import FramePoint, GramPoint, of_classes
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.frame import FrameSolver, decreasing_root, separable_optimum
 from ufm_convex.solving import solve

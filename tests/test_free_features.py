@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from ufm_convex import theory
 from ufm_convex.errors import DimensionError, HypothesisError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import GramPoint, of_classes
 from ufm_convex.solving import solve
 from ufm_convex.theory.free_balanced import FreeBalanced, SimplexOptimum
 from ufm_convex.theory.free_groups import FreeTotalCollapse, group_collapse, pressure

@@ -17,9 +17,8 @@ from scipy.optimize import minimize
 from soft_targets import random_soft_targets, soft_targets
 
 import ufm_convex as ufm
-from ufm_convex import enclosure
+from ufm_convex import close_gap, positivity
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
-from ufm_convex.gap_closure import close_gap
 from ufm_convex.losses import Loss
 from ufm_convex.positivity import Positivity
 
@@ -319,19 +318,19 @@ def test_residuals_without_a_copositive_slack_prove_nothing_or_are_shrunk():
     problem = confused(5)
     closed = close_gap(problem)
     for factor in (1.001, 1.02, 1.5):
-        bound = enclosure.copositive_lower_bound(problem, factor * closed.residuals)
+        bound = positivity.copositive_lower_bound(problem, factor * closed.residuals)
         assert bound.value <= closed.upper_bound
-    assert enclosure.copositive_lower_bound(problem, 1.5 * closed.residuals).value == -math.inf
-    assert enclosure.copositive_lower_bound(problem, np.full((5, 5), np.nan)).value == -math.inf
+    assert positivity.copositive_lower_bound(problem, 1.5 * closed.residuals).value == -math.inf
+    assert positivity.copositive_lower_bound(problem, np.full((5, 5), np.nan)).value == -math.inf
 
 
 def test_without_the_check_of_copositivity_the_bound_would_be_false(monkeypatch):
     """The planted fault: a prover that believes everything puts the bound above the optimum."""
     problem = confused(5)
     closed = close_gap(problem)
-    monkeypatch.setattr("ufm_convex.enclosure.copositive.copositivity_proof", lambda rows: "believed")
-    monkeypatch.setattr("ufm_convex.enclosure.copositive.lowest_direction", lambda matrix: (0.0, None))
-    assert enclosure.copositive_lower_bound(problem, 1.02 * closed.residuals).value > closed.upper_bound
+    monkeypatch.setattr("ufm_convex.positivity.bounds.copositivity_proof", lambda rows: "believed")
+    monkeypatch.setattr("ufm_convex.positivity.bounds.lowest_direction", lambda matrix: (0.0, None))
+    assert positivity.copositive_lower_bound(problem, 1.02 * closed.residuals).value > closed.upper_bound
 
 
 @pytest.mark.parametrize("excess", [1e-6, 1e-4, 2e-2])
@@ -343,8 +342,8 @@ def test_a_hint_that_lies_makes_no_bound_false(monkeypatch, excess):
     problem = confused(5)
     closed = close_gap(problem)
     assert closed.gap < 1e-2 * excess  # what is left of the gap must not hide it
-    monkeypatch.setattr("ufm_convex.enclosure.copositive.lowest_direction", lambda matrix: (0.0, None))
-    bound = enclosure.copositive_lower_bound(problem, (1.0 + excess) * closed.residuals)
+    monkeypatch.setattr("ufm_convex.positivity.bounds.lowest_direction", lambda matrix: (0.0, None))
+    bound = positivity.copositive_lower_bound(problem, (1.0 + excess) * closed.residuals)
     assert closed.upper_bound - 4.0 * excess < bound.value <= closed.upper_bound
 
 
@@ -360,15 +359,15 @@ def test_a_verdict_on_the_solvers_matrix_alone_is_none_on_the_optima():
 def test_a_point_with_an_obtuse_angle_is_no_point_of_the_relaxation():
     problem = confused(5)
     M = np.eye(5)
-    assert enclosure.relaxation_upper_bound(problem, 0.1 * np.eye(5), M).value < math.inf
+    assert positivity.relaxation_upper_bound(problem, 0.1 * np.eye(5), M).value < math.inf
     M[0, 1] = -1e-12
-    assert enclosure.relaxation_upper_bound(problem, 0.1 * np.eye(5), M).value == math.inf
+    assert positivity.relaxation_upper_bound(problem, 0.1 * np.eye(5), M).value == math.inf
 
 
 def test_a_copositive_slack_is_of_no_use_to_free_features():
     problem = confused(5)
     free = ufm.Problem(problem.class_counts, problem.lambda_w, problem.lambda_h, loss=problem.loss, features="free")
-    assert enclosure.copositive_lower_bound(free, close_gap(problem).residuals).value == -math.inf
+    assert positivity.copositive_lower_bound(free, close_gap(problem).residuals).value == -math.inf
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,23 @@ from hypothesis import strategies as st
 from test_groups import all_entries, grouped, random_invariant
 
 from ufm_convex import duality, enclosure, recovery, relaxation, theory
-from ufm_convex.bias import NoBias, PenalisedBias
 from ufm_convex.certificate import certify
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy, Loss
-from ufm_convex.points import DualPoint, FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Dual, Factors, Gram, Maps, of_classes, of_groups
+from ufm_convex.problem.bias import NoBias, PenalisedBias
+from ufm_convex.relaxation import (
+    Alike,
+    Dual,
+    DualPoint,
+    Factors,
+    FramePoint,
+    Gram,
+    GramPoint,
+    Maps,
+    of_classes,
+    of_groups,
+)
 from ufm_convex.solution import Status
 from ufm_convex.solving import solve
 from ufm_convex.verifier import Verdict, verify

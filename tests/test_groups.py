@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from ufm_convex.enclosure import ExactColumns
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Gram, of_groups
+from ufm_convex.relaxation import Alike, Gram, GramPoint, of_groups
 from ufm_convex.relaxation.making import group_orbits
 
 

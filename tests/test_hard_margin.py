@@ -18,13 +18,13 @@ from scipy.optimize import linprog
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import constraints, enclosure, losses, theory
+from ufm_convex import enclosure, losses, theory
 from ufm_convex.cli import application
 from ufm_convex.enclosure import DiagonalProof, ExactVector
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError, UnknownNameError
 from ufm_convex.evidence import relative_gap
-from ufm_convex.points import DualPoint, FramePoint
-from ufm_convex.relaxation import of_classes
+from ufm_convex.problem import constraints
+from ufm_convex.relaxation import DualPoint, FramePoint, of_classes
 
 EPS = float(np.finfo(float).eps)
 TABLE = [[0.0, 1.0, 2.0], [1.0, 0.0, 3.0], [2.0, 2.0, 0.0]]
@@ -358,7 +358,7 @@ def test_kkt_conditions_hold_at_the_kinks_of_a_hinge(features, kind, decay):
 
 def test_kkt_conditions_fail_beside_the_kinks_of_a_hinge():
     """The planted fault: logits that are a tenth longer have no multiplier left."""
-    from ufm_convex.points import GramPoint
+    from ufm_convex.relaxation import GramPoint
 
     problem = ufm.Problem([40, 20, 10], 1e-3, 1e-3, loss=ufm.MulticlassHinge(), features="free")
     solution = ufm.solve(problem, solver="clarabel")
@@ -514,7 +514,7 @@ def test_kkt_conditions_fail_at_a_wrong_point():
     problem = problem_of([50, 10, 2], features="free")
     solution = ufm.solve(problem, solver="clarabel")
     assert solution.kkt().passed
-    from ufm_convex.points import GramPoint
+    from ufm_convex.relaxation import GramPoint
 
     columns, (W, H) = of_classes(problem), solution.factors()
     slack = full_arrays.report(columns, GramPoint.from_factors(1.1 * W, H), solution.dual, (1.1 * W, H), 1e-6)

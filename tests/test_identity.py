@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes, of_samples
+from ufm_convex.relaxation import DualPoint, GramPoint, of_classes, of_samples
 
 
 def random_case(seed, level):

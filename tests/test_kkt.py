@@ -8,9 +8,8 @@ import pytest
 
 from ufm_convex import duality
 from ufm_convex.errors import SizeError
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import DualPoint, GramPoint, of_classes
 from ufm_convex.solving import solve
 
 PROBLEM = Problem([60, 30, 12, 2], lambda_w=0.04, lambda_h=0.01)

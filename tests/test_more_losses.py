@@ -23,7 +23,7 @@ from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
-from ufm_convex.points import DualPoint
+from ufm_convex.relaxation import DualPoint
 
 EPS = np.finfo(float).eps
 SHIFT, SCALE = (0.5, -1.25, 2.0, 0.1), (1.0, 0.3, 2.5, 0.7)

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from ufm_convex import theory
 from ufm_convex.errors import HypothesisError, SizeError
-from ufm_convex.pigeonhole import envelope, partitions, pigeonhole_bound
+from ufm_convex.positivity.pigeonhole import envelope, partitions, pigeonhole_bound
 from ufm_convex.problem import Problem
 
 # smallest class at 10/3 times the collapse threshold

@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ufm_convex import identity
 from ufm_convex.duality import frame_report
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DENSE_LIMIT, FrameDual, FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import DENSE_LIMIT, FrameDual, FramePoint, frame_terms, of_classes
 
 
 @st.composite
@@ -31,7 +29,7 @@ def frames(draw):
 def test_frame_terms_are_the_dense_terms(case):
     problem, point, dual = case
     columns = of_classes(problem)
-    structured = identity.frame_terms(problem, point, dual)
+    structured = frame_terms(problem, point, dual)
     dense = full_arrays.terms(columns, point.dense(), dual.dense(problem))
     for name in ("dual_value", "calibration", "alignment", "nonnegativity", "slack"):
         # sums of K products of numbers of order 100 at most

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from ufm_convex import theory
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import of_classes
+from ufm_convex.relaxation import DualPoint, of_classes
 from ufm_convex.solution import Status
 from ufm_convex.solving import solve
 from ufm_convex.testing import decays_for, problems

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from ufm_convex import relaxation
 from ufm_convex.errors import SizeError, UnknownNameError
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, Gram, of_classes
+from ufm_convex.relaxation import Dual, DualPoint, Gram, GramPoint, of_classes
 
 COLUMN_LEVELS = ["class", "sample"]
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from ufm_convex import duality, theory
 from ufm_convex.duality.admissible import _multipliers, _top_eigenvalue
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Dual, Factors, of_classes, of_groups
+from ufm_convex.relaxation import Alike, Dual, DualPoint, Factors, FrameDual, of_classes, of_groups
 from ufm_convex.solving import solve
 from ufm_convex.testing import problems
 

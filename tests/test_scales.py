@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import ufm_convex as ufm
-from ufm_convex.constraints import HardMargin
 from ufm_convex.evidence.base import nearer, relative_gap
 from ufm_convex.losses import CrossEntropy, MulticlassHinge, make
+from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import descend, multipliers, starts
 from ufm_convex.relaxation import Alike, Factors, Orbits, Units, objective, of_classes, of_groups
 

@@ -19,8 +19,8 @@ from ufm_convex.errors import (
     UnknownNameError,
 )
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import FramePoint
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
 from ufm_convex.solvers.conic import STATUS_MAP, ConicSolver

@@ -12,7 +12,7 @@ import ufm_convex as ufm
 from ufm_convex.crosscheck import Answer, ConformanceCase, SolutionFile
 from ufm_convex.interchange import cbf_solution, save_cbf_solution
 from ufm_convex.interchange.programmes import programme
-from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.relaxation import DualPoint, GramPoint
 from ufm_convex.solvers import Claim
 
 ROUNDING = 1e-13  # sums of at most 40 terms of size one

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from theory_cases import optimum_of
 
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import LayerPeeled
 from ufm_convex.theory import exact_threshold
 
 # (counts, λ_W, λ_H) with the first class on the boundary: n (K−1) = N² λ_W λ_H K holds in rational numbers

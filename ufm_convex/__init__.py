@@ -17,24 +17,20 @@ from ufm_convex._version import __version__
 
 if TYPE_CHECKING:
     from ufm_convex import theory as theory
-    from ufm_convex.attribution import EffectiveDecays as EffectiveDecays
     from ufm_convex.attribution import GapAttribution as GapAttribution
     from ufm_convex.attribution import StabilityBounds as StabilityBounds
     from ufm_convex.attribution import attribute_gap as attribute_gap
-    from ufm_convex.attribution import effective_decays as effective_decays
     from ufm_convex.attribution import stability_bounds as stability_bounds
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
+    from ufm_convex.certificate import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.certificate import Judgement as Judgement
     from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
-    from ufm_convex.constraints import HardMargin as HardMargin
-    from ufm_convex.constraints import LayerPeeled as LayerPeeled
     from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
-    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
     from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
@@ -42,8 +38,6 @@ if TYPE_CHECKING:
     from ufm_convex.crosscheck import cross_check as cross_check
     from ufm_convex.duality import KKTReport as KKTReport
     from ufm_convex.errors import UFMError as UFMError
-    from ufm_convex.gap_closure import GapClosure as GapClosure
-    from ufm_convex.gap_closure import close_gap as close_gap
     from ufm_convex.losses import BinaryCrossEntropy as BinaryCrossEntropy
     from ufm_convex.losses import CrossEntropy as CrossEntropy
     from ufm_convex.losses import LogitAdjustedCrossEntropy as LogitAdjustedCrossEntropy
@@ -51,16 +45,22 @@ if TYPE_CHECKING:
     from ufm_convex.losses import MeanSquaredError as MeanSquaredError
     from ufm_convex.losses import MulticlassHinge as MulticlassHinge
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
+    from ufm_convex.measures import EffectiveDecays as EffectiveDecays
     from ufm_convex.measures import GeometryReport as GeometryReport
+    from ufm_convex.measures import effective_decays as effective_decays
     from ufm_convex.measures import geometry as geometry
     from ufm_convex.positivity import CompletePositivity as CompletePositivity
     from ufm_convex.positivity import Positivity as Positivity
     from ufm_convex.positivity import complete_positivity as complete_positivity
+    from ufm_convex.positivity.gap_closure import GapClosure as GapClosure
+    from ufm_convex.problem import HardMargin as HardMargin
+    from ufm_convex.problem import LayerPeeled as LayerPeeled
     from ufm_convex.problem import Problem as Problem
     from ufm_convex.proof import StepEvaluation as StepEvaluation
     from ufm_convex.proof import proof_steps as proof_steps
     from ufm_convex.solution import Solution as Solution
     from ufm_convex.solution import Status as Status
+    from ufm_convex.solving import close_gap as close_gap
     from ufm_convex.solving import solve as solve
     from ufm_convex.verifier import MalformedCertificate as MalformedCertificate
     from ufm_convex.verifier import Verdict as Verdict
@@ -72,20 +72,20 @@ _HOME = {
     "Certificate": "certificate",
     "CompletePositivity": "positivity",
     "ContrastiveCandidate": "contrastive",
-    "ContrastiveCertificate": "contrastive",
+    "ContrastiveCertificate": "certificate",
     "ContrastiveProblem": "contrastive",
     "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
-    "EffectiveDecays": "attribution",
+    "EffectiveDecays": "measures",
     "GapAttribution": "attribution",
-    "GapClosure": "gap_closure",
+    "GapClosure": "positivity.gap_closure",
     "GeometryReport": "measures",
-    "HardMargin": "constraints",
+    "HardMargin": "problem",
     "Judgement": "certificate",
     "KKTReport": "duality",
-    "LayerPeeled": "constraints",
+    "LayerPeeled": "problem",
     "LogitAdjustedCrossEntropy": "losses",
     "Loss": "losses",
     "MalformedCertificate": "verifier",
@@ -103,11 +103,11 @@ _HOME = {
     "attribute_gap": "attribution",
     "certify": "certificate",
     "class_counts_from_labels": "class_counts",
-    "close_gap": "gap_closure",
+    "close_gap": "solving",
     "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
-    "effective_decays": "attribution",
+    "effective_decays": "measures",
     "geometry": "measures",
     "proof_steps": "proof",
     "read_class_counts": "class_counts",
@@ -119,15 +119,15 @@ _HOME = {
 _ROOMS = (
     "candidate",
     "class_counts",
-    "constraints",
     "contrastive",
     "crosscheck",
     "duality",
     "errors",
     "interchange",
     "losses",
+    "methods",
+    "networks",
     "plots",
-    "reductions",
     "relaxation",
     "solvers",
     "sweep",

@@ -23,10 +23,10 @@ import ufm_convex as ufm
 from tests.benchmarks import textbook
 from tests.scripts import parsed, small
 from ufm_convex import class_counts
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.crosscheck import available, conformance_cases, run_conformance
 from ufm_convex.crosscheck.textbook import TextbookContestant
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import LayerPeeled
 
 PACKAGES = ("cvxpy", "clarabel", "scs", "qics", "cvxopt", "coptpy", "scipy", "torch", "numpy")
 

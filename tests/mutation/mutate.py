@@ -83,8 +83,8 @@ def killers():
     from ufm_convex.certificate import certify, encoding
     from ufm_convex.certificate.certifying import assemble
     from ufm_convex.losses import CrossEntropy
-    from ufm_convex.points import FramePoint
     from ufm_convex.problem import Problem
+    from ufm_convex.relaxation import FramePoint
 
     documents = [
         json.loads(certificate.to_json())

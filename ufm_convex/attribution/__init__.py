@@ -1,20 +1,18 @@
-"""Why a candidate is not optimal: parts of its gap, dead classes, what a small gap implies, which decays it fits."""
+"""Why a candidate is not optimal: the parts of its gap, the classes that are dead, and what a small gap implies."""
 
 from __future__ import annotations
 
 from ufm_convex.attribution.dead_classes import DeadClass
-from ufm_convex.attribution.decays import EffectiveDecays, effective_decays
-from ufm_convex.attribution.parts import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
+from ufm_convex.attribution.parts import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap, explained
 from ufm_convex.attribution.stability import StabilityBounds, stability_bounds
 
 __all__ = [
     "LARGEST_WEIGHT",
     "PARTS",
     "DeadClass",
-    "EffectiveDecays",
     "GapAttribution",
     "StabilityBounds",
     "attribute_gap",
-    "effective_decays",
+    "explained",
     "stability_bounds",
 ]

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ufm_convex import constraints, enclosure, losses
+from ufm_convex import enclosure, losses
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import ratio, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
-from ufm_convex.constraints import HardMargin, LayerPeeled
 from ufm_convex.errors import HypothesisError
-from ufm_convex.points import require_dense
-from ufm_convex.problem import Problem
+from ufm_convex.problem import Problem, constraints
+from ufm_convex.problem.constraints import HardMargin, LayerPeeled
+from ufm_convex.relaxation import require_dense
 
 FORMAT, VERSION = "ufm-convex-certificate", 1
 
@@ -291,6 +291,8 @@ def encode_candidate(candidate: Candidate) -> dict[str, Any]:
         "features": _exact_matrix(candidate.features),
         "labels": integers(candidate.labels.tolist()) if candidate.level == "sample" else None,
     }
+    if candidate.bias is not None:
+        arrays["bias"] = _vector(enclosure.ExactVector.of_floats(widened(candidate.bias)))
     return {**content, "arrays": arrays, "sha256": None}
 
 

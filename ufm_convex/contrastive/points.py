@@ -18,7 +18,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
-from ufm_convex.points import require_dense
+from ufm_convex.relaxation import require_dense
 
 
 @dataclass(frozen=True, eq=False)

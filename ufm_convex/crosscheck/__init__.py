@@ -8,7 +8,7 @@ from ufm_convex.crosscheck.conformance import ConformanceCase, conformance_cases
 from ufm_convex.crosscheck.files import SolutionFile
 from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict
 from ufm_convex.crosscheck.registry import available
-from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.relaxation import DualPoint, GramPoint
 
 __all__ = [
     "Answer",

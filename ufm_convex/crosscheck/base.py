@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import DualPoint, GramPoint
 from ufm_convex.solvers import Claim
 
 

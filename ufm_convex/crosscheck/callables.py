@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ufm_convex.crosscheck.base import Answer, Contestant
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import DualPoint, GramPoint
 from ufm_convex.solvers import Claim
 
 Solution = Callable[[Problem], Any]

@@ -12,8 +12,8 @@ from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Referen
 from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant, installed
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
-from ufm_convex.points import require_dense
 from ufm_convex.problem import Problem, require_problem
+from ufm_convex.relaxation import require_dense
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def cross_check(
         SizeError: the problem is too large for dense points.
     """
     time_limit, tolerance = require_time_limit(time_limit), _given.tolerance(tolerance)
-    require_problem(problem)
+    require_problem(problem, "a cross-check: solvers under test return W and H")
     problem.require_plain("a cross-check")
     require_dense(problem.num_classes, "a point of the class level", "fewer classes")
     entrants = _entrants(solvers, level)

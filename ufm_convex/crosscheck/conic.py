@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 from ufm_convex import solvers
 from ufm_convex.crosscheck.base import MARGIN, Answer, Contestant
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, Gram
+from ufm_convex.relaxation import Dual, DualPoint, Gram, GramPoint
 from ufm_convex.solvers import Claim
 
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from ufm_convex import relaxation
 from ufm_convex.duality import KKTReport
-from ufm_convex.points import DualPoint, GramPoint
-from ufm_convex.relaxation import Columns, Dual, Gram
+from ufm_convex.relaxation import Columns, Dual, DualPoint, Gram, GramPoint
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from ufm_convex.crosscheck.dimacs import DimacsErrors, dimacs
 from ufm_convex.crosscheck.plain import UnusableError, plain
 from ufm_convex.crosscheck.submitted import at_class_level, measure
 from ufm_convex.duality import KKTReport
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, of_classes
+from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, GramPoint, of_classes
 from ufm_convex.solvers import Claim
 
 
@@ -154,7 +153,25 @@ def _fitting(problem: Problem, answer: Answer) -> Answer:
         for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
             if multiplier is not None:
                 _require_shape("a multiplier", multiplier, (K, K))
+    _require_empty(problem, answer)
     return answer
+
+
+def _require_empty(problem: Problem, answer: Answer) -> None:
+    """``UnusableError`` where a class without samples has a feature, or a multiplier: they would count nowhere."""
+    empty = list(problem.empty_classes)
+    parts = [] if answer.factors is None else [("H", answer.factors[1][empty])]
+    if answer.point is not None and answer.point.logits.shape[1] == problem.num_classes:
+        parts += [("L", answer.point.logits[:, empty]), ("B", answer.point.feature_gram[empty])]
+        parts.append(("B", answer.point.feature_gram[:, empty]))
+    if answer.dual is not None:
+        given = {"V": answer.dual.residuals[:, empty], "T": answer.dual.nonnegativity}
+        parts += [("V", given["V"]), ("T", given["T"][empty]), ("T", given["T"][:, empty])]
+    for name, entries in parts:
+        if np.any(entries != 0.0):
+            raise UnusableError(
+                f"{name} is not zero at a class without samples: class {empty[0]} is the first of these"
+            )
 
 
 def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None:

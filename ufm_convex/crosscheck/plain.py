@@ -16,7 +16,7 @@ from ufm_convex import _given
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.errors import CandidateError, UFMError, shown
-from ufm_convex.points import DualPoint, GramPoint
+from ufm_convex.relaxation import DualPoint, GramPoint
 from ufm_convex.solvers import Claim
 
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant, accuracy_for
 from ufm_convex.crosscheck.scaled import ScaledClasses
-from ufm_convex.points import DualPoint
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import DualPoint
 from ufm_convex.solvers import Claim
 
 STATUS_MAP: Mapping[str, Claim] = {

@@ -19,9 +19,8 @@ import numpy as np
 from ufm_convex import relaxation
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.duality.kkt import primal_residuals
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Columns, Dual, Factors, Gram
+from ufm_convex.relaxation import Columns, Dual, Factors, Gram, GramPoint
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _primal_points(problem: Problem, answer: Answer) -> Iterator[tuple[Columns, 
         yield columns, factors.gram(), factors
     if (point := answer.point) is not None:
         columns = _columns(problem, point)
-        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.total, 1))
+        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.length, 1))
         yield columns, Gram.mean(columns, point), Factors.single(columns, *nothing)
 
 

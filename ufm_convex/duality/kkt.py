@@ -18,12 +18,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ufm_convex import identity
 from ufm_convex._arrays import FloatArray
-from ufm_convex.bias import Bias, bias_of
-from ufm_convex.points import FrameDual, FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, dual_value, objective, terms
+from ufm_convex.problem.bias import Bias, bias_of
+from ufm_convex.relaxation import (
+    Alike,
+    Columns,
+    Dual,
+    Factors,
+    FrameDual,
+    FramePoint,
+    Gram,
+    dual_value,
+    frame_terms,
+    margin_loss,
+    objective,
+    terms,
+)
 
 ROUNDING = 1e-9
 """Tolerance of conditions that hold by construction, exactly or up to rounding of K-term sums and eigenvalues."""
@@ -134,13 +145,13 @@ def report(columns: Columns, point: Gram, dual: Dual, factors: Factors, epsilon:
 
 def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: float) -> KKTReport:
     """The report on an orthogonal frame, in O(K): equal to the dense report of the same points."""
-    found = identity.frame_terms(problem, point, dual)
+    found = frame_terms(problem, point, dual)
     scale = max(abs(found.objective), np.finfo(float).tiny)
-    K, loss = problem.num_classes, identity.margin_loss(problem)
+    K, loss = problem.num_classes, margin_loss(problem)
     fraction = (K - 1) / K
     strength = problem.loss_weights * dual.strengths
     bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
-    ratio = strength / problem.sigma
+    ratio = dual.strengths / problem.prices
     stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
     root = np.sqrt(problem.lambda_h * problem.class_counts)

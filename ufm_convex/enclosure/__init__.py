@@ -6,7 +6,6 @@ from ufm_convex._bits import rounded_down as fraction_below
 from ufm_convex._bits import rounded_up as fraction_above
 from ufm_convex.enclosure.alike import ExactAlike
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
-from ufm_convex.enclosure.copositive import copositive_lower_bound, relaxation_upper_bound
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
 from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
 from ufm_convex.enclosure.norms import square_norms
@@ -34,12 +33,10 @@ __all__ = [
     "Proof",
     "ProvedBound",
     "alike_orbits",
-    "copositive_lower_bound",
     "fraction_above",
     "fraction_below",
     "lower_bound",
     "rank_bound",
-    "relaxation_upper_bound",
     "square_norms",
     "trivial_bound",
     "upper_bound",

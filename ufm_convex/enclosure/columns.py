@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.bias import Bias, bias_of
 from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import ExactColumn, Loss
 from ufm_convex.problem import Problem
+from ufm_convex.problem.bias import Bias, bias_of
 from ufm_convex.relaxation import Alike, Columns, Orbits, class_orbits, group_orbits
 
 if TYPE_CHECKING:

@@ -35,9 +35,8 @@ from ufm_convex.enclosure.proved import (
 from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
-from ufm_convex.points import DualPoint, FrameDual
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, Orbits
+from ufm_convex.relaxation import Alike, Columns, Dual, DualPoint, FrameDual, Orbits
 
 if TYPE_CHECKING:
     from flint import fmpq

@@ -30,9 +30,8 @@ from ufm_convex.enclosure.proved import (
 )
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
-from ufm_convex.points import FramePoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Factors, Orbits
+from ufm_convex.relaxation import Alike, Columns, Factors, FramePoint, Orbits
 
 if TYPE_CHECKING:
     from flint import arb

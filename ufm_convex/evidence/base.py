@@ -14,9 +14,8 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound, rank_bound
-from ufm_convex.points import GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Gram, of_groups
+from ufm_convex.relaxation import Alike, Columns, Gram, GramPoint, of_groups
 from ufm_convex.solvers import SolverRun
 
 _ENOUGH = 0.1

@@ -12,11 +12,9 @@ from ufm_convex import duality, enclosure, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FrameWitness, ProvedBound
 from ufm_convex.evidence.base import Representation
-from ufm_convex.identity import margin_loss
-from ufm_convex.points import FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import require_dimension
-from ufm_convex.relaxation import Alike, Columns, Dual, Gram
+from ufm_convex.relaxation import Alike, Columns, Dual, FrameDual, FramePoint, Gram, GramPoint, margin_loss
 from ufm_convex.solvers import SolverRun
 
 

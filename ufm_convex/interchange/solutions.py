@@ -22,9 +22,8 @@ from ufm_convex._files import read_text, write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
 from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
 from ufm_convex.interchange.programmes import ConicProgramme, programme
-from ufm_convex.points import FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Factors, Gram
+from ufm_convex.relaxation import Alike, Columns, Factors, FramePoint, Gram, GramPoint
 from ufm_convex.solution import Solution
 
 FORMAT, VERSION = "ufm-convex-cbf-solution", 1

@@ -50,6 +50,9 @@ class Loss(ABC):
     differentiable: ClassVar[bool] = True
     """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
 
+    tabled: ClassVar[bool] = False
+    """True when a table gives each column its target: one without samples is then left out of it."""
+
     @property
     def margins_only(self) -> bool:
         """Whether a class is seen only through its margin where all other logits agree.
@@ -98,6 +101,15 @@ class Loss(ABC):
         Proofs round all entries of a residual but the own one, which this equation then gives exactly.
         """
         return np.ones(num_outputs) if self.shift_invariant else None
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs whose bias, if it is free, has no best value: the loss keeps falling as it grows or falls.
+
+        Args:
+            num_outputs: V.
+            rows: The rows of the columns with samples, (C,), each once.
+        """
+        return np.zeros(0, dtype=np.int64)
 
     # -- targets and layouts ----------------------------------------------------------------------------------
 

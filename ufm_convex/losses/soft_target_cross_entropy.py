@@ -14,6 +14,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
 from ufm_convex._bits import ratio
@@ -39,6 +41,7 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
     """
 
     name: ClassVar[str] = "soft-target-cross-entropy"
+    tabled: ClassVar[bool] = True
 
     targets: tuple[tuple[float, ...], ...]
 
@@ -80,6 +83,10 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
     def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
         """Rows of the table, as columns; the own entries are 1 minus the others."""
         return self._table[rows].T
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs whose column of the table is 0."""
+        return np.flatnonzero(~(self._table[rows] > 0.0).any(axis=0))
 
     def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
         """Row of the table, without rounding."""

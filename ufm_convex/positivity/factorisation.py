@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.copositivity import LARGEST, lowest_direction
+from ufm_convex.positivity.copositivity import LARGEST, lowest_direction
 
 _ROUNDS = 40
 _STARTS = 4

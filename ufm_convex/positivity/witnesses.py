@@ -18,8 +18,8 @@ from fractions import Fraction
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.copositivity import LARGEST, copositivity_proof, lowest_direction
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
+from ufm_convex.positivity.copositivity import LARGEST, copositivity_proof, lowest_direction
 
 _BITS = 40
 _HALF = 26

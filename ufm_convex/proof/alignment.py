@@ -60,8 +60,8 @@ class QuadraticBound(ProofStep):
     equality: ClassVar[str] = "h_k·h_l = 0 for k ≠ l, and w_k = c V_k"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar."""
-        return (point.common_scalar,)
+        """The common scalar, and no bias."""
+        return point.common_scalar, point.unbiased
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class, pairs in halves."""

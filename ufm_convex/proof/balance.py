@@ -38,10 +38,11 @@ class ChoiceOfScale(ProofStep):
     equality: ClassVar[str] = "‖W‖/‖V‖ = c, W and H balanced; that is h_k·h_l = 0 for k ≠ l"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar, balance, and V ≠ 0 unless all is zero."""
+        """The common scalar, no bias, balance, and V ≠ 0 unless all is zero."""
         defined = bool(point.V.any()) or point.B == 0.0
         explanation = "V ≠ 0, or H = 0" if defined else "all √n_k h_k coincide, so V = 0"
-        return point.common_scalar, point.balance, Hypothesis("‖W‖/‖V‖ exists", defined, explanation)
+        exists = Hypothesis("‖W‖/‖V‖ exists", defined, explanation)
+        return point.common_scalar, point.unbiased, point.balance, exists
 
     def terms(self, point: ChainPoint) -> Terms:
         """One number."""
@@ -67,8 +68,8 @@ class FeatureBound(ProofStep):
     equality: ClassVar[str] = "(38), w_k = c V_k and h_k·h_l = 0 for k ≠ l, W and H balanced"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar and balance."""
-        return point.common_scalar, point.balance
+        """The common scalar, no bias, and balance."""
+        return point.common_scalar, point.unbiased, point.balance
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
@@ -92,8 +93,8 @@ class LowerBound(ProofStep):
     equality: ClassVar[str] = "(50)–(52): ‖h_k‖² = M_k/(c √n_k), which is 0 iff n_k ≤ n_c"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """Balance."""
-        return (point.balance,)
+        """No bias, and balance."""
+        return point.unbiased, point.balance
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""

@@ -73,7 +73,7 @@ class Lengths(ProofStep):
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
         u = point.c * np.sqrt(point.problem.class_counts) * point.square_norms
-        losses = point.problem.loss.margin_values(u, point.problem.num_classes)
+        losses = point.there * point.problem.loss.margin_values(u, point.problem.num_classes)
         right = math.fsum([*point.entropies.tolist(), *(-point.optimum.wrong_mass * u).tolist()])
         residuals = {"largest |t_k − wrong-class mass at margin u_k|": point.mass_error(-u)}
         return Terms(math.fsum(losses), right, point.divergences(-u), residuals)

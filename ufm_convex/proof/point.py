@@ -1,6 +1,7 @@
 """The point at which the chain is evaluated: what is read from the samples, and the candidate averaged over classes.
 
-Letters, with z = W h the logits of a sample of class k and V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
+Letters, with z = W h + b the logits of a sample of class k (b = 0 without a bias), and
+V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
 
     x = mean over l ≠ k of z_l − z_k       (K/(K−1)) (mean z − z_k), so that −x is a margin
     c = √(K λ_H / ((K−1) λ_W)),   B = Σ n_k ‖h_k‖²,   t_k = wrong-class mass at the optimum = 1/(1 + c_{1k})
@@ -19,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex._pairs import largest_product, products_by_row, row_blocks
 from ufm_convex.candidate import (
     Candidate,
@@ -27,13 +28,13 @@ from ufm_convex.candidate import (
     Progress,
     blocks,
     feature_statistics,
-    require_counts,
+    require_match,
     require_nonnegative,
 )
 from ufm_convex.errors import HypothesisError
-from ufm_convex.identity import frame_strengths
 from ufm_convex.losses import CrossEntropy, FromOwn
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import frame_strengths
 from ufm_convex.theory import Hypothesis
 
 
@@ -72,6 +73,7 @@ class ChainPoint:
         W: The classifier, (K, d).
         H: Class means, (K, d).
         samples: What is read from the samples.
+        bias: b, (K,); zeros without one.
     """
 
     problem: Problem
@@ -79,6 +81,7 @@ class ChainPoint:
     W: FloatArray
     H: FloatArray
     samples: SampleTerms
+    bias: FloatArray
 
     # -- the problem ----------------------------------------------------------------------------------------
 
@@ -102,12 +105,17 @@ class ChainPoint:
     @cached_property
     def x(self) -> FloatArray:
         """x_k at the class means, (K,)."""
-        return _mean_wrong(self.W, self.H, np.arange(len(self.W)))
+        return _mean_wrong(self.W, self.bias, self.H, np.arange(len(self.W)))
+
+    @cached_property
+    def there(self) -> BoolArray:
+        """Which classes have samples, (K,); the inequalities that are meant class by class are about these."""
+        return self.problem.class_counts > 0
 
     @cached_property
     def symmetric_losses(self) -> FloatArray:
-        """log(1 + (K−1) e^{x_k}), (K,)."""
-        return self.problem.loss.margin_values(-self.x, self.problem.num_classes)
+        """log(1 + (K−1) e^{x_k}), (K,); 0 for a class without samples."""
+        return self.there * self.problem.loss.margin_values(-self.x, self.problem.num_classes)
 
     @property
     def g(self) -> float:
@@ -162,13 +170,14 @@ class ChainPoint:
 
     def divergences(self, x: FloatArray) -> FloatArray:
         """Slack of (36) at given x, (K,): the divergence of p_k* from the softmax of margin −x_k."""
-        return self.problem.loss.margin_divergences(self.strengths, -x, self.problem.num_classes)
+        K = self.problem.num_classes
+        return self.there * self.problem.loss.margin_divergences(self.strengths, -x, K)
 
     def mass_error(self, x: FloatArray) -> float:
         """Largest |t_k − wrong-class mass at x_k|, the violation of (38)."""
         K = self.problem.num_classes
         at = self.problem.loss.margin_strengths(-x, K)
-        return float(np.abs(at - self.strengths).max()) * (K - 1) / K
+        return float(np.abs(at - self.strengths)[self.there].max()) * (K - 1) / K
 
     # -- balance --------------------------------------------------------------------------------------------
 
@@ -193,13 +202,23 @@ class ChainPoint:
         a = root_h / root_w
         return replace(self, W=self.W * a, H=self.H / a)
 
+    # -- the bias -------------------------------------------------------------------------------------------
+
+    @property
+    def unbiased(self) -> Hypothesis:
+        """Whether logits are W h, so that x is linear in them: what leads from x to W and H needs that."""
+        bias = self.problem.bias
+        said = "the problem has none" if bias is None else f"the problem has one, bias = {bias!r}"
+        return Hypothesis("logits have no bias", bias is None, said)
+
     # -- the common scalar ----------------------------------------------------------------------------------
 
     @cached_property
     def common_scalar(self) -> Hypothesis:
-        """Whether √n_k t_k is the same for all classes, decided exactly: all n_k ≥ n_c."""
+        """Whether √n_k t_k is the same for all classes with samples, decided exactly: all n_k ≥ n_c."""
         problem = self.problem
-        K, N, k = problem.num_classes, problem.num_samples, int(problem.class_counts.argmin())
+        counts = np.where(problem.class_counts > 0, problem.class_counts, problem.num_samples)
+        K, N, k = problem.num_classes, problem.num_samples, int(counts.argmin())
         count = int(problem.class_counts[k])
         product = N * N * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
         if (K - 1) * count >= product * K:
@@ -214,22 +233,24 @@ class ChainPoint:
         return Hypothesis("√n_k t_k is common to all classes", False, explanation)
 
 
-def _mean_wrong(W: FloatArray, features: FloatArray, labels: IntArray) -> FloatArray:
-    """Mean over l ≠ y of z_l − z_y of features (m, d), (m,): K/(K−1) (mean w − w_y)·h, which needs no logits."""
+def _mean_wrong(W: FloatArray, b: FloatArray, features: FloatArray, labels: IntArray) -> FloatArray:
+    """Mean over l ≠ y of z_l − z_y of features (m, d), (m,): K/(K−1) (mean w − w_y)·h, likewise b; without logits."""
     away = W.mean(axis=0) - W
-    mean: FloatArray = np.einsum("ij,ij->i", features, away[labels]) * (len(W) / (len(W) - 1))
-    return mean
+    mean = np.einsum("ij,ij->i", features, away[labels]) + (b.mean() - b)[labels]
+    found: FloatArray = mean * (len(W) / (len(W) - 1))
+    return found
 
 
 def chain_point(problem: Problem, candidate: Candidate, progress: Progress | None = None) -> ChainPoint:
     """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
     optimum = _optimum(problem)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)
-    samples = _sample_terms(problem, candidate, W, statistics, progress)
-    return ChainPoint(problem, optimum, W, statistics.class_means, samples)
+    b = np.zeros(len(W)) if candidate.bias is None else candidate.bias.astype(np.float64)
+    samples = _sample_terms(problem, candidate, (W, b), statistics, progress)
+    return ChainPoint(problem, optimum, W, statistics.class_means, samples, b)
 
 
 def _optimum(problem: Problem) -> theory.FrameOptimum:
@@ -247,16 +268,21 @@ def _optimum(problem: Problem) -> theory.FrameOptimum:
 
 
 def _sample_terms(
-    problem: Problem, candidate: Candidate, W: FloatArray, statistics: FeatureStatistics, progress: Progress | None
+    problem: Problem,
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray],
+    statistics: FeatureStatistics,
+    progress: Progress | None,
 ) -> SampleTerms:
     """The second pass."""
+    W, b = classifier
     K, means = problem.num_classes, statistics.class_means
-    centre = _mean_wrong(W, means, np.arange(K))
+    centre = _mean_wrong(W, b, means, np.arange(K))
     sums, largest = np.zeros((5, K)), np.zeros(3)
     for block in blocks(candidate, progress=progress):
         for part in row_blocks(len(block.labels), K):
             features, y = block.features[part], block.labels[part]
-            rows, found = _row_terms(W, features, y, centre[y])
+            rows, found = _row_terms(features @ W.T + b, y, centre[y])
             away = features - means[y]
             squares = np.einsum("ij,ij->i", away, away)
             times = candidate.multiplicities[y]
@@ -267,11 +293,11 @@ def _sample_terms(
 
 
 def _row_terms(
-    W: FloatArray, features: FloatArray, y: IntArray, centre: FloatArray
+    logits: FloatArray, y: IntArray, centre: FloatArray
 ) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
     """Losses, symmetric losses and the slacks of (34) and (35), sample by sample; wrong ranges and |x_i − x_k|."""
-    K, loss = len(W), CrossEntropy()  # the one that the proof covers
-    seen = FromOwn.of(features @ W.T, y)
+    K, loss = logits.shape[1], CrossEntropy()  # the one that the proof covers
+    seen = FromOwn.of(logits, y)
     margins = seen.difference
     at = loss.margin_strengths(margins, K)
     rows = (

@@ -13,8 +13,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.errors import DimensionError
-from ufm_convex.identity import RANK_CUT
 from ufm_convex.recovery.descending import descend
+from ufm_convex.recovery.noise import RANK_CUT
 from ufm_convex.recovery.recovering import Recovered, summary
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, objective
 

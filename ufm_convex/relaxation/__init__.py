@@ -5,7 +5,10 @@ from __future__ import annotations
 from ufm_convex.relaxation.alike import Alike, entry_numbers
 from ufm_convex.relaxation.columns import Columns
 from ufm_convex.relaxation.conic import Programme, Units, programme, symmetric
+from ufm_convex.relaxation.frame import FrameDual, FramePoint, frame_strengths, frame_terms, margin_loss
+from ufm_convex.relaxation.full import DENSE_LIMIT, DualPoint, GramPoint, as_dimension, require_dense
 from ufm_convex.relaxation.identity import (
+    IdentityTerms,
     dual_value,
     objective,
     residual_gram,
@@ -21,12 +24,18 @@ from ufm_convex.relaxation.orbits import Orbits, Pairing
 from ufm_convex.relaxation.points import Dual, Factors, Gram, Point
 
 __all__ = [
+    "DENSE_LIMIT",
     "LEVELS",
     "Alike",
     "Columns",
     "Dual",
+    "DualPoint",
     "Factors",
+    "FrameDual",
+    "FramePoint",
     "Gram",
+    "GramPoint",
+    "IdentityTerms",
     "Level",
     "Maps",
     "Orbits",
@@ -34,12 +43,16 @@ __all__ = [
     "Point",
     "Programme",
     "Units",
+    "as_dimension",
     "available",
     "class_orbits",
     "dual_value",
     "entry_numbers",
+    "frame_strengths",
+    "frame_terms",
     "group_orbits",
     "level",
+    "margin_loss",
     "num_groups",
     "objective",
     "of_classes",
@@ -47,6 +60,7 @@ __all__ = [
     "of_labels",
     "of_samples",
     "programme",
+    "require_dense",
     "residual_gram",
     "scaled_load",
     "scaled_residuals",

@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.points import require_dense
+from ufm_convex.relaxation.full import require_dense
 from ufm_convex.relaxation.orbits import Orbits, Pairing
 
 

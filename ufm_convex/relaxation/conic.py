@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.bias import BiasModel
 from ufm_convex.errors import HypothesisError
+from ufm_convex.problem.bias import BiasModel
 from ufm_convex.relaxation import identity
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns

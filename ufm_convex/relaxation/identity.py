@@ -15,13 +15,45 @@ Shapes: as in ``columns``. Units: those of the objective.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.identity import IdentityTerms
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns
 from ufm_convex.relaxation.points import Dual, Gram, Point
+
+
+@dataclass(frozen=True)
+class IdentityTerms:
+    """The right-hand side of the master identity.
+
+    Attributes:
+        dual_value: − Σ weight l*(v), less g*(−U1) with a bias.
+        calibration: Fenchel–Young gaps; ≥ 0 when V lies in the conjugate's domain.
+        alignment: ≥ 0 when Z is positive semidefinite.
+        nonnegativity: <T, B> / (2 λ_W); ≥ 0 when T ≥ 0 and B ≥ 0.
+        slack: <R, B> / (2 λ_W); ≥ 0 when R and B are positive semidefinite.
+        bias: g(b) + g*(−U1) + <U1, b>; ≥ 0 whatever b is.
+    """
+
+    dual_value: float
+    calibration: float
+    alignment: float
+    nonnegativity: float
+    slack: float
+    bias: float = 0.0
+
+    @property
+    def gap(self) -> float:
+        """Objective minus dual value, as a sum of terms without cancellation."""
+        return self.calibration + self.alignment + self.nonnegativity + self.slack + self.bias
+
+    @property
+    def objective(self) -> float:
+        """F(Z)."""
+        return self.dual_value + self.gap
 
 
 def _offset(columns: Columns, point: Point) -> FloatArray:

@@ -14,9 +14,9 @@ import numpy as np
 from ufm_convex._registry import choose
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import traits
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.full import DualPoint, GramPoint
 from ufm_convex.relaxation.making import class_orbits, group_orbits, of_classes, of_groups, of_samples
 from ufm_convex.relaxation.maps import Maps
 from ufm_convex.relaxation.points import Dual, Gram

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.bias import bias_of
 from ufm_convex.problem import Problem
+from ufm_convex.problem.bias import bias_of
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns
 from ufm_convex.relaxation.orbits import Orbits

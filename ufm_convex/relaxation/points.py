@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.points import DualPoint, GramPoint
 from ufm_convex.relaxation.alike import Alike
 from ufm_convex.relaxation.columns import Columns
+from ufm_convex.relaxation.full import DualPoint, GramPoint
 from ufm_convex.relaxation.orbits import Orbits
 
 

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 from ufm_convex._given import require_known
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses import traits
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, Factors, Gram
+from ufm_convex.relaxation import Dual, DualPoint, Factors, FrameDual, FramePoint, Gram, GramPoint
 
 
 class Claim(StrEnum):

@@ -19,6 +19,7 @@ class Clarabel(ConicSolver):
     name: ClassVar[str] = "clarabel"
     package: ClassVar[str] = "clarabel"
     cvxpy_name: ClassVar[str] = "CLARABEL"
+    time_option: ClassVar[str | None] = "time_limit"
     rank: ClassVar[int] = 10
     largest_order: ClassVar[int] = 80
     group_rank: ClassVar[int] = 6

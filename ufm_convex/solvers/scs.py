@@ -27,6 +27,7 @@ class SCS(ConicSolver):
     name: ClassVar[str] = "scs"
     package: ClassVar[str] = "scs"
     cvxpy_name: ClassVar[str] = "SCS"
+    time_option: ClassVar[str | None] = "time_limit_secs"
     rank: ClassVar[int] = 20
     largest_order: ClassVar[int] = 800
     group_rank: ClassVar[int] = 7

@@ -15,10 +15,8 @@ import numpy as np
 from ufm_convex import relaxation, theory
 from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.identity import frame_strengths, margin_loss
-from ufm_convex.points import DualPoint, FrameDual, FramePoint, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, Gram
+from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, frame_strengths, margin_loss
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 _LARGEST, _LARGEST_DENSE = 1_000, 400

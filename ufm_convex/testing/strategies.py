@@ -22,11 +22,20 @@ from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex.candidate import Candidate
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
-from ufm_convex.identity import frame_strengths, margin_loss
 from ufm_convex.losses import CrossEntropy, Loss
-from ufm_convex.points import DualPoint, FrameDual, GramPoint
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Dual, of_classes, residual_gram, scaled_load
+from ufm_convex.relaxation import (
+    Alike,
+    Dual,
+    DualPoint,
+    FrameDual,
+    GramPoint,
+    frame_strengths,
+    margin_loss,
+    of_classes,
+    residual_gram,
+    scaled_load,
+)
 
 Regime = Literal["generic", "balanced", "boundary", "all_collapsed", "none_collapsed"]
 
@@ -247,6 +256,7 @@ def candidates(
     W = W + sizes[0] * draw(_integers(K, d))
     if level == "class":
         features = _admissible(problem, H + sizes[1] * draw(_integers(K, d)))
+        features[problem.class_counts == 0] = 0.0
         return Candidate(weights=W, features=features, class_counts=problem.class_counts)
     labels = np.repeat(np.arange(K), problem.class_counts)
     features = _admissible(problem, H[labels] + sizes[1] * draw(_integers(labels.size, d)))

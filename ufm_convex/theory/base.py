@@ -19,8 +19,8 @@ import numpy as np
 from ufm_convex.errors import HypothesisError
 
 if TYPE_CHECKING:
-    from ufm_convex.points import DualPoint, GramPoint
     from ufm_convex.problem import Problem
+    from ufm_convex.relaxation import DualPoint, GramPoint
 
 
 class Relation(StrEnum):

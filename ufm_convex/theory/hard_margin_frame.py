@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, frozen, identity_rows
-from ufm_convex.constraints import HardMargin
-from ufm_convex.points import require_dense
+from ufm_convex.problem.constraints import HardMargin
+from ufm_convex.relaxation import require_dense
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HardMarginOptimum(Optimum):
-    """The optimum, class by class; no class collapses.
+    """The optimum, class by class; no class with samples collapses.
 
     Attributes:
         margins: m, (K,).
         scales: a, (K,).
         shares: θ, (K,).
-        feature_norms: ‖h_k‖, (K,).
+        feature_norms: ‖h_k‖, (K,); 0 for a class without samples, like its column of the logits.
     """
 
     margins: FloatArray = field(repr=False)
@@ -49,7 +49,8 @@ class HardMarginOptimum(Optimum):
         """L, (K, K), column k the logits z_k; raises ``SizeError`` for K > 20,000."""
         K = self.margins.size
         require_dense(K, "the logits", "margins, scales and shares, which determine them")
-        return (identity_rows(K, rows) - self.shares) * self.margins / self.scales[rows, None]
+        there = self.margins * (self.feature_norms > 0.0)
+        return (identity_rows(K, rows) - self.shares) * there / self.scales[rows, None]
 
     def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
         """W Wᵀ = Σ_k z_k z_kᵀ / ‖h_k‖², (K, K); raises ``SizeError`` for K > 20,000."""
@@ -63,7 +64,7 @@ class HardMarginOptimum(Optimum):
     @cached_property
     def _columns(self) -> FloatArray:
         """Columns z_k / ‖h_k‖, (K, K)."""
-        return self.logits() / self.feature_norms
+        return self.logits() / np.where(self.feature_norms > 0.0, self.feature_norms, 1.0)
 
 
 class HardMarginFrame(Theorem):
@@ -75,7 +76,7 @@ class HardMarginFrame(Theorem):
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Constraint, sign of the features, dimension."""
-        K, d = problem.num_classes, problem.feature_dim
+        m, d = problem.num_columns, problem.feature_dim
         sign = Hypothesis(
             "features are nonnegative",
             problem.nonnegative,
@@ -83,9 +84,9 @@ class HardMarginFrame(Theorem):
             otherwise=Relation.UPPER,
         )
         dimension = Hypothesis(
-            "feature_dim is at least K",
-            d is None or d >= K,
-            f"feature_dim is {d} and every one of {K} classes is active",
+            "feature_dim is at least K, of which classes without samples do not count",
+            d is None or d >= m,
+            f"feature_dim is {d} and every one of {m} classes is active",
             otherwise=Relation.LOWER,
         )
         return (*of_classes(problem), sign, dimension)
@@ -96,7 +97,7 @@ class HardMarginFrame(Theorem):
         relative = (scales.min() / scales) ** 2
         shares = relative / math.fsum(relative)
         lengths = margins / scales * np.sqrt(1.0 - shares)
-        ratio = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h)
+        ratio, roots = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h), np.sqrt(problem.class_counts)
         return HardMarginOptimum(
             value=math.fsum(problem.sigma * lengths),
             relation=relation,
@@ -104,7 +105,7 @@ class HardMarginFrame(Theorem):
             margins=frozen(margins),
             scales=frozen(scales),
             shares=frozen(shares),
-            feature_norms=frozen(np.sqrt(ratio * lengths / np.sqrt(problem.class_counts))),
+            feature_norms=frozen(np.where(roots > 0.0, np.sqrt(ratio * lengths / np.maximum(roots, 1.0)), 0.0)),
         )
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, frozen
-from ufm_convex.constraints import LayerPeeled
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
+from ufm_convex.problem.constraints import LayerPeeled
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem, nonnegative_features, room_for
 from ufm_convex.theory.collapse import cross_entropy
 

@@ -25,7 +25,7 @@ from ufm_convex._arrays import BoolArray, FloatArray, IntArray, frozen, whole
 from ufm_convex._given import class_index
 from ufm_convex.errors import DimensionError, HypothesisError, SizeError, shown
 from ufm_convex.losses import CrossEntropy
-from ufm_convex.points import DENSE_LIMIT
+from ufm_convex.relaxation import DENSE_LIMIT
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
 from ufm_convex.theory.collapse import collapse_ratios, cross_entropy, exact_threshold, rounded_threshold
 
@@ -49,7 +49,7 @@ class FrameOptimum(Optimum):
         loss_weights: pt_k = ω_k n_k / N, shape (K,).
         collapse_threshold: θ, the class size at or below which a class collapses: one number (n_c for plain
             cross-entropy), or with class weights one a class, shape (K,). Rounded; ``collapsed`` is not.
-        collapsed: Whether h_k = 0, shape (K,).
+        collapsed: Whether h_k = 0, shape (K,); True for a class without samples.
         wrong_mass: t_k, probability that the optimal softmax gives to the wrong classes together, shape (K,).
         right_mass: 1 − t_k to full relative accuracy, shape (K,).
         margins: M_k, own logit minus any other at the optimum, shape (K,).
@@ -107,7 +107,7 @@ class FrameOptimum(Optimum):
     @cached_property
     def eta(self) -> FloatArray:
         """η with h_k = η_k e_k, up to the choice of disjoint supports, shape (K,); equation (7)."""
-        return frozen(np.sqrt(self.margins) / np.sqrt(self._root_counts) / self._root_scale)
+        return frozen(np.sqrt(self.margins) / np.sqrt(self._divisors) / self._root_scale)
 
     @cached_property
     def omega(self) -> FloatArray:
@@ -131,7 +131,7 @@ class FrameOptimum(Optimum):
             HypothesisError: class l is collapsed.
         """
         self._demand_active(l, "‖h_k‖ / ‖h_l‖")
-        ratio = self.margins[self._index(k)] / self.margins[l] * (self._root_counts[l] / self._root_counts[k])
+        ratio = self.margins[self._index(k)] / self.margins[l] * (self._root_counts[l] / self._divisors[k])
         return math.sqrt(ratio)
 
     def weight_norm_ratio(self, k: int, l: int) -> float:  # noqa: E741
@@ -249,6 +249,11 @@ class FrameOptimum(Optimum):
     def _root_counts(self) -> FloatArray:
         """√n_k."""
         return np.sqrt(self.class_counts.astype(np.float64))
+
+    @cached_property
+    def _divisors(self) -> FloatArray:
+        """√n_k, and 1 for a class without samples: what is divided by it is 0 then."""
+        return np.sqrt(np.maximum(self.class_counts, 1).astype(np.float64))
 
     @cached_property
     def _pull(self) -> FloatArray:
