@@ -67,6 +67,7 @@ class Unsent(float):
 
 
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
+EMPTY = ufm.Problem([5, 3, 0], 1e-2, 1e-2)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
 BIASED = ufm.Candidate(weights=W, features=H, labels=y, bias=np.array([0.5, 0.0, -0.5]))
 HUGE_BIAS = {"weights": W, "features": H, "labels": y, "bias": np.array([1e200, 0.0, 0.0])}
@@ -634,15 +635,15 @@ CASES: list[Case] = [
     ),
     Case(
         "crosscheck.scaled:ScaledClasses.of",
-        call(ScaledClasses.of, ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        call(ScaledClasses.of, EMPTY),
         "use a solver that cvxpy drives",
-        call(ufm.cross_check, ufm.Problem([5, 3, 0], 1e-2, 1e-2), ["clarabel"]),
+        call(ufm.cross_check, EMPTY, ["clarabel"]),
     ),
     Case(
         "plots.phase:_check",
-        call(plots.draw, "phase", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        call(plots.draw, "phase", EMPTY),
         "use the figure norms",
-        call(plots.draw, "norms", ufm.Problem([5, 3, 0], 1e-2, 1e-2)),
+        lambda folder: plots.draw("norms", EMPTY, solution=ufm.solve(EMPTY)),
     ),
     Case(
         "class_counts.validation:validate_class_counts",

@@ -24,7 +24,6 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import (
     cli,
-    crosscheck,
     enclosure,
     interchange,
     theory,
@@ -658,7 +657,6 @@ CANDIDATE = Candidate(weights=np.eye(3), features=np.eye(3), class_counts=[100, 
         lambda problem: ufm.certify(problem, digits=20),
         lambda problem: ufm.stability_bounds(problem, 0.1),
         lambda problem: interchange.export_cbf(problem),
-        lambda problem: crosscheck.cross_check(problem),
         lambda problem: pigeonhole.pigeonhole_bound(problem),
         lambda problem: ufm.close_gap(problem),
         lambda problem: phases(problem),

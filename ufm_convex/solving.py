@@ -27,7 +27,7 @@ from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
 from ufm_convex.evidence import relative_gap
-from ufm_convex.methods import AUTO, Direct, Finding, Method, NormBalls, Progress, Settings
+from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status
@@ -184,6 +184,11 @@ class _Best:
         """Whether the tolerance is reached."""
         return self.solution is not None and self.solution.status is Status.CERTIFIED
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the time limit has passed, or has ended a solver to leave time for another's proof."""
+        return _deadline.passed() or any(OVERDUE in line for line in self.route)
+
     def add(self, finding: Finding[Any]) -> None:
         """Take a finding into account; raises ``SolverError`` where its bounds contradict those that are proved."""
         self.low = max(self.low, finding.evidence.lower.value)
@@ -230,7 +235,7 @@ def _loop(method: Method[Any, Any, Any], problem: Any, settings: Settings, tell:
             expected="a solver for which the problem is not too large at this level",
             fix="let the level be 'auto', or name a solver.",
         )
-    if _deadline.passed() and not best.certified and INTERRUPTED not in best.route:
+    if best.overdue and not best.certified and INTERRUPTED not in best.route:
         best.route.append(TIME_LIMIT)
     return replace(best.solution, route=tuple(best.route), seconds=time.perf_counter() - started)
 

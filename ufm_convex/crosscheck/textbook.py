@@ -19,6 +19,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant
 from ufm_convex.problem import Problem
+from ufm_convex.problem.bias import BiasModel, bias_of
 from ufm_convex.relaxation import DualPoint, GramPoint, symmetric
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import STATUS_MAP
@@ -37,6 +38,7 @@ class Textbook:
         Z: Its variable, (K + m, K + m).
         psd: Z ⪰ 0.
         nonnegative: B ≥ 0, all m² entries; None for free features.
+        bias: The bias, its penalty, and what fixes a direction of it that the loss does not see.
     """
 
     source: Problem
@@ -44,6 +46,7 @@ class Textbook:
     Z: cp.Variable
     psd: cp.Constraint
     nonnegative: cp.Constraint | None
+    bias: BiasModel
 
     @classmethod
     def of(cls, problem: Problem) -> Textbook:
@@ -53,19 +56,25 @@ class Textbook:
         K, there = problem.num_classes, np.flatnonzero(problem.class_counts)
         Z = cp.Variable((K + there.size, K + there.size), symmetric=True)
         A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
-        losses = problem.loss_weights[there] @ problem.loss.expression(L, problem.loss.layout(K, there))
+        bias = bias_of(problem.bias, problem.loss, K).model(1.0)
+        seen = (
+            L if bias.variable is None else L + cp.reshape(bias.variable, (K, 1), order="C") @ np.ones((1, there.size))
+        )
+        losses = problem.loss_weights[there] @ problem.loss.expression(seen, problem.loss.layout(K, there))
         penalty = problem.lambda_w / 2 * cp.trace(A) + problem.lambda_h / 2 * (problem.class_counts[there] @ cp.diag(B))
         psd = Z >> 0
         nonnegative = B >= 0 if problem.nonnegative else None
-        constraints = [psd] if nonnegative is None else [psd, nonnegative]
-        return cls(problem, cp.Problem(cp.Minimize(losses + penalty), constraints), Z, psd, nonnegative)
+        constraints = [psd, *([] if nonnegative is None else [nonnegative]), *bias.constraints]
+        programme = cp.Problem(cp.Minimize(losses + penalty + bias.penalty), constraints)
+        return cls(problem, programme, Z, psd, nonnegative, bias)
 
     def point(self) -> GramPoint | None:
         """Z, or None when the solver left no value."""
         if self.Z.value is None:
             return None
         K, Z = self.source.num_classes, symmetric(self.Z.value)
-        return GramPoint(Z[:K, :K], self._placed(Z[:K, K:]), self._placed(self._placed(Z[K:, K:]).T))
+        square = self._placed(self._placed(Z[K:, K:]).T)
+        return GramPoint(Z[:K, :K], self._placed(Z[:K, K:]), square, self.bias.value)
 
     def dual(self) -> DualPoint | None:
         """The multipliers, or None when the solver left none; that of B ≥ 0 is T/(2 λ_W), all its entries listed."""
@@ -92,6 +101,7 @@ class TextbookContestant(Contestant):
 
     returns: ClassVar[str] = "gram and dual"
     claims: ClassVar[str] = "optimal: whatever cvxpy makes of the solver's status"
+    biased: ClassVar[bool] = True
 
     @abstractmethod
     def solve(self, programme: cp.Problem) -> None:

@@ -7,23 +7,29 @@ optimum), and W and H are recovered from the Gram matrix and their objective enc
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ufm_convex import enclosure, evidence, relaxation, solvers
+from ufm_convex import _deadline, enclosure, evidence, relaxation, solvers
 from ufm_convex._deadline import OutOfTime
-from ufm_convex._process import apart
+from ufm_convex._process import apart, once
 from ufm_convex.errors import RangeError, SizeError, SolverDiedError, UFMError, UnknownNameError
 from ufm_convex.evidence import Bounds, Evidence, lower_with_point
 from ufm_convex.methods.base import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
 from ufm_convex.problem import Problem
+from ufm_convex.relaxation import Gram, GramPoint
 from ufm_convex.solution import Solution, Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
 
 _RANGE = 960
 """Base-2 logarithms of σ² beyond which its products with numbers of moderate size overflow or vanish."""
+_LONG = 400
+"""Order of a Gram matrix from which a proof takes seconds, and a time limit has to leave some for it."""
+_FOR_THE_SOLVER = 0.5
+"""Share of what is left of a time limit that a solver has then."""
 
 
 class Direct(Method[Problem, Evidence, Solution]):
@@ -42,7 +48,7 @@ class Direct(Method[Problem, Evidence, Solution]):
         settled: set[str] = set()
         try:
             for run, reason in _runs(problem, settings, tell, settled):
-                found = evidence.gather(problem, run, settings.tolerance)
+                found = _proved(problem, run, settings.tolerance)
                 line = f"{run.solver} at {run.level} level ({reason}): {_outcome(found)}"
                 if found.settled(settings.tolerance):
                     settled.add(run.solver)
@@ -88,7 +94,7 @@ def _runs(problem: Problem, settings: Settings, tell: Progress, settled: set[str
     """Runs of the chosen solvers with the reason for each, cheapest first; lazy, so that the caller can stop.
 
     A solver whose name the caller puts into ``settled`` makes no further run. One that dies has made a failed run; its
-    death is raised once there is no other solver to try. So has one that the time limit ends, and there is no other.
+    death is raised once there is no other solver to try. So has one that the time limit ends.
     """
     death: SolverDiedError | None = None
     level = settings.level
@@ -108,16 +114,55 @@ def _runs(problem: Problem, settings: Settings, tell: Progress, settled: set[str
             yield SolverRun(name, at, Claim.FAILED, death.got), reason
         except OutOfTime:
             yield SolverRun(name, at, Claim.FAILED, OVERDUE), reason
-            return
     if death is not None:
         raise death
 
 
-def _started(chosen: Solver, *arguments: Any) -> Iterator[SolverRun]:
-    """Its runs, in a process of its own where it may end this one."""
-    if chosen.in_process:
-        return chosen.runs(*arguments)
-    return apart(f"solver {chosen.name!r}", chosen.runs, *arguments)
+def _started(
+    chosen: Solver, problem: Problem, level: str, tolerance: float, options: dict[str, Any]
+) -> Iterator[SolverRun]:
+    """Its runs, in a process of its own where it may end this one; in time for their proof where that takes long."""
+    left = _deadline.remaining()
+    long = math.isfinite(left) and relaxation.level(level).gram_order(problem) > _LONG
+    share = _FOR_THE_SOLVER * left if long else None
+    if chosen.in_process and not (long and chosen.long_steps):
+        return _hurried(chosen.runs(problem, level, tolerance, options), share)
+    with _deadline.limited(share):
+        return apart(f"solver {chosen.name!r}", chosen.runs, problem, level, tolerance, options)
+
+
+def _hurried(runs: Iterator[SolverRun], seconds: float | None) -> Iterator[SolverRun]:
+    """The runs, made here in at most so many seconds: the limit is in force while they are made, and then alone."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        with _deadline.limited(None if end is None else end - time.monotonic()):
+            run = next(runs, None)
+        if run is None:
+            return
+        yield run
+
+
+def _proved(problem: Problem, run: SolverRun, tolerance: float) -> Evidence:
+    """What a run is worth; where there is a time limit and the proof takes long, from a process that is ended in time.
+
+    A run that is not proved by then is worth what nothing is worth.
+    """
+    if not (_deadline.limits() and _order(run) > _LONG):
+        return evidence.gather(problem, run, tolerance)
+    try:
+        (found,) = apart(f"the proof for solver {run.solver!r}", once, evidence.gather, problem, run, tolerance)
+    except OutOfTime:
+        nothing = SolverRun(run.solver, run.level, Claim.FAILED, f"{OVERDUE} before it was proved", seconds=run.seconds)
+        return evidence.gather(problem, nothing, tolerance)
+    return found
+
+
+def _order(run: SolverRun) -> int:
+    """Twice the number of rows that a proof has to work with; 0 for an orthogonal frame, which has one of numbers."""
+    point = run.point
+    if isinstance(point, GramPoint):
+        return 2 * len(point.weight_gram)
+    return 2 * point.A.rows.size if isinstance(point, Gram) else 0
 
 
 def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:

@@ -97,7 +97,8 @@ def frame_strengths(problem: Problem) -> FloatArray:
     """
     K = problem.num_classes
     at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
-    return np.where(problem.class_counts > 0, np.minimum(problem.prices * np.sqrt(K / (K - 1)), at_zero), 0.0)
+    weights = np.where(problem.class_counts > 0, problem.loss_weights, 1.0)
+    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / weights, at_zero)
 
 
 def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> IdentityTerms:

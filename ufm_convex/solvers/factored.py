@@ -59,6 +59,7 @@ class FactoredSolver(Solver):
     levels: ClassVar[tuple[str, ...]] = ("class", "group")
     rank: ClassVar[int] = 8
     in_process: ClassVar[bool] = True
+    long_steps: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("finite",)
     instead: ClassVar[str] = "use a conic solver, or with non-negative features the solver 'frame'."
 
