@@ -14,20 +14,22 @@ strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) ≤ 1:
     bias               λ_b/2 ‖b‖²                                          where the problem has one: here it is idle
 
 and W h + b for W h there, with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing
-of length N × K is kept.
+of size N × K or K × K is kept, and pairs of classes are summed in O(K d).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex._bits import widened
+from ufm_convex._pairs import products_by_row, row_blocks
 from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
 from ufm_convex.attribution.duals import SolvedDual
 from ufm_convex.attribution.solved import bias_penalties, offset, solved_parts
@@ -41,9 +43,9 @@ from ufm_convex.candidate import (
     require_nonnegative,
 )
 from ufm_convex.errors import CandidateError, ProblemError
-from ufm_convex.losses import traits
+from ufm_convex.losses import FromOwn, traits
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import FrameDual, frame_strengths, require_dense
+from ufm_convex.relaxation import frame_strengths, require_dense
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
 
@@ -59,6 +61,7 @@ PARTS = (
     "classifier_mean",
 )
 """Those of every problem; one with a bias has the part ``bias`` as well."""
+_STORED = {"non_orthogonality": "overlap"}  # K numbers; the pairs are made when somebody asks for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +74,11 @@ class GapAttribution:
         calibration: Class by class, (K,).
         logit_spread: Class by class, (K,).
         variability: Class by class, (K,).
-        non_orthogonality: Pair by pair, (K, K) strictly upper triangular.
+        overlap: Class by class, (K,): half of each of its pairs, so that the sum is that of all pairs.
         collapsed: Class by class, (K,).
         self_duality: Row by row of W, (K,).
         classifier_mean: One number.
+        pairs: What makes ``non_orthogonality``.
         bias: Entry by entry, (K,); None where the problem has none.
         dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
         feature_dim: d of the candidate.
@@ -86,20 +90,31 @@ class GapAttribution:
     calibration: FloatArray
     logit_spread: FloatArray
     variability: FloatArray
-    non_orthogonality: FloatArray
+    overlap: FloatArray
     collapsed: FloatArray
     self_duality: FloatArray
     classifier_mean: float
+    pairs: Callable[[], FloatArray] = field(repr=False)
     bias: FloatArray | None = None
     dead_classes: tuple[DeadClass, ...] = ()
     feature_dim: int = 0
     spare_coordinate: bool = False
 
     @cached_property
+    def non_orthogonality(self) -> FloatArray:
+        """Pair by pair, (K, K) strictly upper triangular.
+
+        Raises:
+            SizeError: K > 20,000; ``overlap`` needs no K × K array.
+        """
+        require_dense(len(self.overlap), "the overlap of all pairs of classes", "overlap, which has it class by class")
+        return self.pairs()
+
+    @cached_property
     def totals(self) -> dict[str, float]:
         """Part → its sum over classes or pairs, in the order of ``PARTS``; then ``bias`` where the problem has one."""
         names = PARTS if self.bias is None else (*PARTS, "bias")
-        return {name: math.fsum(np.ravel(getattr(self, name)).tolist()) for name in names}
+        return {name: math.fsum(np.ravel(getattr(self, _STORED.get(name, name))).tolist()) for name in names}
 
     @property
     def gap(self) -> float:
@@ -120,8 +135,8 @@ class GapAttribution:
     @property
     def by_class(self) -> FloatArray:
         """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out."""
-        pairs = 0.5 * (self.non_orthogonality.sum(axis=0) + self.non_orthogonality.sum(axis=1))
-        whole = self.calibration + self.logit_spread + self.variability + pairs + self.collapsed + self.self_duality
+        whole = self.calibration + self.logit_spread + self.variability
+        whole = whole + self.overlap + self.collapsed + self.self_duality
         return whole if self.bias is None else whole + self.bias
 
 
@@ -146,40 +161,45 @@ def attribute_gap(
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative where features are not (then a part could be), NaN or infinite; or the
             candidate has a bias that the problem has not.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        SizeError: no theorem gives the optimum, and K > 20,000: pairs of classes are then K × K numbers.
 
     Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
     """
     require_problem(problem)
-    K = problem.num_classes
-    require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
     problem.require_decays("the explanation of a gap")
     traits.require(problem.loss, ("finite",), fix="use certify(problem), which proves the optimum.")
     require_match(problem, candidate)
     _require_its(problem, solution)
     optimum = frame_optimum(problem) if solution is None else None
+    if optimum is None:
+        K, instead = problem.num_classes, "enclose_objective, which gives the gap as one number"
+        require_dense(K, "the overlap of all pairs of classes", instead)
     statistics = feature_statistics(candidate, progress=progress)
     if problem.nonnegative:
         require_nonnegative(statistics)
     _check_size(candidate)
     if optimum is None:
         return _over(solution or solve(problem), candidate, statistics, progress)
-    calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
-    overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
-    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means)
-    W, means = widened(candidate.weights), statistics.class_means
+    W, b, means = widened(candidate.weights), offset(candidate), statistics.class_means
+    calibration, ranges, at_means = _at_means(problem, W, b, means)
+    spread, variability, losses = _sample_parts(problem, candidate, (W, b), means, at_means, progress)
+    penalty = 0.5 * problem.lambda_w * float((W * W).sum()) + float(bias_penalties(problem, b).sum())
+    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
+    scaled_means, collapsed = _feature_parts(problem, means, optimum)
+    self_duality, mean = _classifier_parts(problem, W, means)
     return GapAttribution(
-        candidate_value=value,
+        candidate_value=losses + penalty,
         optimum=optimum.value,
         calibration=calibration,
         logit_spread=spread,
         variability=variability,
-        non_orthogonality=overlap,
+        overlap=products_by_row(scaled_means),
         collapsed=collapsed,
         self_duality=self_duality,
         classifier_mean=mean,
-        bias=None if problem.bias is None else bias_penalties(problem, offset(candidate)),
-        dead_classes=find_dead_classes(optimum, means, np.ptp(W @ means.T, axis=0), calibration),
+        pairs=partial(_upper_products, scaled_means),
+        bias=None if problem.bias is None else bias_penalties(problem, b),
+        dead_classes=find_dead_classes(optimum, means, ranges, calibration),
         feature_dim=candidate.feature_dim,
         spare_coordinate=has_spare_coordinate(W, means),
     )
@@ -196,16 +216,18 @@ def _over(
     """The decomposition over the proved dual point of a solved problem."""
     dual, means = SolvedDual.of(solution), statistics.class_means
     found = solved_parts(dual, candidate, statistics, progress)
+    pairs = dual.pairs(means)
     return GapAttribution(
         candidate_value=found.value,
         optimum=dual.value,
         calibration=found.calibration,
         logit_spread=found.logit_spread,
         variability=found.variability,
-        non_orthogonality=dual.pairs(means),
+        overlap=0.5 * (pairs.sum(axis=0) + pairs.sum(axis=1)),
         collapsed=found.collapsed,
         self_duality=found.self_duality,
         classifier_mean=found.classifier_mean,
+        pairs=partial(np.asarray, pairs),
         bias=found.bias,
         dead_classes=find_dead_classes(_of_solution(solution), means, found.ranges, found.calibration),
         feature_dim=candidate.feature_dim,
@@ -264,50 +286,69 @@ def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
     return np.where(optimum.collapsed, np.minimum(g, 1.0), 1.0)
 
 
+def _upper_products(rows: FloatArray) -> FloatArray:
+    """Products of pairs of rows, strictly upper triangular."""
+    return np.triu(rows @ rows.T, 1)
+
+
+def _at_means(
+    problem: Problem, W: FloatArray, b: FloatArray, means: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Calibration, largest minus least logit (without the bias), and loss of the class means, (K,) each."""
+    K, loss, strengths = problem.num_classes, theory.cross_entropy(problem), frame_strengths(problem)
+    calibration, ranges, values = np.empty(K), np.empty(K), np.empty(K)
+    for block in row_blocks(K, K):
+        logits = means[block] @ W.T
+        ranges[block] = np.ptp(logits, axis=1)
+        logits += b
+        seen = FromOwn.of(logits, np.arange(block.start, block.stop))
+        calibration[block] = seen.divergences(loss, strengths[block])
+        values[block] = seen.values(loss)
+    return problem.loss_weights * calibration, ranges, values
+
+
 def _sample_parts(
     problem: Problem,
     candidate: Candidate,
-    statistics: FeatureStatistics,
-    optimum: theory.FrameOptimum,
+    classifier: tuple[FloatArray, FloatArray],
+    means: FloatArray,
+    at_means: FloatArray,
     progress: Progress | None,
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Calibration, logit spread and variability by class, and the objective: the second pass."""
-    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
-    W, b = widened(candidate.weights), offset(candidate)
-    classes = loss.layout(K, np.arange(K))
-    centre = W @ means.T + b[:, None]
-    target = FrameDual(frame_strengths(problem)).dense(problem).residuals
-    calibration = problem.loss_weights * loss.fenchel_young(target, centre, classes)
-    at_means = loss.residuals(centre, classes)
+) -> tuple[FloatArray, FloatArray, float]:
+    """Logit spread and variability by class, and the mean loss: the second pass.
+
+    A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
+    """
+    (W, b), K, loss = classifier, problem.num_classes, theory.cross_entropy(problem)
     row_weights = problem.loss_weights / np.maximum(problem.class_counts, 1) * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
-        logits, y = W @ block.features.T + b[:, None], block.labels
-        away = block.features - means[y]
-        layout = loss.layout(K, y)
-        gaps = loss.fenchel_young(at_means[:, y], logits, layout)
-        spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
-        variability += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
-        losses.append(float(row_weights[y] @ loss.values(logits, layout)))
-    penalty = 0.5 * problem.lambda_w * float((W * W).sum())
-    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
-    value = math.fsum(losses) + penalty + float(bias_penalties(problem, b).sum())
-    return calibration, spread, 0.5 * problem.lambda_h * variability, value
+        away, values = block.features - means[block.labels], at_means[block.labels]
+        apart = np.flatnonzero(away.any(axis=1))
+        for part in row_blocks(apart.size, K):
+            rows, y = apart[part], block.labels[apart[part]]
+            logits, layout = block.features[rows] @ W.T + b, loss.layout(K, y)
+            centre = loss.residuals((means[y] @ W.T + b).T, layout)
+            spread += np.bincount(y, row_weights[y] * loss.fenchel_young(centre, logits.T, layout), minlength=K)
+            values[rows] = FromOwn.of(logits, y).values(loss)
+        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
+        variability += np.bincount(block.labels, squares, minlength=K)
+        losses.append(float(row_weights[block.labels] @ values))
+    return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
 
 
 def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
-    """Overlap by pair, strictly upper triangular (K, K), and features that should not be by class, (K,)."""
+    """Class means whose products are the overlaps, (K, d), and features that should not be by class, (K,)."""
     K, g = problem.num_classes, frame_ratios(problem, optimum)
-    weighted = means * (g * np.sqrt(problem.class_counts))[:, None]
-    overlap = np.triu(weighted @ weighted.T, 1) * (problem.lambda_h / (K - 1))
+    scaled = means * (g * np.sqrt(problem.class_counts) * math.sqrt(problem.lambda_h / (K - 1)))[:, None]
     squares = (means * means).sum(axis=1)
     collapsed = 0.5 * problem.lambda_h * problem.class_counts * (1.0 - g) * (1.0 + g) * squares
-    return overlap, collapsed
+    return scaled, collapsed
 
 
-def _classifier_parts(problem: Problem, candidate: Candidate, means: FloatArray) -> tuple[FloatArray, float]:
+def _classifier_parts(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, float]:
     """Self-duality by row, (K,), and the classifier mean."""
-    K, W = problem.num_classes, candidate.weights.astype(np.float64)
+    K = problem.num_classes
     pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]
     away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
     total = W.sum(axis=0)

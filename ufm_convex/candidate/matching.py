@@ -37,12 +37,7 @@ def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
         CandidateError: it is no ``Candidate``.
         CountsError: its counts are others.
     """
-    if not isinstance(candidate, Candidate):
-        raise CandidateError(
-            f"candidate is a {type(candidate).__name__}.",
-            expected="an ufm_convex.Candidate",
-            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
-        )
+    require_candidate(candidate)
     ours = candidate.class_counts
     if np.array_equal(ours, class_counts):
         return
@@ -57,6 +52,16 @@ def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
         fix="make the problem with candidate.problem(lambda_w, lambda_h); on the command line, leave out the class "
         "counts: those of the candidate are counted.",
     )
+
+
+def require_candidate(candidate: object) -> None:
+    """Raise ``CandidateError`` unless it is a ``Candidate``."""
+    if not isinstance(candidate, Candidate):
+        raise CandidateError(
+            f"candidate is a {type(candidate).__name__}.",
+            expected="an ufm_convex.Candidate",
+            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
+        )
 
 
 def require_nonnegative(statistics: FeatureStatistics) -> None:

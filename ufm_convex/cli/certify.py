@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -22,7 +23,7 @@ from ufm_convex.cli.options import (
     whole_number,
 )
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite
+from ufm_convex.cli.record import decays_record, finite
 from ufm_convex.cli.render import show_judgement
 from ufm_convex.cli.views import show, solution_record
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
+    from ufm_convex.measures import EffectiveDecays
     from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
 
@@ -59,13 +61,17 @@ def certify(
             "--recheck", help="Let the verifier read a large candidate's arrays, too: a second pass over them."
         ),
     ] = False,
+    decays: Annotated[
+        str | None, typer.Option(metavar="effective", help="Take the decays that the candidate itself fits best.")
+    ] = None,
     verbose: Verbose = False,
 ) -> ExitCode:
     """Prove the optimum, or how far a candidate is from it.
 
     Without a candidate the optimum is enclosed. With one, its objective is enclosed and its gap bounded, proved from
     both sides; its class counts are counted from its labels. Nothing is said before the independent verifier has
-    accepted the certificate; -o writes it for ufm-convex verify.
+    accepted the certificate; -o writes it for ufm-convex verify. --decays effective judges a candidate by the decays
+    for which it is nearest to being stationary (with --lambda-w by this one for W), and says how well they fit.
 
     Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
 
@@ -78,12 +84,13 @@ def certify(
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
     problem, path = sort_out(problem, second)
+    _check_decays(problem, path, decays)
     with progress(verbose) as tell:
         tell("reading")
         if path is not None:
             problem.require_plain(_WITH_CANDIDATE)
         candidate = reading.load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        instance, fitted = _instance(problem, candidate, decays, tell)
         say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
@@ -105,10 +112,13 @@ def certify(
         explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
         found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
+        found["decays"] = None if fitted is None else decays_record(fitted)
         typer.echo(json.dumps(found, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
+        if fitted is not None:
+            typer.echo(f"effective decays  {fitted}")
         show_judgement(proved, explained, wanted)
     if output.output is not None:
         proved.save(output.output)
@@ -130,6 +140,58 @@ def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptio
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
+
+
+_OFFER = ", or --decays effective for those that the candidate fits best (docs/decays.md)"
+
+
+def _check_decays(problem: ProblemOptions, path: Path | None, decays: str | None) -> None:
+    """Raise unless effective decays are asked for by their word, of a candidate, for a problem that states no λ_H."""
+    from ufm_convex.errors import ProblemError, UnknownNameError
+
+    if decays is None:
+        return
+    if decays != "effective":
+        raise UnknownNameError(
+            f"--decays is {decays!r}.",
+            expected="the word effective",
+            fix="use --decays effective, or state numbers with --lambda-w and --lambda-h.",
+        )
+    stated = {"--lambda-h": problem.lambda_h, "--constraint": problem.constraint, str(problem.file): problem.file}
+    given = [name for name, value in stated.items() if value is not None]
+    if given or path is None:
+        raise ProblemError(
+            f"--decays effective is given {f'with {given[0]}' if given else 'without a candidate'}.",
+            expected="effective decays of a candidate, or decays that are stated",
+            fix=f"leave out --decays effective or {given[0]}." if given else "add the candidate's file.",
+        )
+
+
+def _instance(
+    problem: ProblemOptions, candidate: Candidate | None, decays: str | None, tell: Callable[[str], object]
+) -> tuple[Model, EffectiveDecays | None]:
+    """The problem, with a candidate a ``Problem``; and the effective decays if they are asked for."""
+    if candidate is None:
+        return problem.problem(), None
+    what, counts = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate", candidate.class_counts
+    if decays is None:
+        return problem.plain_problem(what, counts, or_else=_OFFER), None
+    from ufm_convex.measures import effective_decays
+
+    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1").plain_problem(what, counts)
+    tell("fitting the decays")
+    # a negative feature where features are not is a verdict, not a reason to have no decays
+    fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
+    chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
+    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=problem.bias or _bias(candidate, fitted))
+    return chosen.plain_problem(what, counts), fitted
+
+
+def _bias(candidate: Candidate, fitted: EffectiveDecays) -> str | None:
+    """The bias of the problem where nothing is said of it: the candidate's decay, and free where it has none."""
+    if candidate.bias is None:
+        return None
+    return repr(fitted.lambda_b) if fitted.lambda_b is not None and fitted.lambda_b > 0.0 else "free"
 
 
 def _attribution(

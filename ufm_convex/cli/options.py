@@ -93,11 +93,12 @@ class ProblemOptions:
         ),
     ] = None
 
-    def problem(self, counts: IntArray | None = None) -> Model:
+    def problem(self, counts: IntArray | None = None, *, or_else: str = "") -> Model:
         """The problem that the options describe, of the kind that the file says.
 
         Args:
             counts: Class counts to take when the options name no source of their own.
+            or_else: What else the command takes where a decay is not given: the end of the advice.
 
         Raises:
             ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
@@ -124,7 +125,7 @@ class ProblemOptions:
             content = Problem.load(self.file).content()
         else:
             if self.constraint is None:
-                self._check_decays()
+                self._check_decays(or_else)
             content = {"class_counts": self._counts() if sourced else counts}
         content.update({name: value for name, value in given.items() if value is not None})
         if self._says_loss() or "constraint" not in content:
@@ -156,11 +157,11 @@ class ProblemOptions:
         table = self._loss(None)
         return losses.make(table.pop("name"), table)
 
-    def plain_problem(self, what: str, counts: IntArray | None = None) -> Problem:
+    def plain_problem(self, what: str, counts: IntArray | None = None, *, or_else: str = "") -> Problem:
         """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""
         from ufm_convex.problem import require_problem
 
-        found = self.problem(counts)
+        found = self.problem(counts, or_else=or_else)
         require_problem(found, what)
         return cast("Problem", found)
 
@@ -223,7 +224,7 @@ class ProblemOptions:
                 fix="leave it out: other sources say how many classes there are, counts of 0 included.",
             )
 
-    def _check_decays(self) -> None:
+    def _check_decays(self, or_else: str) -> None:
         """Raise ``ProblemError`` when a decay is missing."""
         from ufm_convex.errors import ProblemError
 
@@ -233,7 +234,7 @@ class ProblemOptions:
             raise ProblemError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given.",
                 expected="a weight decay for the classifier and one for the features",
-                fix="add " + " ".join(f"{name} 5e-3" for name in missing) + ", or what your training uses.",
+                fix=f"add {' '.join(f'{name} 5e-3' for name in missing)}, or what your training uses{or_else}.",
             )
 
     def _counts(self) -> IntArray | list[int]:

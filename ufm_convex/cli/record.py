@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.duality import KKTReport
+    from ufm_convex.measures import EffectiveDecays
     from ufm_convex.positivity import CompletePositivity
     from ufm_convex.solution import Outcome, Solution
 
@@ -135,3 +136,10 @@ def _positivity(found: CompletePositivity | None) -> dict[str, Any] | None:
 
 def _residuals(report: KKTReport | None) -> dict[str, float | None] | None:
     return None if report is None else {name: finite(residual) for name, residual in report.residuals.items()}
+
+
+def decays_record(fitted: EffectiveDecays) -> dict[str, float | None]:
+    """Effective decays; null for what is not defined or infinite."""
+    names = ("lambda_w", "lambda_h", "lambda_b", "misfit_w", "misfit_h", "spread", "excess")
+    values = {name: getattr(fitted, name) for name in names}
+    return {name: finite(value) for name, value in values.items()}

@@ -20,7 +20,7 @@ from ufm_convex.cli.options import (
     say_zero_bias,
 )
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite
+from ufm_convex.cli.record import decays_record
 
 if TYPE_CHECKING:
     from ufm_convex.candidate import Candidate
@@ -125,18 +125,13 @@ def _write(found: NetworkReport, target: Path, source: Path | None) -> None:
 
 def _record(found: NetworkReport) -> dict[str, Any]:
     """The object of ``certify --json``, and what a report adds."""
-    names = ("lambda_w", "lambda_h", "lambda_b", "misfit_w", "misfit_h", "spread", "excess")
     decays = found.decays
     return {
         **certificate_record(found.solution, found.certificate, found.attribution),
-        "decays": None if decays is None else {name: _number(getattr(decays, name)) for name in names},
+        "decays": None if decays is None else decays_record(decays),
         "applies": found.applies,
         "why": found.why,
         "dead_classes": list(found.dead_classes),
         "shared_coordinates": [list(group) for group in found.shared_coordinates],
         "advice": found.advice(),
     }
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else finite(value)

@@ -265,6 +265,11 @@ class Loss(ABC):
         """l*(−q (e − 1/V)), elementwise; +inf outside the domain."""
         return self.conjugate(_frame_residuals(strengths, num_outputs), self.frame_layout(num_outputs))
 
+    def margin_divergences(self, strengths: FloatArray, margins: FloatArray, num_outputs: int) -> FloatArray:
+        """``fenchel_young`` of −q (e − 1/V) and m (e − 1/V), elementwise."""
+        v = _frame_residuals(strengths, num_outputs)
+        return self.fenchel_young(v, _margin_logits(margins), self.frame_layout(num_outputs))
+
     def enclose_margin_value(self, margin: arb, num_outputs: int) -> arb:
         """A ball that contains l(m (e − 1/V)) for every m in the ball."""
         return next(self.enclose_margin_values([margin], num_outputs))

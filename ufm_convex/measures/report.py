@@ -9,6 +9,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import widened
+from ufm_convex._pairs import row_blocks
 from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics, require_match
 from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
@@ -16,7 +17,6 @@ from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
 from ufm_convex.measures.rounding import centred, in_unit
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import require_dense
 from ufm_convex.solution import Solution
 
 _LARGEST_WEIGHT = 2.0**300
@@ -77,7 +77,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         CandidateError: the subject is neither, a feature is NaN or infinite, an entry is beyond 2³⁰⁰, or it has a
             bias that the problem has not.
         DimensionError: the solution's factors need more dimensions than the problem has.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        SizeError: the problem has hard margins and K > 20,000: its theorems give K × K Gram matrices.
 
     Source: docs/geometry.md.
 
@@ -89,7 +89,6 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         (0.0, 1.0, None)
     """
     require_problem(problem)
-    require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(
@@ -173,8 +172,9 @@ def _second_pass(
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
         y, features = place[block.labels], block.features / unit
-        times = candidate.multiplicities[block.labels]
-        agreeing += int(times @ nearest_centre.agrees(features, *classifier, M, np.flatnonzero(there)))
+        times, classes = candidate.multiplicities[block.labels], np.flatnonzero(there)
+        for part in row_blocks(len(y), candidate.num_classes):
+            agreeing += int(times[part] @ nearest_centre.agrees(features[part], *classifier, M, classes))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:

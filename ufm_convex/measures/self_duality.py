@@ -51,4 +51,4 @@ def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
 def structure(W: FloatArray, means: FloatArray) -> float | None:
     """Distance of the normalised W Mᵀ to that of a simplex; None where W is zero or the class means coincide."""
     away = centred(means)
-    return None if away is None else structure_error(W @ away.T)
+    return None if away is None else structure_error(W, away)

@@ -49,7 +49,6 @@ def proof_steps(
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative, NaN or infinite, W is so large that sums of squares overflow, or the
             candidate has a bias that the problem has not.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
     Source: docs/proof_steps.md; Dang, Tran, Nguyen, Ho, ICML 2024, equations (33)–(65).
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm_convex.proof.alignment import largest_misalignment, largest_overlap, quadratic_parts
+from ufm_convex.proof.alignment import largest_misalignment, quadratic_parts
 from ufm_convex.proof.base import ProofStep, Terms
 from ufm_convex.proof.point import ChainPoint
 from ufm_convex.theory import Hypothesis
@@ -50,7 +50,7 @@ class ChoiceOfScale(ProofStep):
         best = problem.lambda_h * at.B
         c_3 = math.sqrt(at.W_square) / math.sqrt(float((at.V * at.V).sum())) if at.B > 0.0 else point.c
         # ‖V‖² = (K−1)/K B − overlaps/K: c_3 − c from the overlaps, which are zero where it is
-        pairs = 2.0 * float(np.triu(at.pulled @ at.pulled.T, 1).sum())
+        pairs = float(at.overlaps.sum())
         ratio = c_3 / point.c
         excess = pairs / K / float((at.V * at.V).sum()) / (ratio + 1.0) if at.B > 0.0 else 0.0  # ratio − 1
         slack = 0.5 * best * excess * excess / (1.0 + excess)
@@ -79,7 +79,7 @@ class FeatureBound(ProofStep):
         residuals = {
             "largest |t_k − wrong-class mass at x_k|": point.mass_error(point.x),
             "largest ‖w_k − c V_k‖": largest_misalignment(at),
-            "largest h_k·h_l": largest_overlap(at),
+            "largest h_k·h_l": at.largest_overlap,
         }
         return Terms(point.g, right, parts, residuals)
 
@@ -101,7 +101,7 @@ class LowerBound(ProofStep):
         problem, found, at = point.problem, point.optimum, point.balanced
         counts, x = problem.class_counts.astype(np.float64), at.square_norms
         margins = point.c * np.sqrt(counts) * x
-        losses = problem.loss.values(np.diag(margins), point.layout)
+        losses = problem.loss.margin_values(margins, problem.num_classes)
         # slope of the tangent plus the decay: 0 for active classes, λ_H n_k (1 − √(n_k/n_c)) for collapsed ones
         threshold = np.asarray(found.collapse_threshold)
         g = np.where(found.collapsed, np.sqrt(np.minimum(counts / threshold, 1.0)), 1.0)

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, frozen
+from ufm_convex._arrays import FloatArray, frozen, identity_rows
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.relaxation import require_dense
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
@@ -44,21 +45,26 @@ class HardMarginOptimum(Optimum):
     shares: FloatArray = field(repr=False)
     feature_norms: FloatArray = field(repr=False)
 
-    def logits(self) -> FloatArray:
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
         """L, (K, K), column k the logits z_k; raises ``SizeError`` for K > 20,000."""
         K = self.margins.size
         require_dense(K, "the logits", "margins, scales and shares, which determine them")
-        return (np.eye(K) - self.shares) * self.margins * (self.feature_norms > 0.0) / self.scales[:, None]
+        there = self.margins * (self.feature_norms > 0.0)
+        return (identity_rows(K, rows) - self.shares) * there / self.scales[rows, None]
 
-    def weight_gram(self) -> FloatArray:
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
         """W Wᵀ = Σ_k z_k z_kᵀ / ‖h_k‖², (K, K); raises ``SizeError`` for K > 20,000."""
-        columns = self.logits() / np.where(self.feature_norms > 0.0, self.feature_norms, 1.0)
-        return columns @ columns.T
+        return self._columns[rows] @ self._columns.T
 
-    def feature_gram(self) -> FloatArray:
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
         """H̄ H̄ᵀ = Diag(‖h_k‖²), (K, K); raises ``SizeError`` for K > 20,000."""
         require_dense(self.margins.size, "the Gram matrix", "feature_norms, its roots")
-        return np.diag(self.feature_norms**2)
+        return identity_rows(self.margins.size, rows) * self.feature_norms**2
+
+    @cached_property
+    def _columns(self) -> FloatArray:
+        """Columns z_k / ‖h_k‖, (K, K)."""
+        return self.logits() / np.where(self.feature_norms > 0.0, self.feature_norms, 1.0)
 
 
 class HardMarginFrame(Theorem):

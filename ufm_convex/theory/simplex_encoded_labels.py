@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, frozen
+from ufm_convex._arrays import FloatArray, frozen, identity_rows
 from ufm_convex.relaxation import DualPoint, GramPoint, require_dense
 from ufm_convex.theory.base import Hypothesis, Relation, SolvedOptimum, Theorem
 from ufm_convex.theory.hard_margin_frame import of_classes, per_class
@@ -51,22 +51,22 @@ class InterpolationOptimum(SolvedOptimum):
     lambda_w: float
     lambda_h: float
 
-    def logits(self) -> FloatArray:
-        """L = P Diag(m), (K, K); the column of a class without samples is 0."""
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
+        """L = P Diag(m), (K, K), or rows of it; the column of a class without samples is 0."""
         K = self.margins.size
         require_dense(K, "the logits", "margins, which determine them")
-        return (np.eye(K) - 1.0 / K) * (self.margins * (self.class_counts > 0))
+        return (identity_rows(K, rows) - 1.0 / K) * (self.margins * (self.class_counts > 0))
 
-    def weight_gram(self) -> FloatArray:
-        """W Wᵀ, (K, K); raises ``SizeError`` for K > 20,000."""
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """W Wᵀ, (K, K), or rows of it; raises ``SizeError`` for K > 20,000."""
         left, values, _ = self._factors
-        return self._ratio * (left * values) @ left.T
+        return self._ratio * (left[rows] * values) @ left.T
 
-    def feature_gram(self) -> FloatArray:
-        """H̄ H̄ᵀ, (K, K); raises ``SizeError`` for K > 20,000."""
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """H̄ H̄ᵀ, (K, K), or rows of it; raises ``SizeError`` for K > 20,000."""
         _, values, right = self._factors
         features = right / np.sqrt(np.maximum(self.class_counts, 1))
-        return (features.T * values) @ features / self._ratio
+        return (features.T[rows] * values) @ features / self._ratio
 
     @property
     def weight_norms(self) -> FloatArray:
