@@ -172,7 +172,14 @@ def biased_certificates():
     """Name → certificate of problems with a bias, free and penalised."""
     counts = [9, 4, 4, 2]
     squares = {"loss": MeanSquaredError()}
+    small, penalised = Problem([4, 2, 1], 5e-2, 5e-2, bias="free"), Problem([4, 2, 1], 5e-2, 5e-2, bias=0.25)
+    found = solve(small)
+    F, y = _samples(small, found.factors()[1], noise=0.3)
+    given = {"weights": found.factors()[0], "features": F, "labels": y}
     return {
+        "free bias, candidate": certify(small, Candidate(**given, bias=found.bias)),
+        "penalised bias, candidate": certify(penalised, Candidate(**given, bias=np.float32([0.5, -0.25, 0.125]))),
+        "penalised bias, candidate without": certify(penalised, Candidate(**given)),
         "free bias": certify(Problem(counts, 2e-2, 2e-2, features="free", bias="free")),
         "free bias, nonnegative": certify(Problem(counts, 2e-2, 2e-2, bias="free")),
         "free bias, squares": certify(Problem([4, 2, 1], 5e-2, 5e-2, bias="free", **squares)),

@@ -48,7 +48,17 @@ class NaiveProblem:
         )
         self.nonnegative, self.feature_dim = fields["features"] == "nonnegative", fields["feature_dim"]
         self.loss = naive_loss(fields["loss"], self.K, vector, matrix, dyadic)
-        self.distinct = sorted(set(self.classes))
+        self.active = [k for k, (n, _) in enumerate(self.classes) if n > 0]  # the others are outputs alone
+        self.distinct = sorted({self.classes[k] for k in self.active})
+
+    def output_group(self, k):
+        """The group of an output: the classes without samples come first, if there are any."""
+        first = int(len(self.active) < self.K)
+        return first + self.distinct.index(self.classes[k]) if k in self.active else 0
+
+    @property
+    def active_kinds(self):
+        return [self.classes[k] for k in self.active]
 
     def load(self, k):
         """What the columns of a free bias are multiplied by."""
@@ -68,22 +78,24 @@ class NaiveProblem:
 
 
 def full_columns(problem, dual):
-    """v_k for every class."""
+    """v_k for every class with samples, in their order."""
     K, columns = problem.K, []
     if dual["kind"] == "diagonal":
         strengths = dict(zip(problem.distinct, vector(dual["strengths"]), strict=True))
-        for k, kind in enumerate(problem.classes):
-            columns.append([strengths[kind] / K - (strengths[kind] if j == k else 0) for j in range(K)])
+        for k in problem.active:
+            q = strengths[problem.classes[k]]
+            columns.append([q / K - (q if j == k else 0) for j in range(K)])
         return columns
-    place = places(problem, dual)
+    place, dense = places(problem, dual), dual["kind"] == "dense"
+    outputs = [j if dense else problem.output_group(j) for j in range(K)]
     integers, exponents = [numbers(row) for row in dual["columns"]], numbers(dual["exponents"])
-    for k in range(K):
-        unit = Fraction(2) ** exponents[place[k]]
-        column = [unit * integers[place[k]][place[j]] for j in range(K)]
+    for i, k in enumerate(problem.active):
+        unit = Fraction(2) ** exponents[place[i]]
+        column = [unit * integers[place[i]][outputs[j]] for j in range(K)]
         if problem.loss.tied:
             column[k] = -(sum(column) - column[k])
         else:
-            column[k] = unit * numbers(dual["own"])[place[k]]
+            column[k] = unit * numbers(dual["own"])[place[i]]
         if problem.loss.scale is not None:
             column = [a * w for a, w in zip(in_lowest_terms(problem.loss.scale), column, strict=True)]
         columns.append([entry / problem.load(k) for entry in column])
@@ -91,19 +103,20 @@ def full_columns(problem, dual):
 
 
 def places(problem, dual):
+    """The column of the file behind each class with samples."""
     if dual["kind"] == "dense":
-        return list(range(problem.K))
-    return [problem.distinct.index(kind) for kind in problem.classes]
+        return list(range(len(problem.active)))
+    return [problem.distinct.index(problem.classes[k]) for k in problem.active]
 
 
 def congruent(problem, dual):
     """The matrix M of section 4.2 without rounding radii, class by class, τ included; and the pieces of it."""
-    K, place, exponents = problem.K, places(problem, dual), numbers(dual["exponents"])
-    V = full_columns(problem, dual)
-    X = [[problem.load(k) * entry / Fraction(2) ** exponents[place[k]] for entry in V[k]] for k in range(K)]
+    K, place, exponents = len(problem.active), places(problem, dual), numbers(dual["exponents"])
+    V, kinds, loads = full_columns(problem, dual), problem.active_kinds, list(map(problem.load, problem.active))
+    X = [[loads[k] * entry / Fraction(2) ** exponents[place[k]] for entry in V[k]] for k in range(K)]
     rho = [
-        problem.product(dual) * (problem.N * problem.load(k)) ** 2 / (w * w * n) / Fraction(4) ** exponents[place[k]]
-        for k, (n, w) in enumerate(problem.classes)
+        problem.product(dual) * (problem.N * loads[k]) ** 2 / (w * w * n) / Fraction(4) ** exponents[place[k]]
+        for k, (n, w) in enumerate(kinds)
     ]
     tau = [[Fraction(0)] * K for _ in range(K)]
     if dual["multiplier"] is not None:
@@ -122,7 +135,7 @@ def remainder(problem, dual):
     """(E, whether (8) holds) from the full matrix."""
     M, place = congruent(problem, dual)
     size = max(place) + 1
-    members = [[k for k in range(problem.K) if place[k] == g] for g in range(size)]
+    members = [[k for k in range(len(place)) if place[k] == g] for g in range(size)]
     alike = all(M[m[0]][m[0]] - M[m[0]][m[1]] >= 0 for m in members if len(m) > 1)
     E = [[sum(M[k][j] for k in members[g] for j in members[h]) for h in range(size)] for g in range(size)]
     if dual["factor"] is not None:
@@ -151,13 +164,13 @@ def slack_holds(problem, dual):
 
 
 def slack_is_psd(problem, dual):
-    """Whether D − G − T ⪰ 0 for the T that the proof names, by elimination on the full K × K matrix."""
-    K = problem.K
+    """Whether D − G − T ⪰ 0 for the T that the proof names, by elimination on the matrix of all with samples."""
+    K = len(problem.active)
     if dual["kind"] == "diagonal":
         V = full_columns(problem, dual)
-        U = [[problem.pt[k] * entry for entry in V[k]] for k in range(K)]
+        U = [[problem.pt[problem.active[k]] * entry for entry in V[k]] for k in range(K)]
         R = [[-sum(a * b for a, b in zip(U[k], U[j], strict=True)) for j in range(K)] for k in range(K)]
-        for k, (n, _) in enumerate(problem.classes):
+        for k, (n, _) in enumerate(problem.active_kinds):
             R[k][k] += problem.product(dual) * n
         if problem.nonnegative:  # T cancels what is positive off the diagonal
             R = [[R[k][j] if k == j else min(R[k][j], Fraction(0)) for j in range(K)] for k in range(K)]
@@ -196,12 +209,13 @@ def dual_value(problem, dual):
         pairs = zip(problem.decays(dual), problem.budgets, strict=True)
         total -= interval(sum(decay * budget / 2 for decay, budget in pairs))
     if problem.bias is not None:
-        sums = [sum(pt * column[j] for pt, column in zip(problem.pt, columns, strict=True)) for j in range(problem.K)]
+        shares = [problem.pt[k] for k in problem.active]
+        sums = [sum(pt * column[j] for pt, column in zip(shares, columns, strict=True)) for j in range(problem.K)]
         if problem.bias == "free" and any(sums):
             return None
         if problem.bias != "free":
             total -= interval(sum(s * s for s in sums) / (2 * dyadic(problem.bias)))
-    for k, column in enumerate(columns):
+    for k, column in zip(problem.active, columns, strict=True):
         conjugate = problem.loss.conjugate(column, k)
         if conjugate is None:
             return None
@@ -219,6 +233,8 @@ def objective(problem, W, rows, labels, repeats, b=None):
     if problem.bias not in (None, "free"):
         total += interval(dyadic(problem.bias) * sum(entry * entry for entry in b) / 2)
     for h, k, repeat in zip(rows, labels, repeats, strict=True):
+        if repeat == 0:
+            continue
         z = [interval(sum((x * y for x, y in zip(w, h, strict=True)), entry)) for w, entry in zip(W, b, strict=True)]
         total += interval(problem.classes[k][1] * repeat / problem.N) * problem.loss.value(z, k)
         total += interval(problem.lambda_h * repeat * sum(x * x for x in h) / 2)
@@ -242,7 +258,7 @@ def frame_arrays(problem, witness):
 def invariant_array(problem, field):
     """The full (K, K) matrix."""
     unit, own, rows = Fraction(2) ** field["exponent"], numbers(field["own"]), [numbers(r) for r in field["rows"]]
-    place = [problem.distinct.index(kind) for kind in problem.classes]
+    place = [problem.output_group(k) for k in range(problem.K)]
     return [
         [unit * (own[place[k]] if j == k else rows[place[k]][place[j]]) for j in range(problem.K)]
         for k in range(problem.K)
@@ -319,7 +335,7 @@ def _candidate_decisions(problem, candidate, about, lower, upper):
             return
         used = sum(1 for j in range(len(W[0])) if any(r[j] for r in W) or any(r[j] for r in rows))
         yield _fits(problem, used) and (not problem.nonnegative or min(min(row) for row in rows) >= 0)
-        value = objective(problem, W, rows, labels, repeats)
+        value = objective(problem, W, rows, labels, repeats, vector(arrays["bias"]) if "bias" in arrays else None)
         yield _at_least(value, dyadic(about["objective"]["lower"]))
         yield _at_least(-value, -dyadic(about["objective"]["upper"]))
     if about["violation"] is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "tests").rglob("*.md"))]
 HELP = sorted((ROOT / "ufm_convex" / "cli").glob("*.py"))
-SUBCOMMANDS = ("solve", "certify", "verify", "crosscheck", "export", "plot", "sweep")
+SUBCOMMANDS = ("solve", "certify", "verify", "crosscheck", "export", "plot", "report", "sweep")
 FIRST = ("ufm-convex", "python", "pytest", "pip", "git")
 """First words of a line or a code span that make it a command."""
 

@@ -6,8 +6,12 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
+from ufm_convex import solvers
 from ufm_convex.solvers import Claim, Solver, SolverRun
+
+SCS = solvers.available()["scs"]
 
 
 def end(how):
@@ -98,3 +102,55 @@ def raises(kind):
 
 def numbers(count):
     yield from range(count)
+
+
+class Slow(Solver):
+    """Makes runs with pauses in between, none of which it looks at a clock in.
+
+    ``told`` are (seconds, run) in order: so long it sleeps before each run.
+    """
+
+    name = "slow"
+    levels = ("class",)
+    rank = -1
+    plan = ()
+
+    def __init__(self):
+        self.told = type(self).plan  # the class itself is told nothing in the other process
+
+    @classmethod
+    def installed(cls):
+        return True
+
+    def suits(self, problem, level):
+        return "planted"
+
+    def runs(self, problem, level, tolerance, options):
+        for seconds, run in self.told:
+            time.sleep(seconds)
+            yield run
+
+
+class SlowHere(Slow):
+    """The same, of a kind that never leaves this process."""
+
+    in_process = True
+
+
+class Sluggish(SCS):
+    """SCS that needs its time before every run after the first, and does not look at a clock."""
+
+    name = "sluggish"
+    pause = 0.0
+    attempts = 0
+    """So many in this process."""
+    time_option = None
+
+    def __init__(self):
+        self.told = type(self).pause
+
+    def attempt(self, problem, options):
+        Sluggish.attempts += 1
+        if Sluggish.attempts > 1:
+            time.sleep(self.told)
+        return super().attempt(problem, options)

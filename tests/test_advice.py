@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.sparse
 from hypothesis import Phase, given, settings
 from typer.testing import CliRunner
@@ -26,9 +27,11 @@ from ufm_convex import attribution, enclosure, interchange, losses, plots, relax
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
+from ufm_convex.crosscheck.scaled import ScaledClasses
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
+from ufm_convex.networks.report import report_on
 from ufm_convex.positivity import complete_positivity, pigeonhole
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
@@ -65,7 +68,10 @@ class Unsent(float):
 
 
 PROBLEM = ufm.Problem([500, 100, 20], 5e-3, 5e-3)
+EMPTY = ufm.Problem([5, 3, 0], 1e-2, 1e-2)
 SMALL = ufm.Problem(COUNTS, 5e-3, 5e-3)
+BIASED = ufm.Candidate(weights=W, features=H, labels=y, bias=np.array([0.5, 0.0, -0.5]))
+HUGE_BIAS = {"weights": W, "features": H, "labels": y, "bias": np.array([1e200, 0.0, 0.0])}
 FREE = ufm.Problem([500, 100, 20], 5e-3, 5e-3, features="free")
 HARD = ufm.Problem(COUNTS, 5e-3, 5e-3, constraint=HardMargin())
 HARD_AND_FREE = ufm.Problem(COUNTS, 5e-3, 5e-3, features="free", constraint=HardMargin())
@@ -139,10 +145,18 @@ def labels_of(text: str | bytes, name: str = "y.csv") -> Callable[[Path], Any]:
     return lambda folder: read_labels(written(folder, name, text))
 
 
-def npz_of(**arrays: Any) -> Callable[[Path], Any]:
+def renamed_npz(arrays: object, **members: object) -> Callable[[Path], ufm.Candidate]:
+    def load(folder: Path) -> ufm.Candidate:
+        np.savez(folder / "c.npz", **members)
+        return ufm.Candidate.load(folder / "c.npz", arrays=arrays)
+
+    return load
+
+
+def npz_of(renamed: dict[str, str] | None = None, /, **arrays: Any) -> Callable[[Path], Any]:
     def load(folder: Path) -> ufm.Candidate:
         np.savez(folder / "c.npz", **arrays)
-        return ufm.Candidate.load(folder / "c.npz")
+        return ufm.Candidate.load(folder / "c.npz", arrays=renamed)
 
     return load
 
@@ -157,6 +171,17 @@ def candidate(**changed: Any) -> Callable[[Path], Any]:
 
 def toml(text: str) -> Callable[[Path], Any]:
     return lambda folder: ufm.Problem.load(written(folder, "p.toml", text))
+
+
+def judged(*options: str) -> Callable[[Path], Any]:
+    """``certify`` of a candidate in a file."""
+
+    def run(folder: Path) -> None:
+        W, F = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
+        np.savez(folder / "own.npz", weights=W, features=F, labels=np.array([0, 1]))
+        command("certify", "FOLDER/own.npz", *options)(folder)
+
+    return run
 
 
 def command(*arguments: str, **files: str) -> Callable[[Path], Any]:
@@ -415,9 +440,9 @@ CASES: list[Case] = [
     ),
     Case(
         "problem.problem:Problem.require_no_bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), digits=20),
         "leave the bias",
-        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), digits=20),
     ),
     Case(
         "problem.problem:Problem.require_decays",
@@ -439,25 +464,31 @@ CASES: list[Case] = [
         call(CrossEntropy, smoothing=0.1),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=2.0),
         "leave it out",
         call(CrossEntropy),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=[1, 0, 1]),
         "left out",
         call(CrossEntropy, class_weights=[1, 1]),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=[1, 1e300]),
         "moderate size",
         call(CrossEntropy, class_weights=[1, 1e3]),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.validate",
+        "losses.from_torch:_require_criterion",
+        call(CrossEntropy.from_torch, object(), COUNTS),
+        "the loss of ufm_convex that it computes",
+        call(CrossEntropy, class_weights=[1, 2, 3]),
+    ),
+    Case(
+        "losses.weighing:require_one_each",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2, 3])),
@@ -544,9 +575,93 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [5, -1, 3]),
+        "write 0 for a class without samples",
         call(validate_class_counts, [5, 0, 3]),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(ufm.ContrastiveProblem, [5, 0, 3], bound=1.0),
         "leave out classes",
-        call(validate_class_counts, [5, 3]),
+        call(ufm.ContrastiveProblem, [5, 3], bound=1.0),
+    ),
+    Case(
+        "class_counts.validation:validate_class_counts",
+        call(validate_class_counts, [0, 0]),
+        "check the counts",
+        call(validate_class_counts, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:number_of_classes",
+        call(ufm.class_counts_from_labels, [0, 1], num_classes=1),
+        "leave it out",
+        call(ufm.class_counts_from_labels, [0, 1]),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=2),
+        "say that there are 3 classes",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "class_counts.labels:validate_labels",
+        call(ufm.class_counts_from_labels, [1, 2], num_classes=2),
+        "np.asarray(labels) - 1",
+        call(ufm.class_counts_from_labels, np.asarray([1, 2]) - 1, num_classes=2),
+    ),
+    Case(
+        "class_counts.labels:_gap",
+        call(ufm.class_counts_from_labels, [0, 2]),
+        "num_classes=3",
+        call(ufm.class_counts_from_labels, [0, 2], num_classes=3),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3).tolist())),
+        "leave the class out, its count and its row and column",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(2).tolist())),
+    ),
+    Case(
+        "problem.problem:_check_empty",
+        call(ufm.Problem, [5, 3, 0], constraint=ufm.LayerPeeled(1, 5)),
+        "or use decays",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "as bias=1e-3 does",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias=1e-3),
+    ),
+    Case(
+        "problem.problem:_attained",
+        call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, bias="free"),
+        "leave these classes out",
+        call(ufm.Problem, [5, 3], 1e-3, 1e-3, bias="free"),
+    ),
+    Case(
+        "candidate.data:_check_empty",
+        call(ufm.Candidate, weights=np.eye(2), features=np.eye(2), class_counts=[5, 0]),
+        "features[class_counts == 0] = 0",
+        call(ufm.Candidate, weights=np.eye(2), features=np.diag([1.0, 0.0]), class_counts=[5, 0]),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_num_classes",
+        command("solve", "--class-counts", "5,0", "--num-classes", "2", *DECAYS),
+        "leave it out",
+        command("solve", "--class-counts", "5,0", *DECAYS),
+    ),
+    Case(
+        "crosscheck.scaled:ScaledClasses.of",
+        call(ScaledClasses.of, EMPTY),
+        "use a solver that cvxpy drives",
+        call(ufm.cross_check, EMPTY, ["clarabel"]),
+    ),
+    Case(
+        "plots.phase:_check",
+        call(plots.draw, "phase", EMPTY),
+        "use the figure norms",
+        lambda folder: plots.draw("norms", EMPTY, solution=ufm.solve(EMPTY)),
     ),
     Case(
         "class_counts.validation:validate_class_counts",
@@ -777,36 +892,36 @@ CASES: list[Case] = [
     ),
     Case(
         "class_counts.files:read_class_counts",
+        counts_of("class_id,count\n0,5\n1,-1\n"),
+        "write 0 for a class without samples",
         counts_of("class_id,count\n0,5\n1,0\n"),
-        "leave out classes",
-        counts_of("class_id,count\n0,5\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of('class_id,count\n0,"5,000"\n1,3\n'),
         "as 5000",
         counts_of("class_id,count\n0,5000\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id;count\n0;5.000\n1;3\n"),
         "write 5000",
         counts_of("class_id;count\n0;5000\n1;3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class_id,count\n0,500.0\n1,3\n"),
         "astype(int)",
         counts_of("class_id,count\n0,500\n1,3\n"),
     ),
     Case(
-        "class_counts.files:_integers",
+        "class_counts.arrays:integers",
         counts_of("class,count\ncat,5\ndog,3\n"),
         "class_name",
         counts_of("class_id,class_name,count\n0,cat,5\n1,dog,3\n"),
     ),
     Case(
-        "class_counts.files:_integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
+        "class_counts.arrays:integers", labels_of("label\n0\ncat\n1\n"), "remove that line", labels_of("label\n0\n1\n")
     ),
     Case(
         "class_counts.files:_check_no_counts",
@@ -846,13 +961,13 @@ CASES: list[Case] = [
     ),
     Case("class_counts.files:read_labels", labels_of("label\n0\n-1\n"), "leave out samples", labels_of("label\n0\n")),
     Case(
-        "class_counts.files:_npy",
+        "class_counts.arrays:map_array",
         labels_of(b"nonsense", "y.npy"),
-        "np.save(path, labels)",
+        "np.save(path, array)",
         lambda folder: (np.save(folder / "y.npy", y), read_labels(folder / "y.npy")),
     ),
     Case(
-        "class_counts.files:_empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
+        "class_counts.arrays:empty", counts_of("class_id,count\n"), "check how", counts_of("class_id,count\n0,5\n1,3\n")
     ),
     Case(
         "class_counts.files:_unknown_suffix",
@@ -920,25 +1035,44 @@ CASES: list[Case] = [
     ),
     Case("candidate.data:_check_shapes", candidate(features=H.T), "features.T", candidate(features=H.T.T)),
     Case(
-        "candidate.files:_members",
+        "candidate.data:_bias",
+        candidate(bias=np.ones((3, 1))),
+        "bias.ravel()",
+        candidate(bias=np.ones((3, 1)).ravel()),
+    ),
+    Case("candidate.data:_bias", candidate(bias=np.ones(2)), "bias=None is no bias", candidate(bias=None)),
+    Case(
+        "candidate.data:_floats",
         npz_of(weights=W, features=H, labels=y, bias=[50, -30, 2]),
-        "leave bias out of np.savez",
-        npz_of(weights=W, features=H, labels=y),
+        "np.asarray(bias, dtype=np.float64)",
+        npz_of(weights=W, features=H, labels=y, bias=np.asarray([50, -30, 2], dtype=np.float64)),
     ),
     Case(
-        "candidate.files:_members",
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+        "arrays={'bias': 'fc.bias'}",
+        npz_of({"bias": "fc.bias"}, weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3), **{"fc.bias": np.ones(3)}),
+        "leave fc.bias out of the file",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3)),
+    ),
+    Case(
+        "candidate.names:_unasked",
         npz_of(weights=W, features=H, labels=y, temperature=0.1),
         "text may stay",
         npz_of(weights=W, features=H, labels=y, names=np.array(["a", "b", "c"])),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(W=W, H=H, y=y),
-        "np.savez(new_path, weights=z['W'], features=z['H'], labels=z['y'])",
-        npz_of(weights=W, features=H, labels=y),
+        "Candidate.load(path, arrays={'weights': 'W', 'features': 'H', 'labels': 'y'})",
+        renamed_npz({"weights": "W", "features": "H", "labels": "y"}, W=W, H=H, y=y),
     ),
     Case(
-        "candidate.files:_check_names",
+        "candidate.names:_check",
         npz_of(weights=W, features=H, labels=y, class_counts=COUNTS),
         "keep labels if",
         npz_of(weights=W, features=H, labels=y),
@@ -965,7 +1099,7 @@ CASES: list[Case] = [
         ),
     ),
     Case(
-        "candidate.matching:require_counts",
+        "candidate.matching:require_candidate",
         call(ufm.attribute_gap, PROBLEM, 5),
         "class_counts=problem.class_counts",
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=W, class_counts=PROBLEM.class_counts)),
@@ -975,6 +1109,24 @@ CASES: list[Case] = [
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=H, labels=y)),
         "candidate.problem(lambda_w, lambda_h)",
         call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        'bias="free"',
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        "leave the bias of the candidate out",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "enclosure.candidate:_entries_of_bias",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), ufm.Candidate(**HUGE_BIAS)),
+        "diverged",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias=0.1), BIASED),
     ),
     Case(
         "candidate.matching:require_nonnegative",
@@ -1038,19 +1190,19 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), level="auto"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory", level="class"),
         "leave the level out",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory"),
     ),
     Case(
-        "contrastive.solving:_plan",
+        "contrastive.method:_plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="frame"),
         "use 'auto'",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="auto"),
     ),
     # solving
-    Case("solving:solve_kind", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
+    Case("solving:method_of", call(ufm.solve, 5), "Problem(class_counts", call(ufm.solve, PROBLEM)),
     Case(
         "solving:check_settings",
         call(ufm.solve, PROBLEM, solver="scs", options=[1]),
@@ -1064,13 +1216,13 @@ CASES: list[Case] = [
         call(ufm.solve, PROBLEM, solver="scs", options={"max_iters": 100}),
     ),
     Case(
-        "solving:_check_level",
+        "methods.direct:check_level",
         call(ufm.solve, SMALL, solver="theory", level="sample"),
         "another solver",
         call(ufm.solve, SMALL, solver="clarabel", level="sample"),
     ),
     Case(
-        "solving:_too_large",
+        "methods.direct:_too_large",
         call(ufm.solve, ufm.Problem(np.arange(1, 2102), 1e-3, 1e-3, features="free")),
         "the same count",
         call(ufm.solve, ufm.Problem(np.repeat([5, 3], [2000, 101]), 1e-3, 1e-3, features="free")),
@@ -1136,10 +1288,32 @@ CASES: list[Case] = [
         "'auto'",
         call(ufm.solve, ufm.Problem([3, 3, 3], 1e-3, 1e-3, features="free"), solver="auto"),
     ),
-    # certificates
     Case(
-        "certificate.certifying:certify_kind", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)
+        "_given:seconds",
+        call(ufm.solve, PROBLEM, time_limit=0),
+        "time_limit=60.0",
+        call(ufm.solve, PROBLEM, time_limit=60.0),
     ),
+    Case(
+        "certificate.certifying:_check_settings",
+        call(ufm.certify, PROBLEM, digits=20, time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, digits=20),
+    ),
+    Case(
+        "certificate.arguments:solved",
+        call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM), time_limit=60.0),
+        "leave out one",
+        call(ufm.certify, PROBLEM, time_limit=60.0),
+    ),
+    Case(
+        "problem.problem:require_problem",
+        call(ufm.cross_check, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+        "ufm_convex.solve, ufm_convex.certify",
+        call(ufm.certify, ufm.ContrastiveProblem([5, 2], bound=1.0)),
+    ),
+    # certificates
+    Case("solving:method_of", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)),
     Case(
         "_process:_not_sent",
         call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
@@ -1171,7 +1345,7 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "5,3", *DECAYS, "--smoothing", "0.1"),
     ),
     Case(
-        "solving:_out_of_range",
+        "methods.direct:_out_of_range",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-324, 5e-324, features="free")),
         "moderate size",
         call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, features="free")),
@@ -1203,7 +1377,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_checked",
+        "certificate.arguments:chosen",
         call(ufm.certify, SMALL, 5),
         "Candidate(weights=W",
         call(ufm.certify, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
@@ -1221,7 +1395,7 @@ CASES: list[Case] = [
         call(ufm.certify, PROBLEM),
     ),
     Case(
-        "certificate.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, PROBLEM, solution=5),
         "pass solve(problem)",
         call(ufm.certify, PROBLEM, solution=ufm.solve(PROBLEM)),
@@ -1321,7 +1495,31 @@ CASES: list[Case] = [
         command("solve", "--labels", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
     ),
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:_check_decays",
+        command("certify", "FOLDER/a.npz", "--decays", "effective", "--lambda-h", "0.1"),
+        "leave out --decays effective or --lambda-h",
+        command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "cli.certify:_check_decays",
+        command("certify", "--class-counts", "5,3", "--decays", "effective"),
+        "add the candidate's file",
+        judged("--decays", "effective"),
+    ),
+    Case(
+        "cli.certify:_check_decays",
+        command("certify", "FOLDER/a.npz", "--decays", "good"),
+        "use --decays effective",
+        judged("--decays", "effective"),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_decays",
+        judged("--lambda-w", "0.1"),
+        "or --decays effective",
+        judged("--lambda-w", "0.1", "--decays", "effective"),
+    ),
+    Case(
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -1336,6 +1534,8 @@ CASES: list[Case] = [
 
 
 GOOD = ufm.Candidate(weights=W, features=H, labels=y)
+BACKWARDS = ufm.Candidate(weights=-W, features=H, labels=y)
+BELOW = ufm.Candidate(weights=W, features=H - 0.1, labels=y)
 NAN = ufm.Candidate(weights=W, features=np.where(H == 1.0, np.nan, 0.0), labels=y)
 HUGE = 2001 * [5]
 PEELED = ufm.Problem([5] * 3, features="free", constraint=ufm.LayerPeeled(1, 5))
@@ -1368,11 +1568,24 @@ def certified(folder: Path, problem: Any) -> Path:
     return folder / "c.json"
 
 
-def torch_file(folder: Path) -> ufm.Candidate:
-    """An archive as PyTorch writes one, so far as its kind shows in it."""
-    with zipfile.ZipFile(folder / "m.pt", "w") as archive:
-        archive.writestr("m/data.pkl", b"")
-    return ufm.Candidate.load(folder / "m.pt")
+def torch_file(name: str) -> Callable[[Path], ufm.Candidate]:
+    """An archive as PyTorch writes one, so far as its kind shows in it, under some name."""
+
+    def load(folder: Path) -> ufm.Candidate:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("m/data.pkl", b"")
+        return ufm.Candidate.load(folder / name)
+
+    return load
+
+
+def reported(folder: Path, name: str, *options: str) -> None:
+    command("report", str(folder / name), *options)(folder)
+
+
+def mat_file(folder: Path) -> ufm.Candidate:
+    scipy.io.savemat(folder / "c.mat", {"weights": W, "features": H, "labels": y})
+    return ufm.Candidate.load(folder / "c.mat")
 
 
 def drawn(strategy: Any) -> Callable[[Path], Any]:
@@ -1406,12 +1619,31 @@ CASES += [
         call(complete_positivity, W.astype(complex).real),
     ),
     Case(
-        "attribution.parts:frame_optimum",
-        call(ufm.attribute_gap, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
-        "certify",
-        call(ufm.certify, EVEN, ufm.Candidate(weights=W, features=W, class_counts=[9, 9, 9])),
+        "attribution.stability:_frame",
+        call(ufm.stability_bounds, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), 0.1),
+        "attribute_gap",
+        call(ufm.attribute_gap, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
     ),
-    Case("candidate.data:_check_weights", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case(
+        "attribution.parts:attribute_gap",
+        call(ufm.attribute_gap, HARD, ufm.Candidate(weights=W, features=H, labels=y)),
+        "use certify(problem)",
+        call(ufm.certify, HARD),
+    ),
+    Case(
+        "attribution.parts:_require_its",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=5),
+        "pass solve(problem)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=ufm.solve(SMALL)),
+    ),
+    Case(
+        "testing.assertions:assert_self_dual",
+        call(ufm.testing.assert_self_dual, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+        "assert_optimal",
+        call(ufm.testing.assert_optimal, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED, tolerance=0.99),
+    ),
+    Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
     Case("candidate.data:_matrix", candidate(weights=W[0]), "one row a class", candidate(weights=W)),
     Case(
         "candidate.streaming:_check_entries",
@@ -1419,7 +1651,114 @@ CASES += [
         "recompute that row",
         call(ufm.attribute_gap, SMALL, GOOD),
     ),
-    Case("candidate.files:_pytorch", torch_file, "Candidate(weights=W, features=F, labels=y)", candidate()),
+    Case(
+        "candidate.files:_pytorch",
+        torch_file("m.npz"),
+        "call it .pt",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz([("weights", "W")], W=W, features=H, labels=y),
+        "map what Candidate calls an array",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz({"weight": "W"}, W=W, features=H, labels=y),
+        "{'weights': 'fc.weight'}",
+        renamed_npz({"weights": "fc.weight"}, **{"fc.weight": W, "features": H, "labels": y}),
+    ),
+    Case(
+        "candidate.names:chosen",
+        renamed_npz({"weights": "V"}, W=W, features=H, labels=y),
+        "choose one of these",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.formats:_matlab",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")),
+        "-v7",
+        mat_file,
+    ),
+    Case(
+        "candidate.formats:_damaged",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", "nonsense")),
+        "with weights, features, labels",
+        mat_file,
+    ),
+    Case(
+        "class_counts.lists:_from_txt",
+        counts_of("# none\n", "n.txt"),
+        "check the file",
+        counts_of("5\n3\n", "n.txt"),
+    ),
+    Case(
+        "cli.options:CandidateOptions.load",
+        command("certify", "--class-counts", "5,3", *DECAYS, "--array", "weights=W"),
+        "after the candidate's file",
+        command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, (W, H)),
+        "make one",
+        call(ufm.effective_decays, GOOD),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, GOOD, features="positive"),
+        "use one of these",
+        call(ufm.effective_decays, GOOD, features="free"),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, BELOW, features="nonnegative"),
+        "features='free'",
+        call(ufm.effective_decays, BELOW, features="free"),
+    ),
+    Case(
+        "measures.decays:_Sums.decays",
+        call(report_on, BACKWARDS),
+        "decays that you know",
+        call(report_on, BACKWARDS, SMALL),
+    ),
+    Case(
+        "networks.report:_checked_names",
+        call(report_on, GOOD, SMALL, class_names=["a"]),
+        "one name for each row",
+        call(report_on, GOOD, SMALL, class_names=["a", "b", "c"]),
+    ),
+    Case(
+        "cli.report:_nothing",
+        command("report"),
+        "report trained.npz",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "cli.options:ProblemOptions.effective_loss",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
+        "leave it out",
+        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "class_counts.lists:_from_json",
+        counts_of("5", "n.json"),
+        "[500, 100, 20]",
+        counts_of("[500, 100, 20]", "n.json"),
+    ),
+    Case(
+        "class_counts.lists:_by_class",
+        counts_of('{"1": 5, "2": 3}', "n.json"),
+        "number the classes from 0",
+        counts_of('{"0": 5, "1": 3}', "n.json"),
+    ),
+    Case(
+        "class_counts.lists:read_list",
+        counts_of("0\n1\n1\n", "n.txt"),
+        "read_labels",
+        lambda folder: ufm.read_labels(written(folder, "y.txt", "0\n1\n1\n")),
+    ),
     Case(
         "certificate.certifying:_require_judgeable",
         call(ufm.certify, ufm.Problem(COUNTS, 1, 1, constraint=HardMargin(1)), GOOD),
@@ -1451,19 +1790,19 @@ CASES += [
         call(ufm.ContrastiveCandidate, features=H, labels=y),
     ),
     Case(
-        "contrastive.certifying:_candidate",
+        "certificate.arguments:chosen",
         call(ufm.certify, CONTRASTIVE, 5),
         "ContrastiveCandidate(features=F, labels=y)",
         call(ufm.certify, CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)),
     ),
     Case(
-        "contrastive.certifying:_solution",
+        "certificate.arguments:solved",
         call(ufm.certify, CONTRASTIVE, solution=5),
         "pass solve(problem)",
         call(ufm.certify, CONTRASTIVE, solution=ufm.solve(CONTRASTIVE)),
     ),
     Case(
-        "contrastive.certifying:certify_contrastive",
+        "contrastive.method:require_own_proof",
         call(ufm.certify, CONTRASTIVE, digits=20),
         "leave it out",
         call(ufm.certify, CONTRASTIVE),
@@ -1487,7 +1826,7 @@ CASES += [
         lambda _: ufm.solve(CONTRASTIVE).factors(),
     ),
     Case(
-        "contrastive.certifying:ContrastiveCertificate.to_json",
+        "certificate.contrastive:ContrastiveCertificate.to_json",
         lambda _: ufm.certify(CONTRASTIVE, ufm.ContrastiveCandidate(features=H, labels=y)).to_json(),
         "ufm_convex.certify(problem)",
         lambda _: ufm.certify(CONTRASTIVE).to_json(),
@@ -1755,7 +2094,7 @@ CASES += [
         call(ufm.proof_steps, SMALL, GOOD),
     ),
     Case(
-        "methods.base:Reduction.check_level",
+        "methods.norm_balls:NormBalls.check",
         call(ufm.solve, PEELED, level="sample"),
         "one of these",
         call(ufm.solve, PEELED, level="auto"),
@@ -1864,7 +2203,7 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.certify:_sort_out",
+        "cli.certify:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -2023,7 +2362,7 @@ CASES += [
         lambda _: ufm.solve(ufm.Problem([9] * 4, 1e-3, 1e-3, features="free", feature_dim=1)).lower_bound,
     ),
     Case(
-        "theory.orthogonal_frame:FrameOptimum._demand_dense",
+        "theory.orthogonal_frame:FrameOptimum._places",
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_gram(),
         "need no such array",
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_norms,
@@ -2121,15 +2460,16 @@ HELPERS = frozenset(
     {
         # these build an error that another function raises, or hand advice down to one
         *("_files:parse_toml", "_given:_unwrapped.refuse", "candidate.files:_unreadable", "candidate.files:_pytorch"),
-        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.files:_empty"),
+        *("candidate.formats:_damaged", "candidate.names:_unasked", "cli.report:_nothing"),
+        *("candidate.data:_matrix", "certificate.file:_not_a_certificate", "class_counts.arrays:empty"),
         *("class_counts.files:_unknown_suffix", "class_counts.labels:_gap", "class_counts.profiles:_misused"),
         *(
             "problem.constraints.hard_margin:_refused",
             "contrastive.candidate:_features",
             "interchange.solutions:_malformed",
         ),
-        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "solving:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "solving:_out_of_range"),
+        *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
+        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
     }
 )
 
@@ -2154,12 +2494,19 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     **dict.fromkeys(
-        ("cli.exits:_fault", "contrastive.solving:judge", "methods.layer_peeled:_Search._judge", "solving:_judge"),
+        ("losses.from_torch:_require_all_counted", "losses.from_torch:_weights"),
+        "is about a criterion of PyTorch; tests/test_weighed_targets.py provokes and follows it",
+    ),
+    **dict.fromkeys(
+        ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "methods.layer_peeled:_Search._try": "likewise",
+    "methods.norm_balls:_Search._try": "likewise",
     **dict.fromkeys(
         (
+            "candidate.formats:_package",
+            "candidate.formats:_pytorch",
+            "candidate.formats:_tensor",
             "crosscheck.registry:contestant",
             "plots.style:require",
             "solvers.__init__:solver",
@@ -2178,25 +2525,30 @@ UNFOLLOWED = {
         "says that the package, or the disk, is at fault; planted in test_certificate_checking",
     ),
     **dict.fromkeys(
-        ("_process:Worker.__init__", "_process:died", "solving:out_of_memory", "sweep.running:_Journal._write"),
+        ("_process:Worker.__init__", "_process:died", "methods.base:out_of_memory", "sweep.running:_Journal._write"),
         "asks for memory, processes or space; planted in test_process and test_sweep",
     ),
     "enclosure.arithmetic:require_nearest": "asks for the default rounding mode; planted in test_flushing",
     "sweep.running:_Journal._lock": "needs two sweeps at once",
     **dict.fromkeys(
-        ("certificate.bounds:_narrowed", "certificate.bounds:_require_distinct", "certificate.limits:_too_large"),
+        (
+            "attribution.duals:SolvedDual.of",
+            "methods.peeled_bounds:_narrowed",
+            "methods.peeled_bounds:_require_distinct",
+            "certificate.limits:_too_large",
+        ),
         "needs numbers at the ends of the range of certificates",
     ),
     **dict.fromkeys(
         (
-            *("certificate.certifying:_rounded_bounds", "contrastive.encoding:encode"),
+            *("certificate.certifying:_rounded_bounds", "certificate.contrastive_encoding:encode"),
             *("interchange.conic_benchmark:_number", "positivity.pigeonhole:pigeonhole_bound"),
-            "methods.layer_peeled:LayerPeeledReduction.solve",
+            "methods.norm_balls:NormBalls.evidence",
         ),
         "needs a solver or a bound that breaks down",
     ),
     **dict.fromkeys(
-        ("contrastive.solving:solve_contrastive", "solving:_solve_problem", "theory.layer_peeled:_radii"),
+        ("solving:_loop", "solving:_too_short", "methods.norm_balls:NormBalls.bounds", "theory.layer_peeled:_radii"),
         "a guard behind others: no argument is known that reaches it",
     ),
     **dict.fromkeys(

@@ -1,6 +1,7 @@
 """Imports point one way, the trust base stands alone, and importing the package stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +13,24 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
     {"errors", "_version", "_arrays"},
-    {"_given"},
-    {"_bits", "_files", "_process", "_registry"},
-    {"losses", "class_counts"},
+    {"_given", "_deadline"},
+    {"_bits", "_files", "_pairs", "_process", "_registry"},
+    {"class_counts"},
+    {"losses"},
     {"problem"},
     {"relaxation", "candidate"},
     {"theory", "recovery"},
     {"solvers"},
-    {"duality", "enclosure", "attribution", "proof"},
+    {"duality", "enclosure", "proof"},
     {"evidence"},
     {"positivity"},
     {"solution"},
     {"methods"},
+    {"contrastive"},
     {"solving"},
-    {"certificate", "interchange", "measures"},
-    {"contrastive", "crosscheck", "plots"},
-    {"sweep", "verifying"},
+    {"certificate", "interchange", "measures", "attribution"},
+    {"crosscheck", "plots"},
+    {"networks", "sweep", "verifying"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}
@@ -99,6 +102,17 @@ def test_every_room_has_a_place():
     assert {name for name, _ in files()} <= placed
 
 
+def test_the_picture_is_the_house():
+    """docs/architecture.md draws the floors from the top; what is below the first named one stands on the ground."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = text.partition("```text\ncli")[2].partition("```")[0]
+    floors = [set(re.split(r" {3,}", line)[0].split()) for line in ("cli" + picture).splitlines()]
+    assert floors == LAYERS[:2:-1]
+    assert all(name == "errors" or name.startswith("_") for layer in LAYERS[:3] for name in layer)
+    assert len(floors) <= 24  # one screen
+    assert {f"`{name}" for floor in floors for name in floor} <= set(re.findall(r"^\| (`\w+)", text, re.MULTILINE))
+
+
 def test_imports_point_one_way():
     assert violations([(name, imports(path)) for name, path in files()]) == []
 
@@ -116,7 +130,7 @@ def test_a_planted_upward_import_is_found(tmp_path):
     assert violations([("losses", imports(planted))]) == ["losses imports solving"]
 
 
-HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "typer", "hypothesis", "mpmath")
+HEAVY = ("cvxpy", "matplotlib", "scipy", "scs", "clarabel", "flint", "rich", "torch", "typer", "hypothesis", "mpmath")
 
 
 def loaded_by(statement: str) -> set[str]:

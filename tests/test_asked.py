@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import verifier
 from ufm_convex.certificate import encoding
+from ufm_convex.certificate.contrastive_encoding import encode_problem as encode_contrastive
 from ufm_convex.cli import application
-from ufm_convex.contrastive.encoding import encode_problem as encode_contrastive
 from ufm_convex.errors import CandidateError, FileFormatError, HypothesisError, ProblemError
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
@@ -372,7 +372,7 @@ def test_an_infeasible_candidate_is_compared_too(factors, kept):
     [
         {},
         {"weights": 3},
-        {**arrays((np.eye(3), np.eye(3))), "bias": np.zeros(3)},
+        {**arrays((np.eye(3), np.eye(3))), "bias": np.zeros(3, dtype=int)},
         {**arrays((np.eye(3), np.eye(3))), "labels": LABELS},
         {**arrays((np.eye(3), np.eye(3))), "features": np.ma.masked_array(np.eye(3), mask=np.eye(3))},
         {**arrays((np.eye(3), np.eye(3))), "weights": np.eye(3, dtype=np.longdouble)},

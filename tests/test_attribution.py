@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from ufm_convex import theory
 from ufm_convex.attribution import PARTS, attribute_gap, stability_bounds
 from ufm_convex.candidate import Candidate
-from ufm_convex.errors import CandidateError, CountsError, HypothesisError, SizeError
+from ufm_convex.errors import CandidateError, CountsError, HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
+from ufm_convex.problem.constraints import HardMargin, LayerPeeled
 from ufm_convex.relaxation import of_classes
+from ufm_convex.solving import solve
 from ufm_convex.testing import decays_for
 
 LOSSES = (CrossEntropy(), CrossEntropy(smoothing=0.1))
@@ -330,11 +332,16 @@ def test_what_cannot_be_attributed_is_refused():
     candidate = Candidate(weights=W, features=F, labels=Y)
     with pytest.raises(CountsError, match="other class counts"):
         attribute_gap(Problem([9, 5, 4, 1], 0.1, 0.05), candidate)
-    with pytest.raises(HypothesisError, match="nonnegative"):
-        attribute_gap(Problem(PROBLEM.class_counts, 0.1, 0.05, features="free"), candidate)
-    large = Problem(np.ones(20_001, dtype=int), 0.1, 0.1)
-    with pytest.raises(SizeError, match="enclose_objective"):
-        attribute_gap(large, candidate)
+    for constraint in (LayerPeeled(1.0, 5.0), HardMargin(1.0)):
+        decays = {} if constraint.replaces_decays else {"lambda_w": 0.1, "lambda_h": 0.05}
+        with pytest.raises(HypothesisError, match=constraint.name):
+            attribute_gap(Problem(PROBLEM.class_counts, constraint=constraint, **decays), candidate)
+    with pytest.raises(ProblemError, match="another problem"):
+        attribute_gap(PROBLEM, candidate, solution=solve(Problem(PROBLEM.class_counts, 0.1, 0.06)))
+    K = 20_001  # without a theorem the problem is solved, and no solver takes so many different classes
+    large = Candidate(weights=np.zeros((K, 1)), features=np.zeros((K, 1)), class_counts=np.arange(1, K + 1))
+    with pytest.raises(SizeError, match="no solver takes 20001 classes"):
+        attribute_gap(large.problem(0.1, 0.1, features="free"), large)
 
 
 def _one(F):

@@ -14,6 +14,7 @@ from ufm_convex.certificate import certifying, checking, encoding
 from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.cli import application
 from ufm_convex.errors import CertificateError, FileFormatError, ProblemError, RangeError
+from ufm_convex.methods import direct
 from ufm_convex.solving import BELOW_BINARY64
 from ufm_convex.verifier import Verdict
 
@@ -69,7 +70,7 @@ def test_a_malformed_certificate_is_an_error(monkeypatch):
 
 
 def test_a_contrastive_certificate_is_checked_too(monkeypatch):
-    from ufm_convex.contrastive import encoding as contrastive
+    from ufm_convex.certificate import contrastive_encoding as contrastive
 
     problem, right = ufm.ContrastiveProblem([5, 3], bound=1.0), contrastive.rounded
     monkeypatch.setattr(
@@ -277,7 +278,7 @@ def test_faults_of_a_solver_within_the_range_are_not_explained_away(monkeypatch)
         raise OverflowError("a fault")
         yield
 
-    monkeypatch.setattr(solving, "_runs", breaks)
+    monkeypatch.setattr(direct, "_runs", breaks)
     with pytest.raises(OverflowError, match="a fault"):
         ufm.solve(PLAIN)
     with pytest.raises(RangeError):
@@ -313,7 +314,7 @@ def _counted(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["{candidate}", "--bias", "free"], "HypothesisError: the problem has a bias"),
+        (["{candidate}", "--bias", "free", "--digits", "20"], "HypothesisError: the problem has a bias"),
         (["{candidate}", "--feature-dim", "2"], "ShapeError"),
         (["--class-counts", "50,10,2", "--recheck"], "ProblemError: recheck"),
         (["--class-counts", "50,10,2", "--digits", "30", "--features", "free"], "HypothesisError"),

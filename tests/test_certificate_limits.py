@@ -69,7 +69,7 @@ def test_one_entry_of_the_last_block_counts(streamed, tmp_path):
     arrays = {**arrays, "features": changed(path, tmp_path, N - 1, D - 1, -1e-30)}
     assert verdicts(verify(data, arrays))["asked"] is Verdict.REFUTED
     document = json.loads(data)
-    document["candidate"]["sha256"] = fast._digest(*(arrays[k] for k in ("weights", "features", "labels")), "labels")
+    document["candidate"]["sha256"] = fast._digest({k: arrays[k] for k in ("weights", "features", "labels")})
     found = verdicts(verify(text(resealed(document)), arrays))
     assert found["candidate"] is Verdict.REFUTED
 
@@ -78,7 +78,7 @@ def test_a_large_feature_of_the_last_block_moves_the_objective(streamed, tmp_pat
     path, arrays, data = streamed
     arrays = {**arrays, "features": changed(path, tmp_path, N - 1, D - 1, 40.0)}
     document = json.loads(data)
-    document["candidate"]["sha256"] = fast._digest(*(arrays[k] for k in ("weights", "features", "labels")), "labels")
+    document["candidate"]["sha256"] = fast._digest({k: arrays[k] for k in ("weights", "features", "labels")})
     found = verdicts(verify(text(resealed(document)), arrays))
     assert found["objective from above"] is Verdict.REFUTED
 

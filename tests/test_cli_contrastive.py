@@ -101,6 +101,37 @@ def test_options_do_not_override_the_file(file):
     assert refused(run("solve", file, "--lambda-h", "1", "--loss", "multiclass-hinge"), "--lambda-h, --loss is given")
 
 
-@pytest.mark.parametrize("command", [["certify"], ["crosscheck"], ["export", "-o", "p.cbf"]])
+def test_the_optimum_is_certified(file, tmp_path):
+    target = tmp_path / "c.json"
+    result = run("certify", file, "--json", "-o", target)
+    found = record_of(result)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (found["model"], found["verdict"], found["proof"]) == ("contrastive", "optimal", "outside-mass")
+    assert found["lower_bound"] <= VALUE * (1 + 1e-14)
+    assert found["upper_bound"] >= VALUE * (1 - 1e-14)
+    assert (found["candidate"], found["attribution"]) == (None, None)
+    assert record_of(run("verify", target, "--problem", file, "--json"))["verdict"] == "PROVED"
+    other = tmp_path / "other.toml"
+    other.write_text(TOML.replace("0.5", "0.25"))
+    assert run("verify", target, "--problem", other).exit_code == 1
+    table = run("certify", file)
+    assert table.exit_code == 0
+    assert "outside mass; certificate" in table.stdout
+    assert "slack" not in table.stdout
+
+
+def test_what_certify_has_no_form_for_is_refused_with_the_reason(file, tmp_path):
+    np.savez(tmp_path / "c.npz", features=np.eye(4)[[0, 0, 1, 2, 3]], labels=[0, 0, 1, 2, 3])
+    assert refused(run("certify", file, tmp_path / "c.npz"), "no classifier W")
+    assert refused(run("certify", file, "--digits", "20"), "digits was asked for")
+    assert refused(run("certify", file, "--lambda-h", "1"), "--lambda-h is given with a contrastive problem")
+
+
+def test_the_limit_is_that_of_any_problem(file):
+    result = run("solve", file, "--solver", "scs", "--time-limit", "0.001", "--json")
+    assert (result.exit_code, record_of(result)["solve_time_limit"]) == (1, {"seconds": 0.001, "reached": True})
+
+
+@pytest.mark.parametrize("command", [["crosscheck"], ["export", "-o", "p.cbf"], ["plot", "-o", "p.png"]])
 def test_other_commands_refuse_the_file(file, command):
     assert refused(run(command[0], file, *command[1:]), "another kind of problem")

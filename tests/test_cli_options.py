@@ -31,6 +31,7 @@ VALUES = {
     "file": ["p.toml"],
     "class_counts": ["--class-counts", "5,3"],
     "labels": ["--labels", "y.npy"],
+    "num_classes": ["--num-classes", "3"],
     "profile": ["--profile", "balanced:classes=3,max=5"],
     "lambda_w": ["--lambda-w", "1"],
     "lambda_h": ["--lambda-h", "1"],
@@ -159,6 +160,7 @@ def test_options_of_solvers_that_have_none_are_refused():
 # -- each option of a problem is used, beside a file too ----------------------------------------------------------
 
 BESIDE = {
+    "num_classes": "3",
     "lambda_w": "0.2",
     "lambda_h": "0.3",
     "loss": "mean-squared-error",
@@ -189,6 +191,9 @@ def test_an_option_beside_a_file_changes_the_problem_or_is_refused(name, tmp_pat
     given = ProblemOptions(file=path, **{name: BESIDE[name]})
     if name == "constraint":  # the file has a loss, in the place of which the constraint stands
         with pytest.raises(ProblemError, match="stands in its place"):
+            given.problem()
+    elif name == "num_classes":  # it belongs to labels
+        with pytest.raises(ProblemError, match="--num-classes is given without --labels"):
             given.problem()
     else:
         assert given.problem() != problem

@@ -15,8 +15,8 @@ from test_certificate import SCHEMA, fits
 
 import ufm_convex as ufm
 from ufm_convex import errors
+from ufm_convex.certificate.contrastive_encoding import encode
 from ufm_convex.contrastive import ContrastiveDual, ContrastivePoint
-from ufm_convex.contrastive.encoding import encode
 from ufm_convex.verifier import MalformedCertificate, verify
 
 BOUND = ufm.ContrastiveProblem([4, 3, 2, 1], bound=2.0, temperature=0.5)

@@ -159,7 +159,7 @@ def test_the_smallest_negative_feature_is_negative(mode, dtype):
     problem, W, features, spoilt, (row, column) = infeasible(dtype)
     arrays = {"weights": W, "features": spoilt, "labels": LABELS}
     good, bad = about(problem, W, features), about(problem, W, features)
-    bad["candidate"]["sha256"] = fast._digest(W, spoilt, LABELS.astype(np.int64), "labels")
+    bad["candidate"]["sha256"] = fast._digest({"weights": W, "features": spoilt, "labels": LABELS.astype(np.int64)})
     good, bad = text(resealed(good)), text(resealed(bad))
     value = Fraction(-1, 2 ** (1074 if dtype is np.float64 else 149))
     with mode():
@@ -420,7 +420,9 @@ def test_pytorch_flushes_and_nothing_false_is_proved():
 
     problem, W, _, spoilt, _ = infeasible(np.float64)
     document = about(problem, W, np.abs(spoilt))
-    document["candidate"]["sha256"] = fast._digest(W, spoilt, LABELS.astype(np.int64), "labels")
+    document["candidate"]["sha256"] = fast._digest(
+        {"weights": W, "features": spoilt, "labels": LABELS.astype(np.int64)}
+    )
     assert torch.set_flush_denormal(True)
     try:
         assert flushes()

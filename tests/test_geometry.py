@@ -11,7 +11,7 @@ import pytest
 import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.candidate import Candidate
-from ufm_convex.errors import CandidateError, CountsError, SizeError
+from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.measures import GramDistances, SimplexMeasures, geometry
 from ufm_convex.problem import Problem
@@ -292,7 +292,7 @@ def test_bad_input_is_refused():
         geometry(BALANCED, Candidate(weights=W, features=broken, labels=y))
     with pytest.raises(CandidateError, match="weights has an entry"):
         geometry(BALANCED, Candidate(weights=1e100 * W / W.max(), features=F, labels=y))
-    with pytest.raises(SizeError, match="20001"):
+    with pytest.raises(CountsError, match="class counts"):
         geometry(Problem(np.ones(20_001, dtype=int), 0.1, 0.1), Candidate(weights=W, features=F, labels=y))
 
 

@@ -22,7 +22,6 @@ from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError
 from ufm_convex.measures import classifier_cosine
 from ufm_convex.methods.peeled_evidence import PeeledEvidence
 from ufm_convex.methods.penalised import PenalisedFamily
-from ufm_convex.solution import INTERRUPTED
 
 FEATURES = ("nonnegative", "free")
 
@@ -577,57 +576,63 @@ def test_geometry_measures_what_needs_no_decay():
 # -- the room of methods --------------------------------------------------------------------------------------------
 
 
-def test_solve_asks_reductions_first(monkeypatch):
-    """Another reduction is another class: ``solve`` names none."""
+def test_the_first_method_that_accepts_a_problem_takes_it(monkeypatch):
+    """Another way to solve is another entry of the list: the loop names none."""
 
-    class Halved(methods.Reduction):
+    class Halved(methods.Direct):
         name = "halved"
-        levels = ("auto",)
 
         @classmethod
         def accepts(cls, problem):
-            return problem.lambda_w == 0.5
+            return isinstance(problem, ufm.Problem) and problem.lambda_w == 0.5
 
-        def solve(self, problem, inner, tolerance, tell):
+        def evidence(self, problem, settings, tell):
             tell("asked")
-            return inner(ufm.Problem(problem.class_counts, 0.01, 0.01), tolerance=tolerance)
+            found = settings.inner(ufm.Problem(problem.class_counts, 0.01, 0.01), tolerance=settings.tolerance)
+            yield methods.Finding(found.evidence, "halved", (found.value,))
 
-    assert methods.find(ufm.Problem([5, 4], 0.1, 0.1)) is None
-    assert methods.find(peeled([5, 4])).name == "layer-peeled"
-    monkeypatch.setattr(methods, "available", lambda: {"halved": Halved})
+    assert solving.method_of(ufm.Problem([5, 4], 0.1, 0.1)).name == "direct"
+    assert solving.method_of(peeled([5, 4])).name == "layer-peeled"
+    monkeypatch.setattr(solving, "METHODS", (Halved(), *solving.METHODS))
     said = []
     solution = solving.solve(ufm.Problem([5, 4], 0.5, 0.5), solver="frame", progress=said.append)
-    assert said == ["asked"]
+    assert said == ["asked", "halved"]
     assert solution.problem.lambda_w == 0.01
     assert solution.solver == "frame"
 
 
-def test_an_interrupted_search_keeps_its_best():
-    reduction, calls = methods.find(peeled([50, 20, 5])), []
+def test_an_interrupted_search_keeps_its_best(monkeypatch):
+    genuine, calls = solving.Direct.evidence, []
 
-    def inner(problem, *, tolerance):
+    def counted(self, problem, settings, tell):
         calls.append(problem)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return solving.solve(problem, tolerance=tolerance)
+        yield from genuine(self, problem, settings, tell)
 
-    solution = reduction.solve(peeled([50, 20, 5]), inner, 1e-9, lambda _: None)
+    monkeypatch.setattr(solving.Direct, "evidence", counted)
+    solution = solving.solve(peeled([50, 20, 5]), tolerance=1e-9)
     assert solution.status == "bounded"
     assert solution.interrupted
     exact = theory.optimum(solution.problem).value
     assert solution.lower_bound <= exact <= solution.upper_bound
-    calls.clear()
-
-    def swallowing(problem, *, tolerance):
-        """Ctrl-C that the inner solve itself took, keeping what it had."""
-        return replace(inner(problem, tolerance=tolerance), route=(INTERRUPTED,))
-
-    once = reduction.solve(peeled([50, 20, 5]), swallowing, 1e-9, lambda _: None)
-    assert once.interrupted
-    assert len(calls) == 1
     calls[:] = [None, None]
     with pytest.raises(KeyboardInterrupt):
-        reduction.solve(peeled([50, 20, 5]), inner, 1e-9, lambda _: None)
+        solving.solve(peeled([50, 20, 5]), tolerance=1e-9)
+
+
+def test_ctrl_c_that_the_inner_solve_took_ends_the_search(monkeypatch):
+    genuine, calls = solving.Direct.evidence, []
+
+    def pressed(self, problem, settings, tell):
+        calls.append(problem)
+        yield next(genuine(self, problem, replace(settings, tolerance=1e-16), tell))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solving.Direct, "evidence", pressed)
+    once = solving.solve(peeled([50, 20, 5]), solver="scs", tolerance=1e-13)
+    assert once.interrupted
+    assert len(calls) == 1
 
 
 # -- the command line -----------------------------------------------------------------------------------------------

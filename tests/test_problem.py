@@ -139,7 +139,7 @@ def test_class_weights_of_another_length_are_refused(length: int) -> None:
         small(loss=CrossEntropy(class_weights=[1.0] * length))
 
 
-@pytest.mark.parametrize("counts", [[5], [], [5, 0], [5, -1], [5, 2.5], [5.0, 2.0], np.ones((2, 2), int), 5, None])
+@pytest.mark.parametrize("counts", [[5], [], [0, 0], [5, -1], [5, 2.5], [5.0, 2.0], np.ones((2, 2), int), 5, None])
 def test_counts_are_validated(counts: object) -> None:
     with pytest.raises(CountsError, match="class_counts"):
         small(class_counts=counts)

@@ -496,7 +496,7 @@ def test_a_level_out_of_range_is_refused(level):
 
 def test_counts_that_are_none_have_no_decays():
     with pytest.raises(CountsError):
-        testing.decays_for([5, 0, 3], 0.5)
+        testing.decays_for([5, -1, 3], 0.5)
 
 
 def test_candidates_of_an_unknown_level_are_refused():

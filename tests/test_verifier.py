@@ -427,7 +427,7 @@ def with_file(smoothing="0p0", **arrays):
     arrays = {**ARRAYS, **arrays}
     document = json.loads(certify(Problem([4, 2, 1], 5e-2, 5e-2)).to_json())
     document["problem"]["loss"]["smoothing"] = smoothing
-    sha256 = fast._digest(arrays["weights"], arrays["features"], arrays["labels"].astype(np.int64), "labels")
+    sha256 = fast._digest({**arrays, "labels": arrays["labels"].astype(np.int64)})
     document["candidate"] = {"level": "sample", "feature_dim": 2, "sha256": sha256, "arrays": None}
     wide = {"objective": {"lower": "1p-1", "upper": "1p300"}, "gap": {"lower": "0p0", "upper": "1p300"}}
     document["claims"].update(candidate={**wide, "violation": None}, verdict="undecided")
@@ -515,7 +515,7 @@ def test_class_counts_beyond_binary64_are_not_rounded():
     document["problem"]["class_counts"] = f"{2**53 + 1} 2"
     document = resealed(document)
     W, H = np.ones((2, 1)), np.ones((2, 1))
-    sha256 = fast._digest(W, H, counts, "class_counts")
+    sha256 = fast._digest({"weights": W, "features": H, "class_counts": counts})
     given_ = {"level": "class", "feature_dim": 1, "sha256": sha256, "arrays": None}
     candidate = points.Candidate(proof.Problem(document["problem"]), given_)
     arrays = fast.InFile(candidate, {"weights": W, "features": H, "class_counts": counts})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ufm_convex.attribution import stability_bounds as stability_bounds
     from ufm_convex.candidate import Candidate as Candidate
     from ufm_convex.certificate import Certificate as Certificate
+    from ufm_convex.certificate import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.certificate import Judgement as Judgement
     from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
     from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
-    from ufm_convex.contrastive import ContrastiveCertificate as ContrastiveCertificate
     from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
     from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
     from ufm_convex.crosscheck import CrossCheck as CrossCheck
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from ufm_convex.losses import MeanSquaredError as MeanSquaredError
     from ufm_convex.losses import MulticlassHinge as MulticlassHinge
     from ufm_convex.losses import SoftTargetCrossEntropy as SoftTargetCrossEntropy
+    from ufm_convex.measures import EffectiveDecays as EffectiveDecays
     from ufm_convex.measures import GeometryReport as GeometryReport
+    from ufm_convex.measures import effective_decays as effective_decays
     from ufm_convex.measures import geometry as geometry
     from ufm_convex.positivity import CompletePositivity as CompletePositivity
     from ufm_convex.positivity import Positivity as Positivity
@@ -70,12 +72,13 @@ _HOME = {
     "Certificate": "certificate",
     "CompletePositivity": "positivity",
     "ContrastiveCandidate": "contrastive",
-    "ContrastiveCertificate": "contrastive",
+    "ContrastiveCertificate": "certificate",
     "ContrastiveProblem": "contrastive",
     "ContrastiveSolution": "contrastive",
     "CrossCheck": "crosscheck",
     "CrossCheckRow": "crosscheck",
     "CrossEntropy": "losses",
+    "EffectiveDecays": "measures",
     "GapAttribution": "attribution",
     "GapClosure": "positivity.gap_closure",
     "GeometryReport": "measures",
@@ -104,6 +107,7 @@ _HOME = {
     "complete_positivity": "positivity",
     "counts_from_profile": "class_counts",
     "cross_check": "crosscheck",
+    "effective_decays": "measures",
     "geometry": "measures",
     "proof_steps": "proof",
     "read_class_counts": "class_counts",
@@ -122,6 +126,7 @@ _ROOMS = (
     "interchange",
     "losses",
     "methods",
+    "networks",
     "plots",
     "relaxation",
     "solvers",

@@ -21,6 +21,12 @@ def frozen(array: npt.ArrayLike, dtype: Any = np.float64) -> npt.NDArray[Any]:
     return copy
 
 
+def identity_rows(size: int, rows: slice) -> FloatArray:
+    """Some rows of the identity matrix, (…, size)."""
+    places = np.arange(size)
+    return (places[rows, None] == places).astype(np.float64)
+
+
 def scalar(value: object) -> object:
     """The number in an array or tensor without dimensions; anything else as it is, masked numbers too.
 

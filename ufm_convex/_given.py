@@ -8,6 +8,7 @@ do is for the caller to say.
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -96,6 +97,18 @@ def tolerance(value: object) -> float:
         f"tolerance is {shown(value)}.",
         expected="a relative gap in (0, 1)",
         fix="use 1e-6, the default; 1e-12 is within reach of the closed form.",
+    )
+
+
+def seconds(name: str, value: object) -> float:
+    """A time limit, a finite number of seconds > 0, as binary64, or ``ProblemError``."""
+    number = real(value)
+    if 0.0 < number < math.inf:
+        return number
+    raise ProblemError(
+        f"{name} is {shown(value)}.",
+        expected="a finite number of seconds > 0, or None for no limit",
+        fix=f"write {name}=60.0, or leave it out.",
     )
 
 

@@ -18,6 +18,7 @@ Ctrl-C reaches the parent alone: children lead sessions of their own, and are en
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import signal
@@ -32,6 +33,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
+from ufm_convex import _deadline
 from ufm_convex.errors import ProcessError, SolverDiedError
 
 T = TypeVar("T")
@@ -46,6 +48,9 @@ _LENGTH = 8
 """Bytes of the number in front of every message."""
 _NEXT = b"."
 """The request for the next item."""
+_ANSWERING, _LONGEST_ANSWER = 0.1, 2.0
+"""Share of a time limit, and seconds at most, that are kept for the answer of a process: what a solver holds when it is
+told to stop is worth more than nothing."""
 _FAREWELL = 5.0
 """Seconds that a process has to end once it has closed its pipe; an aborting one may write its core first."""
 
@@ -124,7 +129,7 @@ def _not_sent(what: str, error: Exception) -> ProcessError:
     return ProcessError(
         f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
         expected="classes and functions that a module defines at its top level",
-        fix="move them to a module, not the main one, or do without: isolate=False, workers=1.",
+        fix="move them to a module, not the main one, or do without: isolate=False, workers=1, no time limit.",
     )
 
 
@@ -213,13 +218,32 @@ class Worker:
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise _not_sent(what, error) from error
         while True:
-            kind, value = self._ask(what, request)
+            with self._until(_deadline.remaining()):
+                kind, value = self._ask(what, request)
             if kind == "error":
                 raise value
             if kind == "end":
                 return
             yield value
             request = _NEXT
+
+    @contextmanager
+    def _until(self, seconds: float) -> Iterator[None]:
+        """Within the block the process is ended once so many seconds have passed, and that is ``OutOfTime``."""
+        _deadline.check()
+        if math.isinf(seconds):
+            yield
+            return
+        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self.end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except SolverDiedError:
+            _deadline.check()
+            raise
+        finally:
+            timer.cancel()
 
     def _ask(self, what: str, request: bytes) -> tuple[str, Any]:
         try:
@@ -357,11 +381,19 @@ def _bench() -> _Bench | None:
 def apart(what: str, function: Callable[..., Iterator[T]], *arguments: Any, **keywords: Any) -> Iterator[T]:
     """The items of a generator function: within ``isolation`` from another process, elsewhere from here.
 
-    Args and errors are those of ``Worker.items``.
+    Under a time limit (``_deadline``) the other process is told to end a little earlier, so that its answer comes in
+    time, and is ended at the limit in any case.
+
+    Args and errors are those of ``Worker.items``; and ``OutOfTime`` where the limit has passed.
     """
     bench = _bench()
     if bench is None:
         return function(*arguments, **keywords)
+    _deadline.check()  # before a process is started
+    left = _deadline.remaining()
+    if math.isfinite(left):
+        arguments = (left - min(_ANSWERING * left, _LONGEST_ANSWER), function, *arguments)
+        return bench.items(what, _deadline.within, *arguments, **keywords)
     return bench.items(what, function, *arguments, **keywords)
 
 

@@ -117,5 +117,9 @@ class SolverDiedError(SolverError):
     """A solver ended without an answer: its process by a signal or an exit, or it ran out of memory."""
 
 
+class NetworkError(UFMError, ValueError):
+    """A network, its head or its batches are not what a judgement of the last layer needs."""
+
+
 class MissingExtraError(UFMError, ImportError):
     """A part of the package was imported whose optional dependencies are not installed."""

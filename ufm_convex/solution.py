@@ -9,7 +9,7 @@ Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -24,6 +24,8 @@ from ufm_convex.solvers import SolverRun
 
 INTERRUPTED = "interrupted: the best bounds so far are kept"
 """The last line of the route after Ctrl-C."""
+TIME_LIMIT = "time limit: the best bounds so far are kept"
+"""The line of the route that says so."""
 
 
 class Status(StrEnum):
@@ -39,7 +41,38 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Outcome:
+    """What solutions of every kind of problem have: how they came about, and what their two bounds amount to.
+
+    Attributes:
+        value: The optimal value as computed; approximate, and never outside the two proved bounds.
+        status: What the two bounds amount to.
+        tolerance: Relative gap that was asked for.
+        route: What was tried and why, in words.
+        seconds: Wall time of everything.
+        time_limit: Seconds that ``solve`` was given; None for as long as it takes.
+    """
+
+    value: float
+    status: Status
+    tolerance: float
+    route: tuple[str, ...] = field(default=(), kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True)
+    time_limit: float | None = field(default=None, kw_only=True)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it before its tolerance did."""
+        return self.route[-1:] == (INTERRUPTED,)
+
+    @property
+    def time_limit_reached(self) -> bool:
+        """Whether the time limit ended it before its tolerance did."""
+        return TIME_LIMIT in self.route
+
+
+@dataclass(frozen=True, eq=False)
+class Solution(Outcome):
     """The optimum of a problem, and what proves it.
 
     Attributes:
@@ -49,14 +82,10 @@ class Solution:
         evidence: The admissible points, their proofs, and the run that they come from.
         route: What was tried and why, in words.
         seconds: Wall time of everything.
+        time_limit: Seconds that ``solve`` was given; None for as long as it takes.
     """
 
-    value: float
-    status: Status
-    tolerance: float
     evidence: Evidence
-    route: tuple[str, ...] = ()
-    seconds: float = 0.0
 
     @property
     def problem(self) -> Problem:
@@ -80,11 +109,6 @@ class Solution:
     def level(self) -> str:
         """Level of the variables it used."""
         return self.run.level
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended it before its tolerance did."""
-        return self.route[-1:] == (INTERRUPTED,)
 
     @property
     def lower_bound(self) -> float:
@@ -176,9 +200,15 @@ class Solution:
 
         A class counts as collapsed when setting its feature to zero would cost no more than the gap leaves open:
         pt_k [l_k(0) − l_k(Le_k)] − λ_H n_k ‖h̄_k‖² (the last term stands for both penalties, which balance). On an
-        orthogonal frame the zeros are exact. Empty for free features, which merge instead: see ``merged_groups``.
+        orthogonal frame the zeros are exact. A class without samples is a collapsed class: ``empty_classes`` tells
+        which they are. Empty for free features, which merge instead: see ``merged_groups``.
         """
         return self.evidence.collapsed()
+
+    @property
+    def empty_classes(self) -> tuple[int, ...]:
+        """Classes, from 0, without samples: outputs alone, with a row of W and no feature."""
+        return self.problem.empty_classes
 
     @cached_property
     def merged_groups(self) -> tuple[tuple[int, ...], ...]:

@@ -63,33 +63,10 @@ def verify(
 
 def _content(problem: object) -> dict[str, Any]:
     """The object ``problem`` of a certificate about this one."""
-    from ufm_convex import contrastive
-    from ufm_convex.certificate import require_encodable
-    from ufm_convex.certificate.encoding import encode_problem
-    from ufm_convex.contrastive.encoding import encode_problem as encode_contrastive
-    from ufm_convex.problem import Problem, require_problem
+    from ufm_convex.certificate import encoded
+    from ufm_convex.solving import load_problem
 
-    if isinstance(problem, (str, Path)):
-        problem = _loaded(Path(problem))
-    if isinstance(problem, contrastive.ContrastiveProblem):
-        return encode_contrastive(problem)
-    require_problem(problem)
-    if isinstance(problem, Problem):
-        require_encodable(problem)
-        return encode_problem(problem)
-    raise TypeError(type(problem).__name__)  # require_problem has raised
-
-
-def _loaded(path: Path) -> Problem | ContrastiveProblem:
-    """The problem in a TOML file, of the kind that its key ``model`` says."""
-    from ufm_convex._files import parse_toml, read_text
-    from ufm_convex.contrastive import ContrastiveProblem
-    from ufm_convex.contrastive.problem import MODEL
-    from ufm_convex.problem import Problem
-
-    table = parse_toml(read_text(path), str(path), ("class_counts", "lambda_w", "lambda_h"), "write one with save.")
-    kind = ContrastiveProblem if table.get("model") == MODEL else Problem
-    return kind.from_content(table, source=str(path))
+    return encoded(load_problem(problem) if isinstance(problem, (str, Path)) else problem)
 
 
 def _arrays(candidate: object) -> Mapping[str, Any]:

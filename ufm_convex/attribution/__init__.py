@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ufm_convex.attribution.dead_classes import DeadClass
-from ufm_convex.attribution.parts import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
+from ufm_convex.attribution.parts import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap, explained
 from ufm_convex.attribution.stability import StabilityBounds, stability_bounds
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "GapAttribution",
     "StabilityBounds",
     "attribute_gap",
+    "explained",
     "stability_bounds",
 ]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from ufm_convex import theory
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import BoolArray, FloatArray
 
 NEGLIGIBLE = 1e-3
 """Share of the optimal feature norm and of the optimal margin up to which a class is dead: descent that has stopped is
@@ -23,6 +23,22 @@ far below, and no class that has started to separate is."""
 _WHOLE = 0.99
 """Share of the gap from which dead classes are said to be all of it."""
 _LISTED = 6
+
+
+class Alive(Protocol):
+    """What of an optimum tells whether a class is alive: a closed form, or what a solution says."""
+
+    @property
+    def feature_norms(self) -> FloatArray:
+        """‖h_k‖, (K,)."""
+
+    @property
+    def margins(self) -> FloatArray:
+        """Size of the logit differences of each class mean, (K,)."""
+
+    @property
+    def collapsed(self) -> BoolArray:
+        """Which classes have no feature, (K,)."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +55,18 @@ class DeadClass:
 
 
 def find_dead_classes(
-    optimum: theory.FrameOptimum, means: FloatArray, logits: FloatArray, calibration: FloatArray
+    optimum: Alive, means: FloatArray, ranges: FloatArray, calibration: FloatArray
 ) -> tuple[DeadClass, ...]:
     """The active classes whose feature and whose logit differences are negligible, the costliest first.
 
     Args:
         optimum: The optimum.
         means: Class means, (K, d).
-        logits: Logits of the class means, (K, K), column k those of class k.
+        ranges: Largest minus least logit of each class mean, without the bias, (K,).
         calibration: Calibration by class, (K,).
     """
-    lengths, spread = np.linalg.norm(means, axis=1), np.ptp(logits, axis=0)
-    absent = (lengths <= NEGLIGIBLE * optimum.feature_norms) & (spread <= NEGLIGIBLE * optimum.margins)
+    lengths = np.linalg.norm(means, axis=1)
+    absent = (lengths <= NEGLIGIBLE * optimum.feature_norms) & (ranges <= NEGLIGIBLE * optimum.margins)
     found = np.flatnonzero(absent & ~optimum.collapsed)
     order = found[np.argsort(-calibration[found], kind="stable")]
     return tuple(DeadClass(k, float(calibration[k])) for k in order.tolist())

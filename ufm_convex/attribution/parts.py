@@ -1,7 +1,8 @@
-"""Why a candidate is not optimal: the exact decomposition of f(W, H) − f* into seven parts, each ≥ 0.
+"""Why a candidate is not optimal: the exact decomposition of f(W, H) − f* into seven parts, each ≥ 0; an eighth of b.
 
-The master identity at sample level with the dual optimum p* of Theorem 1 (docs/attribution.md). With class means h̄_k,
-s_k = pt_k q_k the strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) ≤ 1:
+The master identity at sample level with the dual optimum p* of Theorem 1 (docs/attribution.md), or, where no theorem
+gives it, with the proved dual point of the solved problem (``solved``). With class means h̄_k, s_k = pt_k q_k the
+strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) ≤ 1:
 
     calibration        Σ_k pt_k KL(p_k* ‖ softmax(W h̄_k))              the scale of the logits, class by class
     logit_spread       Σ_i weight_i KL(softmax(W h̄_k) ‖ softmax(W h_i))    within-class spread seen through W (NC1)
@@ -10,33 +11,43 @@ s_k = pt_k q_k the strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) �
     collapsed          λ_H/2 Σ_k n_k (1 − g_k²) ‖h̄_k‖²                    features of classes that should have none
     self_duality       λ_W/2 Σ_j ‖w_j − mean w − w_j°‖²                   classifiers that are no class means (NC3)
     classifier_mean    λ_W/(2K) ‖Σ_j w_j‖²                                classifiers that do not sum to zero
+    bias               λ_b/2 ‖b‖²                                          where the problem has one: here it is idle
 
-with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing of length N × K is kept.
+and W h + b for W h there, with w_j° row j of (I − 11ᵀ/K) Diag(s) H̄ / λ_W. Features are read twice, in blocks; nothing
+of size N × K or K × K is kept, and pairs of classes are summed in O(K d).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex._bits import widened
+from ufm_convex._pairs import products_by_row, row_blocks
 from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
+from ufm_convex.attribution.duals import SolvedDual
+from ufm_convex.attribution.solved import bias_penalties, offset, solved_parts
 from ufm_convex.candidate import (
     Candidate,
     FeatureStatistics,
     Progress,
     blocks,
     feature_statistics,
-    require_counts,
+    require_match,
     require_nonnegative,
 )
-from ufm_convex.errors import CandidateError, HypothesisError
+from ufm_convex.errors import CandidateError, ProblemError
+from ufm_convex.losses import FromOwn, traits
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import FrameDual, frame_strengths, require_dense
+from ufm_convex.relaxation import frame_strengths, require_dense
+from ufm_convex.solution import Solution
+from ufm_convex.solving import solve
 
 LARGEST_WEIGHT = 2.0**300
 """Beyond it squares of the classifier overflow: training diverged, and there is nothing to explain."""
@@ -49,6 +60,8 @@ PARTS = (
     "self_duality",
     "classifier_mean",
 )
+"""Those of every problem; one with a bias has the part ``bias`` as well."""
+_STORED = {"non_orthogonality": "overlap"}  # K numbers; the pairs are made when somebody asks for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +69,17 @@ class GapAttribution:
     """The parts of a candidate's gap; floating point, each part with a relative error of a few units.
 
     Attributes:
-        candidate_value: f(W, H).
-        optimum: f*, from theory.
+        candidate_value: f(W, H), with the bias f(W, H, b).
+        optimum: f*, from theory; where no theorem gives it the proved lower bound, the value of the dual point.
         calibration: Class by class, (K,).
         logit_spread: Class by class, (K,).
         variability: Class by class, (K,).
-        non_orthogonality: Pair by pair, (K, K) strictly upper triangular.
+        overlap: Class by class, (K,): half of each of its pairs, so that the sum is that of all pairs.
         collapsed: Class by class, (K,).
         self_duality: Row by row of W, (K,).
         classifier_mean: One number.
+        pairs: What makes ``non_orthogonality``.
+        bias: Entry by entry, (K,); None where the problem has none.
         dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
         feature_dim: d of the candidate.
         spare_coordinate: Whether neither W nor the class means use some coordinate.
@@ -75,18 +90,31 @@ class GapAttribution:
     calibration: FloatArray
     logit_spread: FloatArray
     variability: FloatArray
-    non_orthogonality: FloatArray
+    overlap: FloatArray
     collapsed: FloatArray
     self_duality: FloatArray
     classifier_mean: float
+    pairs: Callable[[], FloatArray] = field(repr=False)
+    bias: FloatArray | None = None
     dead_classes: tuple[DeadClass, ...] = ()
     feature_dim: int = 0
     spare_coordinate: bool = False
 
     @cached_property
+    def non_orthogonality(self) -> FloatArray:
+        """Pair by pair, (K, K) strictly upper triangular.
+
+        Raises:
+            SizeError: K > 20,000; ``overlap`` needs no K × K array.
+        """
+        require_dense(len(self.overlap), "the overlap of all pairs of classes", "overlap, which has it class by class")
+        return self.pairs()
+
+    @cached_property
     def totals(self) -> dict[str, float]:
-        """Part → its sum over classes or pairs, in the order of ``PARTS``."""
-        return {name: math.fsum(np.ravel(getattr(self, name)).tolist()) for name in PARTS}
+        """Part → its sum over classes or pairs, in the order of ``PARTS``; then ``bias`` where the problem has one."""
+        names = PARTS if self.bias is None else (*PARTS, "bias")
+        return {name: math.fsum(np.ravel(getattr(self, _STORED.get(name, name))).tolist()) for name in names}
 
     @property
     def gap(self) -> float:
@@ -107,133 +135,216 @@ class GapAttribution:
     @property
     def by_class(self) -> FloatArray:
         """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out."""
-        pairs = 0.5 * (self.non_orthogonality.sum(axis=0) + self.non_orthogonality.sum(axis=1))
-        return self.calibration + self.logit_spread + self.variability + pairs + self.collapsed + self.self_duality
+        whole = self.calibration + self.logit_spread + self.variability
+        whole = whole + self.overlap + self.collapsed + self.self_duality
+        return whole if self.bias is None else whole + self.bias
 
 
-def attribute_gap(problem: Problem, candidate: Candidate, *, progress: Progress | None = None) -> GapAttribution:
+def attribute_gap(
+    problem: Problem, candidate: Candidate, *, solution: Solution | None = None, progress: Progress | None = None
+) -> GapAttribution:
     """The exact decomposition of f(W, H) − f*.
 
+    Where a theorem gives the optimum as an orthogonal frame, f* is that optimum. Elsewhere the problem is solved, and
+    in place of f* stands the proved lower bound of its solution.
+
     Args:
-        problem: The problem; a theorem must give its optimum as an orthogonal frame.
-        candidate: W and features; its class counts are the problem's.
+        problem: The problem.
+        candidate: W, features and perhaps a bias; its class counts are the problem's. Without one b = 0.
+        solution: What ``solve`` returned for the problem. Its proved dual point is the one that is taken then, also
+            where a theorem gives the optimum.
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
-        ProblemError: it is none, or one of another kind.
-        HypothesisError: no theorem gives the optimum of this problem.
+        ProblemError: it is none, or one of another kind; or the solution is one of another problem.
+        HypothesisError: the problem has norm bounds in place of penalties, or a loss that is infinite somewhere.
         CountsError: the candidate has other class counts than the problem.
-        CandidateError: a feature is negative (then a part could be), NaN or infinite.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        CandidateError: a feature is negative where features are not (then a part could be), NaN or infinite; or the
+            candidate has a bias that the problem has not.
+        UFMError: as ``solve``, where no theorem gives the optimum.
 
     Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
     """
     require_problem(problem)
-    K = problem.num_classes
-    require_dense(K, "the overlap of all pairs of classes", "enclose_objective, which gives the gap as one number")
-    optimum = frame_optimum(problem)
-    require_counts(candidate, problem.class_counts)
+    problem.require_decays("the explanation of a gap")
+    traits.require(problem.loss, ("finite",), fix="use certify(problem), which proves the optimum.")
+    require_match(problem, candidate)
+    _require_its(problem, solution)
+    optimum = frame_optimum(problem) if solution is None else None
     statistics = feature_statistics(candidate, progress=progress)
-    require_nonnegative(statistics)
-    _check_size(candidate.weights)
-    calibration, spread, variability, value = _sample_parts(problem, candidate, statistics, optimum, progress)
-    overlap, collapsed = _feature_parts(problem, statistics.class_means, optimum)
-    self_duality, mean = _classifier_parts(problem, candidate, statistics.class_means)
-    W, means = candidate.weights.astype(np.float64), statistics.class_means
+    if problem.nonnegative:
+        require_nonnegative(statistics)
+    _check_size(candidate)
+    if optimum is None:
+        return _over(solution or solve(problem), candidate, statistics, progress)
+    W, b, means = widened(candidate.weights), offset(candidate), statistics.class_means
+    calibration, ranges, at_means = _at_means(problem, W, b, means)
+    spread, variability, losses = _sample_parts(problem, candidate, (W, b), means, at_means, progress)
+    penalty = 0.5 * problem.lambda_w * float((W * W).sum()) + float(bias_penalties(problem, b).sum())
+    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
+    scaled_means, collapsed = _feature_parts(problem, means, optimum)
+    self_duality, mean = _classifier_parts(problem, W, means)
     return GapAttribution(
-        candidate_value=value,
+        candidate_value=losses + penalty,
         optimum=optimum.value,
         calibration=calibration,
         logit_spread=spread,
         variability=variability,
-        non_orthogonality=overlap,
+        overlap=products_by_row(scaled_means),
         collapsed=collapsed,
         self_duality=self_duality,
         classifier_mean=mean,
-        dead_classes=find_dead_classes(optimum, means, W @ means.T, calibration),
+        pairs=partial(_upper_products, scaled_means),
+        bias=None if problem.bias is None else bias_penalties(problem, b),
+        dead_classes=find_dead_classes(optimum, means, ranges, calibration),
         feature_dim=candidate.feature_dim,
         spare_coordinate=has_spare_coordinate(W, means),
     )
 
 
-def frame_optimum(problem: Problem) -> theory.FrameOptimum:
-    """The optimum in closed form, an orthogonal frame.
+def explained(problem: Problem, candidate: Candidate, solution: Solution) -> GapAttribution:
+    """``attribute_gap`` by the closed form where there is one, else over a solution that is at hand; raises as that."""
+    return attribute_gap(problem, candidate, solution=solution if frame_optimum(problem) is None else None)
 
-    Raises:
-        HypothesisError: no theorem gives the optimum of this problem as one.
-    """
-    problem.require_plain("the explanation of a gap")
-    optimum = theory.optimum(problem)
-    if isinstance(optimum, theory.FrameOptimum):
-        return optimum
-    raise HypothesisError(
-        f"the gap is not explained for loss {problem.loss.name!r} with {problem.features} features.",
-        expected="cross-entropy with non-negative features",
-        fix="use solve, whose bounds enclose the optimum; certify bounds a candidate's gap for cross-entropy.",
+
+def _over(
+    solution: Solution, candidate: Candidate, statistics: FeatureStatistics, progress: Progress | None
+) -> GapAttribution:
+    """The decomposition over the proved dual point of a solved problem."""
+    dual, means = SolvedDual.of(solution), statistics.class_means
+    found = solved_parts(dual, candidate, statistics, progress)
+    return GapAttribution(
+        candidate_value=found.value,
+        optimum=dual.value,
+        calibration=found.calibration,
+        logit_spread=found.logit_spread,
+        variability=found.variability,
+        overlap=found.overlap,
+        collapsed=found.collapsed,
+        self_duality=found.self_duality,
+        classifier_mean=found.classifier_mean,
+        pairs=partial(dual.pairs, means),
+        bias=found.bias,
+        dead_classes=find_dead_classes(_of_solution(solution), means, found.ranges, found.calibration),
+        feature_dim=candidate.feature_dim,
+        spare_coordinate=has_spare_coordinate(widened(candidate.weights), means),
     )
 
 
-def _check_size(weights: FloatArray) -> None:
-    """Raise ``CandidateError`` where squares of the classifier would overflow."""
-    largest = float(np.abs(weights).max())
-    if largest > LARGEST_WEIGHT:
-        raise CandidateError(
-            f"weights has an entry of absolute value {largest:.3g}.",
-            expected="absolute values up to 2**300",
-            fix="the training diverged: there is nothing to explain.",
+@dataclass(frozen=True, eq=False)
+class _Optimal:
+    """See ``dead_classes.Alive``."""
+
+    feature_norms: FloatArray
+    margins: FloatArray
+    collapsed: BoolArray
+
+
+def _of_solution(solution: Solution) -> _Optimal:
+    """What a solution says of its classes; free features merge, and none of them is dead."""
+    norms, collapsed = solution.feature_norms, np.full(solution.problem.num_classes, not solution.problem.nonnegative)
+    collapsed[list(solution.collapsed_classes)] = True
+    return _Optimal(norms, norms * solution.weight_norms, collapsed)
+
+
+def _require_its(problem: Problem, solution: Solution | None) -> None:
+    """Raise ``ProblemError`` for a solution of another problem."""
+    if solution is not None and not (isinstance(solution, Solution) and solution.problem == problem):
+        raise ProblemError(
+            "the solution is one of another problem.",
+            expected="a Solution of the problem whose gap is to be explained",
+            fix="pass solve(problem), or leave it out.",
         )
 
 
+def frame_optimum(problem: Problem) -> theory.FrameOptimum | None:
+    """The optimum in closed form, where a theorem gives it as an orthogonal frame; else None."""
+    found = theory.optimum(problem) if theory.find(problem) is not None else None
+    return found if isinstance(found, theory.FrameOptimum) else None
+
+
+def _check_size(candidate: Candidate) -> None:
+    """Raise ``CandidateError`` where squares of the classifier or of its bias would overflow."""
+    for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
+        largest = 0.0 if array is None else float(np.abs(array).max())
+        if largest > LARGEST_WEIGHT:
+            raise CandidateError(
+                f"{name} has an entry of absolute value {largest:.3g}.",
+                expected="absolute values up to 2**300",
+                fix="the training diverged: there is nothing to explain.",
+            )
+
+
 def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
-    """g_k, (K,), in (0, 1]; exactly 1 for active classes."""
+    """g_k, (K,), in (0, 1]; exactly 1 for active classes, 0 for a class without samples."""
     K = problem.num_classes
-    s = problem.loss_weights * frame_strengths(problem)
-    return np.where(optimum.collapsed, np.minimum(s / (problem.sigma * math.sqrt(K / (K - 1))), 1.0), 1.0)
+    g = frame_strengths(problem) / (problem.prices * math.sqrt(K / (K - 1)))
+    return np.where(optimum.collapsed, np.minimum(g, 1.0), 1.0)
+
+
+def _upper_products(rows: FloatArray) -> FloatArray:
+    """Products of pairs of rows, strictly upper triangular."""
+    return np.triu(rows @ rows.T, 1)
+
+
+def _at_means(
+    problem: Problem, W: FloatArray, b: FloatArray, means: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Calibration, largest minus least logit (without the bias), and loss of the class means, (K,) each."""
+    K, loss, strengths = problem.num_classes, theory.cross_entropy(problem), frame_strengths(problem)
+    calibration, ranges, values = np.empty(K), np.empty(K), np.empty(K)
+    for block in row_blocks(K, K):
+        logits = means[block] @ W.T
+        ranges[block] = np.ptp(logits, axis=1)
+        logits += b
+        seen = FromOwn.of(logits, np.arange(block.start, block.stop))
+        calibration[block] = seen.divergences(loss, strengths[block])
+        values[block] = seen.values(loss)
+    return problem.loss_weights * calibration, ranges, values
 
 
 def _sample_parts(
     problem: Problem,
     candidate: Candidate,
-    statistics: FeatureStatistics,
-    optimum: theory.FrameOptimum,
+    classifier: tuple[FloatArray, FloatArray],
+    means: FloatArray,
+    at_means: FloatArray,
     progress: Progress | None,
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Calibration, logit spread and variability by class, and the objective: the second pass."""
-    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
-    W = candidate.weights.astype(np.float64)
-    classes = loss.layout(K, np.arange(K))
-    centre = W @ means.T
-    target = FrameDual(frame_strengths(problem)).dense(problem).residuals
-    calibration = problem.loss_weights * loss.fenchel_young(target, centre, classes)
-    at_means = loss.residuals(centre, classes)
-    row_weights = problem.loss_weights / problem.class_counts * candidate.multiplicities
+) -> tuple[FloatArray, FloatArray, float]:
+    """Logit spread and variability by class, and the mean loss: the second pass.
+
+    A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
+    """
+    (W, b), K, loss = classifier, problem.num_classes, theory.cross_entropy(problem)
+    row_weights = problem.loss_weights / np.maximum(problem.class_counts, 1) * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
-        logits, y = W @ block.features.T, block.labels
-        away = block.features - means[y]
-        layout = loss.layout(K, y)
-        gaps = loss.fenchel_young(at_means[:, y], logits, layout)
-        spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
-        variability += np.bincount(y, np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y], minlength=K)
-        losses.append(float(row_weights[y] @ loss.values(logits, layout)))
-    penalty = 0.5 * problem.lambda_w * float((W * W).sum())
-    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
-    return calibration, spread, 0.5 * problem.lambda_h * variability, math.fsum(losses) + penalty
+        away, values = block.features - means[block.labels], at_means[block.labels]
+        apart = np.flatnonzero(away.any(axis=1))
+        for part in row_blocks(apart.size, K):
+            rows, y = apart[part], block.labels[apart[part]]
+            logits, layout = block.features[rows] @ W.T + b, loss.layout(K, y)
+            centre = loss.residuals((means[y] @ W.T + b).T, layout)
+            spread += np.bincount(y, row_weights[y] * loss.fenchel_young(centre, logits.T, layout), minlength=K)
+            values[rows] = FromOwn.of(logits, y).values(loss)
+        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
+        variability += np.bincount(block.labels, squares, minlength=K)
+        losses.append(float(row_weights[block.labels] @ values))
+    return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
 
 
 def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
-    """Overlap by pair, strictly upper triangular (K, K), and features that should not be by class, (K,)."""
+    """Class means whose products are the overlaps, (K, d), and features that should not be by class, (K,)."""
     K, g = problem.num_classes, frame_ratios(problem, optimum)
-    weighted = means * (g * np.sqrt(problem.class_counts))[:, None]
-    overlap = np.triu(weighted @ weighted.T, 1) * (problem.lambda_h / (K - 1))
+    scaled = means * (g * np.sqrt(problem.class_counts) * math.sqrt(problem.lambda_h / (K - 1)))[:, None]
     squares = (means * means).sum(axis=1)
     collapsed = 0.5 * problem.lambda_h * problem.class_counts * (1.0 - g) * (1.0 + g) * squares
-    return overlap, collapsed
+    return scaled, collapsed
 
 
-def _classifier_parts(problem: Problem, candidate: Candidate, means: FloatArray) -> tuple[FloatArray, float]:
+def _classifier_parts(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, float]:
     """Self-duality by row, (K,), and the classifier mean."""
-    K, W = problem.num_classes, candidate.weights.astype(np.float64)
+    K = problem.num_classes
     pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]
     away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
     total = W.sum(axis=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ufm_convex.candidate.data import Candidate, float_matrix
-from ufm_convex.candidate.matching import require_counts, require_nonnegative
+from ufm_convex.candidate.matching import require_counts, require_match, require_nonnegative
+from ufm_convex.candidate.statistics import ClassStatistics
 from ufm_convex.candidate.streaming import (
     Block,
     FeatureStatistics,
@@ -16,6 +17,7 @@ from ufm_convex.candidate.streaming import (
 __all__ = [
     "Block",
     "Candidate",
+    "ClassStatistics",
     "FeatureStatistics",
     "NegativeEntries",
     "Progress",
@@ -23,5 +25,6 @@ __all__ = [
     "feature_statistics",
     "float_matrix",
     "require_counts",
+    "require_match",
     "require_nonnegative",
 ]

@@ -1,16 +1,17 @@
-"""The candidate: a classifier W and features, either of all samples or of the class means.
+"""The candidate: a classifier W, with a bias or without, and features, either of all samples or of the class means.
 
     all samples    features (N, d), labels (N,):        row i is the feature of sample i, of class labels[i]
     class means    features (K, d), class_counts (K,):  row k is the feature of all n_k samples of class k
 
-A ``Candidate`` is data only: what is small (weights, labels) is checked and copied when it is made; the features may
-be a memory map of any length, are never copied whole, and their entries are checked block by block by whatever reads
-them (``candidate.streaming``).
+A ``Candidate`` is data only: what is small (weights, bias, labels) is checked and copied when it is made; the features
+may be a memory map of any length, are never copied whole, and their entries are checked block by block by whatever
+reads them (``candidate.streaming``).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +23,10 @@ import numpy.typing as npt
 from ufm_convex import _given
 from ufm_convex._arrays import IntArray, frozen
 from ufm_convex.candidate.files import map_npy, read_npz, release
-from ufm_convex.class_counts import class_counts_from_labels, validate_class_counts, validate_labels
+from ufm_convex.candidate.formats import FORMATS, read_arrays
+from ufm_convex.candidate.names import require_renaming
+from ufm_convex.candidate.statistics import ClassStatistics
+from ufm_convex.class_counts import fewer_labels, validate_class_counts, validate_labels
 from ufm_convex.errors import CandidateError, LabelsError, ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Features, Problem
@@ -39,14 +43,19 @@ class Candidate:
         features: (N, d) with ``labels``, or class means (K, d) with ``class_counts``; float32 or float64, in memory
             or memory-mapped. Not copied: the caller does not change them while the candidate is in use. PyTorch
             tensors will do for either, of half precision too, which is widened and copied, exactly.
-        labels: Class 0 … K − 1 of each row of ``features``, (N,), every class among them.
-        class_counts: n_k, (K,): how many samples each class mean stands for. Exactly one of this and ``labels``.
+        labels: Class 0 … K − 1 of each row of ``features``, (N,); a class that none of them names has no samples.
+        class_counts: n_k, (K,): how many samples each class mean stands for; the row of ``features`` of a class without
+            samples is zero. Exactly one of this and ``labels``.
+        bias: b of the logits W h + b, (K,), as ``weights``; None for a classifier without one, which is judged as
+            b = 0 where the problem has a bias. A problem that has none refuses a candidate with one.
 
     Raises:
-        ShapeError: the shapes do not fit together, or both or neither of labels and class_counts are given.
-        LabelsError: the labels are not integers 0 … K − 1, or a class has no sample.
-        CountsError: the class counts are not K positive integers.
-        CandidateError: an array is neither float32 nor float64, is masked or sparse, or a weight is NaN or infinite.
+        ShapeError: the shapes do not fit together, W has one row, or both or neither of labels and class_counts are
+            given.
+        LabelsError: the labels are not integers 0 … K − 1.
+        CountsError: the class counts are not K integers ≥ 0, one of them > 0.
+        CandidateError: an array is neither float32 nor float64, is masked or sparse, an entry of the weights or of the
+            bias is NaN or infinite, or a class without samples has a class mean that is not zero.
             (A feature that is NaN or infinite is found, and named with its row, when the features are read.)
 
     Example:
@@ -60,6 +69,7 @@ class Candidate:
     features: npt.NDArray[Any]
     labels: IntArray
     class_counts: IntArray
+    bias: npt.NDArray[Any] | None
     level: Literal["sample", "class"]
 
     def __init__(
@@ -69,6 +79,7 @@ class Candidate:
         features: npt.ArrayLike,
         labels: npt.ArrayLike | None = None,
         class_counts: npt.ArrayLike | None = None,
+        bias: npt.ArrayLike | None = None,
     ) -> None:
         W, F = _matrix("weights", weights), _matrix("features", features)
         if (labels is None) == (class_counts is None):
@@ -78,13 +89,16 @@ class Candidate:
                 fix="pass labels=y for features (N, d), class_counts=n for class means (K, d).",
             )
         if labels is not None:
-            y = class_of = _labels(labels, W.shape[0])
-            counts = np.bincount(y, minlength=W.shape[0])
+            class_of = _labels(labels, W.shape[0])
+            counts = np.bincount(class_of, minlength=W.shape[0])
         else:
             counts = _counts(class_counts, W.shape[0])
             class_of = np.arange(counts.size)
         _check_shapes(W, F, class_of.size, "labels" if labels is not None else "class_counts")
-        _check_weights(W)
+        _check_finite("weights", W)
+        b = None if bias is None else _bias(bias, W.shape[0])
+        if labels is None:
+            _check_empty(F, counts)
         view = F.view(np.ndarray)
         view.flags.writeable = False
         for name, value in {
@@ -92,6 +106,7 @@ class Candidate:
             "features": view,
             "labels": frozen(class_of, dtype=np.int64),
             "class_counts": frozen(counts, dtype=np.int64),
+            "bias": None if b is None else frozen(b, dtype=b.dtype),
             "level": "sample" if labels is not None else "class",
         }.items():
             object.__setattr__(self, name, value)
@@ -99,17 +114,27 @@ class Candidate:
     # -- files ----------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path: str | Path) -> Candidate:
-        """Read a ``.npz`` with ``weights``, ``features`` and either ``labels`` or ``class_counts``.
+    def load(cls, path: str | Path, *, arrays: Mapping[str, str] | None = None) -> Candidate:
+        """Read ``weights``, ``features``, either ``labels`` or ``class_counts``, and perhaps ``bias`` from a file.
 
         Nothing is unpickled. Large arrays that ``np.savez`` stored are memory-mapped inside the archive; those of
         ``np.savez_compressed`` are unpacked into memory.
 
+        Args:
+            path: ``.npz``; or ``.pt`` and ``.pth`` (dictionaries of tensors), ``.safetensors``, ``.mat`` (up to
+                version 7).
+            arrays: What the file calls them, where it is not that: ``{"weights": "fc.weight"}``. Arrays that nobody
+                names are then left aside, and the log says so; without it they are refused.
+
         Raises:
             FileFormatError: the file is missing, truncated, damaged, or has not these arrays.
+            UnknownNameError: ``arrays`` names what no candidate has.
+            MissingExtraError: the package that reads such files is not installed.
             UFMError: as ``Candidate`` for what the arrays hold.
         """
-        return cls(**read_npz(Path(path)))
+        renamed, source = require_renaming(arrays), Path(path)
+        other = source.suffix.lower() in FORMATS
+        return cls(**(read_arrays(source, renamed) if other else read_npz(source, renamed)))
 
     @classmethod
     def from_files(
@@ -119,10 +144,30 @@ class Candidate:
         labels: str | Path | None = None,
         *,
         class_counts: str | Path | None = None,
+        bias: str | Path | None = None,
     ) -> Candidate:
         """Memory-map one ``.npy`` file an array; raises as ``load``."""
-        paths = {"weights": weights, "features": features, "labels": labels, "class_counts": class_counts}
+        third = {"labels": labels, "class_counts": class_counts}
+        paths = {"weights": weights, "features": features, **third, "bias": bias}
         return cls(**{name: map_npy(Path(path)) for name, path in paths.items() if path is not None})
+
+    @classmethod
+    def from_statistics(cls, statistics: ClassStatistics, **classifier: Any) -> Candidate:
+        """The candidate of the class means that statistics amount to; raises as ``Candidate``.
+
+        Args:
+            statistics: What was gathered of the features, every class among them.
+            **classifier: ``weights``, and whatever else ``Candidate`` takes of a classifier.
+
+        What samples of a class differ in is left out, and can only add to the objective: λ_H/2 Σ of the statistics'
+        ``square_deviations``, and the spread of the loss around each mean.
+
+        Example:
+            >>> found = ClassStatistics([2, 1], [[3.0, 1.0], [0.0, 2.0]], [6.0, 4.0])
+            >>> Candidate.from_statistics(found, weights=[[1.0, -1.0], [-1.0, 1.0]]).features[0]
+            array([1.5, 0.5])
+        """
+        return cls(features=statistics.class_means, class_counts=statistics.class_counts, **classifier)
 
     # -- derived quantities ---------------------------------------------------------------------------------
 
@@ -148,7 +193,7 @@ class Candidate:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of names, dtypes, shapes and entries of the three arrays (docs/streaming.md, section 7)."""
+        """SHA-256 of names, dtypes, shapes and entries of the arrays (docs/streaming.md, section 7)."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
             little = array.dtype.newbyteorder("<")
@@ -160,9 +205,13 @@ class Candidate:
         return digest.hexdigest()
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The three arrays by the names that they have in files: ``labels`` or, at class level, ``class_counts``."""
+        """The arrays by the names that they have in files.
+
+        ``weights``, ``features``, then ``labels`` or, at class level, ``class_counts``; ``bias`` where there is one.
+        """
         third = {"labels": self.labels} if self.level == "sample" else {"class_counts": self.class_counts}
-        return {"weights": self.weights, "features": self.features, **third}
+        bias = {} if self.bias is None else {"bias": self.bias}
+        return {"weights": self.weights, "features": self.features, **third, **bias}
 
     def problem(
         self,
@@ -172,15 +221,18 @@ class Candidate:
         loss: Loss | None = None,
         features: Features = "nonnegative",
         feature_dim: int | None = None,
+        bias: float | Literal["free"] | None = None,
     ) -> Problem:
         """The problem of which this is a candidate: counts from the labels, the rest as for ``Problem``."""
-        return Problem(self.class_counts, lambda_w, lambda_h, loss=loss, features=features, feature_dim=feature_dim)
+        given: dict[str, Any] = {"loss": loss, "features": features, "feature_dim": feature_dim, "bias": bias}
+        return Problem(self.class_counts, lambda_w, lambda_h, **given)
 
     def __repr__(self) -> str:
         rows = "samples" if self.level == "sample" else "class means"
+        bias = "" if self.bias is None else f", bias {self.bias.dtype}"
         return (
             f"Candidate({self.num_classes} classes, {self.features.shape[0]} {rows}, dimension {self.feature_dim}, "
-            f"weights {self.weights.dtype}, features {self.features.dtype})"
+            f"weights {self.weights.dtype}, features {self.features.dtype}{bias})"
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -204,6 +256,23 @@ def float_matrix(name: str, values: npt.ArrayLike, *, expected: str, fix: str) -
     array = _given.array(name, values, CandidateError, expected=expected)
     if array.ndim != 2 or 0 in array.shape:
         raise ShapeError(f"{name} has shape {array.shape}.", expected=expected, fix=fix)
+    return _floats(name, array)
+
+
+def _bias(values: npt.ArrayLike, num_classes: int) -> npt.NDArray[Any]:
+    """The bias, (K,), of float32 or float64 and finite; or the error that says what is wrong with it."""
+    expected = f"({num_classes},), one number a row of weights"
+    array = _given.array("bias", values, CandidateError, expected=expected)
+    if array.shape != (num_classes,):
+        flat = array.size == num_classes
+        fix = "pass bias.ravel()." if flat else "take weights and bias from the same layer; bias=None is no bias."
+        raise ShapeError(f"bias has shape {array.shape}.", expected=expected, fix=fix)
+    _check_finite("bias", _floats("bias", array))
+    return array
+
+
+def _floats(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array, if it is one of float32 or float64."""
     if array.dtype.type not in (np.float32, np.float64):
         raise CandidateError(
             f"{name} has dtype {array.dtype}.",
@@ -225,14 +294,20 @@ def _conversion(name: str, array: npt.NDArray[Any]) -> str:
 
 
 def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
-    counts = class_counts_from_labels(labels)
-    if counts.size != num_classes:
+    y = validate_labels(labels)
+    if y.max() >= num_classes:
         raise LabelsError(
-            f"labels name {counts.size} classes, but weights has {num_classes} rows.",
-            expected=f"labels 0 … {num_classes - 1}, each at least once",
-            fix="if your weights are (d, K), pass weights.T; drop rows of W for classes without samples.",
+            f"labels run up to {y.max()}, but weights has {num_classes} rows.",
+            expected=f"labels 0 … {num_classes - 1}",
+            fix=fewer_labels(y, num_classes, "if your weights are (d, K), pass weights.T; each class has a row of W."),
         )
-    return validate_labels(labels)
+    if num_classes < 2:
+        raise ShapeError(
+            "weights has one row.",
+            expected="(K, d) with K >= 2, one row a class",
+            fix="a classifier with one output tells nothing apart; check that all rows are there.",
+        )
+    return y
 
 
 def _counts(class_counts: npt.ArrayLike | None, num_classes: int) -> IntArray:
@@ -265,12 +340,25 @@ def _check_shapes(W: npt.NDArray[Any], F: npt.NDArray[Any], rows: int, counted_b
     )
 
 
-def _check_weights(W: npt.NDArray[Any]) -> None:
-    bad = ~np.isfinite(W)
-    if bad.any():
-        row, column = np.argwhere(bad)[0].tolist()
+def _check_empty(F: npt.NDArray[Any], counts: IntArray) -> None:
+    """Raise ``CandidateError`` for the mean of no samples that is not zero: it would count nowhere."""
+    empty = np.flatnonzero(counts == 0)
+    stray = np.any(F[empty] != 0.0, axis=1)  # NaN is not 0
+    if stray.any():
+        k = int(empty[np.argmax(stray)])
         raise CandidateError(
-            f"weights[{row}, {column}] is {W[row, column]}.",
+            f"row {k} of features is not zero, and class {k} has no samples.",
+            expected="zeros in the rows of classes without samples, which have no mean",
+            fix="set features[class_counts == 0] = 0.",
+        )
+
+
+def _check_finite(name: str, array: npt.NDArray[Any]) -> None:
+    bad = ~np.isfinite(array)
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0].tolist())
+        raise CandidateError(
+            f"{name}[{', '.join(map(str, place))}] is {array[place]}.",
             expected="finite numbers",
             fix="training diverged, or the file is damaged; there is nothing to judge.",
         )

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import math
 import mmap
-import re
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ufm_convex._files import say_unused
+from ufm_convex.candidate.names import FIELDS, chosen
 from ufm_convex.errors import FileFormatError
 
-_BIAS = re.compile(r"(?:^|[^a-z])bias(?:es)?(?:$|[^a-z])|^b_?[0-9]*$", re.IGNORECASE)  # fc.bias, head_bias, b
-_NAMES = ("weights", "features", "labels", "class_counts")
 _MAP_FROM = 1 << 26  # bytes; smaller members of an archive are read, and their checksum compared
 _LOCAL_HEADER = 30  # bytes of a local file header of a zip archive before the name and the extra field
 
@@ -48,23 +48,25 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
         ) from error
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays ``weights``, ``features`` and ``labels`` or ``class_counts`` of a ``.npz`` file, by name.
+def read_npz(path: Path, renamed: Mapping[str, str] = MappingProxyType({})) -> dict[str, npt.NDArray[Any]]:
+    """The arrays ``weights``, ``features``, ``labels`` or ``class_counts``, and perhaps ``bias`` of a ``.npz`` file.
+
+    Args:
+        path: The file.
+        renamed: What arrays are called in the file, where it is not what ``Candidate`` calls them.
 
     Raises:
         FileFormatError: the file is missing, not ``.npz``, truncated or damaged, or lacks an array.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(path, archive)
+            members = _members(path, archive, renamed)
             return {name: _member(path, archive, info) for name, info in members.items()}
     except OSError as error:
         raise _unreadable(path, error) from error
     except FileFormatError:  # a ValueError as well, and complete as it is
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, *_NOT_AN_ARRAY) as error:
-        if path.suffix.lower() in (".pt", ".pth"):  # of old versions, which were no archives
-            raise _pytorch(path) from error
         raise FileFormatError(
             f"{path} is not a whole .npz file of numbers: {error}.",
             expected="a file written by np.savez, without Python objects in it",
@@ -72,88 +74,28 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members that are read, by the names of their arrays; anything else is refused by name.
+def _members(path: Path, archive: zipfile.ZipFile, renamed: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
+    """The members that are read, by the names of the candidate's arrays; which are refused is said in ``names``.
 
     Text says something to people (names of classes, what was trained), and so do files that are no arrays: they enter
-    no objective, and the log says that they are not used. Numbers might be part of the model.
+    no objective, and the log says that they are not used.
     """
     everything = archive.infolist()
     if any(Path(info.filename).name == "data.pkl" for info in everything):
         raise _pytorch(path)
-    arrays = [info for info in everything if info.filename.endswith(".npy")]
-    names = [info.filename.removesuffix(".npy") for info in arrays]
-    _check_names(path, names)
-    unknown = [name for name in names if name not in _NAMES]
-    biased = [name for name in unknown if _BIAS.search(name)]  # one written as text is a bias all the same
-    texts = [
-        name
-        for name, info in zip(names, arrays, strict=True)
-        if name in unknown and name not in biased and _is_text(archive, info)
-    ]
-    strange = [name for name in unknown if name not in texts]
-    if strange:
-        raise FileFormatError(
-            f"{path} has the array{'s'[: len(strange) - 1]} {', '.join(strange)}, which would not be used.",
-            expected="weights, features, and labels or class_counts"
-            + ("; a candidate is W and features, without a bias" if biased else ""),
-            fix=f"leave {', '.join(strange)} out of np.savez; "
-            + ("what is judged then is the classifier without its bias." if biased else "text may stay."),
-        )
-    say_unused(path, "member", [*texts, *(info.filename for info in everything if info not in arrays)])
-    return {name: info for name, info in zip(names, arrays, strict=True) if name in _NAMES}
-
-
-def _check_names(path: Path, names: list[str]) -> None:
-    """Raise ``FileFormatError`` unless each needed array is there once."""
-    missing = [name for name in ("weights", "features") if name not in names]
-    if "labels" not in names and "class_counts" not in names:
-        missing.append("exactly one of labels and class_counts")
-    both = "labels" in names and "class_counts" in names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not (missing or both or twice):
-        return
-    wrong = f"but not {', '.join(missing)}" if missing else "but labels as well as class_counts"
-    raise FileFormatError(
-        f"{path} has the array {twice[0]} twice."
-        if twice
-        else f"{path} has the arrays {', '.join(sorted(names)) or '(none)'}, {wrong}.",
-        expected="weights (K, d), features (N, d), labels (N,); or class means (K, d) with class_counts (K,)",
-        fix=_renaming(names)
-        if missing
-        else "keep labels if features has one row a sample, class_counts if it has one row a class."
-        if both
-        else "write it again with np.savez(path, weights=W, features=F, labels=y).",
-    )
-
-
-def _renaming(names: list[str]) -> str:
-    """The call of ``np.savez`` with the names that are meant, filled in as far as other names can be guessed."""
-    guesses = {
-        "weights": ("weights", "W", "w", "weight", "classifier", "fc.weight"),
-        "features": ("features", "H", "h", "F", "feature", "Z", "X", "embeddings"),
-        "labels": ("labels", "y", "Y", "label", "targets", "target"),
-        "class_counts": ("class_counts", "counts", "n", "num_samples"),
-    }
-    found = {meant: next((one for one in spelled if one in names), "") for meant, spelled in guesses.items()}
-    letters = {"weights": "W", "features": "F", "labels": "y", "class_counts": "n"}
-    third = "class_counts" if found["class_counts"] and not found["labels"] else "labels"
-    given = [
-        f"{meant}=z[{found[meant]!r}]" if found[meant] else f"{meant}={letters[meant]}"
-        for meant in ("weights", "features", third)
-    ]
-    opened = "z = np.load(path); " if any(found.values()) else ""
-    left = [name for name in names if name not in (*found.values(), *_NAMES)]
-    unused = f" This leaves out {', '.join(left)}, which would not be used." if left else ""
-    return f"{opened}np.savez(new_path, {', '.join(given)}).{unused}"
+    arrays = [(info.filename.removesuffix(".npy"), info) for info in everything if info.filename.endswith(".npy")]
+    texts = [name for name, info in arrays if name not in FIELDS and _is_text(archive, info)]
+    found = chosen(path, [name for name, _ in arrays], renamed, texts)
+    say_unused(path, "member", (info.filename for info in everything if not info.filename.endswith(".npy")))
+    infos = dict(arrays)
+    return {field: infos[name] for field, name in found.items()}
 
 
 def _pytorch(path: Path) -> FileFormatError:
     return FileFormatError(
         f"{path} is a file of PyTorch.",
-        expected="a .npz file with weights (K, d), features (N, d), labels (N,)",
-        fix="load it with torch.load(path, weights_only=True), and pass its tensors: c = Candidate(weights=W, "
-        "features=F, labels=y). For a file: np.savez(path, weights=c.weights, features=c.features, labels=c.labels).",
+        expected="a .npz file with weights (K, d), features (N, d), labels (N,), or a name that ends in .pt",
+        fix="call it .pt, if it is a dictionary of tensors.",
     )
 
 

@@ -8,6 +8,26 @@ from ufm_convex._arrays import IntArray
 from ufm_convex.candidate.data import Candidate
 from ufm_convex.candidate.streaming import FeatureStatistics
 from ufm_convex.errors import CandidateError, CountsError
+from ufm_convex.problem import Problem
+
+
+def require_match(problem: Problem, candidate: Candidate) -> None:
+    """Raise unless this is a candidate for the problem: its class counts, and a bias only where the problem has one.
+
+    Without a bias, a candidate for a problem that has one is judged as b = 0.
+
+    Raises:
+        CandidateError: it is no ``Candidate``, or has a bias that the problem has not.
+        CountsError: its counts are others.
+    """
+    require_counts(candidate, problem.class_counts)
+    if candidate.bias is not None and problem.bias is None:
+        raise CandidateError(
+            "the candidate has a bias, and the problem has none.",
+            expected="a problem with a bias, or a candidate without one",
+            fix='make the problem with bias="free", or bias=0.01 for a weight decay of it (--bias on the command '
+            "line); or leave the bias of the candidate out, and the classifier is judged without it.",
+        )
 
 
 def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
@@ -17,12 +37,7 @@ def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
         CandidateError: it is no ``Candidate``.
         CountsError: its counts are others.
     """
-    if not isinstance(candidate, Candidate):
-        raise CandidateError(
-            f"candidate is a {type(candidate).__name__}.",
-            expected="an ufm_convex.Candidate",
-            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
-        )
+    require_candidate(candidate)
     ours = candidate.class_counts
     if np.array_equal(ours, class_counts):
         return
@@ -37,6 +52,16 @@ def require_counts(candidate: Candidate, class_counts: IntArray) -> None:
         fix="make the problem with candidate.problem(lambda_w, lambda_h); on the command line, leave out the class "
         "counts: those of the candidate are counted.",
     )
+
+
+def require_candidate(candidate: object) -> None:
+    """Raise ``CandidateError`` unless it is a ``Candidate``."""
+    if not isinstance(candidate, Candidate):
+        raise CandidateError(
+            f"candidate is a {type(candidate).__name__}.",
+            expected="an ufm_convex.Candidate",
+            fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
+        )
 
 
 def require_nonnegative(statistics: FeatureStatistics) -> None:

@@ -85,7 +85,7 @@ class FeatureStatistics:
     """Floating-point statistics of a candidate's features; errors as in docs/streaming.md, section 6.
 
     Attributes:
-        class_means: h̄_k, (K, d).
+        class_means: h̄_k, (K, d); 0 for a class without samples.
         class_square_norms: Σ ‖h_{k,i}‖² over the n_k samples of class k, (K,).
         smallest: The smallest entry of the features.
         smallest_at: Its (row, column).
@@ -123,7 +123,7 @@ def feature_statistics(
         sums[present] += np.add.reduceat(block.features[order], first, axis=0)
     rows = np.bincount(candidate.labels, minlength=squares.size)  # rows of each class, not samples
     return FeatureStatistics(
-        class_means=frozen(sums / rows[:, None]),
+        class_means=frozen(sums / np.maximum(rows, 1)[:, None]),
         class_square_norms=frozen(squares * candidate.multiplicities),
         smallest=negative.smallest,
         smallest_at=negative.place,

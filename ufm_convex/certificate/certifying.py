@@ -1,14 +1,13 @@
 """From a problem, and perhaps a candidate, to a certificate: bounds proved, exact points written down.
 
-``certify`` takes every kind of problem that has registered with ``certify_kind``; what is written here is that of
-``Problem``.
+``certify`` takes every kind of problem: ``WRITINGS`` lists how each is written. What is written here is ``Problem``'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import singledispatch
 from typing import Any, get_args, overload
 
 from ufm_convex import _given, enclosure
@@ -16,7 +15,8 @@ from ufm_convex._arrays import whole
 from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
-from ufm_convex.certificate.bounds import Bounds
+from ufm_convex.certificate import contrastive
+from ufm_convex.certificate.arguments import chosen, solved
 from ufm_convex.certificate.checking import require_accepted
 from ufm_convex.certificate.encoding import (
     FORMAT,
@@ -29,21 +29,23 @@ from ufm_convex.certificate.encoding import (
     encode_witness,
     lemmas,
     require_encodable,
-    require_exactly,
     rounded,
 )
 from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
+from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, check_match, enclose_objective, is_streamed
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
+from ufm_convex.evidence import Bounds
 from ufm_convex.losses import traits
-from ufm_convex.problem import Problem
+from ufm_convex.methods import Progress
+from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import Solution
-from ufm_convex.solving import solve
+from ufm_convex.solving import method_of
 
 _FLOAT_BITS = 53
 _FAST_ROOM = Fraction(1, 2**36)
@@ -53,8 +55,6 @@ _WIDENING = Fraction(1, 2**32)
 """Relative widening of the objective of a large candidate: the verifier's error bounds are coarser."""
 _FAST_LOGITS = 1 << 16
 _SMALLEST = Fraction(1, 1 << 16000)
-
-Progress = Callable[[str], None]
 
 
 @overload
@@ -66,6 +66,7 @@ def certify(
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
+    time_limit: float | None = ...,
     recheck: bool = ...,
     progress: Progress | None = ...,
 ) -> Certificate: ...
@@ -78,6 +79,7 @@ def certify(
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
+    time_limit: float | None = ...,
     recheck: bool = ...,
     progress: Progress | None = ...,
 ) -> Any: ...
@@ -89,6 +91,7 @@ def certify(
     tolerance: float = 1e-6,
     digits: int | None = None,
     proof: enclosure.Proof = "auto",
+    time_limit: float | None = None,
     recheck: bool = False,
     progress: Progress | None = None,
 ) -> Any:
@@ -98,11 +101,13 @@ def certify(
 
     Args:
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
-        candidate: Somebody's W and features; its class counts are the problem's.
+        candidate: Somebody's W, features and perhaps bias; its class counts are the problem's. Without a bias it is
+            judged as b = 0 where the problem has one.
         solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
         proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
+        time_limit: Seconds for ``solve``, where no solution is given; what is proved by then is certified.
         recheck: Whether the verifier reads the arrays of a candidate, too, that is so large that the certificate
             knows it by SHA-256: a second pass over them. Those that the certificate embeds it reads anyway.
         progress: Called with one line of text when something begins or ends.
@@ -113,84 +118,35 @@ def certify(
         non-negative, else "undecided".
 
     Raises:
-        ProblemError: the solution is one of another problem, the tolerance is out of range, or a solution or a slack
-            proof is given beside digits.
+        ProblemError: the solution is one of another problem, the tolerance or the time limit is out of range, a
+            time limit is given beside a solution or digits, or a solution or a slack proof beside digits.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
-        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a bias or
-            a constraint; or certificates do not carry the loss.
+        CandidateError: the candidate has a bias, and the problem has none.
+        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a
+            constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         CertificateError: the verifier refused a step of the certificate, which the message names.
         UFMError: as ``solve``.
     """
-    _check_settings(digits, proof)
+    _check_settings(digits, proof, time_limit)
     tolerance = _given.tolerance(tolerance)
     _check_recheck(candidate, recheck)
-    certificate: CertificateFile = certify_kind(
+    certificate = WRITINGS[method_of(problem).kind].certify(
         problem,
         candidate=candidate,
         solution=solution,
         tolerance=tolerance,
         digits=whole(digits),
         proof=proof,
+        time_limit=None if time_limit is None else _given.seconds("time_limit", time_limit),
         progress=progress,
     )
     if progress is not None:
         progress("verifying the certificate")
     require_accepted(certificate, candidate if isinstance(candidate, Candidate) else None, recheck=recheck)
     return certificate
-
-
-@singledispatch
-def certify_kind(problem: object, **settings: Any) -> Any:
-    """``certify`` for one kind of problem, its settings checked; a room with a kind of its own registers how here.
-
-    Raises:
-        ProblemError: it is no problem.
-    """
-    raise ProblemError(
-        f"problem is a {type(problem).__name__}.",
-        expected="an ufm_convex.Problem",
-        fix="make one with Problem(class_counts, …).",
-    )
-
-
-@certify_kind.register
-def _certify_problem(
-    problem: Problem,
-    *,
-    candidate: object,
-    solution: object,
-    tolerance: float,
-    digits: int | None,
-    proof: enclosure.Proof,
-    progress: Progress | None,
-) -> Certificate:
-    chosen = require_certifiable(problem, candidate)
-    judged = None if chosen is None else _judged(problem, chosen, progress)
-    if digits is not None:
-        problem.require_plain("digits")
-        _refuse_solution(solution)
-        _refuse_proof(proof)
-        bounds = Bounds(*bounds_to_digits(problem, digits))
-        origin = {"method": f"closed form to {digits} digits"}
-    else:
-        found = _solution(problem, solution, tolerance, progress)
-        bounds = Bounds.of(found, proof)
-        origin = _origin(found, bounds.lower, bounds.upper)
-    bits = _FLOAT_BITS if digits is None else claim_bits(digits)
-    return assemble(
-        problem,
-        bounds.lower,
-        bounds.upper,
-        tolerance,
-        origin,
-        bits=bits,
-        decays=bounds.decays,
-        candidate=chosen,
-        judged=judged,
-    )
 
 
 def assemble(
@@ -234,19 +190,15 @@ def assemble(
 # -- arguments ----------------------------------------------------------------------------------------------------
 
 
-def require_certifiable(problem: Problem, candidate: object = None, *, recheck: bool = False) -> Candidate | None:
-    """The candidate, if ``certify`` takes it and the problem; for whoever solves before it certifies.
-
-    Raises:
-        UFMError: as ``certify``, of what is known before any work.
-    """
-    _check_recheck(candidate, recheck)
-    chosen = _checked(candidate)
+def _require_problem(problem: Problem, candidate: object) -> Candidate | None:
+    """See ``Writing.require``."""
+    fix = "make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path)."
+    found = chosen(candidate, Candidate, "an ufm_convex.Candidate", fix)
     require_encodable(problem)
-    if chosen is not None:
+    if found is not None:
         _require_judgeable(problem)
-        check_match(problem, chosen)
-    return chosen
+        check_match(problem, found)
+    return found
 
 
 def _check_recheck(candidate: object, recheck: bool) -> None:
@@ -258,26 +210,19 @@ def _check_recheck(candidate: object, recheck: bool) -> None:
         )
 
 
-def _checked(candidate: object) -> Candidate | None:
-    if candidate is None:
-        return None
-    if isinstance(candidate, Candidate):
-        require_exactly(candidate, Candidate, "the candidate")
-        return candidate
-    raise ProblemError(
-        f"candidate is a {type(candidate).__name__}.",
-        expected="an ufm_convex.Candidate",
-        fix="make one with Candidate(weights=W, features=F, labels=y) or Candidate.load(path).",
-    )
-
-
 def _require_judgeable(problem: Problem) -> None:
-    """Raise ``HypothesisError`` unless the objective of somebody's W and features, which have no bias, is finite."""
-    problem.require_plain("a certificate of a candidate")
+    """Raise ``HypothesisError`` unless the objective of somebody's W, features and bias is finite and penalised."""
+    problem.require_decays("a certificate of a candidate")
     traits.require(problem.loss, ("finite",), fix="leave the candidate out: certify(problem) proves the optimum.")
 
 
-def _check_settings(digits: object, proof: str) -> None:
+def _check_settings(digits: object, proof: str, time_limit: object) -> None:
+    if digits is not None and time_limit is not None:
+        raise ProblemError(
+            "both digits and time_limit are given.",
+            expected="one of them: digits come from the closed form, not from a solver",
+            fix="leave out one.",
+        )
     if digits is not None and whole(digits) is None:
         raise ProblemError(f"digits is {shown(digits)}.", expected="an integer, or None", fix="use 50, it is plenty.")
     if proof not in get_args(enclosure.Proof):
@@ -304,18 +249,6 @@ def _refuse_proof(proof: str) -> None:
             expected="one of them: the closed form comes with the diagonal proof of its own",
             fix="leave out one.",
         )
-
-
-def _solution(problem: Problem, solution: object, tolerance: float, progress: Progress | None) -> Solution:
-    if solution is None:
-        return solve(problem, tolerance=tolerance, progress=progress)
-    if not isinstance(solution, Solution) or solution.problem != problem:
-        raise ProblemError(
-            "the solution is one of another problem.",
-            expected="a Solution of the problem to be certified",
-            fix="pass solve(problem), or leave it out.",
-        )
-    return solution
 
 
 def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
@@ -390,4 +323,89 @@ def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[
     return origin
 
 
-__all__ = ["Certificate", "Judgement", "assemble", "certify", "require_certifiable"]
+# -- one kind of problem after the other --------------------------------------------------------------------------
+
+
+def _about_problem(
+    problem: Problem,
+    *,
+    candidate: object,
+    solution: object,
+    tolerance: float,
+    digits: int | None,
+    proof: enclosure.Proof,
+    time_limit: float | None,
+    progress: Progress | None,
+) -> Certificate:
+    """The certificate of a ``Problem``, its settings checked."""
+    about = _require_problem(problem, candidate)
+    judged = None if about is None else _judged(problem, about, progress)
+    if digits is not None:
+        problem.require_plain("digits")
+        _refuse_solution(solution)
+        _refuse_proof(proof)
+        bounds = Bounds(*bounds_to_digits(problem, digits))
+        origin = {"method": f"closed form to {digits} digits"}
+    else:
+        found = solved(problem, Solution, solution, tolerance, time_limit, progress)
+        bounds = method_of(problem).bounds(found, proof)
+        origin = _origin(found, bounds.lower, bounds.upper)
+    bits = _FLOAT_BITS if digits is None else claim_bits(digits)
+    return assemble(
+        problem,
+        bounds.lower,
+        bounds.upper,
+        tolerance,
+        origin,
+        bits=bits,
+        decays=bounds.decays,
+        candidate=about,
+        judged=judged,
+    )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How certificates about one kind of problem are written.
+
+    Attributes:
+        require: Raises what can be known before any work, of the problem and of a candidate, which it returns.
+        certify: ``certify``, its settings checked.
+        encode: The problem as a certificate has it.
+    """
+
+    require: Callable[[Any, object], object]
+    certify: Callable[..., CertificateFile]
+    encode: Callable[[Any], dict[str, Any]]
+
+
+WRITINGS: Mapping[type[Model], Writing] = {
+    ContrastiveProblem: Writing(contrastive.require_certifiable, contrastive.certify, contrastive.encode_problem),
+    Problem: Writing(_require_problem, _about_problem, encode_problem),
+}
+"""One entry a kind of problem, that of ``Method.kind``."""
+
+
+def require_certifiable(problem: object, candidate: object = None, *, recheck: bool = False) -> Any:
+    """The candidate, if ``certify`` takes it and the problem; for whoever solves before it certifies.
+
+    Raises:
+        UFMError: as ``certify``, of what is known before any work.
+    """
+    _check_recheck(candidate, recheck)
+    return WRITINGS[method_of(problem).kind].require(problem, candidate)
+
+
+def encoded(problem: object) -> dict[str, Any]:
+    """The object ``problem`` of a certificate about this one.
+
+    Raises:
+        ProblemError: it is no problem.
+        HypothesisError: certificates do not carry it.
+    """
+    writing = WRITINGS[method_of(problem).kind]
+    writing.require(problem, None)
+    return writing.encode(problem)
+
+
+__all__ = ["Certificate", "Judgement", "assemble", "certify", "encoded", "require_certifiable"]

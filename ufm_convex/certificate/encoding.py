@@ -291,6 +291,8 @@ def encode_candidate(candidate: Candidate) -> dict[str, Any]:
         "features": _exact_matrix(candidate.features),
         "labels": integers(candidate.labels.tolist()) if candidate.level == "sample" else None,
     }
+    if candidate.bias is not None:
+        arrays["bias"] = _vector(enclosure.ExactVector.of_floats(widened(candidate.bias)))
     return {**content, "arrays": arrays, "sha256": None}
 
 

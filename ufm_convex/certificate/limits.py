@@ -36,7 +36,9 @@ _WORD, _MANTISSA = 64, 53
 
 def spans_little(candidate: Candidate) -> bool:
     """Whether the arrays are short integers times a power of two, whose objective is soon evaluated in integers."""
-    bits = max(_span(candidate.weights), _span(candidate.features))
+    bits = max(
+        _span(candidate.weights), _span(candidate.features), 0 if candidate.bias is None else _span(candidate.bias)
+    )
     logits = len(candidate.features) * candidate.num_classes
     multiplications = logits * candidate.feature_dim
     short = (candidate.weights.size + candidate.features.size) * bits <= EMBEDDED_BITS

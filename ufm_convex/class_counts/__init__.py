@@ -1,11 +1,12 @@
 """Class counts n_1 … n_K: checked, counted from labels, read from files, or made by a named profile.
 
-Counts are fresh int64 arrays of shape (K,), K ≥ 2, entries ≥ 1, with N = Σ n_k ≤ 2⁵³ so that N is exact in
-binary64; labels are fresh int64 arrays of shape (N,). Anything else is a named error.
+Counts are fresh int64 arrays of shape (K,), K ≥ 2, entries ≥ 0 and one of them > 0, with N = Σ n_k ≤ 2⁵³ so that N is
+exact in binary64; labels are fresh int64 arrays of shape (N,). Anything else is a named error. A count of 0 is a class
+without samples, an output of the classifier all the same.
 """
 
 from ufm_convex.class_counts.files import read_class_counts, read_labels
-from ufm_convex.class_counts.labels import class_counts_from_labels, validate_labels
+from ufm_convex.class_counts.labels import class_counts_from_labels, fewer_labels, validate_labels
 from ufm_convex.class_counts.profiles import (
     balanced,
     counts_from_profile,
@@ -22,6 +23,7 @@ __all__ = [
     "class_counts_from_labels",
     "counts_from_profile",
     "exponential",
+    "fewer_labels",
     "pareto",
     "profile_names",
     "read_class_counts",

@@ -7,56 +7,54 @@ a text file is reported with its line, counted from 1.
 
 from __future__ import annotations
 
-import io
-import re
-import tokenize
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ufm_convex._arrays import IntArray
-from ufm_convex._files import read_bytes, read_text, say_unused
-from ufm_convex.class_counts import tables
-from ufm_convex.class_counts.labels import validate_labels
+from ufm_convex._files import say_unused
+from ufm_convex.class_counts import lists, tables
+from ufm_convex.class_counts.arrays import INTEGER, empty, integers, is_number, map_array
+from ufm_convex.class_counts.labels import fewer_labels, number_of_classes, validate_labels
 from ufm_convex.class_counts.tables import Column
 from ufm_convex.class_counts.validation import validate_class_counts
-from ufm_convex.errors import CountsError, FileFormatError, LabelsError, UFMError, shown
+from ufm_convex.errors import CountsError, FileFormatError, LabelsError, shown
 
 _LABEL_COLUMNS = ("label", "labels", "y", "class", "target")
-_INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,18}[ \t]*")  # 18 digits fit in 64 bits; int() takes less white space than \s
-_SEPARATED = re.compile(r"[0-9]{1,3}([., _'\u00a0\u202f\u2019][0-9]{3})+")  # thousands
 _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on the command line."
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 
 
-def read_labels(path: str | Path) -> IntArray:
+def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
     """Labels from a file, shape (N,), in the order of the file.
 
     Args:
-        path: ``.npy``: a one-dimensional integer array. ``.txt``: one integer a line; blank lines and text
-            after ``#`` do not count. ``.csv``: one column, with or without header, or several with a header
-            of which exactly one is called label, labels, y, class or target.
+        path: ``.npy``: a one-dimensional integer array. ``.txt``: one integer a line, alone or after the path of a
+            sample, as in ``images/7.png 3``; blank lines and text after ``#`` do not count. ``.csv``: one
+            column, with or without header, or several with a header
+            of which exactly one is called label, labels, y, class or target. Names of classes are numbered in
+            alphabetical order, as folders of images are, and the log says so.
+        num_classes: K, where it is known: labels are below it.
 
     Raises:
         FileFormatError: the file is missing, empty, truncated, not UTF-8, or not laid out as above.
-        LabelsError: an entry is not an integer ≥ 0.
+        LabelsError: an entry is not an integer ≥ 0, or is K or more.
+        CountsError: ``num_classes`` is no integer from 2 to 10⁸.
     """
-    path = Path(path)
+    path, known = Path(path), None if num_classes is None else number_of_classes(num_classes)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return validate_labels(_npy(path), name=f"the array in {path}")
+        return validate_labels(map_array(path, "labels"), num_classes, name=f"the array in {path}")
     if suffix == ".txt":
-        cells, lines = _text_lines(path)
+        cells, lines = lists.entries(path)
     elif suffix == ".csv":
         cells, lines = _label_column(path)
     else:
         raise _unknown_suffix(path, ".npy, .csv or .txt", "save the labels with np.save(path, labels).")
     if not cells:
-        raise _empty(path, "labels")
-    labels = _integers(path, cells, lines, "the label", LabelsError)
+        raise empty(path, "labels")
+    labels = integers(path, lists.numbered(path, cells) or cells, lines, "the label", LabelsError)
     if labels.min() < 0:
         first = int(np.argmax(labels < 0))
         raise LabelsError(
@@ -64,26 +62,37 @@ def read_labels(path: str | Path) -> IntArray:
             expected="labels 0 … K − 1",
             fix="leave out samples without a label (often marked −1), or number the classes from 0.",
         )
+    if known is not None and labels.max() >= known:
+        first = int(np.argmax(labels >= known))
+        raise LabelsError(
+            f"{path}, line {lines[first]}: the label is {labels[first]}, and there are {known} classes.",
+            expected=f"labels 0 … {known - 1}",
+            fix=fewer_labels(labels, known),
+        )
     return labels
 
 
 def read_class_counts(path: str | Path) -> IntArray:
-    """Class counts from a ``.csv`` with the header ``class_id,count``, shape (K,), in the order of class_id.
+    """Class counts from a file, shape (K,), in the order of the classes.
 
     Args:
-        path: Columns may come in any order and be called as people call them: ``class_id``, ``class`` or ``label`` for
-            the one, ``count``, ``n`` or ``num_images`` for the other, between commas, semicolons or tabs. Rows may come
-            in any order; each class_id of 0 … K − 1 occurs once. Without class ids the rows are classes 0 … K − 1.
-            Names of classes, and an index column beside class ids, are not used, and the log says so.
+        path: ``.npy``: a one-dimensional integer array. ``.txt``: one count a line. ``.json``: a list, or an object
+            from class to count. ``.csv`` with the header ``class_id,count``: columns may come in any order and be
+            called as people call them, ``class_id``, ``class`` or ``label`` for the one, ``count``, ``n`` or
+            ``num_images`` for the other, between commas, semicolons or tabs. Rows may come in any order; each class_id
+            of 0 … K − 1 occurs once. Without class ids the rows are classes 0 … K − 1. Names of classes, and an index
+            column beside class ids, are not used, and the log says so.
 
     Raises:
         FileFormatError: the file is missing, empty, not UTF-8, or not laid out as above: two columns of counts or of
             class ids, or a column of numbers that are neither.
-        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 positive integers.
+        CountsError: a class_id is missing or occurs twice, or the counts are not K ≥ 2 integers ≥ 0, one of them > 0.
     """
     path = Path(path)
-    if path.suffix.lower() != ".csv":
-        raise _unknown_suffix(path, ".csv with the columns class_id,count", f"if it holds labels, {_TO_LABELS}")
+    if (suffix := path.suffix.lower()) in lists.READERS:
+        return validate_class_counts(lists.read_list(path))
+    if suffix != ".csv":
+        raise _unknown_suffix(path, ".csv, .npy, .txt or .json", f"if it holds labels, {_TO_LABELS}")
     table = tables.rows(path)
     line, first = next(table)
     ids_in, counts_in, others = _count_columns(path, line, first)
@@ -93,21 +102,21 @@ def read_class_counts(path: str | Path) -> IntArray:
         lines.append(line)
         rows.append(row)
     if not lines:
-        raise _empty(path, "class counts")
+        raise empty(path, "class counts")
     _set_aside(path, others, rows)
-    counts = _integers(path, [row[counts_in.place] for row in rows], lines, "count", CountsError)
+    counts = integers(path, [row[counts_in.place] for row in rows], lines, "count", CountsError)
     if ids_in is None:
         ids = np.arange(counts.size)
     else:
         advice = "number the classes 0 … K − 1 in a column class_id; their names may stay in a column class_name."
-        ids = _integers(path, [row[ids_in.place] for row in rows], lines, "class_id", CountsError, advice)
+        ids = integers(path, [row[ids_in.place] for row in rows], lines, "class_id", CountsError, advice)
         _check_ids(path, ids, lines)
-    if counts.min() < 1:
-        worst = int(np.argmax(counts < 1))
+    if counts.min() < 0:
+        worst = int(np.argmax(counts < 0))
         raise CountsError(
             f"{path}, line {lines[worst]}: the count of class {ids[worst]} is {counts[worst]}.",
-            expected="an integer >= 1",
-            fix="leave out classes without samples, and number the others 0 … K − 1 again.",
+            expected="an integer >= 0",
+            fix="write 0 for a class without samples.",
         )
     ordered = np.empty_like(counts)
     ordered[ids] = counts
@@ -116,7 +125,7 @@ def read_class_counts(path: str | Path) -> IntArray:
 
 def _count_columns(path: Path, line: int, first: Sequence[str]) -> tuple[Column | None, Column, list[Column]]:
     """The column of class ids, None where rows are classes in their order; that of counts; and the others."""
-    header = [] if any(map(_is_number, first)) else tables.columns(first)
+    header = [] if any(map(is_number, first)) else tables.columns(first)
     counted = [column for column in header if column.counts]
     ids = [column for column in header if column.classes]
     if len(ids) > 1 and len(numbered := [column for column in ids if len(column.words) > 1]) == 1:
@@ -157,7 +166,7 @@ def _naming(first: Sequence[str], header: Sequence[Column], counted: Sequence[Co
 def _set_aside(path: Path, others: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Log which columns of a table of counts are not used; ``FileFormatError`` for one that may mean something."""
     for column in others:
-        if not column.index and all(_is_number(row[column.place]) for row in rows):
+        if not column.index and all(is_number(row[column.place]) for row in rows):
             raise FileFormatError(
                 f"{path} has the column {column}, of numbers that are neither class ids nor counts.",
                 expected="the columns class_id,count, and perhaps names of the classes",
@@ -197,7 +206,7 @@ def _label_column(path: Path) -> tuple[list[str], list[int]]:
     table = tables.rows(path)
     line, row = next(table)
     first = [cell.strip() for cell in row]
-    header = [] if any(map(_is_number, first)) else tables.columns(first)
+    header = [] if any(map(is_number, first)) else tables.columns(first)
     _check_no_counts(path, header)
     named = [column for column in header if " ".join(column.words) in _LABEL_COLUMNS]
     if len(first) > 1 and len(named) != 1:
@@ -241,81 +250,13 @@ def _check_one_a_sample(path: Path, header: Sequence[Column], place: int, rows: 
     for column in header:
         if column.place == place or column.index or len(labels) < len(rows):
             continue
-        if all(_INTEGER.fullmatch(row[column.place]) for row in rows):
+        if all(INTEGER.fullmatch(row[column.place]) for row in rows):
             raise FileFormatError(
                 f"{path}: the column {column} may say how many samples each row stands for.",
                 expected="one label a sample, and no column of counts",
                 fix=f"if each row is a class, rename the column to count, and {_TO_COUNTS} "
                 f"If each row is a sample, remove the column {column}.",
             )
-
-
-def _text_lines(path: Path) -> tuple[list[str], list[int]]:
-    """The entries of a text file with one a line, and their lines."""
-    cells: list[str] = []
-    lines: list[int] = []
-    for number, line in enumerate(io.StringIO(read_text(path)), start=1):
-        cell = line.partition("#")[0].strip()
-        if cell:
-            cells.append(cell)
-            lines.append(number)
-    return cells, lines
-
-
-def _integers(
-    path: Path, cells: Sequence[str], lines: Sequence[int], what: str, kind: type[UFMError], words: str = ""
-) -> IntArray:
-    """The cells as integers; the first that is none is named with its line, with the advice ``words`` if it is text."""
-    bad = next((index for index, cell in enumerate(cells) if not _INTEGER.fullmatch(cell)), None)
-    if bad is not None:
-        raise kind(
-            f"{path}, line {lines[bad]}: {what} is {shown(cells[bad])}.",
-            expected="an integer, written without a decimal point",
-            fix=_integer_advice(cells[bad], words or "mend or remove that line."),
-        )
-    return np.array(list(map(int, cells)), dtype=np.int64)
-
-
-def _integer_advice(cell: str, words: str) -> str:
-    """How a cell that is no integer becomes one; ``words`` for one that is no number."""
-    if _SEPARATED.fullmatch(cell.strip()) and _is_number(cell):
-        return f"write {cell.replace('.', '')} if the point separates thousands, {float(cell):.0f} if it is decimal."
-    if _is_number(cell):
-        return "if the numbers are whole, save them with .astype(int)."
-    if _SEPARATED.fullmatch(cell.strip()):
-        return f"write it without separators, as {re.sub('[^0-9]', '', cell)}."
-    return words
-
-
-def _npy(path: Path) -> npt.NDArray[Any]:
-    """The array of a .npy file, memory-mapped, so that a header that promises too much costs nothing."""
-    if not read_bytes(path, 1):
-        raise _empty(path, "labels")
-    try:
-        # a header of absurd size overflows NumPy's product of the dimensions, by default with a mere warning
-        with np.errstate(over="raise"):
-            return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, TypeError, ArithmeticError, SyntaxError, tokenize.TokenError) as error:
-        raise FileFormatError(
-            f"{path} is not a whole .npy file of numbers: {error}.",
-            expected="a file written by np.save, without Python objects in it",
-            fix="write it again with np.save(path, labels); it may have been cut short.",
-        ) from error
-
-
-def _is_number(cell: str) -> bool:
-    """True for anything that float() reads, nan included."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _empty(path: Path, what: str) -> FileFormatError:
-    return FileFormatError(
-        f"{path} does not hold {what}.", expected="at least one entry", fix="check how the file was written."
-    )
 
 
 def _unknown_suffix(path: Path, expected: str, fix: str) -> FileFormatError:

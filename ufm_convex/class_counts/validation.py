@@ -23,20 +23,22 @@ MAX_SAMPLES = 2**53
 _HALF = 32  # bits; sums of the two halves of 64-bit counts stay exact for up to 2^31 classes
 
 
-def validate_class_counts(counts: Sequence[int] | npt.ArrayLike) -> IntArray:
+def validate_class_counts(counts: Sequence[int] | npt.ArrayLike, *, least: int = 0) -> IntArray:
     """The class counts as a fresh int64 array of shape (K,).
 
     Args:
-        counts: K ≥ 2 integers ≥ 1, samples a class, N = Σ n_k ≤ 2⁵³; a list, a tuple or a 1-D integer array.
+        counts: K ≥ 2 integers ≥ 0, samples a class, 1 ≤ N = Σ n_k ≤ 2⁵³; a list, a tuple or a 1-D integer array. A
+            class without samples is an output of the classifier that no sample has (docs/empty_classes.md).
+        least: The least count, 1 where a class without samples has no meaning.
 
     Raises:
-        CountsError: the counts are not integers, not 1-D, fewer than two, below 1, or N is too large.
+        CountsError: the counts are not integers, not 1-D, fewer than two, below ``least``, all 0, or N is too large.
 
     Example:
         >>> validate_class_counts([500, 100, 20])
         array([500, 100,  20])
     """
-    array = integers("class_counts", counts, CountsError, expected="K >= 2 integers >= 1, one a class")
+    array = integers("class_counts", counts, CountsError, expected=f"K >= 2 integers >= {least}, one a class")
     _check_index(counts)
     if array.size < 2:
         raise CountsError(
@@ -44,15 +46,23 @@ def validate_class_counts(counts: Sequence[int] | npt.ArrayLike) -> IntArray:
             expected="at least two classes",
             fix="give one count a class; with a single class there is nothing to tell apart.",
         )
-    outside = (array < 1) | (array > MAX_SAMPLES)
+    outside = (array < least) | (array > MAX_SAMPLES)
     if outside.any():
         first = int(np.argmax(outside))
         raise CountsError(
             f"class_counts[{first}] is {int(array[first])}.",
-            expected="an integer from 1 to 2**53",
+            expected=f"an integer from {least} to 2**53",
             fix="check the entry; no class has that many samples."
             if array[first] > 0
+            else "write 0 for a class without samples."
+            if not least
             else "leave out classes without samples, and number the others 0 … K − 1 again.",
+        )
+    if not array.any():
+        raise CountsError(
+            "class_counts is 0 for every class.",
+            expected="at least one class with samples",
+            fix="check the counts; without samples there is no loss.",
         )
     total = (int((array >> _HALF).sum()) << _HALF) + int((array & ((1 << _HALF) - 1)).sum())
     if total > MAX_SAMPLES:

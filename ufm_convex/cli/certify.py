@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, whole_number
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    OutputOptions,
+    ProblemOptions,
+    Verbose,
+    say_zero_bias,
+    whole_number,
+)
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import finite, solution_record
-from ufm_convex.cli.render import show, show_judgement
+from ufm_convex.cli.record import decays_record, finite
+from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.views import show, solution_record
 
 if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.certificate import Certificate
-    from ufm_convex.problem import Problem
+    from ufm_convex.measures import EffectiveDecays
+    from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
+
+
+_WITH_CANDIDATE = "W and features in a file; in Python, ufm_convex.certify takes a ContrastiveCandidate"
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
 def certify(
     problem: ProblemOptions,
     method: MethodOptions,
+    reading: CandidateOptions,
     output: OutputOptions,
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE.NPZ", help="Arrays weights, features, and labels or class_counts."),
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="Weights, features, labels or class_counts, bias: .npz, .pt, .safetensors, .mat.",
+        ),
     ] = None,
     digits: Annotated[
         str | None, typer.Option(metavar="DIGITS", help="Enclose the optimum to so many digits, by the closed form.")
@@ -43,13 +61,17 @@ def certify(
             "--recheck", help="Let the verifier read a large candidate's arrays, too: a second pass over them."
         ),
     ] = False,
+    decays: Annotated[
+        str | None, typer.Option(metavar="effective", help="Take the decays that the candidate itself fits best.")
+    ] = None,
     verbose: Verbose = False,
 ) -> ExitCode:
     """Prove the optimum, or how far a candidate is from it.
 
     Without a candidate the optimum is enclosed. With one, its objective is enclosed and its gap bounded, proved from
     both sides; its class counts are counted from its labels. Nothing is said before the independent verifier has
-    accepted the certificate; -o writes it for ufm-convex verify.
+    accepted the certificate; -o writes it for ufm-convex verify. --decays effective judges a candidate by the decays
+    for which it is nearest to being stationary (with --lambda-w by this one for W), and says how well they fit.
 
     Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
 
@@ -61,11 +83,15 @@ def certify(
     wanted = whole_number("--digits", digits)
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
-    problem, path = _sort_out(problem, second)
+    problem, path = sort_out(problem, second)
+    _check_decays(problem, path, decays)
     with progress(verbose) as tell:
         tell("reading")
-        candidate = _load(path)
-        instance = problem.problem(None if candidate is None else candidate.class_counts)
+        if path is not None:
+            problem.require_plain(_WITH_CANDIDATE)
+        candidate = reading.load(path)
+        instance, fitted = _instance(problem, candidate, decays, tell)
+        say_zero_bias(path, candidate, instance)
         from ufm_convex import certificate, solving
 
         certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
@@ -83,20 +109,23 @@ def certify(
         )
         solution = solution or solve()
         tell("explaining the gap")
-        explained = _attribution(instance, candidate, proved)
+        explained = _attribution(instance, candidate, proved, solution)
     if output.as_json:
-        found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, wanted)}
-        typer.echo(json.dumps({**found, "candidate": None if candidate is None else _numbers(proved)}, allow_nan=False))
+        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
+        found["decays"] = None if fitted is None else decays_record(fitted)
+        typer.echo(json.dumps(found, allow_nan=False))
     else:
         if candidate is None:
             show(solution)
+        if fitted is not None:
+            typer.echo(f"effective decays  {fitted}")
         show_judgement(proved, explained, wanted)
     if output.output is not None:
         proved.save(output.output)
     return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
 
 
-def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
+def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
     """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
     from ufm_convex.errors import ProblemError
 
@@ -106,32 +135,91 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
     if len(problems) > 1 or len(candidates) > 1:
         raise ProblemError(
             f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
-            expected="at most one problem (.toml) and one candidate (.npz)",
+            expected="at most one problem (.toml) and one candidate (.npz, .pt, .safetensors, .mat)",
             fix="leave one out.",
         )
     chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
     return chosen, candidates[0] if candidates else None
 
 
-def _load(path: Path | None) -> Candidate | None:
-    if path is None:
+_OFFER = ", or --decays effective for those that the candidate fits best (docs/decays.md)"
+
+
+def _check_decays(problem: ProblemOptions, path: Path | None, decays: str | None) -> None:
+    """Raise unless effective decays are asked for by their word, of a candidate, for a problem that states no λ_H."""
+    from ufm_convex.errors import ProblemError, UnknownNameError
+
+    if decays is None:
+        return
+    if decays != "effective":
+        raise UnknownNameError(
+            f"--decays is {decays!r}.",
+            expected="the word effective",
+            fix="use --decays effective, or state numbers with --lambda-w and --lambda-h.",
+        )
+    stated = {"--lambda-h": problem.lambda_h, "--constraint": problem.constraint, str(problem.file): problem.file}
+    given = [name for name, value in stated.items() if value is not None]
+    if given or path is None:
+        raise ProblemError(
+            f"--decays effective is given {f'with {given[0]}' if given else 'without a candidate'}.",
+            expected="effective decays of a candidate, or decays that are stated",
+            fix=f"leave out --decays effective or {given[0]}." if given else "add the candidate's file.",
+        )
+
+
+def _instance(
+    problem: ProblemOptions, candidate: Candidate | None, decays: str | None, tell: Callable[[str], object]
+) -> tuple[Model, EffectiveDecays | None]:
+    """The problem, with a candidate a ``Problem``; and the effective decays if they are asked for."""
+    if candidate is None:
+        return problem.problem(), None
+    what, counts = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate", candidate.class_counts
+    if decays is None:
+        return problem.plain_problem(what, counts, or_else=_OFFER), None
+    from ufm_convex.measures import effective_decays
+
+    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1").plain_problem(what, counts)
+    tell("fitting the decays")
+    # a negative feature where features are not is a verdict, not a reason to have no decays
+    fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
+    chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
+    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=problem.bias or _bias(candidate, fitted))
+    return chosen.plain_problem(what, counts), fitted
+
+
+def _bias(candidate: Candidate, fitted: EffectiveDecays) -> str | None:
+    """The bias of the problem where nothing is said of it: the candidate's decay, and free where it has none."""
+    if candidate.bias is None:
         return None
-    from ufm_convex.candidate import Candidate
-
-    return Candidate.load(path)
+    return repr(fitted.lambda_b) if fitted.lambda_b is not None and fitted.lambda_b > 0.0 else "free"
 
 
-def _attribution(problem: Problem, candidate: Candidate | None, proved: Certificate) -> GapAttribution | None:
-    """The parts of the gap, where a theorem gives them and the candidate is admissible."""
+def _attribution(
+    problem: Model, candidate: Candidate | None, proved: Certificate, solution: Any
+) -> GapAttribution | None:
+    """The parts of the gap of an admissible candidate: over the closed form, or the dual point of the solution."""
     if candidate is None or proved.violation is not None:
         return None
-    from ufm_convex.attribution import attribute_gap
-    from ufm_convex.errors import HypothesisError, SizeError
+    from ufm_convex.attribution import explained
+    from ufm_convex.errors import SizeError
 
     try:
-        return attribute_gap(problem, candidate)
-    except (HypothesisError, SizeError):  # no theorem for this problem, or too many pairs of classes: no attribution
+        return explained(cast("Problem", problem), candidate, solution)
+    except SizeError:  # too many pairs of classes: no attribution
         return None
+
+
+def certificate_record(
+    solution: Solution,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    *,
+    digits: int | None = None,
+    judged: bool = True,
+) -> dict[str, Any]:
+    """The object of ``certify --json``: that of ``solve --json``, the verdict, and the candidate's numbers if any."""
+    found = {**solution_record(solution), **_optimum(proved, solution), **_record(proved, explained, digits)}
+    return {**found, "candidate": _numbers(proved) if judged else None}
 
 
 def _record(proved: Certificate, explained: GapAttribution | None, digits: int | None) -> dict[str, Any]:

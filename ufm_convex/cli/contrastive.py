@@ -1,78 +1,23 @@
-"""What ``ufm-convex solve`` does with a file that says ``model = "contrastive"``: another problem, another table."""
+"""Solutions of contrastive problems, as one JSON object and as a table."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from ufm_convex.cli import record, render
-from ufm_convex.cli.command import names_of, refuse
-from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions
     from ufm_convex.contrastive import ContrastiveProblem, ContrastiveSolution
-
-_MODEL = "contrastive"
-
-
-def describes(path: Path | None) -> bool:
-    """Whether a file is the TOML of a contrastive problem; whatever else may be wrong with it is said elsewhere."""
-    if path is None:
-        return False
-    from ufm_convex._files import read_text
-    from ufm_convex.errors import FileFormatError
-
-    try:
-        return tomllib.loads(read_text(path)).get("model") == _MODEL
-    except (FileFormatError, ValueError):
-        return False
-
-
-def solve(options: ProblemOptions, method: MethodOptions, output: OutputOptions, verbose: bool) -> ExitCode:
-    """The command ``solve`` for such a file."""
-    with progress(verbose) as tell:
-        problem = _problem(options)
-        tell("loading the solvers")
-        from ufm_convex import solving
-        from ufm_convex.solution import Status
-
-        solution = solving.solve(problem, **method.arguments(), progress=tell)
-    try:
-        if output.output is not None:
-            from ufm_convex.certificate import certify
-
-            certify(problem, solution=solution, tolerance=solution.tolerance).save(output.output)
-    finally:  # if the writing fails, a long solve is not lost
-        if output.as_json:
-            typer.echo(json.dumps(solution_record(solution), allow_nan=False))
-        else:
-            show(solution)
-    return ExitCode.DONE if solution.status is Status.CERTIFIED else ExitCode.NOT_REACHED
-
-
-def _problem(options: ProblemOptions) -> ContrastiveProblem:
-    """The problem in the file; ``ProblemError`` if options would override what it does not have."""
-    from ufm_convex.contrastive import ContrastiveProblem
-
-    described = [name for name in names_of(type(options)) if name != "file"]
-    refuse("a contrastive problem", described, "the file alone: class_counts, bound or lambda_h, and temperature")
-    return ContrastiveProblem.load(cast("Path", options.file))
 
 
 def solution_record(solution: ContrastiveSolution) -> dict[str, Any]:
     """The fields of ``solve --json``: those of the other kind that make sense here, and which model it is."""
     run = solution.run
     return {
-        "model": _MODEL,
+        "model": solution.problem.MODEL,
         **record.outcome(solution),
         "collapsed_classes": list(solution.collapsed_classes),
         **record.evidence(solution),

@@ -109,7 +109,7 @@ def _file(path: Path | None) -> list[SolutionFile]:
 def _one(
     problem: ProblemOptions, names: list[Any] | None, level: str, limits: dict[str, float], tell: Callable[[str], None]
 ) -> dict[str, CrossCheck]:
-    instance = problem.problem()
+    instance = problem.plain_problem("a cross-check: solvers under test return W and H")
     tell("loading the solvers")
     from ufm_convex.crosscheck import cross_check
 

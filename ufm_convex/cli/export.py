@@ -32,7 +32,7 @@ def export(
         ufm-convex export problem.toml --level group
     """
     OutputOptions(output).check()
-    instance = problem.problem()
+    instance = problem.plain_problem("a programme in Conic Benchmark Format")
     from ufm_convex.interchange import export_cbf, save_cbf
 
     if instance.feature_dim is not None:

@@ -12,15 +12,19 @@ import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from ufm_convex.cli.command import names_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ufm_convex._arrays import IntArray
-    from ufm_convex.problem import Problem
+    from ufm_convex.candidate import Candidate
+    from ufm_convex.losses import Loss
+    from ufm_convex.problem import Model, Problem
 
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
 _LIST = re.compile(r"[0-9\s;:|+-]*")  # counts, whatever somebody puts between them
@@ -42,10 +46,18 @@ class ProblemOptions:
     ] = None
     class_counts: Annotated[
         str | None,
-        typer.Option(metavar="LIST|FILE", help="Samples in each class: 500,100,20, or a .csv of class_id,count."),
+        typer.Option(
+            metavar="LIST|FILE",
+            help="Samples in each class: 500,100,20, or a .csv of class_id,count, a .npy, .txt or .json.",
+        ),
     ] = None
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file; also lists of path label."),
+    ] = None
+    num_classes: Annotated[
+        str | None,
+        typer.Option(metavar="K", help="With --labels: outputs of the classifier, of which some may have no samples."),
     ] = None
     profile: Annotated[
         str | None,
@@ -81,19 +93,24 @@ class ProblemOptions:
         ),
     ] = None
 
-    def problem(self, counts: IntArray | None = None) -> Problem:
-        """The problem that the options describe.
+    def problem(self, counts: IntArray | None = None, *, or_else: str = "") -> Model:
+        """The problem that the options describe, of the kind that the file says.
 
         Args:
             counts: Class counts to take when the options name no source of their own.
+            or_else: What else the command takes where a decay is not given: the end of the advice.
 
         Raises:
             ProblemError: no source of class counts or several, a decay is missing, or a value is out of range.
             UFMError: as the readers, the profiles and ``Problem`` raise it.
         """
+        other = self._of_another_kind()
+        if other is not None:
+            return other
         sourced = counts is None or self._sources()
         if sourced:
             self._check_sources()
+        self._check_num_classes()
         from ufm_convex.problem import Problem
 
         given = {
@@ -108,12 +125,67 @@ class ProblemOptions:
             content = Problem.load(self.file).content()
         else:
             if self.constraint is None:
-                self._check_decays()
+                self._check_decays(or_else)
             content = {"class_counts": self._counts() if sourced else counts}
         content.update({name: value for name, value in given.items() if value is not None})
         if self._says_loss() or "constraint" not in content:
             content["loss"] = self._loss(content.get("loss"))
         return Problem.from_content(content, source="the command line")
+
+    def effective_loss(self) -> Loss:
+        """The loss alone, for a candidate whose decays are its own.
+
+        Raises:
+            ProblemError: an option is given that only a problem has.
+        """
+        from ufm_convex import losses
+        from ufm_convex.errors import ProblemError
+
+        options = {
+            "--features": self.features,
+            "--feature-dim": self.feature_dim,
+            "--bias": self.bias,
+            "--constraint": self.constraint,
+        }
+        unused = [*self._sources(), *(name for name, value in options.items() if value is not None)]
+        if unused:
+            raise ProblemError(
+                f"{', '.join(unused)} is given without --lambda-w and --lambda-h.",
+                expected="both decays, or none of a problem's options but its loss",
+                fix="add --lambda-w and --lambda-h, or leave it out for the candidate's effective decays.",
+            )
+        table = self._loss(None)
+        return losses.make(table.pop("name"), table)
+
+    def plain_problem(self, what: str, counts: IntArray | None = None, *, or_else: str = "") -> Problem:
+        """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""
+        from ufm_convex.problem import require_problem
+
+        found = self.problem(counts, or_else=or_else)
+        require_problem(found, what)
+        return cast("Problem", found)
+
+    def require_plain(self, what: str) -> None:
+        """Raise ``ProblemError`` if the file has a problem of another kind, which ``what`` has no form for."""
+        from ufm_convex.problem import require_problem
+
+        found = self._of_another_kind()
+        if found is not None:
+            require_problem(found, what)
+
+    def _of_another_kind(self) -> Model | None:
+        """The problem in the file if it is no ``Problem``; raises ``ProblemError`` for options, which it has not."""
+        if self.file is None or len(self._sources()) > 1:
+            return None
+        from ufm_convex.problem import Problem
+        from ufm_convex.solving import load_problem
+
+        found = load_problem(self.file)
+        if isinstance(found, Problem):
+            return None
+        described = [name for name in names_of(type(self)) if name != "file"]
+        refuse(f"a {found.MODEL} problem", described, f"the file alone: {', '.join(found.KEYS)}")
+        return found
 
     def _sources(self) -> list[str]:
         """The sources of class counts that are given."""
@@ -141,7 +213,18 @@ class ProblemOptions:
                 else "for example: --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3",
             )
 
-    def _check_decays(self) -> None:
+    def _check_num_classes(self) -> None:
+        """Raise ``ProblemError`` for a number of classes without the labels that it belongs to."""
+        from ufm_convex.errors import ProblemError
+
+        if self.num_classes is not None and self.labels is None:
+            raise ProblemError(
+                "--num-classes is given without --labels.",
+                expected="a file of labels, which may not name every class",
+                fix="leave it out: other sources say how many classes there are, counts of 0 included.",
+            )
+
+    def _check_decays(self, or_else: str) -> None:
         """Raise ``ProblemError`` when a decay is missing."""
         from ufm_convex.errors import ProblemError
 
@@ -151,7 +234,7 @@ class ProblemOptions:
             raise ProblemError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given.",
                 expected="a weight decay for the classifier and one for the features",
-                fix="add " + " ".join(f"{name} 5e-3" for name in missing) + ", or what your training uses.",
+                fix=f"add {' '.join(f'{name} 5e-3' for name in missing)}, or what your training uses{or_else}.",
             )
 
     def _counts(self) -> IntArray | list[int]:
@@ -159,7 +242,9 @@ class ProblemOptions:
         from ufm_convex import class_counts as counting
 
         if self.labels is not None:
-            return counting.class_counts_from_labels(counting.read_labels(self.labels))
+            classes = whole_number("--num-classes", self.num_classes)
+            labels = counting.read_labels(self.labels, classes)
+            return counting.class_counts_from_labels(labels, classes)
         if self.profile is not None:
             return counting.counts_from_profile(self.profile)
         text = self.class_counts or ""
@@ -203,6 +288,41 @@ class ProblemOptions:
 
 
 @dataclass(frozen=True)
+class CandidateOptions:
+    """How the file of a candidate is read."""
+
+    array: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KEY", help="What the file calls an array: weights=fc.weight; may be repeated."),
+    ] = None
+
+    def load(self, path: Path | None) -> Candidate | None:
+        """The candidate in the file; None without one.
+
+        Raises:
+            ProblemError: an assignment is none, or there is no file that it could be about.
+            UFMError: as ``Candidate.load``.
+        """
+        from ufm_convex.errors import ProblemError
+
+        pairs = [one.partition("=") for one in self.array or ()]
+        names = [name for name, _, _ in pairs]
+        wrong = next((one for one, (name, mark, key) in zip(self.array or (), pairs, strict=True)
+                      if not (name and mark and key) or names.count(name) > 1), None)  # fmt: skip
+        if wrong is not None or (pairs and path is None):
+            raise ProblemError(
+                "--array is given, but no candidate." if wrong is None else f"--array is {reprlib.repr(wrong)}.",
+                expected="NAME=KEY with the file of a candidate, each name once",
+                fix="write for example --array weights=fc.weight after the candidate's file.",
+            )
+        if path is None:
+            return None
+        from ufm_convex.candidate import Candidate
+
+        return Candidate.load(path, arrays={name: key for name, _, key in pairs})
+
+
+@dataclass(frozen=True)
 class MethodOptions:
     """How to solve, and how well."""
 
@@ -213,17 +333,21 @@ class MethodOptions:
         str, typer.Option(metavar="NAME", help="auto, or a level such as class; a wrong name lists them all.")
     ] = "auto"
     tolerance: Annotated[str, typer.Option(metavar="NUMBER", help="Relative gap to prove, in (0, 1).")] = "1e-6"
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Stop then, with the best proved bounds so far.")
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """The options as arguments of ``solve``.
 
         Raises:
-            ProblemError: the tolerance is not a number.
+            ProblemError: the tolerance is not a number, or the time limit none > 0.
         """
         return {
             "solver": self.solver,
             "level": self.level,
             "tolerance": _number("--tolerance", self.tolerance),
+            "time_limit": _time_limit(self.time_limit),
         }
 
 
@@ -248,8 +372,8 @@ def check_output(output: Path, fix: str) -> None:
 
 
 def _names_a_file(text: str) -> bool:
-    """Whether the value of --class-counts is a path: it ends in .csv, or is neither a list nor a number."""
-    if text.strip().lower().endswith(".csv"):
+    """Whether the value of --class-counts is a path: it ends as one, or is neither a list nor a number."""
+    if text.strip().lower().endswith((".csv", ".npy", ".txt", ".json")):
         return True
     return not ("," in text or _is_number(text) or _LIST.fullmatch(text))
 
@@ -267,7 +391,7 @@ def _integers(text: str) -> list[int]:
     if bad is not None:
         raise CountsError(
             f"entry {bad} of --class-counts is {reprlib.repr(cells[bad])}.",
-            expected="integers >= 1 with commas between them, such as 500,100,20",
+            expected="integers >= 0 with commas between them, such as 500,100,20",
             fix="give whole numbers of samples, or a .csv file with the columns class_id,count.",
         )
     return [int(cell) for cell in cells]
@@ -337,6 +461,14 @@ def _number(name: str, text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
+def _time_limit(text: str | None) -> float | None:
+    """The option as seconds, None if it is not given; ``ProblemError`` for anything else."""
+    from ufm_convex._given import seconds
+
+    number = _number("--time-limit", text)
+    return None if number is None else seconds("--time-limit", number)
+
+
 def _bias(text: str | None) -> float | str | None:
     """The word "free", or the option as a number; ``ProblemError`` for anything else."""
     from ufm_convex.errors import ProblemError
@@ -364,3 +496,11 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Model | None) -> None:
+    """Say on stderr that b = 0 where the problem has a bias, and the candidate in the file has none."""
+    if candidate is not None and candidate.bias is None and getattr(problem, "bias", None) is not None:
+        import logging
+
+        logging.getLogger("ufm_convex").warning("%s: has no bias, and is judged with b = 0", path)

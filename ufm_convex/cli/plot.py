@@ -10,7 +10,14 @@ import typer
 
 from ufm_convex.cli.command import command, names_of, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, ProblemOptions, Verbose, check_output
+from ufm_convex.cli.options import (
+    CandidateOptions,
+    MethodOptions,
+    ProblemOptions,
+    Verbose,
+    check_output,
+    say_zero_bias,
+)
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -22,9 +29,10 @@ if TYPE_CHECKING:
 def plot(
     problem: ProblemOptions,
     method: MethodOptions,
+    reading: CandidateOptions,
     second: Annotated[
         Path | None,
-        typer.Argument(metavar="CANDIDATE.NPZ|CERT.JSON", help="A candidate, or a certificate to take the problem of."),
+        typer.Argument(metavar="CANDIDATE|CERT.JSON", help="A candidate, or a certificate to take the problem of."),
     ] = None,
     figure: Annotated[
         str | None,
@@ -65,9 +73,10 @@ def plot(
         refuse(words, names_of(MethodOptions), "options of a method where a problem is solved for its figure")
     with progress(verbose) as tell:
         tell("reading")
-        candidate = _load(candidate_path)
+        candidate = reading.load(candidate_path)
         instance = _instance(options, candidate, certificate_path)
-        instance.require_plain("a figure")
+        instance.require_decays("a figure")
+        say_zero_bias(candidate_path, candidate, instance)
         chosen.check_size(instance.num_classes)
         solution = None
         if solved:
@@ -105,25 +114,17 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
     if twice is not None or (given["certificate"] and given["problem"]):
         raise ProblemError(
             f"two {twice}s are given." if twice else "a problem and a certificate are given, which has its own.",
-            expected="a problem (.toml) or a certificate (.json), and at most one candidate (.npz)",
+            expected="a problem (.toml) or a certificate (.json), and at most one candidate",
             fix="leave one out.",
         )
     toml, certificate, candidate = (paths[0] if paths else None for paths in given.values())
     return dataclasses.replace(problem, file=toml), candidate, certificate
 
 
-def _load(path: Path | None) -> Candidate | None:
-    if path is None:
-        return None
-    from ufm_convex.candidate import Candidate
-
-    return Candidate.load(path)
-
-
 def _instance(options: ProblemOptions, candidate: Candidate | None, certificate: Path | None) -> Problem:
     """The certificate's problem as it stands, or the one that the options describe."""
     if certificate is None:
-        return options.problem(None if candidate is None else candidate.class_counts)
+        return options.plain_problem("a figure", None if candidate is None else candidate.class_counts)
     from ufm_convex.certificate import Certificate
 
     described = [name for name in names_of(ProblemOptions) if name != "file"]

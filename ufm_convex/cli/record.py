@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.duality import KKTReport
+    from ufm_convex.measures import EffectiveDecays
     from ufm_convex.positivity import CompletePositivity
-    from ufm_convex.solution import Solution
-
-
-def as_json(solution: Solution) -> str:
-    """The solution as JSON, one line."""
-    return json.dumps(solution_record(solution), allow_nan=False)
+    from ufm_convex.solution import Outcome, Solution
 
 
 def solution_record(solution: Solution) -> dict[str, Any]:
@@ -23,6 +18,7 @@ def solution_record(solution: Solution) -> dict[str, Any]:
     run = solution.run
     return {
         **outcome(solution),
+        **_outputs(solution),
         "collapsed_classes": list(solution.collapsed_classes),
         "merged_groups": [list(group) for group in solution.merged_groups],
         "multiplier": finite(solution.multiplier),
@@ -52,8 +48,21 @@ def outcome(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
         "solver": solution.solver,
         "level": solution.level,
         "seconds": finite(solution.seconds),
+        "solve_time_limit": _time_limit(solution),
         "num_classes": solution.problem.num_classes,
         "num_samples": solution.problem.num_samples,
+    }
+
+
+def _outputs(solution: Solution) -> dict[str, Any]:
+    """Fields of problems with classes without samples, and of no others."""
+    problem = solution.problem
+    if problem.num_columns == problem.num_outputs:
+        return {}
+    return {
+        "num_outputs": problem.num_outputs,
+        "num_columns": problem.num_columns,
+        "empty_classes": list(problem.empty_classes),
     }
 
 
@@ -94,6 +103,13 @@ def finite(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
 
 
+def _time_limit(solution: Outcome) -> dict[str, Any] | None:
+    """The limit that ``solve`` was given and whether it ended the work; not one of a solver's own. None without one."""
+    if solution.time_limit is None:
+        return None
+    return {"seconds": finite(solution.time_limit), "reached": solution.time_limit_reached}
+
+
 def _theory(solution: Solution | ContrastiveSolution) -> dict[str, Any] | None:
     found = solution.theory
     if found is None:
@@ -120,3 +136,10 @@ def _positivity(found: CompletePositivity | None) -> dict[str, Any] | None:
 
 def _residuals(report: KKTReport | None) -> dict[str, float | None] | None:
     return None if report is None else {name: finite(residual) for name, residual in report.residuals.items()}
+
+
+def decays_record(fitted: EffectiveDecays) -> dict[str, float | None]:
+    """Effective decays; null for what is not defined or infinite."""
+    names = ("lambda_w", "lambda_h", "lambda_b", "misfit_w", "misfit_h", "spread", "excess")
+    values = {name: getattr(fitted, name) for name in names}
+    return {name: finite(value) for name, value in values.items()}

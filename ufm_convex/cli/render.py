@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ufm_convex._arrays import BoolArray, IntArray
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.certificate import Certificate
+    from ufm_convex.certificate.file import CertificateFile
     from ufm_convex.contrastive import ContrastiveSolution
     from ufm_convex.problem import Problem
     from ufm_convex.solution import Solution
@@ -159,7 +160,7 @@ def _excerpt(degenerate: BoolArray) -> list[int]:
     return np.flatnonzero(shown).tolist()
 
 
-_STATES = ("active", "collapsed", "merged", "zero")
+_STATES = ("active", "collapsed", "merged", "zero", "no samples")
 
 
 def _states(solution: Solution) -> IntArray:
@@ -171,6 +172,7 @@ def _states(solution: Solution) -> IntArray:
     for classes in solution.merged_groups:
         states[list(classes)] = 2
     states[list(solution.evidence.zeros())] = 3
+    states[solution.problem.class_counts == 0] = 4
     return states
 
 
@@ -306,8 +308,13 @@ def _judgement(proved: Certificate, digits: int | None) -> Table:
         low, high = proved.candidate_gap
         table.add_row("candidate at most", repr(proved.upper))
         table.add_row("above the optimum", f"by at least {low!r} and at most {high!r}")
-    table.add_row("proof", f"{proved.proof} slack; certificate {proved.digest[:16]}…")
+    table.add_row("proof", f"{_proof(proved)}; certificate {proved.digest[:16]}…")
     return table
+
+
+def _proof(proved: CertificateFile) -> str:
+    """The proof of the lower bound: a slack's, or that of another kind of problem."""
+    return f"{proved.proof} slack" if proved.model is None else proved.proof.replace("-", " ")
 
 
 def _attribution_table(explained: GapAttribution) -> Table:
@@ -337,7 +344,9 @@ def _verdict(passed: bool) -> str:
 def _degenerate(solution: Solution) -> tuple[str, str]:
     """Which classes collapse, or, with free features, merge."""
     if solution.problem.nonnegative:
-        return "collapsed classes", listed(solution.collapsed_classes)
+        empty = len(solution.empty_classes)
+        without = f"; {empty:,} without samples" if empty else ""
+        return "collapsed classes", listed(solution.collapsed_classes) + without
     groups = solution.merged_groups
     classes = listed([k for group in groups for k in group])
     return "merged groups", f"{len(groups):,}, classes {classes}" if groups else classes

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from ufm_convex.cli import contrastive
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose
 from ufm_convex.cli.progress import progress
-from ufm_convex.cli.record import as_json
-from ufm_convex.cli.render import show
+from ufm_convex.cli.views import as_json, show
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -20,21 +18,22 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
     A convex relaxation is solved, and a lower and an upper bound of the optimum are proved from its solution. A file
     that says model = "contrastive" is a problem of supervised contrastive learning.
 
+    With --time-limit the best proved bounds at the limit are the result, and the route says so.
+
     Exit code: 0 if the relative gap is within the tolerance, 1 if it is not, 2 for bad input.
 
     Examples:
         ufm-convex solve --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
         ufm-convex solve problem.toml --solver scs --json -o certificate.json
+        ufm-convex solve problem.toml --time-limit 60
     """
     output.check()
-    if contrastive.describes(problem.file):
-        return contrastive.solve(problem, method, output, verbose)
     with progress(verbose) as tell:
         instance = problem.problem()
         if output.output is not None:
-            from ufm_convex.certificate import require_encodable
+            from ufm_convex.certificate import require_certifiable
 
-            require_encodable(instance)  # before the work, not after it
+            require_certifiable(instance)  # before the work, not after it
         tell("loading the solvers")
         from ufm_convex import solving
         from ufm_convex.solution import Status

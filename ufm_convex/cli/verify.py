@@ -13,6 +13,7 @@ import typer
 
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import parts
+from ufm_convex.cli.options import CandidateOptions
 
 if TYPE_CHECKING:
     from ufm_convex.verifier import CandidateClaims, ClaimsStatement, MalformedCertificate, VerificationResult
@@ -32,11 +33,10 @@ class VerifyExit(IntEnum):
 @command(breakdown=VerifyExit.FAULT)
 def verify(
     certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE.JSON", help="The file to check.")],
+    reading: CandidateOptions,
     candidate: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.NPZ", help="The candidate that it is to be about; needed if it knows only a digest."
-        ),
+        typer.Option(metavar="FILE", help="The candidate that it is to be about; needed if it knows only a digest."),
     ] = None,
     problem: Annotated[
         Path | None, typer.Option(metavar="PROBLEM.TOML", help="The problem that it is to be about.")
@@ -58,7 +58,7 @@ def verify(
     from ufm_convex.verifying import verify as check
 
     try:
-        result = check(certificate, candidate, problem)
+        result = check(certificate, reading.load(candidate), problem)
     except MalformedCertificate as error:
         lines = [_malformed(error)] if as_json else []
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)

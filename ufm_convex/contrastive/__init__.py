@@ -1,28 +1,25 @@
 """Supervised contrastive learning with non-negative features: the problem, its optimum, and somebody's features judged.
 
-Importing this room registers its kind of problem with ``ufm_convex.solve``, ``ufm_convex.certify`` and
-``ufm_convex.theory``, which know nothing of it.
+Its method is one of those that ``ufm_convex.solving`` lists; its certificates are written in ``certificate``.
 """
 
 from __future__ import annotations
 
-from ufm_convex import theory as _theory
-from ufm_convex.certificate.certifying import certify_kind
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
-from ufm_convex.contrastive.certifying import ContrastiveCertificate, certify_contrastive
 from ufm_convex.contrastive.judging import Violation
 from ufm_convex.contrastive.kkt import ContrastiveTerms
+from ufm_convex.contrastive.method import Contrastive
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint
 from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
-from ufm_convex.contrastive.solving import solve_contrastive
-from ufm_convex.contrastive.theory import ContrastiveFrame, ContrastiveOptimum, collapse_threshold, optimum
-from ufm_convex.solving import solve_kind
+from ufm_convex.contrastive.solution import ContrastiveEvidence, ContrastiveRun, ContrastiveSolution
+from ufm_convex.contrastive.theory import ContrastiveOptimum, collapse_threshold, optimum
 
 __all__ = [
+    "Contrastive",
     "ContrastiveCandidate",
     "ContrastiveCertificate",
     "ContrastiveDual",
+    "ContrastiveEvidence",
     "ContrastiveOptimum",
     "ContrastivePoint",
     "ContrastiveProblem",
@@ -33,7 +30,3 @@ __all__ = [
     "collapse_threshold",
     "optimum",
 ]
-
-solve_kind.register(ContrastiveProblem, solve_contrastive)
-certify_kind.register(ContrastiveProblem, certify_contrastive)
-_theory.theorems_about.register(ContrastiveProblem, lambda problem: (ContrastiveFrame(),))

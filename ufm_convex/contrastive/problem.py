@@ -10,33 +10,30 @@ without losing a bit.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real
 from ufm_convex._bits import fraction
-from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.errors import FileFormatError, ProblemError, shown
+from ufm_convex.problem import Model
 
 MODEL = "contrastive"
 """The value of the key ``model`` that tells the TOML file from that of another kind of problem."""
 
-_KEYS = {"model", "class_counts", "bound", "lambda_h", "temperature"}
+_KEYS = ("model", "class_counts", "bound", "lambda_h", "temperature")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ContrastiveProblem:
+class ContrastiveProblem(Model):
     """One instance of the supervised contrastive model with non-negative features.
 
     Args:
@@ -56,6 +53,11 @@ class ContrastiveProblem:
         (3, 62)
     """
 
+    MODEL: ClassVar[str | None] = MODEL
+    KEYS: ClassVar[tuple[str, ...]] = tuple(sorted(_KEYS))
+    HELP: ClassVar[str] = "compare with docs/contrastive.md, or write one with ContrastiveProblem.save."
+    LACKS: ClassVar[str] = "the contrastive loss has no classifier W, nor logits"
+
     class_counts: IntArray
     bound: float | None
     lambda_h: float | None
@@ -69,7 +71,7 @@ class ContrastiveProblem:
         lambda_h: float | None = None,
         temperature: float = 1.0,
     ) -> None:
-        counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
+        counts = frozen(validate_class_counts(class_counts, least=1), dtype=np.int64)
         if (bound is None) == (lambda_h is None):
             raise ProblemError(
                 "bound and lambda_h are both given." if bound is not None else "neither bound nor lambda_h is given.",
@@ -139,22 +141,16 @@ class ContrastiveProblem:
             "temperature": self.temperature,
         }
 
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the content as canonical JSON (sorted keys, no white space)."""
-        canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """See ``Model.arguments``."""
+        given = {name: getattr(self, name) for name in ("bound", "lambda_h", "temperature")}
+        return (self.class_counts,), given
 
-    def __eq__(self, other: object) -> bool:
-        return self.sha256 == other.sha256 if isinstance(other, ContrastiveProblem) else NotImplemented
+    def theorems(self) -> tuple[Any, ...]:
+        """See ``Model.theorems``: the closed form, whose hypotheses are those of the class."""
+        from ufm_convex.contrastive.theory import ContrastiveFrame
 
-    def __hash__(self) -> int:
-        return hash(self.sha256)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
-        make_again = partial(type(self), bound=self.bound, lambda_h=self.lambda_h, temperature=self.temperature)
-        return make_again, (self.class_counts,)
+        return (ContrastiveFrame(),)
 
     def __repr__(self) -> str:
         counts = np.array2string(self.class_counts, threshold=12, edgeitems=4, separator=", ")
@@ -163,36 +159,10 @@ class ContrastiveProblem:
 
     # -- TOML -----------------------------------------------------------------------------------------------
 
-    def to_toml(self) -> str:
-        """The problem as TOML; ``ContrastiveProblem.from_toml`` gives it back exactly."""
-        import tomli_w
-
-        return tomli_w.dumps(self.content())
-
-    def save(self, path: str | Path) -> None:
-        """Write the TOML file, whole or not at all. Raises ``FileFormatError`` when it cannot be written."""
-        write_atomically(Path(path), self.to_toml())
-
     @classmethod
-    def from_toml(cls, text: str, *, source: str = "the TOML text") -> ContrastiveProblem:
-        """Read a problem from TOML; the keys are ``model = "contrastive"`` and the arguments of the class.
-
-        Raises:
-            FileFormatError: the text is not TOML, lacks a key, or has one that is not known.
-            UFMError: as ``ContrastiveProblem`` for values out of range.
-        """
-        fix = "compare with docs/contrastive.md, or write one with ContrastiveProblem.save."
-        return cls.from_content(parse_toml(text, source, sorted(_KEYS), fix), source=source)
-
-    @classmethod
-    def load(cls, path: str | Path) -> ContrastiveProblem:
-        """Read a problem from a TOML file; raises as ``from_toml``."""
-        return cls.from_toml(read_text(path), source=str(path))
-
-    @classmethod
-    def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> ContrastiveProblem:
+    def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Self:
         """The problem with the given content; raises as ``from_toml``."""
-        unknown = sorted(set(data) - _KEYS)
+        unknown = sorted(set(data) - set(_KEYS))
         if unknown or data.get("model") != MODEL or "class_counts" not in data:
             raise FileFormatError(
                 f"{source} has the keys {', '.join(sorted(data)) or '(none)'}, and model = {shown(data.get('model'))}.",

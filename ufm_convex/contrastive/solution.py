@@ -20,7 +20,7 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import DimensionError, SizeError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.relaxation import as_dimension
-from ufm_convex.solution import Status
+from ufm_convex.solution import Outcome
 from ufm_convex.solvers import Claim
 
 GRAM_LIMIT = 5_000
@@ -56,14 +56,42 @@ class ContrastiveRun:
 
 
 @dataclass(frozen=True, eq=False)
-class ContrastiveSolution:
-    """The optimum of a contrastive problem, and what proves it.
+class ContrastiveEvidence:
+    """A run made admissible: an orthogonal frame, a feasible dual point, and their bounds.
 
     Attributes:
         problem: The problem.
+        run: The solver's run behind it, unrepaired.
+        point: The orthogonal frame made of the solver's point.
+        lengths: η_g = ‖h_i‖ in ``point``, (G,), exact: the upper bound is that of these binary64 numbers.
+        dual: The repaired dual point; the lower bound is that of these binary64 numbers.
+        lower: Proved lower bound, for every dimension d.
+        upper: Proved upper bound.
+    """
+
+    problem: ContrastiveProblem
+    run: ContrastiveRun
+    point: ContrastivePoint
+    lengths: FloatArray
+    dual: ContrastiveDual
+    lower: ProvedBound
+    upper: ProvedBound
+
+    @property
+    def left_nothing(self) -> bool:
+        """True when the solver left no point to work from."""
+        return self.run.point is None
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveSolution(Outcome):
+    """The optimum of a contrastive problem, and what proves it.
+
+    Attributes:
         value: The optimal value as computed; approximate, and never outside the two proved bounds.
         status: What the two bounds amount to.
         tolerance: Relative gap that was asked for.
+        problem: The problem.
         run: The solver's run behind the solution, unrepaired.
         point: The orthogonal frame made of the solver's point; ``factors()`` is its H.
         lengths: η_g = ‖h_i‖ in ``point``, (G,), exact: the upper bound is that of these binary64 numbers.
@@ -72,20 +100,16 @@ class ContrastiveSolution:
         upper: Proved upper bound.
         route: What was tried and why, in words.
         seconds: Wall time of everything.
+        time_limit: Seconds that ``solve`` was given; None for as long as it takes.
     """
 
     problem: ContrastiveProblem
-    value: float
-    status: Status
-    tolerance: float
     run: ContrastiveRun
     point: ContrastivePoint
     lengths: FloatArray
     dual: ContrastiveDual
     lower: ProvedBound
     upper: ProvedBound
-    route: tuple[str, ...] = ()
-    seconds: float = 0.0
 
     @property
     def solver(self) -> str:

@@ -32,6 +32,7 @@ class Answer:
         dual: Dual point at class level, unrepaired, or None.
         message: Its own words.
         residual: How far variables of its programme that none of the points has are from their constraints, ≥ 0.
+        bias: The bias (K,) that goes with ``factors``; None for zero. A Gram point has its own.
     """
 
     claim: Claim
@@ -42,6 +43,7 @@ class Answer:
     dual: DualPoint | None = None
     message: str = ""
     residual: float = 0.0
+    bias: FloatArray | None = None
 
     @property
     def empty(self) -> bool:
@@ -66,6 +68,8 @@ class Contestant(ABC):
     """What its word "optimal" means."""
     levels: ClassVar[tuple[str, ...]] = ("class",)
     """Levels at which it can be asked; its points are class-level points in any case."""
+    biased: ClassVar[bool] = False
+    """Whether it takes a problem with a bias."""
 
     def __init__(self, level: str = "class") -> None:
         self.level = level
@@ -76,7 +80,7 @@ class Contestant(ABC):
         """Whether its package can be imported."""
 
     def answer(self, problem: Problem, tolerance: float, time_limit: float) -> Answer:
-        """Its answer to the problem; ``Claim.FAILED`` at a level that it does not have.
+        """Its answer to the problem; ``Claim.FAILED`` at a level, or for a bias, that it does not have.
 
         Args:
             problem: The problem.
@@ -85,6 +89,8 @@ class Contestant(ABC):
         """
         if self.level not in self.levels:
             return Answer(Claim.FAILED, message=f"has no level {self.level!r}, only {', '.join(self.levels)}")
+        if problem.bias is not None and not self.biased:
+            return Answer(Claim.FAILED, message="is not written for problems with a bias")
         return self.attempt(problem, tolerance, time_limit)
 
     @abstractmethod

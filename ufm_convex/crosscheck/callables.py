@@ -1,4 +1,4 @@
-"""Any Python callable as a contestant: ``Problem`` → (W, H), a Gram point or a dual point; it claims to be optimal."""
+"""Any Python callable that claims to be optimal as a contestant: ``Problem`` → (W, H), (W, H, b), or a point."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class CallableContestant:
     """A callable in the place of a ``Contestant``.
 
     Args:
-        function: Takes a ``Problem``; returns (W, H) with W (K, d) and class-mean features H (K, d), a ``GramPoint``, a
-            ``DualPoint``, or an ``Answer`` where it has claims of its own.
+        function: Takes a ``Problem``; returns (W, H) with W (K, d) and class-mean features H (K, d), (W, H, b) with a
+            bias b (K,), a ``GramPoint``, a ``DualPoint``, or an ``Answer`` where it has claims of its own.
     """
 
     def __init__(self, function: Solution) -> None:
@@ -31,7 +31,7 @@ class CallableContestant:
 
 
 def as_answer(found: Any) -> Answer:
-    """The answer behind what a callable returned; FAILED for anything else than the four forms."""
+    """The answer behind what a callable returned; FAILED for anything else than the five forms."""
     if isinstance(found, Answer):
         return found
     if isinstance(found, GramPoint):
@@ -40,7 +40,10 @@ def as_answer(found: Any) -> Answer:
         return Answer(Claim.OPTIMAL, dual=found)
     if isinstance(found, (tuple, list)) and len(found) == 2:
         return Answer(Claim.OPTIMAL, factors=(found[0], found[1]))
-    return Answer(Claim.FAILED, message=f"returned {type(found).__name__}, not (W, H), a GramPoint or a DualPoint")
+    if isinstance(found, (tuple, list)) and len(found) == 3:
+        return Answer(Claim.OPTIMAL, factors=(found[0], found[1]), bias=found[2])
+    known = "(W, H), (W, H, b), a GramPoint or a DualPoint"
+    return Answer(Claim.FAILED, message=f"returned {type(found).__name__}, not {known}")
 
 
 Entrant = Contestant | CallableContestant

@@ -63,7 +63,8 @@ def cross_check(
     Args:
         problem: The problem.
         solvers: Names of the registry and callables that take a ``Problem`` and return (W, H) with W (K, d) and
-            class-mean features H (K, d), a ``GramPoint`` or a ``DualPoint``; by default all that are installed.
+            class-mean features H (K, d), (W, H, b) with a bias b (K,), a ``GramPoint`` or a ``DualPoint``; by default
+            all that are installed. Those that are not written for a bias have failed where the problem has one.
         level: Level at which the solvers of the registry are asked: "class", "group" or "sample". One that does not
             have it has failed; callables are asked for no level, and another than "class" is refused where all are.
         tolerance: Relative gap up to which an answer is right, in (0, 1).
@@ -80,8 +81,8 @@ def cross_check(
         SizeError: the problem is too large for dense points.
     """
     time_limit, tolerance = require_time_limit(time_limit), _given.tolerance(tolerance)
-    require_problem(problem)
-    problem.require_plain("a cross-check")
+    require_problem(problem, "a cross-check: solvers under test return W and H")
+    problem.require_decays("a cross-check")
     require_dense(problem.num_classes, "a point of the class level", "fewer classes")
     entrants = _entrants(solvers, level)
     tell = progress or (lambda _: None)

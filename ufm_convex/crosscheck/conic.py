@@ -18,6 +18,7 @@ class ConicContestant(Contestant):
     returns: ClassVar[str] = "gram and dual"
     claims: ClassVar[str] = "optimal: residuals and gap within its own accuracy"
     levels: ClassVar[tuple[str, ...]] = ("class", "group", "sample")
+    biased: ClassVar[bool] = True
     options: ClassVar[Mapping[str, Any]] = {}
     """Options of the solver; see ``Solver.runs``."""
 

@@ -44,12 +44,14 @@ def dimacs(columns: Columns, point: GramPoint, dual: DualPoint, report: KKTRepor
     Args:
         columns: Class-level columns.
         point: Primal point.
-        dual: Dual point; its value is that of its residuals taken into the domain of the conjugate.
+        dual: Dual point; its value is that of its residuals taken into the domain of the conjugate, sums closed for a
+            free bias.
         report: The KKT report of the same two points.
     """
     Z = point.matrix()
     gram, multipliers = Gram.mean(columns, point), Dual.mean(columns, dual)
-    terms = relaxation.terms(columns, gram, Dual(columns.into_domain(multipliers.V), multipliers.T))
+    V = columns.admitted(columns.into_domain(multipliers.V))
+    terms = relaxation.terms(columns, gram, Dual(V, multipliers.T))
     primal, bound = relaxation.objective(columns, gram), terms.dual_value
     scale = 1.0 + abs(primal) + abs(bound)
     found = report.residuals

@@ -144,6 +144,7 @@ def _fitting(problem: Problem, answer: Answer) -> Answer:
             raise UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
         if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
             raise UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
+    _require_bias(problem, answer)
     if (point := answer.point) is not None:
         m = problem.num_samples if point.logits.shape == (K, problem.num_samples) else K
         for block, shape in ((point.weight_gram, (K, K)), (point.logits, (K, m)), (point.feature_gram, (m, m))):
@@ -153,16 +154,44 @@ def _fitting(problem: Problem, answer: Answer) -> Answer:
         for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
             if multiplier is not None:
                 _require_shape("a multiplier", multiplier, (K, K))
+    _require_empty(problem, answer)
     return answer
 
 
-def _require_shape(name: str, array: FloatArray, shape: tuple[int, int]) -> None:
+def _require_empty(problem: Problem, answer: Answer) -> None:
+    """``UnusableError`` where a class without samples has a feature, or a multiplier: they would count nowhere."""
+    empty = list(problem.empty_classes)
+    parts = [] if answer.factors is None else [("H", answer.factors[1][empty])]
+    if answer.point is not None and answer.point.logits.shape[1] == problem.num_classes:
+        parts += [("L", answer.point.logits[:, empty]), ("B", answer.point.feature_gram[empty])]
+        parts.append(("B", answer.point.feature_gram[:, empty]))
+    if answer.dual is not None:
+        given = {"V": answer.dual.residuals[:, empty], "T": answer.dual.nonnegativity}
+        parts += [("V", given["V"]), ("T", given["T"][empty]), ("T", given["T"][:, empty])]
+    for name, entries in parts:
+        if np.any(entries != 0.0):
+            raise UnusableError(
+                f"{name} is not zero at a class without samples: class {empty[0]} is the first of these"
+            )
+
+
+def _require_bias(problem: Problem, answer: Answer) -> None:
+    """``UnusableError`` for a bias that the problem has not, or one of another length."""
+    given = [("the answer", answer.bias), ("its Gram point", None if answer.point is None else answer.point.bias)]
+    for owner, bias in given:
+        if bias is not None and problem.bias is None:
+            raise UnusableError(f"{owner} has a bias, and the problem has none")
+        if bias is not None:
+            _require_shape("the bias", bias, (problem.num_classes,))
+
+
+def _require_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise UnusableError(f"{name} has shape {array.shape}, expected {shape}")
 
 
-_Pair = tuple[FloatArray, FloatArray]
-"""W (K, d) and H (K, d)."""
+_Pair = tuple[FloatArray, FloatArray, FloatArray | None]
+"""W (K, d) and H (K, d), with a bias b (K,) or none."""
 
 _DUAL_FEASIBILITY = (
     "dual_domain",
@@ -188,7 +217,7 @@ def _judge(
         repaired, _ = duality.repair(columns, [Dual.mean(columns, answer.dual)])
         bound = _worse(min, own.dual_value, enclosure.lower_bound(problem, repaired).value)
     report = _report(columns, answer, pairs, tolerance)
-    point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors))
+    point = answer.point or (None if answer.factors is None else GramPoint.from_factors(*answer.factors, answer.bias))
     measures = None
     if point is not None and answer.dual is not None:
         measures = dimacs(columns, point, answer.dual, report)
@@ -208,7 +237,7 @@ def _judge(
         primal_gap=primal_gap,
         dual_gap=dual_gap,
         primal_violation=own.primal_violation,
-        dual_violation=None if answer.dual is None else _worst(report, _DUAL_FEASIBILITY),
+        dual_violation=None if answer.dual is None else _worst(report, _dual_conditions(columns)),
         overstatement=None if said is None else max(0.0, reference.relative(said - reference.upper)),
         dimacs=measures,
         seconds=seconds,
@@ -225,6 +254,11 @@ def _worse(choose: Callable[[list[float]], float], *numbers: float | None) -> fl
     return choose(there) if there else None
 
 
+def _dual_conditions(columns: Columns) -> tuple[str, ...]:
+    """What a dual point has to satisfy by itself: a free bias asks for U1 = 0 besides."""
+    return (*_DUAL_FEASIBILITY, "stationarity_bias") if columns.bias.needs_balance else _DUAL_FEASIBILITY
+
+
 def _worst(report: KKTReport, names: tuple[str, ...]) -> float:
     return max(report[name].residual for name in names)
 
@@ -237,10 +271,11 @@ def _factors(columns: Columns, problem: Problem, answer: Answer, tolerance: floa
     pairs = []
     if answer.factors is not None:
         W, H = answer.factors
-        pairs.append((W, np.maximum(H, 0.0) if columns.nonnegative else H))
+        pairs.append((W, np.maximum(H, 0.0) if columns.nonnegative else H, answer.bias))
     if answer.point is not None:
         starts = recovery.undescended(columns, Gram.mean(columns, answer.point))
-        behind = [recovery.full(recovery.admitted(columns, one), None, columns.nonnegative) for one in starts]
+        admitted = (recovery.admitted(columns, one) for one in starts)
+        behind = [(*recovery.full(one, None, columns.nonnegative), one.bias) for one in admitted]
         objective_of = partial(_finite_objective, columns)
         best = min(behind, key=objective_of)
         if problem.feature_dim is not None:
@@ -257,7 +292,7 @@ def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
 
     The others are zero where a point fits.
     """
-    W, H = pair
+    W, H, b = pair
     if not columns.nonnegative:
         scaled = H[columns.columns.positions] * np.sqrt(columns.feature_weights)[:, None]
         axes = np.linalg.svd(scaled)[2].T
@@ -265,7 +300,7 @@ def _narrowed(columns: Columns, pair: _Pair, feature_dim: int) -> _Pair:
     lengths = columns.feature_weights @ H[columns.columns.positions] ** 2
     weight = columns.lambda_w * (W**2).sum(axis=0) + columns.lambda_h * lengths
     kept = np.sort(np.argsort(-weight, kind="stable")[:feature_dim])
-    return W[:, kept], H[:, kept]
+    return W[:, kept], H[:, kept], b
 
 
 def _finite_objective(columns: Columns, pair: _Pair) -> float:
@@ -276,7 +311,11 @@ def _finite_objective(columns: Columns, pair: _Pair) -> float:
 def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: float) -> KKTReport:
     """KKT residuals of the points as they are; zeros stand in for one that is missing."""
     V, m = columns.outputs, columns.columns
-    raw = answer.factors if answer.factors is not None else pairs[0] if pairs else (np.zeros((V.total, 1)),) * 2
+    raw: _Pair = (np.zeros((V.total, 1)), np.zeros((V.total, 1)), None)
+    if answer.factors is not None:
+        raw = (*answer.factors, answer.bias)
+    elif pairs:
+        raw = pairs[0]
     point = Gram.mean(columns, answer.point or GramPoint.from_factors(*raw))
     dual = Dual(Alike.zeros(V, m)) if answer.dual is None else Dual.mean(columns, answer.dual)
     return duality.report(columns, point, dual, Factors.single(columns, *raw), tolerance)

@@ -27,6 +27,7 @@ class LocalContestant(Contestant):
     returns: ClassVar[str] = "factors"
     claims: ClassVar[str] = "optimal: the projected gradient vanishes, which is not enough for a global optimum"
     levels: ClassVar[tuple[str, ...]] = ("class", "sample")
+    biased: ClassVar[bool] = True
     stationary: ClassVar[float]
     """Largest entry of the projected gradient that it takes for zero."""
 
@@ -50,7 +51,8 @@ class LocalContestant(Contestant):
         claim = Claim.OPTIMAL if _largest_gradient(scaled, flat) <= self.stationary else Claim.STOPPED
         value = objective(columns, found)
         means = _class_means(columns, found.H.even)
-        return Answer(claim, value, factors=(found.W.even, means), message=f"{iterations} iterations")
+        message = f"{iterations} iterations"
+        return Answer(claim, value, factors=(found.W.even, means), message=message, bias=found.bias)
 
 
 def _class_means(columns: Columns, H: FloatArray) -> FloatArray:
@@ -67,14 +69,15 @@ def _random_start(scaled: Scaled) -> FloatArray:
     generator = np.random.default_rng(0)
     w = generator.standard_normal((columns.outputs.total, d)) / np.sqrt(d)
     h = generator.standard_normal((columns.columns.total, d)) / np.sqrt(d)
-    return np.concatenate([w.ravel(), (np.abs(h) if columns.nonnegative else h).ravel()])
+    features = np.abs(h) if columns.nonnegative else h
+    return np.concatenate([w.ravel(), features.ravel(), np.zeros(columns.bias.size)])
 
 
 def _largest_gradient(scaled: Scaled, flat: FloatArray) -> float:
     """Largest entry of the projected gradient."""
     gradient = scaled.value_and_gradient(flat)[1]
     if scaled.columns.nonnegative:
-        cut = scaled.cuts[0]
-        tail = flat[cut:] - np.maximum(flat[cut:] - gradient[cut:], 0.0)
-        gradient = np.concatenate([gradient[:cut], tail])
+        features = slice(*scaled.cuts)
+        gradient = gradient.copy()
+        gradient[features] = flat[features] - np.maximum(flat[features] - gradient[features], 0.0)
     return float(np.abs(gradient).max())

@@ -43,6 +43,7 @@ def plain(answer: Answer) -> Answer:
             None if answer.dual is None else _dual(answer.dual),
             answer.message if isinstance(answer.message, str) else shown(answer.message),
             _residual(answer.residual),
+            None if answer.bias is None else _array("the bias", answer.bias, dimensions=1),
         )
     except UnusableError as error:
         return Answer(claim, value, message=str(error))
@@ -57,10 +58,10 @@ def _factors(given: Any) -> tuple[FloatArray, FloatArray]:
 def _point(given: Any) -> GramPoint:
     if not isinstance(given, GramPoint):
         _refuse(f"its point is {type(given).__name__}, not GramPoint")
-    if given.bias is not None:
-        _refuse("its Gram point has a bias, and the problem has none")
     blocks = (given.weight_gram, given.logits, given.feature_gram)
-    return GramPoint(*(_array("a Gram block", block) for block in blocks))
+    bias = None if given.bias is None else _array("the bias", given.bias, dimensions=1)
+    A, L, B = (_array("a Gram block", block) for block in blocks)
+    return GramPoint(A, L, B, bias)
 
 
 def _dual(given: Any) -> DualPoint:
@@ -76,17 +77,18 @@ def _dual(given: Any) -> DualPoint:
     )
 
 
-def _array(name: str, given: Any) -> FloatArray:
-    """A matrix of finite numbers."""
+def _array(name: str, given: Any, dimensions: int = 2) -> FloatArray:
+    """A matrix, or a vector, of finite numbers."""
+    what = "matrix" if dimensions == 2 else "vector"
     try:
-        raw = _given.array(name, given, CandidateError, expected="a matrix of numbers")
+        raw = _given.array(name, given, CandidateError, expected=f"a {what} of numbers")
     except UFMError as error:
         raise UnusableError(error.got.rstrip(".")) from error
     if raw.dtype.kind not in "iuf":
         _refuse(f"{name} holds {raw.dtype}, not real numbers")
     array = raw.astype(np.float64)
-    if array.ndim != 2:
-        _refuse(f"{name} has shape {array.shape}, and is no matrix")
+    if array.ndim != dimensions:
+        _refuse(f"{name} has shape {array.shape}, and is no {what}")
     if array.size == 0 or not np.isfinite(array).all():
         _refuse(f"{name} has no entries, or entries that are NaN or infinite")
     return array

@@ -23,7 +23,7 @@ class ProjectedGradient(LocalContestant):
 
     def descend(self, scaled: Scaled, flat: FloatArray, deadline: float) -> tuple[FloatArray, int]:
         """Until the step no longer moves anything, or the deadline; see ``LocalContestant.descend``."""
-        cut = scaled.cuts[0]
+        features = slice(*scaled.cuts)
         step = 1.0
         value, gradient = scaled.value_and_gradient(flat)
         for iteration in range(_ITERATIONS):
@@ -33,7 +33,7 @@ class ProjectedGradient(LocalContestant):
             while True:
                 new = flat - step * gradient
                 if scaled.columns.nonnegative:
-                    new[cut:] = np.maximum(new[cut:], 0.0)
+                    new[features] = np.maximum(new[features], 0.0)
                 move = new - flat
                 new_value, new_gradient = scaled.value_and_gradient(new)
                 if new_value <= value - 0.25 / step * float(move @ move) or step < 1e-12:

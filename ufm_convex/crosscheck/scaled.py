@@ -41,7 +41,13 @@ class ScaledClasses:
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """The data of a problem; ``HypothesisError`` for another loss than cross-entropy."""
+        """The data of a problem; ``HypothesisError`` for another loss than cross-entropy, and for empty classes."""
+        if problem.num_columns < problem.num_outputs:
+            raise HypothesisError(
+                f"class {problem.empty_classes[0]} has no samples.",
+                expected="samples in each class, for programmes of one column a class",
+                fix="use a solver that cvxpy drives: they take classes without samples.",
+            )
         columns = of_classes(problem)
         units = Units.of(columns)
         return cls(columns, targets(columns.loss, columns.outputs.total), units.rows, units.cols)

@@ -31,8 +31,8 @@ class Submitted:
         primal_value: F(Z) of its Gram point, f(W, H) of its factors; None without a primal point.
         primal_violation: How far they are from Z = Zᵀ ⪰ 0, B ≥ 0, H ≥ 0 and, where there are any, from prescribed
             margins and from the constraints on further variables of its programme; None without a primal point.
-        dual_value: −Σ pt_k l_k*(v_k) of its residuals, those outside the conjugate's domain taken at its edge; how
-            far outside they are is a violation. None without a dual point.
+        dual_value: −Σ pt_k l_k*(v_k) − g*(−U1) of its residuals, those outside the conjugate's domain taken at its
+            edge, and sums closed for a free bias; how far off they are is a violation. None without a dual point.
     """
 
     primal_value: float | None
@@ -80,11 +80,11 @@ def _primal_points(problem: Problem, answer: Answer) -> Iterator[tuple[Columns, 
     """The primal points, each with its columns and the W and H whose signs count; zeros where it has none."""
     if answer.factors is not None:
         columns = relaxation.of_classes(problem)
-        factors = Factors.single(columns, *answer.factors)
+        factors = Factors.single(columns, *answer.factors, answer.bias)
         yield columns, factors.gram(), factors
     if (point := answer.point) is not None:
         columns = _columns(problem, point)
-        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.total, 1))
+        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.length, 1))
         yield columns, Gram.mean(columns, point), Factors.single(columns, *nothing)
 
 

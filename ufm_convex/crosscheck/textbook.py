@@ -3,7 +3,8 @@
     min  Σ_k pt_k l_k(L e_k) + λ_W/2 tr A + λ_H/2 Σ_k n_k B_kk      s.t.  Z = [[A, L], [Lᵀ, B]] ⪰ 0,  B ≥ 0
 
 (docs/duality.md, equation 3) without scaling and with every option left alone: what a reader of a paper types in. The
-constraints are explicit, because cvxpy has no multipliers of attributes.
+constraints are explicit, because cvxpy has no multipliers of attributes. L and B have a column for each of the m
+classes with samples.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ufm_convex._arrays import FloatArray
 from ufm_convex.crosscheck.base import Answer, Contestant
 from ufm_convex.problem import Problem
+from ufm_convex.problem.bias import BiasModel, bias_of
 from ufm_convex.relaxation import DualPoint, GramPoint, symmetric
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import STATUS_MAP
@@ -32,9 +35,10 @@ class Textbook:
     Attributes:
         source: The problem that it states.
         programme: The cvxpy problem.
-        Z: Its variable, (2K, 2K).
+        Z: Its variable, (K + m, K + m).
         psd: Z ⪰ 0.
-        nonnegative: B ≥ 0, all K² entries; None for free features.
+        nonnegative: B ≥ 0, all m² entries; None for free features.
+        bias: The bias, its penalty, and what fixes a direction of it that the loss does not see.
     """
 
     source: Problem
@@ -42,38 +46,54 @@ class Textbook:
     Z: cp.Variable
     psd: cp.Constraint
     nonnegative: cp.Constraint | None
+    bias: BiasModel
 
     @classmethod
     def of(cls, problem: Problem) -> Textbook:
         """The programme of a problem."""
         import cvxpy as cp
 
-        K = problem.num_classes
-        Z = cp.Variable((2 * K, 2 * K), symmetric=True)
+        K, there = problem.num_classes, np.flatnonzero(problem.class_counts)
+        Z = cp.Variable((K + there.size, K + there.size), symmetric=True)
         A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
-        losses = problem.loss_weights @ problem.loss.expression(L, problem.loss.layout(K, np.arange(K)))
-        penalty = problem.lambda_w / 2 * cp.trace(A) + problem.lambda_h / 2 * (problem.class_counts @ cp.diag(B))
+        bias = bias_of(problem.bias, problem.loss, K).model(1.0)
+        seen = (
+            L if bias.variable is None else L + cp.reshape(bias.variable, (K, 1), order="C") @ np.ones((1, there.size))
+        )
+        losses = problem.loss_weights[there] @ problem.loss.expression(seen, problem.loss.layout(K, there))
+        penalty = problem.lambda_w / 2 * cp.trace(A) + problem.lambda_h / 2 * (problem.class_counts[there] @ cp.diag(B))
         psd = Z >> 0
         nonnegative = B >= 0 if problem.nonnegative else None
-        constraints = [psd] if nonnegative is None else [psd, nonnegative]
-        return cls(problem, cp.Problem(cp.Minimize(losses + penalty), constraints), Z, psd, nonnegative)
+        constraints = [psd, *([] if nonnegative is None else [nonnegative]), *bias.constraints]
+        programme = cp.Problem(cp.Minimize(losses + penalty + bias.penalty), constraints)
+        return cls(problem, programme, Z, psd, nonnegative, bias)
 
     def point(self) -> GramPoint | None:
         """Z, or None when the solver left no value."""
         if self.Z.value is None:
             return None
         K, Z = self.source.num_classes, symmetric(self.Z.value)
-        return GramPoint(Z[:K, :K], Z[:K, K:], Z[K:, K:])
+        square = self._placed(self._placed(Z[K:, K:]).T)
+        return GramPoint(Z[:K, :K], self._placed(Z[:K, K:]), square, self.bias.value)
 
     def dual(self) -> DualPoint | None:
         """The multipliers, or None when the solver left none; that of B ≥ 0 is T/(2 λ_W), all its entries listed."""
         if self.psd.dual_value is None:
             return None
         problem, K, S = self.source, self.source.num_classes, symmetric(self.psd.dual_value)
-        T = np.zeros((K, K))
+        T = np.zeros_like(S[K:, K:])
         if self.nonnegative is not None and self.nonnegative.dual_value is not None:
             T = 2.0 * problem.lambda_w * symmetric(self.nonnegative.dual_value)
-        return DualPoint(2.0 * S[:K, K:] / problem.loss_weights, T, S[:K, :K], S[K:, K:])
+        V = 2.0 * S[:K, K:] / problem.loss_weights[problem.class_counts > 0]
+        square = (self._placed(self._placed(M).T) for M in (T, S[K:, K:]))
+        T, feature_block = square
+        return DualPoint(self._placed(V), T, S[:K, :K], feature_block)
+
+    def _placed(self, columns: FloatArray) -> FloatArray:
+        """The columns of classes with samples in their places, among zeros for the others."""
+        found = np.zeros((len(columns), self.source.num_classes))
+        found[:, self.source.class_counts > 0] = columns
+        return found
 
 
 class TextbookContestant(Contestant):
@@ -81,6 +101,7 @@ class TextbookContestant(Contestant):
 
     returns: ClassVar[str] = "gram and dual"
     claims: ClassVar[str] = "optimal: whatever cvxpy makes of the solver's status"
+    biased: ClassVar[bool] = True
 
     @abstractmethod
     def solve(self, programme: cp.Problem) -> None:

@@ -27,6 +27,7 @@ class Torch(LocalContestant):
 
     name: ClassVar[str] = "torch"
     package: ClassVar[str] = "torch"
+    biased: ClassVar[bool] = False
     stationary: ClassVar[float] = 1e-6
 
     @classmethod

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality.complementary import complementary
 from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Point, dual_value, residual_gram, scaled_residuals
@@ -52,6 +53,8 @@ def repair(columns: Columns, candidates: Iterable[Dual], point: Point | None = N
             value = dual_value(columns, dual.V)
             if value > best_value:
                 best, best_value = dual, value
+        if _deadline.passed():
+            break
     return best, best_value
 
 

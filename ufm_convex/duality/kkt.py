@@ -151,7 +151,7 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     fraction = (K - 1) / K
     strength = problem.loss_weights * dual.strengths
     bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
-    ratio = strength / problem.sigma
+    ratio = dual.strengths / problem.prices
     stray = dual.strengths - loss.nearest_margin_strengths(dual.strengths, point.margins, K)
     outside = ~np.isfinite(loss.margin_conjugates(dual.strengths, K))
     root = np.sqrt(problem.lambda_h * problem.class_counts)

@@ -122,6 +122,16 @@ class ExactAlike:
         pairs = zip(pairing.row.tolist(), pairing.column.tolist(), strict=True)
         return ExactAlike(self.rows, cols, even, [matched.get(pair, 0) for pair in pairs], self.exponent)
 
+    def on_rows(self, rows: Orbits, places: list[int]) -> ExactAlike:
+        """The same rows as orbits ``places`` of another sort; 0 elsewhere."""
+        even = [[0] * self.cols.size for _ in range(rows.size)]
+        for place, row in zip(places, self.even, strict=True):
+            even[place] = row
+        matched = {(places[o], p): entry for o, p, entry in self.pairs()}
+        pairing = rows.paired(self.cols)
+        pairs = zip(pairing.row.tolist(), pairing.column.tolist(), strict=True)
+        return ExactAlike(rows, self.cols, even, [matched.get(pair, 0) for pair in pairs], self.exponent)
+
     def rank(self) -> int:
         """The rank, from the blocks of the trivial and the standard representations."""
         from flint import fmpz_mat

@@ -7,7 +7,8 @@ matched with. An output of orbit h then has the sum
 
 What is missing is added, and nothing taken away, as in ``Columns.balanced``: other entries only grow and own entries
 only fall, so that a point inside the conjugate's domain with some margin stays inside. m_c columns of one orbit c, the
-*hub*, add m_c times an integer: they close any sum once all other columns consist of multiples of m_c.
+*hub*, add m_c times an integer: they close any sum once all other columns consist of multiples of m_c. Outputs that no
+column is matched with have no own entry to fall: the hub's entries there do, where a target with some mass leaves room.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def balance(
             total += steps * times
         if total > 0 and mine:
             diagonal[mine[-1]] -= total
+        elif total > 0 and times:
+            changed[j][h] -= total // times
     return changed, diagonal
 
 
@@ -72,6 +75,8 @@ def sums_of(
 def _exchange(columns: list[list[int]], sums: list[int], places: Sequence[int], sizes: Sequence[int], hub: int) -> None:
     """F in row h of the hub's columns adds m_c f there; f in the hub's row of columns with own row h takes m_c f.
 
+    Without such columns −f in row h of the hub's takes it.
+
     Own entries fall by as much as columns gain. The hub's own row comes out right by itself: columns sum to zero.
     """
     home, m = places[hub], sizes[hub]
@@ -83,6 +88,8 @@ def _exchange(columns: list[list[int]], sums: list[int], places: Sequence[int], 
             columns[hub][h] -= total // m
         elif h in of_row:
             columns[of_row[h]][home] += total // m
+        else:
+            columns[hub][h] -= total // m
 
 
 def _giver(h: int, places: Sequence[int], sizes: Sequence[int], hub: int) -> tuple[int, int]:

@@ -60,13 +60,13 @@ class BlockProof:
 
     def entries(self, columns: ExactColumns) -> Iterator[list[fmpq]]:
         """The entries of V in a column of each orbit, as the loss sees them."""
-        own, units = self.own_entries(columns), self._units(columns)
+        own, units = self.own_entries(columns), self.units(columns)
         for j, (integers, unit) in enumerate(zip(self.columns, units, strict=True)):
             yield columns.entries(j, [unit * integer for integer in integers], unit * own[j])
 
     def sums(self, columns: ExactColumns) -> list[fmpq]:
         """The entry of U1 at an output of each orbit, exactly."""
-        shares = [u * share for u, share in zip(self._units(columns), columns.shares(), strict=True)]
+        shares = [u * share for u, share in zip(self.units(columns), columns.shares(), strict=True)]
         rows = orbit_sums(self, columns, self.own_entries(columns))
         return [
             sum((unit * entry for unit, entry in zip(shares, row, strict=True)), 0 * shares[0])
@@ -91,7 +91,7 @@ class BlockProof:
             multiplier=multiplied(self.multiplier, odd * odd),
         )
 
-    def _units(self, columns: ExactColumns) -> list[fmpq]:
+    def units(self, columns: ExactColumns) -> list[fmpq]:
         """What the integers of a column of each orbit are multiples of in V."""
         loads = [rational(load) for load in loads_of(columns)] if self.balanced else [rational(1)] * columns.size
         return [power(exponent) / load for exponent, load in zip(self.exponents, loads, strict=True)]

@@ -1,10 +1,11 @@
 """A proved enclosure of a candidate's objective, in one pass over its features.
 
-    f(W, H) = (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i) + λ_W/2 ‖W‖² + λ_H/2 Σ_i ‖h_i‖²
+    f(W, H, b) = (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i + b) + λ_W/2 ‖W‖² + λ_H/2 Σ_i ‖h_i‖² + λ_b/2 ‖b‖²
 
-as a real number, at the exact binary32 or binary64 entries of W and H. Matrix products and elementary functions are
-evaluated in binary64 with a-priori error bounds, sums over samples by ``math.fsum``, and the last step is exact and
-rounded outwards. Every constant is derived in docs/streaming.md, whose equations the comments cite.
+as a real number, at the exact binary32 or binary64 entries of W, H and b; without a bias b = 0. Matrix products and
+elementary functions are evaluated in binary64 with a-priori error bounds, sums over samples by ``math.fsum``, and the
+last step is exact and rounded outwards. Every constant is derived in docs/streaming.md, whose equations the comments
+cite.
 
 Assumed: binary64 arithmetic as in IEEE 754, rounding to nearest, which is probed; subnormal numbers may be flushed.
 Each entry of a matrix product is its sum of d products, each rounded or fused, added in any order (no Strassen-like
@@ -25,7 +26,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen
 from ufm_convex._bits import fraction, widened
-from ufm_convex.candidate import Block, Candidate, NegativeEntries, blocks, require_counts
+from ufm_convex.candidate import Block, Candidate, NegativeEntries, blocks, require_match
 from ufm_convex.candidate.streaming import LARGEST_SQUARE_NORM, Progress
 from ufm_convex.enclosure.arithmetic import FLUSHED_BITS, TINY, UNIT, require_nearest
 from ufm_convex.enclosure.exact import float_above, float_below, rational
@@ -67,14 +68,15 @@ class CandidateEnclosure:
     """What is proved of a candidate's objective, and what was seen of its features.
 
     Attributes:
-        lower: A number ≤ f(W, H).
-        upper: A number ≥ f(W, H).
-        loss: Enclosure of (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i).
+        lower: A number ≤ f(W, H, b).
+        upper: A number ≥ f(W, H, b).
+        loss: Enclosure of (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i + b).
         weight_penalty: Enclosure of λ_W/2 ‖W‖².
         feature_penalty: Enclosure of λ_H/2 Σ_i ‖h_i‖².
         smallest: The smallest entry of the features, exact.
         smallest_at: Its (row, column).
         negative_entries: How many entries are < 0; with non-negative features the candidate is admissible iff none.
+        bias_penalty: Enclosure of λ_b/2 ‖b‖²; 0 for a free bias and without one.
     """
 
     lower: float
@@ -85,6 +87,7 @@ class CandidateEnclosure:
     smallest: float
     smallest_at: tuple[int, int]
     negative_entries: int
+    bias_penalty: Interval = (0.0, 0.0)
 
     @property
     def relative_width(self) -> float:
@@ -95,11 +98,11 @@ class CandidateEnclosure:
 def enclose_objective(
     problem: Problem, candidate: Candidate, *, progress: Progress | None = None, chunk: int | None = None
 ) -> CandidateEnclosure:
-    """Enclose f(W, H) for the candidate, whatever the sign of its features (docs/streaming.md).
+    """Enclose f(W, H, b) for the candidate, whatever the sign of its features (docs/streaming.md).
 
     Args:
         problem: The problem; its class counts are those of the candidate.
-        candidate: W and the features, of all samples or class means.
+        candidate: W, the features of all samples or class means, and its bias; without one b = 0.
         progress: Called after each block with (rows done, rows in all).
         chunk: Rows in a block; None chooses as many as take 32 MB.
 
@@ -107,11 +110,12 @@ def enclose_objective(
         CountsError: the candidate's class counts are not the problem's.
         ShapeError: the candidate has more feature coordinates than ``problem.feature_dim``.
         UnknownNameError: there is no streamed enclosure for the loss.
-        CandidateError: a feature is NaN, infinite or beyond 2³⁰⁰ (its row is named); or a weight, or a
-            class weight times its count for class means, beyond 2³⁰⁰.
+        CandidateError: a feature is NaN, infinite or beyond 2³⁰⁰ (its row is named); or a weight, an entry of the
+            bias, or a class weight times its count for class means, beyond 2³⁰⁰; or the candidate has a bias that the
+            problem has not.
         SolverError: binary64 numbers are not rounded to nearest.
     """
-    problem.require_plain("the objective of a candidate, which has no bias")
+    problem.require_decays("the objective of a candidate")
     check_match(problem, candidate)
     kernel = _kernel(problem.loss, candidate.num_classes)
     negative = NegativeEntries()
@@ -123,10 +127,13 @@ def enclose_objective(
         negative.see(block)
         stream.add(block)
     require_nearest(*sizes)
-    loss, squares_w, squares_h = stream.totals()
+    loss, squares_w, squares_h, squares_b = stream.totals()
     weight = _scaled(fraction(problem.lambda_w) / 2, squares_w)
     feature = _scaled(fraction(problem.lambda_h) / 2, squares_h)
-    lower, upper = _outward((loss[0] + weight[0] + feature[0], loss[1] + weight[1] + feature[1]))
+    bias = _scaled(bias_weight(problem) / 2, squares_b)
+    terms = (loss, weight, feature, bias)
+    nothing = Fraction(0)
+    lower, upper = _outward((sum((low for low, _ in terms), nothing), sum((high for _, high in terms), nothing)))
     return CandidateEnclosure(
         lower=lower,
         upper=upper,
@@ -136,12 +143,18 @@ def enclose_objective(
         smallest=negative.smallest,
         smallest_at=negative.place,
         negative_entries=negative.count,
+        bias_penalty=_outward(bias),
     )
 
 
+def bias_weight(problem: Problem) -> Fraction:
+    """λ_b, exactly; 0 for a free bias and without one."""
+    return Fraction(0) if problem.bias is None or isinstance(problem.bias, str) else fraction(problem.bias)
+
+
 def check_match(problem: Problem, candidate: Candidate) -> None:
-    """Raise unless the candidate has the problem's counts and dimension."""
-    require_counts(candidate, problem.class_counts)
+    """Raise unless the candidate has the problem's counts and dimension, and a bias only where that has one."""
+    require_match(problem, candidate)
     if problem.feature_dim is not None and candidate.feature_dim > problem.feature_dim:
         raise ShapeError(
             f"the candidate's features have dimension {candidate.feature_dim}.",
@@ -167,10 +180,13 @@ class _Stream:
                 fix="training diverged, or the file is damaged; there is nothing to judge.",
             )
         K, d = W.shape
+        self._bias = _entries_of_bias(candidate)
+        self._scaled_bias = None if self._bias is None else (self._bias * kernel.scale)[:, None]
+        self._offset = 0.0 if self._bias is None else float(np.abs(self._bias).max())  # β of (3)
         self._kernel = kernel
         self._scaled_weights = W * kernel.scale
         self._longest = math.sqrt(float(square_norms.max()) + TINY)
-        self._product_error = (d + 2) * UNIT * _INFLATE  # γ_{d+2} of (3)
+        self._product_error = (d + 2 + (self._bias is not None)) * UNIT * _INFLATE  # γ_{d+2} of (5), γ_{d+3} with b
         self._dimension, self._samples = d, candidate.num_samples
         self._squares_w = _sum_of_squares([math.fsum(square_norms.tolist())], d, K)
         multiplicities = candidate.multiplicities.astype(np.float64)
@@ -195,8 +211,10 @@ class _Stream:
         if self._logits.shape != (K, rows):
             self._logits = np.empty((K, rows))
         np.matmul(self._scaled_weights, block.features.T, out=self._logits)
+        if self._scaled_bias is not None:
+            np.add(self._logits, self._scaled_bias, out=self._logits)
         lengths = np.sqrt(block.square_norms + TINY)
-        magnitudes = lengths * (self._longest * _INFLATE)  # ≥ max_j ‖w_j‖ ‖h_i‖
+        magnitudes = (lengths * self._longest + self._offset) * _INFLATE  # ≥ max_j ‖w_j‖ ‖h_i‖ + |b_j|
         values, errors = self._kernel(self._logits, block.labels, magnitudes, self._product_error * magnitudes + TINY)
         weights = self._row_weights[block.labels]
         self._largest = max(self._largest, float(np.abs(values).max()), float(errors.max()))
@@ -205,14 +223,37 @@ class _Stream:
         self._errors.append(math.fsum((weights * errors).tolist()))
         self._squares.append(math.fsum((self._multiplicities[block.labels] * block.square_norms).tolist()))
 
-    def totals(self) -> tuple[Exact, Exact, Exact]:
-        """Exact enclosures of the mean loss, of ‖W‖² and of Σ ‖h_i‖²."""
+    def totals(self) -> tuple[Exact, Exact, Exact, Exact]:
+        """Exact enclosures of the mean loss, of ‖W‖², of Σ ‖h_i‖² and of ‖b‖²."""
         value, size, error = (fraction(math.fsum(part)) for part in (self._values, self._sizes, self._errors))
         flushed = self._samples * (1 + fraction(self._largest)) / 2 ** (FLUSHED_BITS - 10)
         radius = error * Fraction(_INFLATE) + size * Fraction(8 * UNIT) + flushed  # (13)
         low, high = max(value - radius, Fraction(0)), value + radius
         loss = (low / self._samples, high / self._samples)
-        return loss, self._squares_w, _sum_of_squares(self._squares, self._dimension, self._samples)
+        squares_h = _sum_of_squares(self._squares, self._dimension, self._samples)
+        return loss, self._squares_w, squares_h, _square_of_bias(self._bias)
+
+
+def _entries_of_bias(candidate: Candidate) -> FloatArray | None:
+    """The bias in binary64, (K,); None without one."""
+    if candidate.bias is None:
+        return None
+    b = widened(candidate.bias)
+    largest = int(np.argmax(np.abs(b)))
+    if abs(float(b[largest])) > math.sqrt(LARGEST_SQUARE_NORM):
+        raise CandidateError(
+            f"bias[{largest}] is {b[largest]}.",
+            expected="a bias of absolute value below 2**300",
+            fix="training diverged, or the file is damaged; there is nothing to judge.",
+        )
+    return b
+
+
+def _square_of_bias(b: FloatArray | None) -> Exact:
+    """Enclosure of ‖b‖², of rows of one entry."""
+    if b is None:
+        return Fraction(0), Fraction(0)
+    return _sum_of_squares([math.fsum((b * b).tolist())], 1, b.size)
 
 
 def _sum_of_squares(parts: list[float], dimension: int, rows: int) -> Exact:

@@ -11,7 +11,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import widened
 from ufm_convex.candidate import Candidate, NegativeEntries, blocks
 from ufm_convex.candidate.streaming import Progress
-from ufm_convex.enclosure.candidate import CandidateEnclosure, Interval, check_match
+from ufm_convex.enclosure.candidate import CandidateEnclosure, Interval, bias_weight, check_match
 from ufm_convex.enclosure.exact import PRECISION, ExactVector, float_above, float_below, power, rational
 from ufm_convex.problem import Problem
 
@@ -26,7 +26,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
 
     Args:
         problem: The problem; its class counts are those of the candidate.
-        candidate: W and the features, of all samples or class means; meant for some 10⁶ logits.
+        candidate: W, the features of all samples or class means, and its bias; meant for some 10⁶ logits.
         progress: Called after each block with (rows done, rows in all).
 
     Raises:
@@ -36,7 +36,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
 
     from ufm_convex.verifier.precision import working_precision
 
-    problem.require_plain("the objective of a candidate, which has no bias")
+    problem.require_decays("the objective of a candidate")
     check_match(problem, candidate)
     negative = NegativeEntries()
     means = _mean_weights(problem, candidate)
@@ -44,19 +44,22 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     transposed = W.transpose()
     columns = [problem.loss.exact_column(problem.num_classes, k) for k in range(problem.num_classes)]
     with working_precision(PRECISION):
+        b = _bias(candidate, problem.num_classes)
         loss = feature = arb(0)
         for block in blocks(candidate, progress=progress, chunk=_ROWS):
             negative.see(block)
             H, exponent = _integers(block.features)
             unit = arb(power(w_exponent + exponent))
             for k, z, h in zip(block.labels.tolist(), (H * transposed).tolist(), H.tolist(), strict=True):
-                loss += means[k] * problem.loss.enclose_value([arb(entry) * unit for entry in z], columns[k])
+                logits = [arb(entry) * unit + offset for entry, offset in zip(z, b, strict=True)]
+                loss += means[k] * problem.loss.enclose_value(logits, columns[k])
                 squares = arb(sum(x * x for x in h)) * arb(power(2 * exponent))
                 feature += int(candidate.multiplicities[k]) * squares
         weight = arb(rational(problem.lambda_w)) / 2 * arb(sum(w * w for row in W.tolist() for w in row))
         weight *= arb(power(2 * w_exponent))
         feature *= arb(rational(problem.lambda_h)) / 2
-        total = loss + weight + feature
+        bias = arb(rational(bias_weight(problem))) / 2 * sum((entry * entry for entry in b), arb(0))
+        total = loss + weight + feature + bias
         return CandidateEnclosure(
             lower=float_below(total),
             upper=float_above(total),
@@ -66,7 +69,19 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
             smallest=negative.smallest,
             smallest_at=negative.place,
             negative_entries=negative.count,
+            bias_penalty=_interval(bias),
         )
+
+
+def _bias(candidate: Candidate, num_classes: int) -> list[arb]:
+    """The entries of b, exactly; zeros without one."""
+    from flint import arb
+
+    if candidate.bias is None:
+        return [arb(0)] * num_classes
+    exact = ExactVector.of_floats(widened(candidate.bias))
+    unit = arb(power(exact.exponent))
+    return [arb(entry) * unit for entry in exact.integers]
 
 
 def _mean_weights(problem: Problem, candidate: Candidate) -> list[arb]:

@@ -74,10 +74,17 @@ class FactorWitness:
         return self.W.plain and self.H.plain
 
     def on_classes(self) -> tuple[ExactAlike, ExactAlike] | None:
-        """W and H with one coordinate a class, alike as the classes are; None where there are others, or a bias."""
-        classes, coordinates = self.H.rows, self.W.cols
-        if self.bias is not None or self.plain or coordinates.repeated or not alike_orbits(self.W.rows, classes):
+        """W and H with one row and one coordinate a class, alike as these are; None where there are others, or a bias.
+
+        The rows of H of classes without samples are 0.
+        """
+        classes, coordinates = self.W.rows, self.W.cols
+        places = classes.members[self.H.rows.first]
+        if self.bias is not None or self.plain or coordinates.repeated:
             return None
+        if not alike_orbits(classes.kept(places), self.H.rows):
+            return None
+        H = self.H.on_rows(classes, places.tolist())
         single = iter(np.flatnonzero(classes.places == 1).tolist())
         large = {kind: h for h, kind in enumerate(classes.kinds.tolist()) if classes.places[h] > 1}
         targets = [
@@ -87,7 +94,7 @@ class FactorWitness:
         chosen = [target for target in targets if target is not None]
         if len(chosen) < len(targets):
             return None
-        return self.W.placed(classes, chosen), self.H.placed(classes, chosen)
+        return self.W.placed(classes, chosen), H.placed(classes, chosen)
 
 
 Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | FactorWitness

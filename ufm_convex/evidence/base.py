@@ -56,13 +56,6 @@ class Evidence(ABC):
         return self.run.value
 
     @property
-    def value(self) -> float:
-        """The relaxation's value at ``point``, moved into the proved interval that contains the optimum."""
-        # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
-        estimates = (one for one in (self.estimate, self.run.value) if one is not None and math.isfinite(one))
-        return within(self.lower.value, self.upper.value, *estimates)
-
-    @property
     def multiplier(self) -> float | None:
         """The multiplier μ of norm bounds on W and H; None where there are none."""
         return None
@@ -232,11 +225,6 @@ def _shared(logits: Alike) -> Alike:
     pairing, even = logits.rows.paired(logits.cols), logits.even.copy()
     even[pairing.orbits] += logits.extra[pairing.slots] / logits.rows.places[pairing.row]
     return Alike.matrix(logits.rows, logits.cols, even)
-
-
-def within(lower: float, upper: float, *estimates: float) -> float:
-    """The first of some estimates moved into the proved interval; its upper end, which is attained, without any."""
-    return min(max(next(iter(estimates), upper), lower), upper)
 
 
 def nearer(lower: float, upper: float, *estimates: float | None) -> bool:

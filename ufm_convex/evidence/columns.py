@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from ufm_convex import duality, enclosure, recovery, relaxation
+from ufm_convex import _deadline, duality, enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FactorWitness, ProvedBound
 from ufm_convex.evidence.base import Representation, knowing_dimension, nearer, relative_gap
@@ -225,8 +225,8 @@ class ColumnsEvidence(Representation):
             return W, H
         # other roundings than on orbits
         single = relaxation.of_classes(self.problem)
-        coordinates = relaxation.Orbits.single(W.shape[1])
-        pair = Alike.matrix(single.outputs, coordinates, W), Alike.matrix(single.columns, coordinates, H)
+        coordinates, there = relaxation.Orbits.single(W.shape[1]), single.columns.positions
+        pair = Alike.matrix(single.outputs, coordinates, W), Alike.matrix(single.columns, coordinates, H[there])
         return recovery.full(recovery.admitted(single, Factors(*pair, None)), None, nonnegative)
 
     @property
@@ -338,6 +338,8 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
     for found in () if own is None else recovery.recoveries(columns, own, factors, carried):
         if best is None and relative_gap(lower, found.objective) <= _CLOSED * tolerance:
             return found, best_dual
+        if _deadline.passed():  # what is at hand is to be proved, not improved
+            return (found if best is None or found.objective < best.objective else best), best_dual
         outputs = columns.outputs_of(found.factors.logits, found.factors.bias)
         candidate = Dual(columns.nearest(first.V, outputs), first.T)
         repaired, value = duality.repair(columns, [candidate], found.factors)

@@ -38,8 +38,11 @@ class FrameEvidence(Representation):
         zeros = np.zeros(problem.num_classes)
         point = run.point if isinstance(run.point, FramePoint) else FramePoint(zeros, zeros)
         dual = run.dual if isinstance(run.dual, FrameDual) else FrameDual(zeros)
-        lower, upper = enclosure.lower_bound(problem, dual), enclosure.upper_bound(problem, point)
-        return cls(problem, run, point, dual, lower, upper)
+        nothing = run.point is None and run.dual is None and not problem.nonnegative
+        # with free features a dense proof, of V = 0 too; a certificate makes it, who only wants to know the bound not
+        lower = replace(enclosure.trivial_bound(problem), evidence=None) if nothing else None
+        lower = lower or enclosure.lower_bound(problem, dual)
+        return cls(problem, run, point, dual, lower, enclosure.upper_bound(problem, point))
 
     def report(self, epsilon: float) -> duality.KKTReport:
         """See ``Evidence.report``."""

@@ -298,7 +298,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
         SizeError: the Gram matrix would be too large for the level.
         ProblemError: the decays are so small or so large that the scales leave the range of binary64.
     """
-    require_problem(problem)
+    require_problem(problem, "a programme of the relaxation")
     problem.require_plain("the Conic Benchmark Format")
     if level not in relaxation.available():
         raise UnknownNameError(

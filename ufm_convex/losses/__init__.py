@@ -16,6 +16,7 @@ from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
 from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
 from ufm_convex.losses.cross_entropy import CrossEntropy
+from ufm_convex.losses.from_own import FromOwn
 from ufm_convex.losses.layout import ExactColumn, Layout
 from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEntropy
 from ufm_convex.losses.mean_squared_error import MeanSquaredError
@@ -26,6 +27,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
     "ExactColumn",
+    "FromOwn",
     "Layout",
     "LogitAdjustedCrossEntropy",
     "Loss",

@@ -50,6 +50,9 @@ class Loss(ABC):
     differentiable: ClassVar[bool] = True
     """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
 
+    tabled: ClassVar[bool] = False
+    """True when a table gives each column its target: one without samples is then left out of it."""
+
     @property
     def quadratic(self) -> bool:
         """True for ½‖z − e_k‖²: the optimum then follows from singular values. A subclass has to say it again."""
@@ -115,6 +118,15 @@ class Loss(ABC):
         Proofs round all entries of a residual but the own one, which this equation then gives exactly.
         """
         return np.ones(num_outputs) if self.shift_invariant else None
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs whose bias, if it is free, has no best value: the loss keeps falling as it grows or falls.
+
+        Args:
+            num_outputs: V.
+            rows: The rows of the columns with samples, (C,), each once.
+        """
+        return np.zeros(0, dtype=np.int64)
 
     # -- targets and layouts ----------------------------------------------------------------------------------
 
@@ -269,6 +281,11 @@ class Loss(ABC):
     def margin_conjugates(self, strengths: FloatArray, num_outputs: int) -> FloatArray:
         """l*(−q (e − 1/V)), elementwise; +inf outside the domain."""
         return self.conjugate(_frame_residuals(strengths, num_outputs), self.frame_layout(num_outputs))
+
+    def margin_divergences(self, strengths: FloatArray, margins: FloatArray, num_outputs: int) -> FloatArray:
+        """``fenchel_young`` of −q (e − 1/V) and m (e − 1/V), elementwise."""
+        v = _frame_residuals(strengths, num_outputs)
+        return self.fenchel_young(v, _margin_logits(margins), self.frame_layout(num_outputs))
 
     def enclose_margin_value(self, margin: arb, num_outputs: int) -> arb:
         """A ball that contains l(m (e − 1/V)) for every m in the ball."""

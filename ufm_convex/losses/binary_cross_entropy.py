@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.losses.base import negative_entropy, own_term
 from ufm_convex.losses.separable import SeparableLoss
 
@@ -28,6 +28,11 @@ class BinaryCrossEntropy(SeparableLoss):
     """The sum over classes of the logistic loss of "is it this class?"."""
 
     name: ClassVar[str] = "binary-cross-entropy"
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs whose target is 0 for all samples, and one whose target is 1 for all."""
+        never = np.setdiff1d(np.arange(num_outputs), rows)
+        return np.sort(np.concatenate([never, rows])) if rows.size == 1 else never
 
     def entry_values(self, z: FloatArray, y: FloatArray) -> FloatArray:
         """(1 − y) log(1 + e^z) + y log(1 + e^{−z}), without overflow and relative to its own size."""

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ufm_convex import _given
-from ufm_convex._arrays import FloatArray, real
+from ufm_convex._arrays import FloatArray, IntArray, real
 from ufm_convex._bits import ratio
-from ufm_convex.errors import ProblemError, ShapeError, shown
+from ufm_convex.errors import ProblemError, shown
 from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.losses.weighing import class_weights_of, require_one_each
 
 if TYPE_CHECKING:
     from flint import arb, fmpq
 
-_LARGEST_WEIGHT = 2.0**700
-"""Larger class weights overflow as soon as they are multiplied with counts."""
+    from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
 
 
 @dataclass(frozen=True)
@@ -54,34 +53,37 @@ class CrossEntropy(SoftmaxLoss):
                 fix="use 0 for plain cross-entropy, 0.1 for the usual smoothing.",
             )
         object.__setattr__(self, "smoothing", real(self.smoothing))
-        if self.class_weights is None:
-            return
-        given: Any = self.class_weights
-        expected = "a list of finite numbers > 0, one a class"
-        weights = _given.entries("class_weights", given, ProblemError, expected=expected)
-        if not isinstance(weights, (list, tuple)):
-            raise ProblemError(
-                f"class_weights is {shown(given)}.",
-                expected=expected,
-                fix="leave it out to weigh all classes 1.",
-            )
-        refused = [weight for weight in weights if not 0.0 < real(weight) <= _LARGEST_WEIGHT]
-        if refused:
-            raise ProblemError(
-                f"class_weights has the entry {shown(refused[0])}.",
-                expected="finite numbers > 0, at most 2**700",
-                fix="weigh by numbers of moderate size; a class that should not count is left out of the problem.",
-            )
-        object.__setattr__(self, "class_weights", tuple(map(real, weights)))
+        object.__setattr__(self, "class_weights", class_weights_of(self.class_weights))
+
+    @classmethod
+    def from_torch(
+        cls, criterion: Any, class_counts: Sequence[int] | IntArray
+    ) -> CrossEntropy | SoftTargetCrossEntropy:
+        """The loss that a ``torch.nn.CrossEntropyLoss`` is, mean, class weights and smoothing included.
+
+        PyTorch divides a weighted mean by the sum of the weights of the samples, so that the class counts are needed.
+
+        Args:
+            criterion: A ``torch.nn.CrossEntropyLoss``.
+            class_counts: n_k of the training data, (K,), as ``Problem`` takes them.
+
+        Returns:
+            A ``CrossEntropy``; where weights meet smoothing a ``SoftTargetCrossEntropy``, as PyTorch weighs the
+            smoothed terms as well.
+
+        Raises:
+            ProblemError: it is none, its reduction is not "mean", it ignores a class that has samples, or a weight is
+                no finite number > 0.
+            ShapeError: it has another number of weights.
+            CountsError: the counts are none.
+        """
+        from ufm_convex.losses.from_torch import from_torch
+
+        return from_torch(criterion, class_counts)
 
     def validate(self, num_classes: int) -> None:
         """Raise ``ShapeError`` unless there is one weight a class."""
-        if self.class_weights is not None and len(self.class_weights) != num_classes:
-            raise ShapeError(
-                f"class_weights has {len(self.class_weights)} entries, but there are {num_classes} classes.",
-                expected="one weight a class",
-                fix="give the weights in the order of class_counts.",
-            )
+        require_one_each(self.class_weights, num_classes)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that differ from their defaults."""

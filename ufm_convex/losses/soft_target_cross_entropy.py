@@ -22,6 +22,7 @@ from ufm_convex._bits import parts
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.layout import ExactColumn
 from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.losses.weighing import class_weights_of, require_one_each
 
 _EXPECTED = "a square table of numbers >= 0 whose rows sum to 1, row k the target of class k"
 _SQUARE = "give one row a class, with one share for each class."
@@ -35,14 +36,17 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
 
     Args:
         targets: A (K, K) table; row k is the distribution y_k, entries ≥ 0, sum 1.
+        class_weights: ω, one positive weight a class, as ``CrossEntropy`` takes them; None weighs all classes 1.
 
     Raises:
         ProblemError: an entry is negative or no number, the table is not square, or a row does not sum to 1.
     """
 
     name: ClassVar[str] = "soft-target-cross-entropy"
+    tabled: ClassVar[bool] = True
 
     targets: tuple[tuple[float, ...], ...]
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         given: Any = self.targets
@@ -61,19 +65,26 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
             if abs(sum(map(float, row)) - 1.0) > _ROUNDING:
                 raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.", "divide each row by its sum.")
         object.__setattr__(self, "targets", tuple(_closed(list(map(float, row)), k) for k, row in enumerate(rows)))
+        object.__setattr__(self, "class_weights", class_weights_of(self.class_weights))
 
     def validate(self, num_classes: int) -> None:
-        """Raise ``ShapeError`` unless the table is K × K."""
+        """Raise ``ShapeError`` unless the table is K × K, and there is one weight a class or none at all."""
         if len(self.targets) != num_classes:
             raise ShapeError(
                 f"targets has {len(self.targets)} rows, but there are {num_classes} classes.",
                 expected="one row a class",
                 fix="give the rows in the order of class_counts.",
             )
+        require_one_each(self.class_weights, num_classes)
 
     def parameters(self) -> dict[str, Any]:
-        """The table."""
-        return {"targets": [list(row) for row in self.targets]}
+        """The table, and the class weights if there are any."""
+        table: dict[str, Any] = {"targets": [list(row) for row in self.targets]}
+        return table if self.class_weights is None else {**table, "class_weights": list(self.class_weights)}
+
+    def weights(self, num_classes: int) -> FloatArray:
+        """Class weights ω, shape (K,)."""
+        return np.ones(num_classes) if self.class_weights is None else np.array(self.class_weights)
 
     def exact_parameters(self) -> dict[str, Any]:
         """The table with own entries that are 1 minus the others without rounding, and so may fall below 0 by one."""
@@ -82,6 +93,10 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
     def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
         """Rows of the table, as columns; the own entries are 1 minus the others."""
         return self._table[rows].T
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs whose column of the table is 0."""
+        return np.flatnonzero(~(self._table[rows] > 0.0).any(axis=0))
 
     def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
         """Row of the table, without rounding."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.losses.base import Loss, negative_entropy, own_term, ray_limit
 from ufm_convex.losses.layout import ExactColumn, Layout
 
@@ -40,6 +40,11 @@ class SoftmaxLoss(Loss):
         # where no other logit exceeds the own one, peak = 0 and log1p(rest) keeps all digits of a tiny loss
         smooth = np.where(peak > 0.0, peak + np.log(own * np.exp(-peak) + rest), np.log(own) + np.log1p(rest / own))
         return smooth if layout.hard else smooth - layout.sum(layout.without_own(layout.target * differences, 0.0))
+
+    def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
+        """Outputs without mass: no target of a sample has a share of them."""
+        _, other = self.target(num_outputs)
+        return np.zeros(0, dtype=np.int64) if other > 0.0 else np.setdiff1d(np.arange(num_outputs), rows)
 
     def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
         """softmax(z) − y; the own entry is minus the sum of the others, so columns sum to zero."""

@@ -6,6 +6,8 @@ Source: Theorem 1 of docs/theorem.md (Dang, Tran, Nguyen, Ho, ICML 2024), or the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,8 +15,12 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex._pairs import row_blocks
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
+
+_SMALL, _LARGE = 2.0**-450, 2.0**500
+"""Between these no square that matters underflows, and none overflows."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,11 @@ class GramDistances:
 
 @runtime_checkable
 class _HasGrams(Protocol):
-    """An optimum that knows its Gram matrices."""
+    """An optimum that knows its Gram matrices, by rows."""
 
-    def weight_gram(self) -> FloatArray: ...
-    def logits(self) -> FloatArray: ...
-    def feature_gram(self) -> FloatArray: ...
+    def weight_gram(self, rows: slice) -> FloatArray: ...
+    def logits(self, rows: slice) -> FloatArray: ...
+    def feature_gram(self, rows: slice) -> FloatArray: ...
 
 
 def gram_distances(problem: Problem, W: FloatArray, means: FloatArray) -> GramDistances | None:
@@ -52,19 +58,30 @@ def gram_distances(problem: Problem, W: FloatArray, means: FloatArray) -> GramDi
     if not isinstance(optimum, _HasGrams):
         return None
     return GramDistances(
-        weights=_relative(W @ W.T, optimum.weight_gram()),
-        logits=_relative(W @ means.T, optimum.logits()),
-        features=_relative(means @ means.T, optimum.feature_gram()),
+        weights=_relative(W, W, optimum.weight_gram),
+        logits=_relative(W, means, optimum.logits),
+        features=_relative(means, means, optimum.feature_gram),
         citation=optimum.citation,
     )
 
 
-def _relative(found: FloatArray, optimal: FloatArray) -> float | None:
-    size = _norm(optimal)
-    return _norm(found - optimal) / size if size > 0.0 else None
+def _relative(left: FloatArray, right: FloatArray, optimal: Callable[[slice], FloatArray]) -> float | None:
+    """‖left rightᵀ − X*‖_F / ‖X*‖_F of two (K, d), by blocks of rows; where they agree there is nothing to cancel."""
+    distance = size = 0.0
+    with np.errstate(over="ignore"):  # of squares, which are then taken in another unit
+        for block in row_blocks(len(left), len(right)):
+            expected = optimal(block)
+            size = math.hypot(size, _norm(expected))
+            difference = left[block] @ right.T
+            difference -= expected
+            distance = math.hypot(distance, _norm(difference))
+    return distance / size if size > 0.0 else None
 
 
 def _norm(matrix: FloatArray) -> float:
-    """‖·‖_F without overflow or underflow of squares."""
+    """‖·‖_F; where squares overflow or underflow, in units of the largest entry."""
+    size = math.sqrt(float(np.vdot(matrix, matrix)))
+    if _SMALL < size < _LARGE:
+        return size
     largest = float(np.abs(matrix).max())
     return largest * float(np.linalg.norm(matrix / largest)) if largest > 0.0 else 0.0

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics
+from ufm_convex._bits import widened
+from ufm_convex._pairs import row_blocks
+from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics, require_match
 from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
 from ufm_convex.measures.rounding import centred, in_unit
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import require_dense
 from ufm_convex.solution import Solution
 
 _LARGEST_WEIGHT = 2.0**300
@@ -24,6 +25,9 @@ _LARGEST_WEIGHT = 2.0**300
 @dataclass(frozen=True)
 class GeometryReport:
     """Neural-collapse measures. None stands for what is not defined; floating point otherwise.
+
+    Class means, and K in what is said of them, are those of classes with samples; so are the rows of W beside them in
+    ``self_duality`` and ``duality_structure``. All rows of W count in ``weights`` and ``theorem_self_duality``.
 
     "At the optimum" means cross-entropy with non-negative features; docs/geometry.md has the other cases.
 
@@ -40,7 +44,8 @@ class GeometryReport:
         theorem_self_duality: NC3 with the theorem's centring and scaling, in [0, 2]. 0 at the optimum, balanced or
             not. None where W = 0 and H = 0, and with norm bounds in place of the decays.
         duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
-        nearest_centre: NC4, share of samples on which nearest class mean and classifier agree. 1 at the optimum.
+        nearest_centre: NC4, share of samples on which nearest class mean and classifier, with its bias, agree. 1 at
+            the optimum.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
     """
 
@@ -68,11 +73,11 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
-        HypothesisError: the problem has a bias, which a nearest class mean does not know.
         CountsError: the subject has other class counts than the problem.
-        CandidateError: the subject is neither, a feature is NaN or infinite, or an entry is beyond 2³⁰⁰.
+        CandidateError: the subject is neither, a feature is NaN or infinite, an entry is beyond 2³⁰⁰, or it has a
+            bias that the problem has not.
         DimensionError: the solution's factors need more dimensions than the problem has.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        SizeError: the problem has hard margins and K > 20,000: its theorems give K × K Gram matrices.
 
     Source: docs/geometry.md.
 
@@ -84,8 +89,6 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         (0.0, 1.0, None)
     """
     require_problem(problem)
-    problem.require_no_bias("measures of geometry")
-    require_dense(problem.num_classes, "the cosines of all pairs of classes", "a sample of the classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(
@@ -93,43 +96,46 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
             expected="the problem that was solved, or labels that occur as often as class_counts says",
             fix="pass solution.problem, or make the problem with candidate.problem(lambda_w, lambda_h).",
         )
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     W, means = _weights(candidate), statistics.class_means
     root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
-    M, unit = in_unit(means, at_least=root_mean_square)
-    V, _ = in_unit(W)
-    variances, trace, agreement = _second_pass(candidate, V, M, unit, progress)
+    there = np.flatnonzero(candidate.class_counts)
+    M, unit = in_unit(means[there], at_least=root_mean_square)
+    V, size = in_unit(W)
+    b = None if candidate.bias is None else widened(candidate.bias) / size / unit
+    variances, trace, agreement = _second_pass(candidate, (V, b), M, unit, progress)
     samples = candidate.level == "sample"  # class means say nothing of what they are means of
     ratios, left_out = within.cdnv(variances, M)
     overlap, largest = frames.orthogonality(M)
     return GeometryReport(
         trace_ratio=trace if samples else None,
-        quotient=within.quotient(variances, candidate.class_counts, M) if samples else None,
+        quotient=within.quotient(variances, candidate.class_counts[there], M) if samples else None,
         cdnv=ratios if samples else None,
         pairs_left_out=left_out,
         mean_overlap=overlap,
         largest_overlap=largest,
         means=frames.simplex_measures(centred(M)),
         weights=frames.simplex_measures(V),
-        self_duality=self_duality.textbook(V, M),
+        self_duality=self_duality.textbook(V[there], M),
         theorem_self_duality=self_duality.theorem(problem, W, means),
-        duality_structure=self_duality.structure(V, M),
+        duality_structure=self_duality.structure(V[there], M),
         nearest_centre=agreement,
         grams=gram_distances(problem, W, means),
     )
 
 
 def _weights(candidate: Candidate) -> FloatArray:
-    """W in binary64, of a size that features may have too, so that no product overflows."""
-    W: FloatArray = candidate.weights.astype(np.float64)
-    largest = float(np.abs(W).max())
-    if largest > _LARGEST_WEIGHT:
-        raise CandidateError(
-            f"weights has an entry of absolute value {largest:g}.",
-            expected="absolute values below 2**300",
-            fix="training diverged; there is no geometry to measure.",
-        )
-    return W
+    """W in binary64, of a size that features may have too, as b, so that no product overflows."""
+    for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
+        largest = 0.0 if array is None else float(np.abs(array).max())
+        if largest > _LARGEST_WEIGHT:
+            raise CandidateError(
+                f"{name} has an entry of absolute value {largest:g}.",
+                expected="absolute values below 2**300",
+                fix="training diverged; there is no geometry to measure.",
+            )
+    return widened(candidate.weights)
 
 
 def _of_solution(solution: Solution) -> Candidate:
@@ -140,31 +146,38 @@ def _of_solution(solution: Solution) -> Candidate:
             fix="make one with Candidate(weights=W, features=H, class_counts=problem.class_counts).",
         )
     W, H = solution.factors()
-    return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts)
+    bias = None if solution.problem.bias is None else solution.bias
+    return Candidate(weights=W, features=H, class_counts=solution.problem.class_counts, bias=bias)
 
 
 def _second_pass(
-    candidate: Candidate, V: FloatArray, M: FloatArray, unit: float, progress: Progress | None
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray | None],
+    M: FloatArray,
+    unit: float,
+    progress: Progress | None,
 ) -> tuple[FloatArray, float | None, float]:
-    """v_k by class (K,), tr(Σ_W Σ_B⁺)/K, and the share of samples on which nearest mean and classifier agree.
+    """v_k by class (M,), tr(Σ_W Σ_B⁺)/M, and the share of samples on which nearest mean and classifier agree.
 
     Args:
-        candidate: The candidate.
-        V: Classifiers in their unit, (K, d).
-        M: Class means in theirs, (K, d).
+        candidate: The candidate, M of whose K classes have samples.
+        classifier: Classifiers in their unit, (K, d), and the bias in the unit of logits, (K,), or None.
+        M: Class means in theirs, (M, d).
         unit: The unit of the class means; features are divided by it.
         progress: As for ``geometry``.
     """
-    K, N = candidate.num_classes, candidate.num_samples
+    K, N, there = len(M), candidate.num_samples, candidate.class_counts > 0
+    place = np.where(there, np.cumsum(there) - 1, 0)  # rows of classes without samples count 0 times
     root = within.whitening(M)
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
-        y, features = block.labels, block.features / unit
-        times = candidate.multiplicities[y]
-        agreeing += int(times @ nearest_centre.agrees(features, V, M))
+        y, features = place[block.labels], block.features / unit
+        times, classes = candidate.multiplicities[block.labels], np.flatnonzero(there)
+        for part in row_blocks(len(y), candidate.num_classes):
+            agreeing += int(times[part] @ nearest_centre.agrees(features[part], *classifier, M, classes))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:
             projected = away @ root
             whitened += float(times @ np.einsum("ij,ij->i", projected, projected))
-    return squares / candidate.class_counts, None if root is None else whitened / N / K, agreeing / N
+    return squares / candidate.class_counts[there], None if root is None else whitened / N / K, agreeing / N

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.measures.frames import structure_error
 from ufm_convex.measures.rounding import centred, relative_distance
@@ -31,9 +32,10 @@ def textbook(W: FloatArray, means: FloatArray) -> float | None:
 def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
     """Relative distance to the classifier that the theorem gives to these class means; None where both are zero.
 
-    None too for a constraint in place of the decays, to which the theorem's centring and scaling do not belong.
+    None too for a constraint in place of the decays, and for a bias that is not idle, to which the theorem's centring
+    and scaling do not belong.
     """
-    if problem.constraint is not None and problem.constraint.replaces_decays:
+    if (problem.constraint is not None and problem.constraint.replaces_decays) or not theory.has_idle_bias(problem):
         return None
     K = problem.num_classes
     ratio = math.sqrt(problem.lambda_h) / math.sqrt(problem.lambda_w)  # the quotient itself may overflow
@@ -49,4 +51,4 @@ def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
 def structure(W: FloatArray, means: FloatArray) -> float | None:
     """Distance of the normalised W Mᵀ to that of a simplex; None where W is zero or the class means coincide."""
     away = centred(means)
-    return None if away is None else structure_error(W @ away.T)
+    return None if away is None else structure_error(W, away)

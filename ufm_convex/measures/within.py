@@ -17,6 +17,7 @@ import math
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._pairs import row_blocks
 from ufm_convex.measures.rounding import centred, cut_off
 
 
@@ -45,12 +46,17 @@ def cdnv(variances: FloatArray, means: FloatArray) -> tuple[float | None, int]:
 
     Pairs of classes that share a mean, as collapsed classes do, have no such quotient and are left out.
     """
-    from scipy.spatial.distance import pdist
+    from scipy.spatial.distance import cdist
 
-    squares = pdist(means, "sqeuclidean")
-    distinct = squares > cut_off(means) ** 2
-    if not distinct.any():
-        return None, int(squares.size)
-    first, second = np.triu_indices(len(means), 1)
-    sums = variances[first[distinct]] + variances[second[distinct]]
-    return float(np.mean(0.5 * sums / squares[distinct])), int(np.count_nonzero(~distinct))
+    K, cut = len(means), cut_off(means) ** 2
+    total, distinct = 0.0, 0
+    for block in row_blocks(K, K):
+        squares = cdist(means[block], means[block.start :], "sqeuclidean")
+        squares[np.tril_indices(len(squares), 0, squares.shape[1])] = 0.0  # each pair once, k < l
+        near = squares <= cut
+        squares[near] = np.inf
+        sums = variances[block, None] + variances[block.start :]
+        total += float(np.einsum("ij,ij->", sums, 0.5 / squares))
+        distinct += near.size - int(np.count_nonzero(near))
+    pairs = K * (K - 1) // 2
+    return (total / distinct if distinct else None), pairs - distinct

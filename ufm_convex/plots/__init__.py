@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ufm_convex._registry import choose, discover
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.phase import boundary
-from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, require, save, styled, width_in_inches
+from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, rendered, require, save, styled, width_in_inches
 from ufm_convex.problem import require_problem
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "check_suffix",
     "draw",
     "plot",
+    "rendered",
     "require",
     "save",
     "width_in_inches",
@@ -95,8 +96,8 @@ def draw(
     """
     kind, inches = plot(name), width_in_inches(width)
     require()
-    require_problem(problem)
-    problem.require_plain("a figure")
+    require_problem(problem, "a figure")
+    problem.require_decays("a figure")
     subject = Subject(problem, solution, candidate)
     subject.check(kind)
     with styled():

@@ -1,4 +1,4 @@
-"""Bars of the parts of a candidate's gap: how much of f(W, H) − f* each of the seven parts is.
+"""Bars of the parts of a candidate's gap: how much of f(W, H) − f* each of its parts is.
 
 Source: docs/attribution.md. The parts are ≥ 0 and sum to the gap, so the shares are those of a whole.
 """
@@ -32,13 +32,13 @@ class AttributionPlot(Plot):
         require_dense(num_classes, "the overlap of all pairs of classes", "the figure norms")
 
     def draw(self, subject: Subject, width: float) -> Figure:
-        """Raises ``HypothesisError`` where no theorem gives the optimum, ``CandidateError`` for negative features."""
+        """Raises as ``attribute_gap``, ``CandidateError`` for negative features."""
         if subject.candidate is None:
             raise ProblemError("no candidate is given.", expected="a candidate", fix="pass candidate=….")
-        found = attribute_gap(subject.problem, subject.candidate)
+        found = attribute_gap(subject.problem, subject.candidate, solution=subject.solution)
         figure = new_figure(width, 4.0)
         parts, classes = figure.subplots(
-            2, 1, sharex=True, height_ratios=[7, min(_COSTLIEST, subject.problem.num_classes)]
+            2, 1, sharex=True, height_ratios=[len(found.totals), min(_COSTLIEST, subject.problem.num_classes)]
         )
         _parts(parts, found)
         _classes(classes, found)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
-from ufm_convex.candidate import Candidate, feature_statistics
+from ufm_convex.candidate import Candidate, feature_statistics, require_match
 from ufm_convex.errors import CountsError, ProblemError
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import require_dense
@@ -70,16 +70,19 @@ class CandidateGeometry:
     Attributes:
         weights: W, (K, d).
         class_means: H̄, (K, d).
+        bias: b, (K,); zeros without one.
     """
 
     weights: FloatArray
     class_means: FloatArray
+    bias: FloatArray
 
     @classmethod
     def of(cls, candidate: Candidate) -> CandidateGeometry:
         """Read the features once. Raises ``CandidateError`` when one is NaN or infinite."""
         means = feature_statistics(candidate).class_means
-        return cls(candidate.weights.astype(np.float64), means)
+        bias = np.zeros(candidate.num_classes) if candidate.bias is None else candidate.bias.astype(np.float64)
+        return cls(candidate.weights.astype(np.float64), means, bias)
 
     @property
     def feature_norms(self) -> FloatArray:
@@ -97,7 +100,7 @@ class CandidateGeometry:
         K = len(self.weights)
         step, margins = max(1, _BLOCK // K), np.empty(K)
         for start in range(0, K, step):
-            logits = self.class_means[start : start + step] @ self.weights.T
+            logits = self.class_means[start : start + step] @ self.weights.T + self.bias
             rows = np.arange(len(logits))
             own = logits[rows, start + rows]
             logits[rows, start + rows] = -np.inf
@@ -111,8 +114,8 @@ class CandidateGeometry:
 
     @property
     def logits(self) -> FloatArray:
-        """L = W H̄ᵀ, (K, K)."""
-        return self._product(self.weights, self.class_means)
+        """W H̄ᵀ + b 1ᵀ, (K, K): what the loss sees, as of a solution."""
+        return self._product(self.weights, self.class_means) + self.bias[:, None]
 
     @property
     def feature_gram(self) -> FloatArray:
@@ -139,7 +142,10 @@ class Subject:
     candidate: Candidate | None = None
 
     def check(self, kind: Plot) -> None:
-        """Raise ``ProblemError`` without its source or with another problem's, ``CountsError`` for other counts."""
+        """Raise ``ProblemError`` without its source or with another problem's, ``CountsError`` for other counts.
+
+        ``CandidateError`` for a candidate with a bias that the problem has not.
+        """
         found = {
             Source.PROBLEM: True,
             Source.GEOMETRY: self.solution is not None or self.candidate is not None,
@@ -161,6 +167,8 @@ class Subject:
                     fix="draw with solution.problem, or with candidate.problem(lambda_w, lambda_h).",
                 )
 
+        if self.candidate is not None:
+            require_match(self.problem, self.candidate)
         if self.solution is not None and self.solution.problem != self.problem:
             raise ProblemError(
                 "the solution is one of another problem, with the same class counts.",

@@ -39,27 +39,30 @@ _MANY = 5_000  # markers beyond which a vector file holds a picture of them inst
 
 @dataclass(frozen=True, eq=False)
 class _Groups:
-    """Classes of one count and weight.
+    """Classes of one count and weight; those without samples have no place on an axis of logarithms.
 
     Attributes:
         size: ω_k² n_k of each group in ascending order, (G,).
-        group: Group of each class, (K,).
+        there: The m classes with samples, (m,).
+        group: Group of each of them, (m,).
         classes: Number of classes of each group, (G,).
     """
 
     size: FloatArray
+    there: np.ndarray
     group: np.ndarray
     classes: np.ndarray
 
     @classmethod
     def of(cls, problem: Problem) -> _Groups:
-        weights = problem.loss.weights(problem.num_classes)
-        size, group, classes = np.unique(weights**2 * problem.class_counts, return_inverse=True, return_counts=True)
-        return cls(size, group.ravel(), classes)
+        there = np.flatnonzero(problem.class_counts)
+        sizes = (problem.loss.weights(problem.num_classes) ** 2 * problem.class_counts)[there]
+        size, group, classes = np.unique(sizes, return_inverse=True, return_counts=True)
+        return cls(size, there, group.ravel(), classes)
 
     def means(self, values: FloatArray) -> FloatArray:
         """The mean of each group, (G,)."""
-        return np.bincount(self.group, values, minlength=self.size.size) / self.classes
+        return np.bincount(self.group, values[self.there], minlength=self.size.size) / self.classes
 
 
 class NormsPlot(Plot):
@@ -92,6 +95,8 @@ class NormsPlot(Plot):
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
         beyond = "" if drawn or threshold is None else f"\n$n_c$ = {threshold:.4g}, off the axis"
+        empty = len(problem.empty_classes)
+        beyond = (f"\n{empty:,} without samples, not shown" if empty else "") + beyond
         figure.suptitle(f"{problem.num_classes:,} classes, {problem.num_samples:,} samples{beyond}")
         return figure
 

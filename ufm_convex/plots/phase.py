@@ -87,7 +87,7 @@ def phases(problem: Problem) -> Phases:
     """The diagram for exponential profiles with the problem's K, largest count and smoothing.
 
     Raises:
-        CountsError: every class has one sample.
+        CountsError: every class has one sample, or some class none.
         HypothesisError: another loss, class weights, or free features: the rule is another one.
     """
     _check(problem)
@@ -155,6 +155,12 @@ def _check(problem: Problem) -> None:
         raise CountsError(
             "every class has one sample, so there is no imbalance to draw.",
             expected="a class of at least 2 samples",
+            fix="use the figure norms.",
+        )
+    if problem.empty_classes:
+        raise CountsError(
+            f"class {problem.empty_classes[0]} has no samples, so the imbalance ratio is infinite.",
+            expected="samples in each class",
             fix="use the figure norms.",
         )
     weights = loss.weights(problem.num_classes)

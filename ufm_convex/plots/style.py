@@ -199,9 +199,13 @@ def save(figure: Figure, path: str | Path) -> None:
         FileFormatError: the suffix is another one, or the file cannot be written.
     """
     target = Path(path)
-    suffix = check_suffix(target)
+    write_atomically(target, rendered(figure, check_suffix(target)))
+
+
+def rendered(figure: Figure, suffix: str) -> bytes:
+    """The content of a figure's file; the suffix is one of ``SUFFIXES``."""
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
     buffer = BytesIO()
     with styled():
         figure.savefig(buffer, format=suffix[1:], dpi=_DPI, metadata=dates[suffix])
-    write_atomically(target, buffer.getvalue())
+    return buffer.getvalue()

@@ -33,7 +33,8 @@ def copositive_lower_bound(problem: Problem, residuals: FloatArray, *, precision
 
     Args:
         problem: A problem with non-negative features and at most 12 classes.
-        residuals: V, (K, K), with D − UᵀU copositive up to rounding; shrunk until it is, by at most a tenth of D.
+        residuals: V, (K, K), with D − UᵀU copositive up to rounding; shrunk until it is, by at most a tenth of D. Not
+            looked at are the columns of classes without samples.
         precision: Bits of the ball arithmetic.
 
     Returns:
@@ -67,11 +68,10 @@ def _prove(problem: Problem, columns: ExactColumns, residuals: FloatArray) -> Bl
     With V scaled by s and s² = 1 − m the slack is m D + s² (D − G), whose least value on the orthant's unit sphere, in
     units where D = I, is at least m + (1 − m) μ: so m is just above −μ, and rounding asks for a little more.
     """
-    K = problem.num_classes
-    classes = of_classes(problem)
-    gram = residual_gram(classes, Alike.matrix(classes.outputs, classes.columns, residuals)).even
-    lowest, _ = lowest_direction(np.eye(K) - gram)
-    V = Alike.matrix(columns.outputs, columns.columns, residuals)
+    classes, there = of_classes(problem), columns.columns.positions
+    gram = residual_gram(classes, Alike.matrix(classes.outputs, classes.columns, residuals[:, there])).even
+    lowest, _ = lowest_direction(np.eye(len(gram)) - gram)
+    V = Alike.matrix(columns.outputs, columns.columns, residuals[:, there])
     margin = max(slack.TINY_MARGIN, -1.125 * lowest)
     while margin <= slack.LARGEST_MARGIN:
         proof, rows = slack.shrunk(columns, "copositive", V, margin)

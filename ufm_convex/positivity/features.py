@@ -27,6 +27,8 @@ def feature_positivity(
         objective: f(W, H).
         accuracy: To which entries of B are known, as a share of the objective.
     """
+    there = columns.columns.positions  # a class without samples has no feature
+    gram, H = gram[np.ix_(there, there)], H[there]
     exponents = np.rint(0.5 * np.log2(columns.lambda_h * columns.feature_weights)).astype(np.int64)
     norm = float(np.linalg.norm(np.ldexp(gram, exponents[:, None] + exponents)))
     tolerance = accuracy * objective / norm if norm > 0.0 else math.inf

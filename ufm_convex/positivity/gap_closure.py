@@ -32,7 +32,7 @@ from ufm_convex.positivity.features import feature_positivity
 from ufm_convex.positivity.report import CompletePositivity, Positivity
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered, Scaled
-from ufm_convex.relaxation import Columns, Factors, Gram, GramPoint, Orbits, of_classes
+from ufm_convex.relaxation import Alike, Columns, Factors, Gram, GramPoint, Orbits, of_classes
 
 _ROUNDS = 60
 _ITERATIONS, _GRADIENT = 5_000, 1e-11
@@ -213,7 +213,7 @@ class _Best:
     def of(cls, solution: Bounded) -> _Best:
         W, H = solution.factors()
         columns = of_classes(solution.problem)
-        residuals = columns.loss.residuals(W @ H.T, columns.layout)
+        residuals = _residuals(columns, W, H)
         return cls(solution.evidence.lower, solution.evidence.upper, W, H, residuals)
 
     def better(self, other: _Best) -> _Best:
@@ -235,10 +235,16 @@ def _known(problem: Problem, given: S | None, relaxed: S, tolerance: float, solv
 def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> _Best:
     """The end of the descent from W and H, with what its residuals prove."""
     W, H = _descend(columns, best.W, best.H, flat)
-    residuals = columns.loss.residuals(W @ H.T, columns.layout)
+    residuals = _residuals(columns, W, H)
     lower = copositive_lower_bound(problem, residuals)
     W, H = _fitted(problem, columns, W, H)
     return _Best(lower, enclosure.upper_bound(problem, (W, H)), W, H, residuals)
+
+
+def _residuals(columns: Columns, W: FloatArray, H: FloatArray) -> FloatArray:
+    """V at the class means, (K, K); the columns of classes without samples are 0."""
+    outputs, sort = columns.outputs, columns.columns
+    return columns.residuals(Alike.matrix(outputs, sort, W @ H[sort.positions].T)).full()
 
 
 def check(problem: object) -> Problem:
@@ -333,16 +339,18 @@ def _fitted(problem: Problem, columns: Columns, W: FloatArray, H: FloatArray) ->
 
 def _relaxation_upper(problem: Problem, columns: Columns, point: GramPoint) -> float:
     """The objective at a doubly non-negative point near a solver's, proved: the lowest of a few."""
-    scale = np.sqrt(columns.lambda_h * columns.feature_weights)
-    B = np.maximum(point.feature_gram, 0.0) * np.outer(scale, scale)
-    size, K = float(B.max()), problem.num_classes
+    scale, there = np.sqrt(columns.lambda_h * columns.feature_weights), columns.columns.positions
+    B = np.maximum(point.feature_gram[np.ix_(there, there)], 0.0) * np.outer(scale, scale)
+    size, m = float(B.max()), there.size
     lowest = np.inf
     for ridge in _RIDGES if size > 0.0 else ():
         try:
-            M = np.linalg.cholesky(B + ridge * size * (np.eye(K) + np.ones((K, K)) / K))
+            M = np.linalg.cholesky(B + ridge * size * (np.eye(m) + np.ones((m, m)) / m))
         except np.linalg.LinAlgError:
             break
-        W = np.linalg.solve(M, (point.logits * scale).T).T.astype(np.float64)
-        bound = relaxation_upper_bound(problem, W, M / scale[:, None])
+        W = np.linalg.solve(M, (point.logits[:, there] * scale).T).T.astype(np.float64)
+        features = np.zeros((problem.num_classes, m))
+        features[there] = M / scale[:, None]
+        bound = relaxation_upper_bound(problem, W, features)
         lowest = min(lowest, bound.value)
     return lowest

@@ -9,36 +9,35 @@ is made, compares and hashes by content, and reads and writes TOML without losin
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
-from ufm_convex._files import parse_toml, read_text, write_atomically
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, UnknownNameError, shown
 from ufm_convex.losses import CrossEntropy, Loss, make
 from ufm_convex.problem.constraints import Constraint
 from ufm_convex.problem.constraints import make as make_constraint
+from ufm_convex.problem.model import Model
 
 Features = Literal["nonnegative", "free"]
 T = TypeVar("T")
+_LISTED = 10  # outputs named in a message
 _KEYS = ("class_counts", "profile", "lambda_w", "lambda_h", "features", "feature_dim", "loss", "bias", "constraint")
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Model):
     """One instance of the unconstrained feature model.
 
     Args:
-        class_counts: Samples in each class, K ≥ 2 integers ≥ 1.
+        class_counts: Samples in each class, K ≥ 2 integers ≥ 0, one of them > 0. A class without samples is an output
+            of the classifier, and a row of W, all the same (docs/empty_classes.md).
         lambda_w: Weight decay λ_W > 0 of the classifier; None with a constraint that replaces the decays.
         lambda_h: Weight decay λ_H > 0 of the features; likewise.
         loss: A loss of ``ufm_convex.losses``; None for cross-entropy, or for the one that the constraint stands for.
@@ -48,9 +47,11 @@ class Problem:
         constraint: A constraint of ``ufm_convex.problem.constraints``, or None.
 
     Raises:
-        CountsError: the counts are not K ≥ 2 positive integers.
+        CountsError: the counts are not K ≥ 2 integers ≥ 0, one of them > 0.
         ProblemError: a decay is not a finite number > 0, the dimension is not a positive integer, the bias is none of
-            its three forms, or the constraint does not go with the other arguments.
+            its three forms, or the constraint does not go with the other arguments, or a table of targets or norm
+            bounds do not go with a class without samples.
+        HypothesisError: the bias is free, and some output has no mass: the infimum is not attained.
         UnknownNameError: ``features`` is neither of its two words.
         ShapeError: the loss has parameters for another number of classes.
 
@@ -59,6 +60,9 @@ class Problem:
         >>> problem.num_classes, problem.num_samples
         (3, 620)
     """
+
+    KEYS: ClassVar[tuple[str, ...]] = _KEYS
+    HELP: ClassVar[str] = "compare with docs/theorem.md, or write one with Problem.save."
 
     class_counts: IntArray
     lambda_w: float
@@ -83,6 +87,7 @@ class Problem:
     ) -> None:
         counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
         loss = _loss(loss, constraint, counts.size)
+        _check_empty(counts, loss, constraint)
         if features not in get_args(Features):
             raise UnknownNameError(
                 f"features is {shown(features)}.",
@@ -96,7 +101,7 @@ class Problem:
             "loss": loss,
             "features": features,
             "feature_dim": _dimension(feature_dim),
-            "bias": _bias(bias),
+            "bias": _attained(_bias(bias), loss, counts),
             "constraint": constraint,
         }.items():
             object.__setattr__(self, name, value)
@@ -107,6 +112,21 @@ class Problem:
     def num_classes(self) -> int:
         """K."""
         return int(self.class_counts.size)
+
+    @property
+    def num_outputs(self) -> int:
+        """V: the rows of W."""
+        return int(self.class_counts.size)
+
+    @cached_property
+    def num_columns(self) -> int:
+        """m: the classes with samples."""
+        return int(np.count_nonzero(self.class_counts))
+
+    @cached_property
+    def empty_classes(self) -> tuple[int, ...]:
+        """Classes, from 0, without samples."""
+        return tuple(np.flatnonzero(self.class_counts == 0).tolist())
 
     @cached_property
     def num_samples(self) -> int:
@@ -128,6 +148,12 @@ class Problem:
         """σ_k = √(λ_W λ_H n_k), shape (K,), formed without the product of the decays (it may underflow)."""
         self.require_decays("σ")
         return frozen(math.sqrt(self.lambda_w) * math.sqrt(self.lambda_h) * np.sqrt(self.class_counts))
+
+    @cached_property
+    def prices(self) -> FloatArray:
+        """σ_k / pt_k, shape (K,): what a logit of class k costs beside its loss; +inf for a class without samples."""
+        there = self.class_counts > 0
+        return frozen(np.where(there, self.sigma, np.inf) / np.where(there, self.loss_weights, 1.0))
 
     def require_plain(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
@@ -171,24 +197,11 @@ class Problem:
             del given["loss"]
         return {name: value for name, value in given.items() if value is not None}
 
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the content as canonical JSON (sorted keys, no white space)."""
-        canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        return self.sha256 == other.sha256 if isinstance(other, Problem) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.sha256)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Copy and unpickle through the constructor: an array alone would lose its read-only flag."""
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """See ``Model.arguments``."""
         given = {name: getattr(self, name) for name in ("features", "feature_dim", "bias", "constraint")}
         imposed = self.constraint is not None and self.constraint.loss is not None
-        make_again = partial(type(self), loss=None if imposed else self.loss, **given)
-        return make_again, (self.class_counts, self.lambda_w, self.lambda_h)
+        return (self.class_counts, self.lambda_w, self.lambda_h), {"loss": None if imposed else self.loss, **given}
 
     def __repr__(self) -> str:
         counts = np.array2string(self.class_counts, threshold=12, edgeitems=4, separator=", ")
@@ -203,38 +216,13 @@ class Problem:
 
     # -- TOML -----------------------------------------------------------------------------------------------
 
-    def to_toml(self) -> str:
-        """The problem as TOML; ``Problem.from_toml`` gives it back exactly."""
-        import tomli_w
-
-        return tomli_w.dumps(self.content())
-
-    def save(self, path: str | Path) -> None:
-        """Write the TOML file, whole or not at all."""
-        write_atomically(Path(path), self.to_toml())
-
     @classmethod
-    def from_toml(cls, text: str, *, source: str = "the TOML text") -> Problem:
-        """Read a problem from TOML.
+    def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Self:
+        """The problem with the given content; raises as ``from_toml``.
 
         The keys are the arguments of ``Problem``; ``profile = "exponential:classes=10,max=5000,ratio=100"`` may
         stand in place of ``class_counts``; ``[loss]`` and ``[constraint]`` are tables with ``name`` and parameters.
-
-        Raises:
-            FileFormatError: the text is not TOML, lacks a key, or has one that is not known.
-            UFMError: as ``Problem`` for values out of range.
         """
-        fix = "compare with docs/theorem.md, or write one with Problem.save."
-        return cls.from_content(parse_toml(text, source, _KEYS, fix), source=source)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Problem:
-        """Read a problem from a TOML file; raises as ``from_toml``."""
-        return cls.from_toml(read_text(path), source=str(path))
-
-    @classmethod
-    def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Problem:
-        """The problem with the given content; raises as ``from_toml``."""
         unknown = sorted(set(data) - set(_KEYS))
         decays = [key in data for key in ("lambda_w", "lambda_h")]
         if unknown or ("class_counts" in data) == ("profile" in data) or not (all(decays) or "constraint" in data):
@@ -310,6 +298,38 @@ def _loss(loss: Loss | None, constraint: Constraint | None, num_classes: int) ->
     return found
 
 
+def _check_empty(counts: IntArray, loss: Loss, constraint: Constraint | None) -> None:
+    """Raise ``ProblemError`` where a class without samples has no meaning."""
+    empty = np.flatnonzero(counts == 0)
+    if empty.size and constraint is not None and constraint.replaces_decays:
+        raise ProblemError(
+            f"class {empty[0]} has no samples beside the constraint {constraint.name!r}.",
+            expected="samples in each class: the constraint bounds a mean over classes of means over their samples",
+            fix="leave out classes without samples, or use decays.",
+        )
+    if empty.size and loss.tabled:
+        raise ProblemError(
+            f"class {empty[0]} has no samples, and the table of {loss.name!r} has a row for it.",
+            expected="samples for each row of the table",
+            fix="leave the class out, its count and its row and column of the table.",
+        )
+
+
+def _attained(bias: float | Literal["free"] | None, loss: Loss, counts: IntArray) -> float | Literal["free"] | None:
+    """The bias, or ``HypothesisError`` for a free one without a best value (docs/empty_classes.md, section 4)."""
+    escaping = loss.unbounded_bias(counts.size, np.flatnonzero(counts)) if bias == "free" else np.zeros(0)
+    if not escaping.size:
+        return bias
+    listed = ", ".join(map(str, escaping[:_LISTED].tolist())) + (", …" if escaping.size > _LISTED else "")
+    raise HypothesisError(
+        f"the bias is free, and {'output' if escaping.size == 1 else 'outputs'} {listed} "
+        f"{'has' if escaping.size == 1 else 'have'} no mass: the targets of all samples agree there, so that "
+        f"under {loss.name!r} the infimum is not attained.",
+        expected="with a free bias, targets that leave each output some mass, as samples in each class do",
+        fix="penalise the bias, as bias=1e-3 does, or leave these classes out: the infimum is that without them.",
+    )
+
+
 def _decay(name: str, value: float | None, constraint: Constraint | None) -> float | None:
     """The decay as a binary64 number, or the error that says what is wrong with it."""
     if constraint is not None and constraint.replaces_decays:
@@ -332,8 +352,19 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
     )
 
 
-def require_problem(given: object) -> None:
-    """Raise ``ProblemError`` for what is not a ``Problem``: a problem of another kind, or none at all."""
+def require_problem(given: object, what: str = "this") -> None:
+    """Raise ``ProblemError`` for what is not a ``Problem``: a problem of another kind, or none at all.
+
+    Args:
+        given: What was given.
+        what: What has no form for other kinds: "a figure".
+    """
+    if isinstance(given, Model) and not isinstance(given, Problem):
+        raise ProblemError(
+            f"problem is {shown(given)}, another kind of problem: {given.LACKS}.",
+            expected=f"an ufm_convex.Problem for {what}",
+            fix="use ufm_convex.solve, ufm_convex.certify and ufm_convex.verify, or their commands, for this one.",
+        )
     if not isinstance(given, Problem):
         raise ProblemError(
             f"problem is {shown(given)}.",

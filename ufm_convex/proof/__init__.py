@@ -37,8 +37,8 @@ def proof_steps(
     """Every step of the proof, evaluated at a candidate.
 
     Args:
-        problem: Plain cross-entropy with non-negative features.
-        candidate: W and features, (N, d) or class means (K, d); its class counts are the problem's.
+        problem: Plain cross-entropy with non-negative features; with a bias, the steps that need none say so.
+        candidate: W, features, (N, d) or class means (K, d), and perhaps a bias; its class counts are the problem's.
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Returns:
@@ -47,8 +47,8 @@ def proof_steps(
     Raises:
         HypothesisError: class weights, smoothing, another loss, or features without sign constraint.
         CountsError: the candidate has other class counts than the problem.
-        CandidateError: a feature is negative, NaN or infinite, or W is so large that sums of squares overflow.
-        SizeError: K > 20,000, as pairs of classes are K × K numbers.
+        CandidateError: a feature is negative, NaN or infinite, W is so large that sums of squares overflow, or the
+            candidate has a bias that the problem has not.
 
     Source: docs/proof_steps.md; Dang, Tran, Nguyen, Ho, ICML 2024, equations (33)–(65).
 
@@ -59,7 +59,7 @@ def proof_steps(
         ['34', '35a', '35b', '43', '46', '58']
     """
     require_problem(problem)
-    problem.require_plain("the steps of the proof")
+    problem.require_decays("the steps of the proof")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             point = chain_point(problem, candidate, progress)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import numpy as np
-
 from ufm_convex._arrays import FloatArray
 from ufm_convex.proof.base import ProofStep, Terms
 from ufm_convex.proof.point import ChainPoint
@@ -45,10 +43,10 @@ class Overlap(ProofStep):
         return (point.common_scalar,)
 
     def terms(self, point: ChainPoint) -> Terms:
-        """By pair."""
+        """By class, pairs in halves."""
         total = point.pulled.sum(axis=0)
-        residuals = {"largest h_k·h_l": largest_overlap(point)}
-        return Terms(float(total @ total), point.B, overlap_parts(point), residuals)
+        residuals = {"largest h_k·h_l": point.largest_overlap}
+        return Terms(float(total @ total), point.B, point.overlaps, residuals)
 
 
 class QuadraticBound(ProofStep):
@@ -62,8 +60,8 @@ class QuadraticBound(ProofStep):
     equality: ClassVar[str] = "h_k·h_l = 0 for k ≠ l, and w_k = c V_k"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar."""
-        return (point.common_scalar,)
+        """The common scalar, and no bias."""
+        return point.common_scalar, point.unbiased
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class, pairs in halves."""
@@ -72,7 +70,7 @@ class QuadraticBound(ProofStep):
         right = point.optimum.dual_value - 0.5 * (problem.lambda_h * point.B + problem.lambda_w * point.W_square)
         residuals = {
             "largest ‖w_k − c V_k‖": largest_misalignment(point),
-            "largest h_k·h_l": largest_overlap(point),
+            "largest h_k·h_l": point.largest_overlap,
         }
         return Terms(point.linear_bound, right, quadratic_parts(point), residuals)
 
@@ -83,26 +81,14 @@ def young_parts(point: ChainPoint) -> FloatArray:
     return parts
 
 
-def overlap_parts(point: ChainPoint) -> FloatArray:
-    """2 √(n_k n_l) h_k·h_l for k < l, (K, K)."""
-    return 2.0 * np.triu(point.pulled @ point.pulled.T, 1)
-
-
 def quadratic_parts(point: ChainPoint) -> FloatArray:
     """Slack of (44) by class, (K,)."""
-    pairs = overlap_parts(point)
-    halves = 0.5 * (pairs.sum(axis=0) + pairs.sum(axis=1))
     K = point.problem.num_classes
     young = 0.5 * point.problem.lambda_w * (point.misalignment**2).sum(axis=1)
-    parts: FloatArray = young + 0.5 * point.problem.lambda_h / (K - 1) * halves
+    parts: FloatArray = young + 0.5 * point.problem.lambda_h / (K - 1) * point.overlaps
     return parts
 
 
 def largest_misalignment(point: ChainPoint) -> float:
     """Largest ‖w_k − c V_k‖."""
     return math.sqrt(float((point.misalignment**2).sum(axis=1).max()))
-
-
-def largest_overlap(point: ChainPoint) -> float:
-    """Largest h_k·h_l, k ≠ l."""
-    return float(np.triu(point.H @ point.H.T, 1).max())

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm_convex.proof.alignment import largest_misalignment, largest_overlap, quadratic_parts
+from ufm_convex.proof.alignment import largest_misalignment, quadratic_parts
 from ufm_convex.proof.base import ProofStep, Terms
 from ufm_convex.proof.point import ChainPoint
 from ufm_convex.theory import Hypothesis
@@ -38,10 +38,11 @@ class ChoiceOfScale(ProofStep):
     equality: ClassVar[str] = "‖W‖/‖V‖ = c, W and H balanced; that is h_k·h_l = 0 for k ≠ l"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar, balance, and V ≠ 0 unless all is zero."""
+        """The common scalar, no bias, balance, and V ≠ 0 unless all is zero."""
         defined = bool(point.V.any()) or point.B == 0.0
         explanation = "V ≠ 0, or H = 0" if defined else "all √n_k h_k coincide, so V = 0"
-        return point.common_scalar, point.balance, Hypothesis("‖W‖/‖V‖ exists", defined, explanation)
+        exists = Hypothesis("‖W‖/‖V‖ exists", defined, explanation)
+        return point.common_scalar, point.unbiased, point.balance, exists
 
     def terms(self, point: ChainPoint) -> Terms:
         """One number."""
@@ -49,7 +50,7 @@ class ChoiceOfScale(ProofStep):
         best = problem.lambda_h * at.B
         c_3 = math.sqrt(at.W_square) / math.sqrt(float((at.V * at.V).sum())) if at.B > 0.0 else point.c
         # ‖V‖² = (K−1)/K B − overlaps/K: c_3 − c from the overlaps, which are zero where it is
-        pairs = 2.0 * float(np.triu(at.pulled @ at.pulled.T, 1).sum())
+        pairs = float(at.overlaps.sum())
         ratio = c_3 / point.c
         excess = pairs / K / float((at.V * at.V).sum()) / (ratio + 1.0) if at.B > 0.0 else 0.0  # ratio − 1
         slack = 0.5 * best * excess * excess / (1.0 + excess)
@@ -67,8 +68,8 @@ class FeatureBound(ProofStep):
     equality: ClassVar[str] = "(38), w_k = c V_k and h_k·h_l = 0 for k ≠ l, W and H balanced"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """The common scalar and balance."""
-        return point.common_scalar, point.balance
+        """The common scalar, no bias, and balance."""
+        return point.common_scalar, point.unbiased, point.balance
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
@@ -78,7 +79,7 @@ class FeatureBound(ProofStep):
         residuals = {
             "largest |t_k − wrong-class mass at x_k|": point.mass_error(point.x),
             "largest ‖w_k − c V_k‖": largest_misalignment(at),
-            "largest h_k·h_l": largest_overlap(at),
+            "largest h_k·h_l": at.largest_overlap,
         }
         return Terms(point.g, right, parts, residuals)
 
@@ -92,15 +93,15 @@ class LowerBound(ProofStep):
     equality: ClassVar[str] = "(50)–(52): ‖h_k‖² = M_k/(c √n_k), which is 0 iff n_k ≤ n_c"
 
     def hypotheses(self, point: ChainPoint) -> tuple[Hypothesis, ...]:
-        """Balance."""
-        return (point.balance,)
+        """No bias, and balance."""
+        return point.unbiased, point.balance
 
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
         problem, found, at = point.problem, point.optimum, point.balanced
         counts, x = problem.class_counts.astype(np.float64), at.square_norms
         margins = point.c * np.sqrt(counts) * x
-        losses = problem.loss.values(np.diag(margins), point.layout)
+        losses = problem.loss.margin_values(margins, problem.num_classes)
         # slope of the tangent plus the decay: 0 for active classes, λ_H n_k (1 − √(n_k/n_c)) for collapsed ones
         threshold = np.asarray(found.collapse_threshold)
         g = np.where(found.collapsed, np.sqrt(np.minimum(counts / threshold, 1.0)), 1.0)

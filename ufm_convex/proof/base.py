@@ -28,7 +28,7 @@ class Terms:
     Attributes:
         left: The larger side, summed over classes or pairs.
         right: The smaller side, likewise.
-        parts: The slack by class (K,), by pair (K, K) strictly upper triangular, or as one number (1,); all ≥ 0.
+        parts: The slack by class (K,), pairs of classes in halves, or as one number (1,); all ≥ 0.
         residuals: Name → size of the violation of the equality condition; all 0 iff the slack is 0.
     """
 
@@ -81,7 +81,7 @@ class StepEvaluation:
 
     @property
     def parts(self) -> FloatArray | None:
-        """The slack by class or pair, or None."""
+        """The slack by class, or None."""
         return None if self.terms is None else self.terms.parts
 
     @property

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm_convex.proof.alignment import largest_misalignment, largest_overlap
+from ufm_convex._pairs import products_by_row
+from ufm_convex.proof.alignment import largest_misalignment
 from ufm_convex.proof.base import ProofStep, Terms
 from ufm_convex.proof.point import ChainPoint
 
@@ -25,9 +26,9 @@ class Orthogonality(ProofStep):
     equality: ClassVar[str] = "h_k·h_l = 0 for k ≠ l"
 
     def terms(self, point: ChainPoint) -> Terms:
-        """By pair."""
-        parts = np.triu(point.H @ point.H.T, 1)
-        return Terms(math.fsum(parts.ravel()), 0.0, parts, {"largest h_k·h_l": largest_overlap(point)})
+        """By class, pairs in halves."""
+        parts = products_by_row(point.H)
+        return Terms(math.fsum(parts.tolist()), 0.0, parts, {"largest h_k·h_l": point.largest_overlap})
 
 
 class SelfDuality(ProofStep):
@@ -72,8 +73,7 @@ class Lengths(ProofStep):
     def terms(self, point: ChainPoint) -> Terms:
         """By class."""
         u = point.c * np.sqrt(point.problem.class_counts) * point.square_norms
-        losses = point.problem.loss.values(np.diag(u), point.layout)
-        entropies = -point.problem.loss.conjugate(point.target, point.layout)
-        right = math.fsum([*entropies.tolist(), *(-point.optimum.wrong_mass * u).tolist()])
+        losses = point.there * point.problem.loss.margin_values(u, point.problem.num_classes)
+        right = math.fsum([*point.entropies.tolist(), *(-point.optimum.wrong_mass * u).tolist()])
         residuals = {"largest |t_k − wrong-class mass at margin u_k|": point.mass_error(-u)}
         return Terms(math.fsum(losses), right, point.divergences(-u), residuals)

@@ -1,11 +1,13 @@
 """The point at which the chain is evaluated: what is read from the samples, and the candidate averaged over classes.
 
-Letters, with z = W h the logits of a sample of class k and V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
+Letters, with z = W h + b the logits of a sample of class k (b = 0 without a bias), and
+V_k = √n_k h_k − (1/K) Σ_m √n_m h_m:
 
     x = mean over l ≠ k of z_l − z_k       (K/(K−1)) (mean z − z_k), so that −x is a margin
     c = √(K λ_H / ((K−1) λ_W)),   B = Σ n_k ‖h_k‖²,   t_k = wrong-class mass at the optimum = 1/(1 + c_{1k})
 
-Everything after (35) concerns the class means alone. Features are read twice, in blocks.
+Everything after (35) concerns the class means alone. Features are read twice, in blocks; nothing of size N × K or K × K
+is kept: the dual has one number a class, and so has a column of logits with equal wrong ones.
 """
 
 from __future__ import annotations
@@ -18,20 +20,21 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
+from ufm_convex._pairs import largest_product, products_by_row, row_blocks
 from ufm_convex.candidate import (
     Candidate,
     FeatureStatistics,
     Progress,
     blocks,
     feature_statistics,
-    require_counts,
+    require_match,
     require_nonnegative,
 )
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses import CrossEntropy, Layout
+from ufm_convex.losses import CrossEntropy, FromOwn
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import FrameDual, frame_strengths, require_dense
+from ufm_convex.relaxation import frame_strengths
 from ufm_convex.theory import Hypothesis
 
 
@@ -70,6 +73,7 @@ class ChainPoint:
         W: The classifier, (K, d).
         H: Class means, (K, d).
         samples: What is read from the samples.
+        bias: b, (K,); zeros without one.
     """
 
     problem: Problem
@@ -77,6 +81,7 @@ class ChainPoint:
     W: FloatArray
     H: FloatArray
     samples: SampleTerms
+    bias: FloatArray
 
     # -- the problem ----------------------------------------------------------------------------------------
 
@@ -86,31 +91,31 @@ class ChainPoint:
         return self.optimum.scale
 
     @cached_property
-    def target(self) -> FloatArray:
-        """p_k* − e_k in column k, (K, K): (36) is Fenchel–Young with these."""
-        return FrameDual(frame_strengths(self.problem)).dense(self.problem).residuals
+    def strengths(self) -> FloatArray:
+        """q_k with p_k* − e_k = −q_k (e_k − 1/K), (K,): (36) is Fenchel–Young with these."""
+        return frame_strengths(self.problem)
 
     @cached_property
-    def labels(self) -> IntArray:
-        """The classes, (K,)."""
-        return np.arange(self.problem.num_classes)
-
-    @cached_property
-    def layout(self) -> Layout:
-        """How the loss sees one column a class."""
-        return self.problem.loss.layout(self.problem.num_classes, self.labels)
+    def entropies(self) -> FloatArray:
+        """Ent(p_k*) = c_2k, (K,)."""
+        return -self.problem.loss.margin_conjugates(self.strengths, self.problem.num_classes)
 
     # -- the averaged point ---------------------------------------------------------------------------------
 
     @cached_property
     def x(self) -> FloatArray:
         """x_k at the class means, (K,)."""
-        return _mean_wrong(self.W @ self.H.T, self.labels)
+        return _mean_wrong(self.W, self.bias, self.H, np.arange(len(self.W)))
+
+    @cached_property
+    def there(self) -> BoolArray:
+        """Which classes have samples, (K,); the inequalities that are meant class by class are about these."""
+        return self.problem.class_counts > 0
 
     @cached_property
     def symmetric_losses(self) -> FloatArray:
-        """log(1 + (K−1) e^{x_k}), (K,)."""
-        return self.problem.loss.values(margin_logits(self.x, self.labels, self.labels.size), self.layout)
+        """log(1 + (K−1) e^{x_k}), (K,); 0 for a class without samples."""
+        return self.there * self.problem.loss.margin_values(-self.x, self.problem.num_classes)
 
     @property
     def g(self) -> float:
@@ -131,6 +136,16 @@ class ChainPoint:
     def V(self) -> FloatArray:
         """√n_k h_k − (1/K) Σ_m √n_m h_m, (K, d)."""
         return self.pulled - self.pulled.mean(axis=0)
+
+    @cached_property
+    def overlaps(self) -> FloatArray:
+        """Σ_{l≠k} √(n_k n_l) h_k·h_l, (K,): twice the pairs in halves, in O(K d)."""
+        return 2.0 * products_by_row(self.pulled)
+
+    @cached_property
+    def largest_overlap(self) -> float:
+        """Largest h_k·h_l, k ≠ l."""
+        return largest_product(self.H)
 
     @cached_property
     def B(self) -> float:
@@ -155,14 +170,14 @@ class ChainPoint:
 
     def divergences(self, x: FloatArray) -> FloatArray:
         """Slack of (36) at given x, (K,): the divergence of p_k* from the softmax of margin −x_k."""
-        return self.problem.loss.fenchel_young(
-            self.target, margin_logits(x, self.labels, self.labels.size), self.layout
-        )
+        K = self.problem.num_classes
+        return self.there * self.problem.loss.margin_divergences(self.strengths, -x, K)
 
     def mass_error(self, x: FloatArray) -> float:
         """Largest |t_k − wrong-class mass at x_k|, the violation of (38)."""
-        at = self.problem.loss.residuals(margin_logits(x, self.labels, self.labels.size), self.layout)
-        return float(np.abs(at - self.target).max()) * (self.problem.num_classes - 1)
+        K = self.problem.num_classes
+        at = self.problem.loss.margin_strengths(-x, K)
+        return float(np.abs(at - self.strengths)[self.there].max()) * (K - 1) / K
 
     # -- balance --------------------------------------------------------------------------------------------
 
@@ -187,13 +202,23 @@ class ChainPoint:
         a = root_h / root_w
         return replace(self, W=self.W * a, H=self.H / a)
 
+    # -- the bias -------------------------------------------------------------------------------------------
+
+    @property
+    def unbiased(self) -> Hypothesis:
+        """Whether logits are W h, so that x is linear in them: what leads from x to W and H needs that."""
+        bias = self.problem.bias
+        said = "the problem has none" if bias is None else f"the problem has one, bias = {bias!r}"
+        return Hypothesis("logits have no bias", bias is None, said)
+
     # -- the common scalar ----------------------------------------------------------------------------------
 
     @cached_property
     def common_scalar(self) -> Hypothesis:
-        """Whether √n_k t_k is the same for all classes, decided exactly: all n_k ≥ n_c."""
+        """Whether √n_k t_k is the same for all classes with samples, decided exactly: all n_k ≥ n_c."""
         problem = self.problem
-        K, N, k = problem.num_classes, problem.num_samples, int(problem.class_counts.argmin())
+        counts = np.where(problem.class_counts > 0, problem.class_counts, problem.num_samples)
+        K, N, k = problem.num_classes, problem.num_samples, int(counts.argmin())
         count = int(problem.class_counts[k])
         product = N * N * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
         if (K - 1) * count >= product * K:
@@ -208,30 +233,24 @@ class ChainPoint:
         return Hypothesis("√n_k t_k is common to all classes", False, explanation)
 
 
-def margin_logits(x: FloatArray, labels: IntArray, K: int) -> FloatArray:
-    """Logits (K, m) that give column i the margin −x_i: x_i off its label, 0 on it."""
-    logits = np.tile(x, (K, 1))
-    logits[labels, np.arange(labels.size)] = 0.0
-    return logits
-
-
-def _mean_wrong(logits: FloatArray, labels: IntArray) -> FloatArray:
-    """Mean over l ≠ y of z_l − z_y, column by column."""
-    differences = logits - logits[labels, np.arange(labels.size)]
-    mean: FloatArray = differences.sum(axis=0) / (logits.shape[0] - 1)
-    return mean
+def _mean_wrong(W: FloatArray, b: FloatArray, features: FloatArray, labels: IntArray) -> FloatArray:
+    """Mean over l ≠ y of z_l − z_y of features (m, d), (m,): K/(K−1) (mean w − w_y)·h, likewise b; without logits."""
+    away = W.mean(axis=0) - W
+    mean = np.einsum("ij,ij->i", features, away[labels]) + (b.mean() - b)[labels]
+    found: FloatArray = mean * (len(W) / (len(W) - 1))
+    return found
 
 
 def chain_point(problem: Problem, candidate: Candidate, progress: Progress | None = None) -> ChainPoint:
     """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
-    require_dense(problem.num_classes, "the overlap of all pairs of classes", "enclose_objective for the gap alone")
     optimum = _optimum(problem)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)
-    samples = _sample_terms(problem, candidate, W, statistics, progress)
-    return ChainPoint(problem, optimum, W, statistics.class_means, samples)
+    b = np.zeros(len(W)) if candidate.bias is None else candidate.bias.astype(np.float64)
+    samples = _sample_terms(problem, candidate, (W, b), statistics, progress)
+    return ChainPoint(problem, optimum, W, statistics.class_means, samples, b)
 
 
 def _optimum(problem: Problem) -> theory.FrameOptimum:
@@ -249,31 +268,43 @@ def _optimum(problem: Problem) -> theory.FrameOptimum:
 
 
 def _sample_terms(
-    problem: Problem, candidate: Candidate, W: FloatArray, statistics: FeatureStatistics, progress: Progress | None
+    problem: Problem,
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray],
+    statistics: FeatureStatistics,
+    progress: Progress | None,
 ) -> SampleTerms:
     """The second pass."""
-    K, loss, means = problem.num_classes, problem.loss, statistics.class_means
-    centre = _mean_wrong(W @ means.T, np.arange(K))
-    at_means = loss.residuals(margin_logits(centre, np.arange(K), K), loss.layout(K, np.arange(K)))
+    W, b = classifier
+    K, means = problem.num_classes, statistics.class_means
+    centre = _mean_wrong(W, b, means, np.arange(K))
     sums, largest = np.zeros((5, K)), np.zeros(3)
     for block in blocks(candidate, progress=progress):
-        logits, y = W @ block.features.T, block.labels
-        x = _mean_wrong(logits, y)
-        symmetric, layout = margin_logits(x, y, K), loss.layout(K, y)
-        away = block.features - means[y]
-        squares = np.einsum("ij,ij->i", away, away)
-        rows = (
-            loss.values(logits, layout),
-            loss.values(symmetric, layout),
-            # the wrong logits of both columns have one mean, so the linear part of Fenchel–Young vanishes
-            loss.fenchel_young(loss.residuals(symmetric, layout), logits, layout),
-            loss.fenchel_young(at_means[:, y], symmetric, layout),
-            squares,
-        )
-        sums += [np.bincount(y, row * candidate.multiplicities[y], minlength=K) for row in rows]
-        wrong = logits.copy()
-        wrong[y, np.arange(y.size)] = logits[y, np.arange(y.size)] + x  # neutral in largest and smallest
-        found = (np.ptp(wrong, axis=0), np.abs(x - centre[y]), np.sqrt(squares))
-        largest = np.maximum(largest, [float(values.max()) for values in found])
+        for part in row_blocks(len(block.labels), K):
+            features, y = block.features[part], block.labels[part]
+            rows, found = _row_terms(features @ W.T + b, y, centre[y])
+            away = features - means[y]
+            squares = np.einsum("ij,ij->i", away, away)
+            times = candidate.multiplicities[y]
+            sums += [np.bincount(y, row * times, minlength=K) for row in (*rows, squares)]
+            largest = np.maximum(largest, [float(values.max()) for values in (*found, np.sqrt(squares))])
     sums[:4] /= problem.num_samples
     return SampleTerms(*sums, *largest.tolist())
+
+
+def _row_terms(
+    logits: FloatArray, y: IntArray, centre: FloatArray
+) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
+    """Losses, symmetric losses and the slacks of (34) and (35), sample by sample; wrong ranges and |x_i − x_k|."""
+    K, loss = logits.shape[1], CrossEntropy()  # the one that the proof covers
+    seen = FromOwn.of(logits, y)
+    margins = seen.difference
+    at = loss.margin_strengths(margins, K)
+    rows = (
+        seen.values(loss),
+        loss.margin_values(margins, K),
+        # the wrong logits of both columns have one mean, so the linear part of Fenchel–Young vanishes
+        seen.divergences(loss, at),
+        loss.margin_divergences(loss.margin_strengths(-centre, K), margins, K),
+    )
+    return rows, (seen.highest - seen.lowest, np.abs(centre + margins))

@@ -87,5 +87,4 @@ class LinearBound(ProofStep):
 
 def _tangent(point: ChainPoint) -> float:
     """Σ_k (t_k x_k + Ent p_k*)."""
-    entropies = -point.problem.loss.conjugate(point.target, point.layout)
-    return math.fsum([*(point.optimum.wrong_mass * point.x).tolist(), *entropies.tolist()])
+    return math.fsum([*(point.optimum.wrong_mass * point.x).tolist(), *point.entropies.tolist()])

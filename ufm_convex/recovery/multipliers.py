@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.recovery.admission import admitted
 from ufm_convex.recovery.scaled import Softened
@@ -66,6 +67,8 @@ def _rounds(
             found = replace(found, bias=columns.bias.canonical(found.bias))
         found = admitted(columns, found)
         yield found, steps
+        if _deadline.passed():
+            return
         price = objective(columns, found)
         if abs(price - scaled.kappa * scaled.value_and_gradient(flat)[0]) <= _MET * price:
             return

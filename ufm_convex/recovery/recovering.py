@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex.recovery import starts
 from ufm_convex.recovery.admission import admitted
 from ufm_convex.recovery.descending import balanced, descend, escape, steepness
@@ -117,7 +118,7 @@ def _descents(columns: Columns, found: Factors, point: Gram, thorough: bool) -> 
             fixed &= Entries(columns.columns, moved.H.cols).vector(moved.H) == 0.0
         found, steps = descend(columns, moved or found, iterations, fixed)
         yield summary(columns, found, point)
-        if steps < iterations and escape(columns, found) is None:
+        if _deadline.passed() or (steps < iterations and escape(columns, found) is None):
             return
 
 

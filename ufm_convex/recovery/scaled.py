@@ -21,6 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, scaled_residuals
 
@@ -191,7 +192,10 @@ class Scaled:
             if fixed is not None:
                 lower[begin:end][fixed] = upper[begin:end][fixed] = 0.0
             start, bounds = np.clip(start, lower, upper), np.stack([lower, upper], axis=1)
-        found = minimize(self.value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        stop = stop_in_time if _deadline.limits() else None
+        found = minimize(
+            self.value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options, callback=stop
+        )
         flat: FloatArray = found.x if bounds is None else np.clip(found.x, bounds[:, 0], bounds[:, 1])
         return flat, int(found.nit)
 
@@ -210,6 +214,12 @@ class Scaled:
         columns = self.columns
         outputs = columns.outputs_of(factors.logits, factors.bias)
         return scaled_residuals(columns, columns.residuals(outputs))
+
+
+def stop_in_time(_: FloatArray) -> None:
+    """Ends a descent where it is once the time limit has passed."""
+    if _deadline.passed():
+        raise StopIteration
 
 
 @dataclass(frozen=True, eq=False)

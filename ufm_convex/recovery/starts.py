@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray
-from ufm_convex.recovery.scaled import Entries
+from ufm_convex.recovery.scaled import Entries, stop_in_time
 from ufm_convex.relaxation import Alike, Columns, Orbits
 
 _DIAGONAL = 1e-2
@@ -74,7 +75,7 @@ def nonnegative(B: Alike) -> Iterator[Alike]:
         return
     yield factor(cosines, spectral(cosines, d).map(np.abs)).scaled(units)
     generator, entries = np.random.default_rng(0), Entries(sort, d)
-    for _ in range(_RANDOM_STARTS):
+    for _ in range(0 if _deadline.passed() else _RANDOM_STARTS):
         moved = begin + _SPREAD * entries.matrix(generator.random(entries.roots.size))
         yield factor(cosines, moved).scaled(units)
 
@@ -102,7 +103,10 @@ def factor(B: Alike, start: Alike) -> Alike:
     begin = entries.vector(start) * entries.roots
     bounds = [(0.0, None)] * begin.size
     options = {"maxiter": _STEPS, "maxfun": 2 * _STEPS, "ftol": 1e-18, "gtol": 1e-12}
-    found = minimize(value_and_gradient, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    stop = stop_in_time if _deadline.limits() else None
+    found = minimize(
+        value_and_gradient, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options, callback=stop
+    )
     return entries.matrix(np.maximum(found.x, 0.0) / entries.roots)
 
 

@@ -164,7 +164,7 @@ class Columns:
         all columns by one number then leads back into the domain, and keeps U1 = 0. Added is as much as U1 was off.
         """
         closing = self.bias.tying()
-        U = self.weighted(V)
+        U = self.weighted(self._without_massless(V, closing))
         mass = self.target.map(np.abs).scaled(None, self.loss_weights)
         totals = mass.row_sums()
         lowering = mass.scaled(np.where(totals > 0.0, 1.0 / np.where(totals > 0.0, totals, 1.0), 0.0))
@@ -188,3 +188,17 @@ class Columns:
         share = float(many @ missing)
         changed = U + Alike.matrix(self.outputs, self.columns, gains).scaled(closing) - outflow.scaled(closing * share)
         return changed.scaled(None, 1.0 / self.loss_weights)
+
+    def _without_massless(self, V: Alike, closing: FloatArray | None) -> Alike:
+        """V with 0 at outputs of which no target has a share; where an equation ties columns, the targets take it.
+
+        Residuals there are not negative, or best at 0, so that nothing else has the sum 0.
+        """
+        massless = self.target.map(np.abs).row_sums() == 0.0
+        if not massless.any():
+            return V
+        kept = V.scaled(np.where(massless, 0.0, 1.0))
+        if closing is None:
+            return kept
+        taken = V.scaled(np.where(massless, 1.0 / closing, 0.0)).T.row_sums()
+        return kept + self.target.scaled(closing, taken / self.target.T.row_sums())

@@ -66,7 +66,7 @@ class FrameDual:
     the slack is diagonal: feasible iff s_k² (K−1)/K ≤ λ_W λ_H n_k for each k (docs/duality.md, section 6).
 
     Attributes:
-        strengths: q_k ≥ 0, (K,).
+        strengths: q_k ≥ 0, (K,); 0 for a class without samples, which has no column.
     """
 
     strengths: FloatArray
@@ -97,20 +97,22 @@ def frame_strengths(problem: Problem) -> FloatArray:
     """
     K = problem.num_classes
     at_zero = margin_loss(problem).margin_strengths(np.zeros(K), K)
-    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / problem.loss_weights, at_zero)
+    weights = np.where(problem.class_counts > 0, problem.loss_weights, 1.0)
+    return np.minimum(problem.sigma * np.sqrt(K / (K - 1)) / weights, at_zero)
 
 
 def frame_terms(problem: Problem, point: FramePoint, dual: FrameDual) -> IdentityTerms:
     """All terms of the identity on an orthogonal frame with b = 0, in O(K): B is diagonal, so <T, B> = 0 exactly."""
     K, loss, weights = problem.num_classes, margin_loss(problem), problem.loss_weights
     fraction = (K - 1) / K
-    values = loss.margin_values(point.margins, K)
-    conjugates = loss.margin_conjugates(dual.strengths, K)
+    there = problem.class_counts > 0  # the loss of a class without samples may be infinite, and counts for nothing
+    values = np.where(there, loss.margin_values(point.margins, K), 0.0)
+    conjugates = np.where(there, loss.margin_conjugates(dual.strengths, K), 0.0)
     pairing = -dual.strengths * point.margins * fraction
     strength = weights * dual.strengths
     bias, sums = bias_of(problem.bias, problem.loss, K), strength.mean() - strength
     misalignment = point.omega - strength * point.eta / problem.lambda_w
-    scaled_slack = 1.0 - (strength / problem.sigma) ** 2 * fraction
+    scaled_slack = 1.0 - (dual.strengths / problem.prices) ** 2 * fraction
     features = problem.lambda_h * problem.class_counts * point.eta**2
     return IdentityTerms(
         dual_value=float(-(weights @ conjugates) - bias.support(sums, 2.0 * fraction * float(strength.sum()))),

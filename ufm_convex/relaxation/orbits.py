@@ -154,6 +154,11 @@ class Orbits:
         within = np.arange(orbit.size) - np.repeat(np.cumsum(counts) - counts, counts)
         return orbit, within // self.copies[orbit], within % self.copies[orbit]
 
+    def kept(self, orbits: IntArray) -> Orbits:
+        """Some of the orbits, in rising order, at the same places of full arrays."""
+        there = self.positions[np.isin(self.index[0], orbits)]
+        return Orbits(self.symmetry, self.kinds[orbits], self.copies[orbits], there, self.length)
+
     def spread_out(self, numbers: FloatArray) -> FloatArray:
         """One number an orbit, (R,), at every place of full arrays, (length,); 0 at what is no index."""
         full = np.zeros(self.length)

@@ -85,6 +85,10 @@ class Solver(ABC):
     """Whether it stays in this process even where solvers are isolated: it runs no compiled code but NumPy's and
     SciPy's, whose failures are exceptions."""
 
+    long_steps: ClassVar[bool] = False
+    """Whether a step on a large problem takes seconds, in which nobody looks at the clock: under a time limit it then
+    runs in a process, which can be ended, though it is ``in_process``."""
+
     @classmethod
     @abstractmethod
     def installed(cls) -> bool:

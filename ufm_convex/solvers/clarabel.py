@@ -20,6 +20,7 @@ class Clarabel(ConicSolver):
     package: ClassVar[str] = "clarabel"
     cvxpy_name: ClassVar[str] = "CLARABEL"
     accuracies: ClassVar[tuple[str, ...]] = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+    time_option: ClassVar[str | None] = "time_limit"
     rank: ClassVar[int] = 10
     largest_order: ClassVar[int] = 80
     group_rank: ClassVar[int] = 6

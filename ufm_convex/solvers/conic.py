@@ -7,6 +7,7 @@ accuracies. The status map is total over cvxpy's documented statuses; a word out
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 import warnings
 from abc import abstractmethod
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ufm_convex import relaxation
+from ufm_convex import _deadline, relaxation
 from ufm_convex.errors import ProblemError, shown
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Level, Programme
@@ -79,6 +80,8 @@ class ConicSolver(Solver):
     levels: ClassVar[tuple[str, ...]] = ("class", "group", "sample")
     largest_order: ClassVar[int]
     """Largest order of the Gram matrix for which "auto" tries it."""
+    time_option: ClassVar[str | None] = None
+    """Its own option for a time limit in seconds, if it has one."""
     group_rank: ClassVar[int]
     """``rank`` at group level."""
     largest_group_order: ClassVar[int]
@@ -171,6 +174,7 @@ class ConicSolver(Solver):
         """Let the solver work on a programme of any kind: its claim, its own words, and the seconds that it took."""
         import cvxpy as cp
 
+        options = self._in_time(options)
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "may be inaccurate": nothing is believed anyway
@@ -181,6 +185,14 @@ class ConicSolver(Solver):
             except (cp.SolverError, ArithmeticError, ValueError, TypeError, RuntimeError) as error:
                 status, message = "solver_error", str(error) or "solver_error"
         return STATUS_MAP.get(status, Claim.FAILED), message, time.perf_counter() - started
+
+    def _in_time(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options with what is left of the time limit, where there is one and the solver can be told."""
+        _deadline.check()
+        left = _deadline.remaining()
+        if self.time_option is None or math.isinf(left):
+            return options
+        return {**options, self.time_option: min(left, options.get(self.time_option, left))}
 
     def check_order(self, order: int) -> None:
         """Raise ``SizeError`` where a positive semidefinite matrix of that order is too large for the solver."""

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.problem import Problem
@@ -58,6 +59,7 @@ class FactoredSolver(Solver):
     levels: ClassVar[tuple[str, ...]] = ("class", "group")
     rank: ClassVar[int] = 8
     in_process: ClassVar[bool] = True
+    long_steps: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("finite",)
     instead: ClassVar[str] = "use a conic solver, or with non-negative features the solver 'frame'."
 
@@ -133,6 +135,7 @@ class FactoredSolver(Solver):
                 best, lowest = end, value
                 yield _run(scaled, best, iterations, *loose[:2], time.perf_counter() - started)
                 started = time.perf_counter()
+            _deadline.check()
         if best is not None:
             best, steps = _descend(scaled, best, *tight)
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
@@ -246,7 +249,7 @@ def _descend(scaled: Scaled, flat: FloatArray, gradient: float, excess: float, l
         size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
         flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL))
         iterations += steps
-        below = _leave_saddle(scaled, flat, excess)
+        below = None if _deadline.passed() else _leave_saddle(scaled, flat, excess)
         if below is None:
             break
         flat = below

@@ -25,8 +25,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ufm_convex import theory
-from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex import _deadline, theory
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import Layout, Loss
 from ufm_convex.problem import Problem
@@ -111,10 +111,10 @@ def _margin_run(problem: Problem) -> SolverRun:
     """The frame class by class: min over m ≥ 0 of pt ψ(m) + σ √((K−1)/K) m, whose residual has strength q(m)."""
     started = time.perf_counter()
     K, loss = problem.num_classes, margin_loss(problem)
-    radius = problem.sigma / problem.loss_weights * math.sqrt(K / (K - 1))
+    radius = problem.prices * math.sqrt(K / (K - 1))
     distinct, which = np.unique(radius, return_inverse=True)
     found = _margins(loss, distinct, K)
-    margins, nothing = found[which], np.zeros(1)
+    margins, nothing = np.where(problem.class_counts > 0, found[which], 0.0), np.zeros(1)
     at_zero = float(loss.margin_strengths(nothing, K)[0])
     if not np.isfinite(margins).all() or at_zero < 0.0:
         reason = "the loss grows with the own logit" if at_zero < 0.0 else "a margin has no finite optimum"
@@ -129,7 +129,7 @@ def _margin_run(problem: Problem) -> SolverRun:
         claim=Claim.OPTIMAL if complete else Claim.STOPPED,
         message="u_k·u_l <= 0 for all pairs" if complete else "more active classes than dimensions: bounds only",
         point=_frame_point(problem, margins),
-        dual=FrameDual(np.minimum(radius, at_zero)),
+        dual=FrameDual(np.where(problem.class_counts > 0, np.minimum(radius, at_zero), 0.0)),
         value=math.fsum(terms),
         dual_value=-math.fsum(problem.loss_weights * loss.margin_conjugates(np.minimum(distinct, at_zero), K)[which]),
         accuracy=float(np.finfo(float).eps),
@@ -170,7 +170,7 @@ def _frame_point(problem: Problem, margins: FloatArray) -> FramePoint:
     K = problem.num_classes
     root_scale = (K / (K - 1)) ** 0.25 * math.sqrt(math.sqrt(problem.lambda_h)) / math.sqrt(math.sqrt(problem.lambda_w))
     spread = problem.class_counts.astype(np.float64) ** 0.25 * root_scale
-    return FramePoint(np.sqrt(margins) / spread, np.sqrt(margins) * spread)
+    return FramePoint(np.sqrt(margins) / np.where(spread > 0.0, spread, 1.0), np.sqrt(margins) * spread)
 
 
 def decreasing_root(function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray) -> FloatArray:
@@ -224,7 +224,7 @@ def _dense_run(problem: Problem) -> SolverRun:
     """The small problems side by side, at the best bias if there is one, then the sign test."""
     started = time.perf_counter()
     columns = of_classes(problem)
-    layout, price = columns.layout, problem.sigma / problem.loss_weights
+    layout, price = columns.layout, columns.sigma / columns.loss_weights
     bias = _best_bias(columns) if columns.bias.size else None
     loss = problem.loss if bias is None else _Offset(problem.loss, bias)
     if (indicator := problem.loss.indicator) is not None:
@@ -236,17 +236,18 @@ def _dense_run(problem: Problem) -> SolverRun:
     scaled = residuals / price
     cosines = scaled.T @ scaled
     off_diagonal = cosines - np.diag(np.diag(cosines))
-    T = np.maximum(-off_diagonal, 0.0) * np.outer(problem.sigma, problem.sigma)
+    T = np.maximum(-off_diagonal, 0.0) * np.outer(columns.sigma, columns.sigma)
     lengths = np.linalg.norm(logits, axis=0)
-    refusal = _refusal(off_diagonal, np.diag(cosines), lengths > 0.0)
-    values = problem.loss_weights * loss.values(logits, layout) + problem.sigma * lengths
+    refusal = _refusal(off_diagonal, np.diag(cosines), lengths > 0.0, columns.columns.positions)
+    values = columns.loss_weights * loss.values(logits, layout) + columns.sigma * lengths
+    outputs, sort = columns.outputs, columns.columns
     return SolverRun(
         solver="frame",
         level="class",
         claim=Claim.INACCURATE if refusal or not solved else Claim.OPTIMAL,
         message=refusal or ("u_k·u_l <= 0 for all pairs" if solved else "iteration limit"),
-        point=_gram_point(problem, logits, lengths, bias),
-        dual=DualPoint(residuals, T),
+        point=_gram_point(columns, logits, lengths, bias),
+        dual=DualPoint(Alike.matrix(outputs, sort, residuals).full(), Alike.matrix(sort, sort, T).full()),
         value=math.fsum(values) + (0.0 if bias is None else columns.bias.penalty(bias)),
         accuracy=_ACCURACY,
         iterations=iterations,
@@ -255,8 +256,8 @@ def _dense_run(problem: Problem) -> SolverRun:
     )
 
 
-def _refusal(cosines: FloatArray, squares: FloatArray, active: BoolArray) -> str:
-    """Why the frame is not proved optimal, or "".
+def _refusal(cosines: FloatArray, squares: FloatArray, active: BoolArray, classes: IntArray) -> str:
+    """Why the frame is not proved optimal, or ""; ``classes`` names those of the columns.
 
     Pairs of collapsed classes may have u_k·u_l > 0 as long as their block of D − G − T stays positive semidefinite.
     """
@@ -265,21 +266,25 @@ def _refusal(cosines: FloatArray, squares: FloatArray, active: BoolArray) -> str
     if wrong.any():
         k, l = np.unravel_index(int(np.argmax(np.where(wrong, cosines, -np.inf))), cosines.shape)  # noqa: E741
         pairs = int(np.count_nonzero(wrong)) // 2
-        return f"frame refused: u_k·u_l > 0 for classes {k} and {l} ({pairs} pairs, cosine {cosines[k, l]:.1e})"
+        names = f"classes {classes[k]} and {classes[l]}"
+        return f"frame refused: u_k·u_l > 0 for {names} ({pairs} pairs, cosine {cosines[k, l]:.1e})"
     rest = np.flatnonzero(~active & positive.any(axis=1))
     if rest.size:
         block = np.diag(1.0 - squares[rest]) - np.maximum(cosines[np.ix_(rest, rest)], 0.0)
         if np.linalg.eigvalsh(block)[0] < -_SIGN:
-            return f"frame refused: D - G - T is indefinite on {rest.size} collapsed classes, {rest[0]} among them"
+            which = f"{rest.size} collapsed classes, {classes[rest[0]]} among them"
+            return f"frame refused: D - G - T is indefinite on {which}"
     return ""
 
 
-def _gram_point(problem: Problem, logits: FloatArray, lengths: FloatArray, bias: FloatArray | None) -> GramPoint:
+def _gram_point(columns: Columns, logits: FloatArray, lengths: FloatArray, bias: FloatArray | None) -> GramPoint:
     """L = [z_k], B = Diag(‖h_k‖²), A = W Wᵀ with W = [z_k / ‖h_k‖]."""
-    ratio = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h) / np.sqrt(problem.class_counts)
+    ratio = math.sqrt(columns.lambda_w) / math.sqrt(columns.lambda_h) / np.sqrt(columns.feature_weights)
     eta = np.sqrt(ratio * lengths)
     W = logits / np.where(eta > 0.0, eta, 1.0)
-    return GramPoint(W @ W.T, logits, np.diag(eta**2), bias)
+    outputs, sort = columns.outputs, columns.columns
+    L = Alike.matrix(outputs, sort, logits).full()
+    return GramPoint(W @ W.T, L, Alike.diagonal(sort, eta**2).full(), bias)
 
 
 class _Smooth(Protocol):
@@ -340,17 +345,18 @@ def separable_optimum(loss: _Smooth, layout: Layout, price: FloatArray) -> tuple
     Args:
         loss: Any convex loss; for one that is not differentiable the result is a good point and no more.
         layout: Single outputs, one column a class.
-        price: ρ > 0, (K,).
+        price: ρ > 0, (m,).
 
     Returns:
-        Logits (K, K), the number of iterations, and whether every column met the accuracy.
+        Logits (K, m), the number of iterations, and whether every column met the accuracy.
     """
-    logits = np.zeros((price.size, price.size))
+    logits = np.zeros((len(layout.target), price.size))
     gradient = loss.residuals(logits, layout)
     todo = np.flatnonzero(np.linalg.norm(gradient, axis=0) > price)
     z, step = ray_start(loss, layout[todo], price[todo], gradient[:, todo])
     state = _Columns(loss, layout[todo], price[todo], z, step)
     for iteration in range(1, _MAX_ITERATIONS + 1):
+        _deadline.check()
         solved = state.advance()
         if solved.any():
             logits[:, todo[solved]] = state.z[:, solved]

@@ -28,6 +28,7 @@ class SCS(ConicSolver):
     package: ClassVar[str] = "scs"
     cvxpy_name: ClassVar[str] = "SCS"
     accuracies: ClassVar[tuple[str, ...]] = ("eps", "eps_abs", "eps_rel")
+    time_option: ClassVar[str | None] = "time_limit_secs"
     rank: ClassVar[int] = 20
     largest_order: ClassVar[int] = 800
     group_rank: ClassVar[int] = 7

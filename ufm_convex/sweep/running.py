@@ -25,7 +25,7 @@ import numpy as np
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex._files import write_all
-from ufm_convex._process import Workers
+from ufm_convex._process import Workers, isolation
 from ufm_convex.errors import (
     FileFormatError,
     MissingExtraError,
@@ -78,6 +78,7 @@ def sweep(
     solver: str = "auto",
     level: str = "auto",
     tolerance: float = 1e-6,
+    time_limit: float | None = None,
     isolate: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -92,6 +93,7 @@ def sweep(
         solver: As in ``solve``.
         level: As in ``solve``.
         tolerance: As in ``solve``.
+        time_limit: As in ``solve``, for each point; a row that it ended says so in ``message``.
         isolate: A single worker is a process of its own as well, and may die.
         executor: Where to solve instead: anything with ``submit``, such as ``client.get_executor()`` of a Dask client
             or mpi4py's ``MPIPoolExecutor``. It stays open.
@@ -105,14 +107,18 @@ def sweep(
     Raises:
         MissingExtraError: threadpoolctl is not installed.
         FileFormatError: the journal belongs to another sweep, is damaged before its last line, or cannot be written.
-        ProblemError: ``workers`` is neither −1 nor ≥ 1, or given with an executor; or the tolerance is out of range.
+        ProblemError: ``workers`` is neither −1 nor ≥ 1, or given with an executor; or the tolerance or the time limit
+            is out of range.
         UnknownNameError: no such solver or level.
         ProcessError: no worker can be started.
     """
     _require_threadpoolctl()
     tolerance = _given.tolerance(tolerance)
     solve_at: dict[str, Any] = {"solver": solver, "level": level, "tolerance": tolerance}
-    with _executor(workers, isolate, executor) as pool:
+    if time_limit is not None:  # else as it was before there was one: journals keep their names
+        solve_at["time_limit"] = _given.seconds("time_limit", time_limit)
+    # a single worker that is this process lets solvers under a limit share one of their own
+    with isolation(time_limit is not None and workers == 1), _executor(workers, isolate, executor) as pool:
         rows = _Journal(Path(journal), grid.sha256(**solve_at))
         try:
             missing = [index for index in range(len(grid)) if rows.found.get(index, _FAILED)["status"] == "failed"]
@@ -203,11 +209,13 @@ def solve_point(
     solver: str,
     level: str,
     tolerance: float,
+    time_limit: float | None = None,
     refuse: tuple[type[UFMError], ...] = (),
 ) -> dict[str, Any]:
     """The row of one point; runs in a worker, on one thread. Errors among ``refuse`` are raised, others are rows."""
     from threadpoolctl import threadpool_limits
 
+    from ufm_convex.solution import TIME_LIMIT
     from ufm_convex.solving import solve
 
     row: dict[str, Any] = {**dict.fromkeys(FIELDS), **vars(point), "problem_sha256": problem.sha256}
@@ -216,13 +224,14 @@ def solve_point(
     try:
         row.update(_theory(problem))
         with threadpool_limits(1):  # the order of sums, hence the last bits, would depend on the number of threads
-            found = solve(problem, solver=solver, level=level, tolerance=tolerance)
+            found = solve(problem, solver=solver, level=level, tolerance=tolerance, time_limit=time_limit)
     except refuse:
         raise
     except Exception as error:  # memory, a fault of a solver: none of it says anything of the next point
         return _failed(row, error)
     row.update(value=found.value, lower_bound=found.lower_bound, upper_bound=found.upper_bound)
     row.update(relative_gap=found.relative_gap, status=str(found.status), solver=found.solver, level=found.level)
+    row.update(message=TIME_LIMIT if found.time_limit_reached else "")
     return _finite({**row, "collapsed": len(found.collapsed_classes) if problem.nonnegative else None})
 
 

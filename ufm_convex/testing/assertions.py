@@ -1,6 +1,7 @@
 """Assertions about candidates, each raising ``AssertionError`` with what is wrong, where, and what it costs.
 
-A candidate is a ``Candidate`` or a pair (W, H) of a classifier (K, d) and class means (K, d). Input that cannot be
+A candidate is a ``Candidate`` or a pair (W, H) of a classifier (K, d) and class means (K, d). Without a bias it is
+judged at b = 0 where the problem has one. Input that cannot be
 judged (wrong shapes, other class counts) raises the error of ``ufm_convex.errors`` for it; a feature that is negative
 or NaN is a fault of the candidate, and an ``AssertionError``.
 
@@ -19,8 +20,8 @@ import numpy as np
 from ufm_convex import _given, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex._given import class_index
-from ufm_convex.attribution import LARGEST_WEIGHT, PARTS, GapAttribution, attribute_gap
-from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_counts
+from ufm_convex.attribution import LARGEST_WEIGHT, GapAttribution, attribute_gap
+from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_match
 from ufm_convex.certificate import Certificate, Judgement, certify
 from ufm_convex.duality import repair, report
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
@@ -35,8 +36,8 @@ Judged: TypeAlias = Candidate | tuple[FloatArray, FloatArray]
 def assert_optimal(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
     """(f(W, H) − f*) / f(W, H) is at most the tolerance.
 
-    The gap is the sum of its seven parts (docs/attribution.md), without cancellation. Where no theorem gives f*, it is
-    what ``certify`` proves.
+    The gap is the sum of its parts (docs/attribution.md), without cancellation. Where no theorem gives f*, it is what
+    ``certify`` proves.
 
     Raises:
         AssertionError: it is not; the message attributes the gap.
@@ -91,7 +92,7 @@ def assert_collapse_pattern(
         decided = expected | (share > 4.0 * tolerance * optimum.value)
     else:
         expected = np.isin(np.arange(problem.num_classes), collapsed)
-        decided = np.ones(problem.num_classes, dtype=bool)
+        decided = problem.class_counts > 0  # a class without samples has no feature to collapse
     dead = np.flatnonzero(decided & zero & ~expected).tolist()
     alive = np.flatnonzero(decided & ~zero & expected).tolist()
     if dead or alive:
@@ -126,9 +127,16 @@ def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 
 
     Raises:
         AssertionError: a row of W is no class mean; the message names the worst.
+        HypothesisError: the problem has a bias that is not idle, of whose optima the theorem says nothing.
     """
     tolerance = _given.tolerance(tolerance)
     candidate, statistics = _read(problem, candidate)
+    if not theory.has_idle_bias(problem):
+        raise HypothesisError(
+            "the problem has a bias, and its classes are not alike.",
+            expected="a problem without bias, or equal counts and class weights",
+            fix="use assert_stationary, assert_kkt or assert_optimal, which take a bias.",
+        )
     W = np.asarray(candidate.weights, dtype=np.float64)
     K = problem.num_classes
     c = math.sqrt(K / (K - 1)) * math.sqrt(problem.lambda_h) / math.sqrt(problem.lambda_w)
@@ -155,26 +163,29 @@ def assert_stationary(problem: Problem, candidate: Judged, *, tolerance: float =
     _require_gradient(problem)
     candidate, _ = _read(problem, candidate)
     labels, rows = candidate.labels, candidate.multiplicities[candidate.labels]
-    weights = problem.loss_weights[labels] * rows / problem.class_counts[labels]
+    weights = problem.loss_weights[labels] * rows / np.maximum(problem.class_counts, 1)[labels]
     columns, d = of_labels(problem, labels, weights, rows.astype(np.float64)), candidate.feature_dim
     scaled = Scaled(columns, Orbits.single(d))
     W, H = np.asarray(candidate.weights, float), np.asarray(candidate.features, float)
-    flat, (cut, end) = scaled.pack(Factors.single(columns, W, H)), scaled.cuts
+    flat, (cut, end) = scaled.pack(Factors.single(columns, W, H, _offset(problem, candidate))), scaled.cuts
     gradient = scaled.value_and_gradient(flat)[1]
     w_gradient, h_gradient = gradient[:cut].reshape(-1, d), gradient[cut:end].reshape(-1, d)
     if problem.nonnegative:
         h_gradient = np.minimum(h_gradient, flat[cut:end].reshape(-1, d))  # h − max(h − gradient, 0)
-    for name, gradient in (("W", w_gradient), ("H", h_gradient)):
-        worst = np.abs(gradient).max(axis=1)
+    blocks = {"W": w_gradient, "H": h_gradient, "b": gradient[end:].reshape(-1, 1)}
+    for name, slopes in blocks.items():
+        worst = np.abs(slopes).max(axis=1, initial=0.0)
+        if not worst.size:  # no bias
+            continue
         if not worst.max() <= tolerance * max(1.0, float(np.abs(flat).max())):
             row = int(worst.argmax())
             _fail(f"the projected gradient in row {row} of {name} is {worst[row]:.2e}", problem, candidate)
 
 
 def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) -> None:
-    """All KKT conditions of the convex relaxation hold at the Gram matrices of the candidate's class means.
+    """All KKT conditions of the convex relaxation hold at the Gram matrices of the class means, and at the bias.
 
-    The multipliers are those that the candidate itself suggests, V = ∇l(W h̄), made feasible. KKT points of the
+    The multipliers are those that the candidate itself suggests, V = ∇l(W h̄ + b), made feasible. KKT points of the
     relaxation are global optima, so spurious minima fail. Source: docs/duality.md, section 4.
 
     Args:
@@ -191,8 +202,9 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
     candidate, statistics = _read(problem, candidate)
     W, H = np.asarray(candidate.weights, dtype=np.float64), statistics.class_means
     columns = of_classes(problem)
-    factors = Factors.single(columns, W, H)
-    dual, _ = repair(columns, [Dual(columns.residuals(factors.logits))], factors)
+    factors = Factors.single(columns, W, H, _offset(problem, candidate))
+    outputs = columns.outputs_of(factors.logits, factors.bias)
+    dual, _ = repair(columns, [Dual(columns.residuals(outputs))], factors)
     conditions = report(columns, factors.gram(), dual, factors, tolerance)
     failed = [f"{c.name} {c.residual:.2e} > {c.tolerance:.0e}" for c in conditions if not c.passed]
     within = float(statistics.class_square_norms.sum() - problem.class_counts @ (H**2).sum(axis=1))
@@ -251,7 +263,7 @@ def _checked_classes(problem: Problem, classes: Iterable[int]) -> list[int]:
 
 def _candidate(problem: Problem, candidate: Judged) -> Candidate:
     require_problem(problem)
-    problem.require_plain("assertions about candidates")
+    problem.require_decays("assertions about candidates")
     if isinstance(candidate, Candidate):
         return candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:
@@ -261,6 +273,13 @@ def _candidate(problem: Problem, candidate: Judged) -> Candidate:
         expected="a Candidate, or a pair (W, H) of a classifier and class means",
         fix="pass (W, H), or Candidate(weights=W, features=F, labels=y).",
     )
+
+
+def _offset(problem: Problem, candidate: Candidate) -> FloatArray | None:
+    """The bias in binary64, (K,), zeros where the candidate has none; None where the problem has none."""
+    if problem.bias is None:
+        return None
+    return np.zeros(problem.num_classes) if candidate.bias is None else np.asarray(candidate.bias, dtype=np.float64)
 
 
 def _require_gradient(problem: Problem) -> None:
@@ -276,7 +295,7 @@ def _require_gradient(problem: Problem) -> None:
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
     candidate = _candidate(problem, candidate)
-    require_counts(candidate, problem.class_counts)
+    require_match(problem, candidate)
     try:
         statistics = feature_statistics(candidate)
     except CandidateError as error:
@@ -284,8 +303,9 @@ def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatis
     if problem.nonnegative and statistics.negative_entries:
         row, column = statistics.smallest_at
         _fail(f"features[{row}, {column}] is {statistics.smallest:.3g}, where features are non-negative")
-    if (largest := float(np.abs(candidate.weights).max())) > LARGEST_WEIGHT:
-        _fail(f"weights has an entry of absolute value {largest:.3g}: the training diverged")
+    for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
+        if array is not None and (largest := float(np.abs(array).max())) > LARGEST_WEIGHT:
+            _fail(f"{name} has an entry of absolute value {largest:.3g}: the training diverged")
     return candidate, statistics
 
 
@@ -339,7 +359,7 @@ def _table(found: GapAttribution) -> str:
     lines = [f"f(W, H) = {found.candidate_value:.9g}, optimum {found.optimum:.9g}, gap {found.gap:.3g}, of which"]
     lines += [
         f"  {name:<17}  {found.totals[name]:9.3g}  {found.shares[name]:6.1%}  {_where(found, name)}"
-        for name in sorted(PARTS, key=lambda part: -found.totals[part])
+        for name in sorted(found.totals, key=lambda part: -found.totals[part])
         if found.shares[name] >= 1e-3
     ]
     return "\n".join(line.rstrip() for line in lines)

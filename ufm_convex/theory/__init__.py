@@ -12,10 +12,10 @@ a file and changes none. Nothing here runs a solver.
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cache, singledispatch
+from functools import cache
 
 from ufm_convex._registry import discover
-from ufm_convex.problem import Problem, require_problem
+from ufm_convex.problem import Model, Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import cross_entropy, exact_threshold
 from ufm_convex.theory.frame_curve import FrameCurve, frame_curve, threshold_size
@@ -50,14 +50,16 @@ def theorems() -> tuple[Theorem, ...]:
     return tuple(kind() for kind in discover(__name__, Theorem).values())  # type: ignore[type-abstract]
 
 
-@singledispatch
 def theorems_about(problem: object) -> tuple[Theorem, ...]:
-    """The theorems to try on a problem: those of this folder, unless its kind has registered its own.
+    """The theorems to try on a problem: those of this folder, unless its kind has its own.
 
     Raises:
         ProblemError: it is no problem.
     """
-    require_problem(problem)
+    own = problem.theorems() if isinstance(problem, Model) else None
+    if own is not None:
+        return own
+    require_problem(problem, "a theorem")
     return theorems()
 
 

@@ -81,7 +81,8 @@ class BinaryFrame(Theorem):
     def evaluate(self, problem: Problem, relation: Relation) -> BinaryFrameOptimum:
         """The closed form; O(K)."""
         K, collapsed = problem.num_classes, _collapsed(problem)
-        s = np.where(collapsed, 0.5, problem.sigma / (problem.loss_weights * math.sqrt(K)))
+        weights = np.where(problem.class_counts > 0, problem.loss_weights, 1.0)
+        s = np.where(collapsed, 0.5, problem.sigma / (weights * math.sqrt(K)))
         # 1 − 2s is exact next to 1/2, so α keeps its digits at the threshold
         scales = np.where(collapsed, 0.0, np.log1p((1.0 - 2.0 * s) / s))
         terms = problem.loss_weights * K * (s * scales - np.log1p(-s))

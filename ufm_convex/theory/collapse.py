@@ -56,7 +56,8 @@ def collapse_ratios(problem: Problem) -> CollapseRatios:
     mantissa, exponent = _mantissa(threshold)
     n = problem.class_counts.astype(np.float64)
     omega, omega_exponent = np.frexp(problem.loss.weights(n.size))
-    root, shift = np.sqrt(mantissa / n) / omega, exponent - omega_exponent
+    with np.errstate(divide="ignore"):  # a class without samples is infinitely far below its threshold
+        root, shift = np.sqrt(mantissa / n) / omega, exponent - omega_exponent
     log_rho = np.log(root) + shift * math.log(2.0)
     collapsed = log_rho >= 0.0
     near = np.flatnonzero(np.abs(log_rho) < _NEAR)

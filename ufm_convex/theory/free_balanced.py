@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, identity_rows
 from ufm_convex.errors import DimensionError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
@@ -75,17 +75,17 @@ class SimplexOptimum(Optimum):
         K = self.num_classes
         return math.sqrt(self.margin * (K - 1) / K * math.sqrt(self.class_count)) * self._root_ratio
 
-    def logits(self) -> FloatArray:
-        """L = M (I − 11ᵀ/K), (K, K)."""
-        return self.margin * self._centring()
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
+        """L = M (I − 11ᵀ/K), (K, K), or rows of it."""
+        return self.margin * self._centring(rows)
 
-    def weight_gram(self) -> FloatArray:
-        """A = W Wᵀ = M √(m λ_H/λ_W) (I − 11ᵀ/K), (K, K)."""
-        return self.weight_norm**2 * self.num_classes / (self.num_classes - 1) * self._centring()
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """A = W Wᵀ = M √(m λ_H/λ_W) (I − 11ᵀ/K), (K, K), or rows of it."""
+        return self.weight_norm**2 * self.num_classes / (self.num_classes - 1) * self._centring(rows)
 
-    def feature_gram(self) -> FloatArray:
-        """B = H̄ H̄ᵀ = M √(λ_W/(m λ_H)) (I − 11ᵀ/K), (K, K)."""
-        return self.feature_norm**2 * self.num_classes / (self.num_classes - 1) * self._centring()
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """B = H̄ H̄ᵀ = M √(λ_W/(m λ_H)) (I − 11ᵀ/K), (K, K), or rows of it."""
+        return self.feature_norm**2 * self.num_classes / (self.num_classes - 1) * self._centring(rows)
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """W (K, d) and class means H (K, d) that attain the value; d ≥ K − 1, by default K − 1.
@@ -111,8 +111,8 @@ class SimplexOptimum(Optimum):
         """(λ_H/λ_W)^{1/4}; the ratio itself may overflow."""
         return math.sqrt(math.sqrt(self.lambda_h)) / math.sqrt(math.sqrt(self.lambda_w))
 
-    def _centring(self) -> FloatArray:
-        return np.eye(self.num_classes) - 1.0 / self.num_classes
+    def _centring(self, rows: slice) -> FloatArray:
+        return identity_rows(self.num_classes, rows) - 1.0 / self.num_classes
 
 
 class FreeBalanced(Theorem):

@@ -39,7 +39,7 @@ class GroupCollapse:
     """Which groups of equal classes merge.
 
     Attributes:
-        classes: The classes of each group, from 0, in the order of their first class.
+        classes: The classes with samples of each group, from 0, in the order of their first class.
         merged: Whether the classes of the group share one feature, (G,); False for groups of a single class.
         threshold: N² λ_W λ_H: a group of weight 1 without smoothing merges iff n is at most this; rounded.
         citation: The source.
@@ -83,7 +83,7 @@ def group_collapse(problem: Problem) -> GroupCollapse:
     pairs = np.rec.fromarrays([problem.class_counts, weights])
     _, first, which = np.unique(pairs, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    classes = tuple(np.flatnonzero(which == g) for g in order)
+    classes = tuple(np.flatnonzero(which == g) for g in order if problem.class_counts[first[g]])
     bound = problem.num_samples**2 * Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
     fidelity = 1 - Fraction(cross_entropy(problem).smoothing)
     merged = [

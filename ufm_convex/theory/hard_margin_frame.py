@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, frozen
+from ufm_convex._arrays import FloatArray, frozen, identity_rows
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.relaxation import require_dense
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, Theorem
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HardMarginOptimum(Optimum):
-    """The optimum, class by class; no class collapses.
+    """The optimum, class by class; no class with samples collapses.
 
     Attributes:
         margins: m, (K,).
         scales: a, (K,).
         shares: θ, (K,).
-        feature_norms: ‖h_k‖, (K,).
+        feature_norms: ‖h_k‖, (K,); 0 for a class without samples, like its column of the logits.
     """
 
     margins: FloatArray = field(repr=False)
@@ -44,21 +45,26 @@ class HardMarginOptimum(Optimum):
     shares: FloatArray = field(repr=False)
     feature_norms: FloatArray = field(repr=False)
 
-    def logits(self) -> FloatArray:
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
         """L, (K, K), column k the logits z_k; raises ``SizeError`` for K > 20,000."""
         K = self.margins.size
         require_dense(K, "the logits", "margins, scales and shares, which determine them")
-        return (np.eye(K) - self.shares) * self.margins / self.scales[:, None]
+        there = self.margins * (self.feature_norms > 0.0)
+        return (identity_rows(K, rows) - self.shares) * there / self.scales[rows, None]
 
-    def weight_gram(self) -> FloatArray:
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
         """W Wᵀ = Σ_k z_k z_kᵀ / ‖h_k‖², (K, K); raises ``SizeError`` for K > 20,000."""
-        columns = self.logits() / self.feature_norms
-        return columns @ columns.T
+        return self._columns[rows] @ self._columns.T
 
-    def feature_gram(self) -> FloatArray:
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
         """H̄ H̄ᵀ = Diag(‖h_k‖²), (K, K); raises ``SizeError`` for K > 20,000."""
         require_dense(self.margins.size, "the Gram matrix", "feature_norms, its roots")
-        return np.diag(self.feature_norms**2)
+        return identity_rows(self.margins.size, rows) * self.feature_norms**2
+
+    @cached_property
+    def _columns(self) -> FloatArray:
+        """Columns z_k / ‖h_k‖, (K, K)."""
+        return self.logits() / np.where(self.feature_norms > 0.0, self.feature_norms, 1.0)
 
 
 class HardMarginFrame(Theorem):
@@ -70,7 +76,7 @@ class HardMarginFrame(Theorem):
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Constraint, sign of the features, dimension."""
-        K, d = problem.num_classes, problem.feature_dim
+        m, d = problem.num_columns, problem.feature_dim
         sign = Hypothesis(
             "features are nonnegative",
             problem.nonnegative,
@@ -78,9 +84,9 @@ class HardMarginFrame(Theorem):
             otherwise=Relation.UPPER,
         )
         dimension = Hypothesis(
-            "feature_dim is at least K",
-            d is None or d >= K,
-            f"feature_dim is {d} and every one of {K} classes is active",
+            "feature_dim is at least K, of which classes without samples do not count",
+            d is None or d >= m,
+            f"feature_dim is {d} and every one of {m} classes is active",
             otherwise=Relation.LOWER,
         )
         return (*of_classes(problem), sign, dimension)
@@ -91,7 +97,7 @@ class HardMarginFrame(Theorem):
         relative = (scales.min() / scales) ** 2
         shares = relative / math.fsum(relative)
         lengths = margins / scales * np.sqrt(1.0 - shares)
-        ratio = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h)
+        ratio, roots = math.sqrt(problem.lambda_w) / math.sqrt(problem.lambda_h), np.sqrt(problem.class_counts)
         return HardMarginOptimum(
             value=math.fsum(problem.sigma * lengths),
             relation=relation,
@@ -99,7 +105,7 @@ class HardMarginFrame(Theorem):
             margins=frozen(margins),
             scales=frozen(scales),
             shares=frozen(shares),
-            feature_norms=frozen(np.sqrt(ratio * lengths / np.sqrt(problem.class_counts))),
+            feature_norms=frozen(np.where(roots > 0.0, np.sqrt(ratio * lengths / np.maximum(roots, 1.0)), 0.0)),
         )
 
 

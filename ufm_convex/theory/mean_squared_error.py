@@ -73,7 +73,8 @@ class MeanSquaredErrorFrame(Theorem):
             collapsed[np.argsort(-problem.class_counts, kind="stable")[problem.feature_dim :]] = True
         pull = np.where(collapsed, 0.0, np.maximum(roots - shrink, 0.0))
         lost = np.where(collapsed, roots, np.minimum(roots, shrink))  # √n less the pull, without cancellation
-        logits = pull / roots
+        divisors = np.maximum(roots, 1.0)  # √n, or 1 for a class without samples, whose numerator is 0
+        logits = pull / divisors
         ratio = math.sqrt(math.sqrt(problem.lambda_w)) / math.sqrt(math.sqrt(problem.lambda_h))
         return OneHotOptimum(
             value=math.fsum(lost * (roots + pull)) / (2 * problem.num_samples),
@@ -82,6 +83,6 @@ class MeanSquaredErrorFrame(Theorem):
             threshold=nearest(threshold),
             collapsed=frozen(collapsed, dtype=np.bool_),
             logits=frozen(logits),
-            feature_norms=frozen(np.sqrt(pull) / roots * ratio),
+            feature_norms=frozen(np.sqrt(pull) / divisors * ratio),
             weight_norms=frozen(np.sqrt(pull) / ratio),
         )

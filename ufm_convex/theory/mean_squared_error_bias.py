@@ -99,6 +99,9 @@ class MeanSquaredErrorBias(Theorem):
             citation=self.citation,
             singular_values=frozen(kept),
             weights=frozen(left[:, :rank] * (share * ratio)),
-            features=frozen(right[:rank].T * (share / ratio) / roots[:, None]),
+            # a row of a class without samples is 0: no direction that is kept looks at it
+            features=frozen(
+                right[:rank].T * (share / ratio) / np.maximum(roots, 1.0)[:, None] * (roots > 0.0)[:, None]
+            ),
             bias=frozen((counts - logits_root @ roots) / N),
         )

@@ -49,7 +49,7 @@ class FrameOptimum(Optimum):
         loss_weights: pt_k = ω_k n_k / N, shape (K,).
         collapse_threshold: θ, the class size at or below which a class collapses: one number (n_c for plain
             cross-entropy), or with class weights one a class, shape (K,). Rounded; ``collapsed`` is not.
-        collapsed: Whether h_k = 0, shape (K,).
+        collapsed: Whether h_k = 0, shape (K,); True for a class without samples.
         wrong_mass: t_k, probability that the optimal softmax gives to the wrong classes together, shape (K,).
         right_mass: 1 − t_k to full relative accuracy, shape (K,).
         margins: M_k, own logit minus any other at the optimum, shape (K,).
@@ -107,7 +107,7 @@ class FrameOptimum(Optimum):
     @cached_property
     def eta(self) -> FloatArray:
         """η with h_k = η_k e_k, up to the choice of disjoint supports, shape (K,); equation (7)."""
-        return frozen(np.sqrt(self.margins) / np.sqrt(self._root_counts) / self._root_scale)
+        return frozen(np.sqrt(self.margins) / np.sqrt(self._divisors) / self._root_scale)
 
     @cached_property
     def omega(self) -> FloatArray:
@@ -131,7 +131,7 @@ class FrameOptimum(Optimum):
             HypothesisError: class l is collapsed.
         """
         self._demand_active(l, "‖h_k‖ / ‖h_l‖")
-        ratio = self.margins[self._index(k)] / self.margins[l] * (self._root_counts[l] / self._root_counts[k])
+        ratio = self.margins[self._index(k)] / self.margins[l] * (self._root_counts[l] / self._divisors[k])
         return math.sqrt(ratio)
 
     def weight_norm_ratio(self, k: int, l: int) -> float:  # noqa: E741
@@ -167,13 +167,13 @@ class FrameOptimum(Optimum):
 
     # -- dense ----------------------------------------------------------------------------------------------
 
-    def weight_gram(self) -> FloatArray:
-        """A = W Wᵀ, shape (K, K), equation (10).
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """A = W Wᵀ, shape (K, K), equation (10), or the given rows of it.
 
         Raises:
-            SizeError: K > 20,000; ``weight_norms`` and ``cos_weights`` need no K × K array.
+            SizeError: more entries than K = 20,000 has; ``weight_norms`` and ``cos_weights`` need no K × K array.
         """
-        return self.scale * self._unit_weight_gram("weight_norms and cos_weights(k, l)")
+        return self.scale * self._unit_weight_gram("weight_norms and cos_weights(k, l)", rows)
 
     def weight_cosines(self) -> FloatArray:
         """Cosines between the rows of W, shape (K, K), equation (12).
@@ -189,25 +189,27 @@ class FrameOptimum(Optimum):
         np.fill_diagonal(cosines, 1.0)
         return np.clip(cosines, -1.0, 1.0, out=cosines)
 
-    def logits(self) -> FloatArray:
-        """L = W H̄ᵀ, shape (K, K), column k = M_k (e_k − 1/K), the logits of class k.
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
+        """L = W H̄ᵀ, shape (K, K), column k = M_k (e_k − 1/K), the logits of class k; or the given rows of it.
 
         Raises:
-            SizeError: K > 20,000; ``margins`` says the same.
+            SizeError: more entries than K = 20,000 has; ``margins`` says the same.
         """
-        self._demand_dense("margins")
-        logits = np.tile(-self.margins / self.num_classes, (self.num_classes, 1))
-        np.fill_diagonal(logits, self.margins * ((self.num_classes - 1) / self.num_classes))
+        places = self._places(rows, "margins")
+        logits = np.tile(-self.margins / self.num_classes, (places.size, 1))
+        logits[np.arange(places.size), places] = self.margins[rows] * ((self.num_classes - 1) / self.num_classes)
         return logits
 
-    def feature_gram(self) -> FloatArray:
-        """B = H̄ H̄ᵀ = Diag(‖h_k‖²), shape (K, K).
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """B = H̄ H̄ᵀ = Diag(‖h_k‖²), shape (K, K), or the given rows of it.
 
         Raises:
-            SizeError: K > 20,000; ``feature_norms`` says the same.
+            SizeError: more entries than K = 20,000 has; ``feature_norms`` says the same.
         """
-        self._demand_dense("feature_norms")
-        return np.diag(np.square(self.eta))
+        places = self._places(rows, "feature_norms")
+        gram = np.zeros((places.size, self.num_classes))
+        gram[np.arange(places.size), places] = np.square(self.eta[rows])
+        return gram
 
     def factors(self, feature_dim: int | None = None) -> tuple[FloatArray, FloatArray]:
         """A classifier and class means that attain the value.
@@ -249,6 +251,11 @@ class FrameOptimum(Optimum):
         return np.sqrt(self.class_counts.astype(np.float64))
 
     @cached_property
+    def _divisors(self) -> FloatArray:
+        """√n_k, and 1 for a class without samples: what is divided by it is 0 then."""
+        return np.sqrt(np.maximum(self.class_counts, 1).astype(np.float64))
+
+    @cached_property
     def _pull(self) -> FloatArray:
         """a_k = √n_k M_k, so that c a_k = ω_k²."""
         return self._root_counts * self.margins
@@ -268,12 +275,12 @@ class FrameOptimum(Optimum):
         """‖w_k‖ / √c = √((1 − 2/K) a_k + S/K²), a sum of non-negative terms."""
         return np.sqrt(self._pull * ((self.num_classes - 2) / self.num_classes) + self._spread)
 
-    def _unit_weight_gram(self, instead: str) -> FloatArray:
-        """A / c; the diagonal is formed without cancellation."""
-        self._demand_dense(instead)
+    def _unit_weight_gram(self, instead: str, rows: slice = slice(None)) -> FloatArray:
+        """A / c, or rows of it; the diagonal is formed without cancellation."""
+        places = self._places(rows, instead)
         pull = self._pull / self.num_classes
-        gram: FloatArray = self._spread - (pull[:, None] + pull)
-        np.fill_diagonal(gram, np.square(self._unit_weight_norms))
+        gram: FloatArray = self._spread - (pull[rows, None] + pull)
+        gram[np.arange(places.size), places] = np.square(self._unit_weight_norms[rows])
         return gram
 
     def _check_dimension(self, dim: int) -> None:
@@ -292,13 +299,16 @@ class FrameOptimum(Optimum):
                 fix="use eta and omega, which hold the same factors in 2K numbers, or a smaller feature_dim.",
             )
 
-    def _demand_dense(self, instead: str) -> None:
-        if self.num_classes > DENSE_LIMIT:
+    def _places(self, rows: slice, instead: str) -> IntArray:
+        """The places of these rows; they may have as many entries as the K × K array of 20,000 classes."""
+        places = np.arange(self.num_classes)[rows]
+        if places.size * self.num_classes > DENSE_LIMIT**2:
             raise SizeError(
                 f"a K x K array was asked for with K = {self.num_classes:,}.",
                 expected=f"K at most {DENSE_LIMIT:,}",
                 fix=f"use {instead}, which need no such array.",
             )
+        return places
 
     def _index(self, k: int) -> int:
         return class_index(k, self.num_classes, f"class {shown(k)} was asked for.")

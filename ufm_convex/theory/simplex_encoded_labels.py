@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, frozen
+from ufm_convex._arrays import FloatArray, frozen, identity_rows
 from ufm_convex.relaxation import DualPoint, GramPoint, require_dense
 from ufm_convex.theory.base import Hypothesis, Relation, SolvedOptimum, Theorem
 from ufm_convex.theory.hard_margin_frame import of_classes, per_class
@@ -51,22 +51,22 @@ class InterpolationOptimum(SolvedOptimum):
     lambda_w: float
     lambda_h: float
 
-    def logits(self) -> FloatArray:
-        """L = P Diag(m), (K, K)."""
+    def logits(self, rows: slice = slice(None)) -> FloatArray:
+        """L = P Diag(m), (K, K), or rows of it; the column of a class without samples is 0."""
         K = self.margins.size
         require_dense(K, "the logits", "margins, which determine them")
-        return (np.eye(K) - 1.0 / K) * self.margins
+        return (identity_rows(K, rows) - 1.0 / K) * (self.margins * (self.class_counts > 0))
 
-    def weight_gram(self) -> FloatArray:
-        """W Wᵀ, (K, K); raises ``SizeError`` for K > 20,000."""
+    def weight_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """W Wᵀ, (K, K), or rows of it; raises ``SizeError`` for K > 20,000."""
         left, values, _ = self._factors
-        return self._ratio * (left * values) @ left.T
+        return self._ratio * (left[rows] * values) @ left.T
 
-    def feature_gram(self) -> FloatArray:
-        """H̄ H̄ᵀ, (K, K); raises ``SizeError`` for K > 20,000."""
+    def feature_gram(self, rows: slice = slice(None)) -> FloatArray:
+        """H̄ H̄ᵀ, (K, K), or rows of it; raises ``SizeError`` for K > 20,000."""
         _, values, right = self._factors
-        features = right / np.sqrt(self.class_counts)
-        return (features.T * values) @ features / self._ratio
+        features = right / np.sqrt(np.maximum(self.class_counts, 1))
+        return (features.T[rows] * values) @ features / self._ratio
 
     @property
     def weight_norms(self) -> FloatArray:
@@ -81,7 +81,7 @@ class InterpolationOptimum(SolvedOptimum):
     def points(self, problem: Problem) -> tuple[GramPoint, DualPoint]:
         """See ``SolvedOptimum.points``: the Gram matrices, and U = −Q Vᵀ D^{1/2}."""
         left, _, right = self._factors
-        residuals = -(left @ right) * (problem.sigma / problem.loss_weights)
+        residuals = -(left @ right) * np.where(self.class_counts > 0, problem.prices, 0.0)
         zeros = np.zeros_like(residuals)
         return GramPoint(self.weight_gram(), self.logits(), self.feature_gram()), DualPoint(residuals, zeros)
 
@@ -91,9 +91,13 @@ class InterpolationOptimum(SolvedOptimum):
 
     @cached_property
     def _factors(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Q (K, K−1), Σ and Vᵀ (K−1, K) of P Diag(m∘√n), whose last singular value is 0."""
-        left, values, right = np.linalg.svd(self.logits() * np.sqrt(self.class_counts))
-        return left[:, :-1], values[:-1], right[:-1]
+        """Q (K, r), Σ and Vᵀ (r, K) of P Diag(m∘√n), of the rank r."""
+        there = np.flatnonzero(self.class_counts)
+        rank, K = min(there.size, self.margins.size - 1), self.margins.size
+        left, values, found = np.linalg.svd((self.logits() * np.sqrt(self.class_counts))[:, there], full_matrices=False)
+        right = np.zeros((rank, K))
+        right[:, there] = found[:rank]
+        return left[:, :rank], values[:rank], right
 
 
 class SimplexEncodedLabels(Theorem):
@@ -117,7 +121,7 @@ class SimplexEncodedLabels(Theorem):
         )
         if not all(one.holds for one in stated):
             return (*stated, sign)
-        scales, needed = per_class(problem)[1], problem.num_classes - 1
+        scales, needed = per_class(problem)[1], min(problem.num_columns, problem.num_classes - 1)
         kinds = _kinds(problem)[0].size
         return (
             *stated,
@@ -125,7 +129,7 @@ class SimplexEncodedLabels(Theorem):
             Hypothesis("scales are equal to 1", bool((scales == 1.0).all()), f"scales range up to {scales.max():g}"),
             Hypothesis(f"at most {_KINDS} kinds of classes", kinds <= _KINDS, f"there are {kinds}"),
             Hypothesis(
-                "feature_dim is at least K − 1",
+                "feature_dim is at least K − 1, or the number of classes with samples if that is less",
                 problem.feature_dim is None or problem.feature_dim >= needed,
                 f"feature_dim is {problem.feature_dim} and the optimum has rank {needed}",
                 otherwise=Relation.LOWER,

@@ -19,9 +19,10 @@ import numpy as np
 from .points import Candidate, Factors
 from .reading import Another, UnreadableInput
 
-NAMES = ("weights", "features", "labels", "class_counts")
+NAMES = ("weights", "features", "labels", "class_counts", "bias")
+INTEGRAL = ("labels", "class_counts")
 _HEADERS = 1 << 16
-"""Bytes allowed for the headers of three arrays."""
+"""Bytes allowed for the headers of all arrays."""
 _UNREADABLE = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, OverflowError),
     *(RuntimeError, NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, LZMAError),
@@ -32,7 +33,7 @@ _LAYOUT = {4: (np.uint32, 23, 0xFF, 150), 8: (np.uint64, 52, 0x7FF, 1075)}
 
 
 def read(candidate: Candidate | None, given: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The three arrays of somebody's candidate, those in an archive unpacked if they may be the certificate's.
+    """The arrays of somebody's candidate by name, those in an archive unpacked if they may be the certificate's.
 
     Raises:
         UnreadableInput: the archive cannot be read, or these are not arrays of a candidate.
@@ -54,16 +55,16 @@ def read(candidate: Candidate | None, given: str | Path | Mapping[str, Any]) -> 
 
 
 def _names(given: Any, candidate: Candidate | None) -> tuple[str, ...]:
-    """The names of the three arrays; all that is given is one of them."""
+    """The names of the arrays in the order of their digest; all that is given is one of them."""
     if candidate is None:
         raise Another("the certificate is about no candidate")
-    unknown, third = sorted(set(given) - set(NAMES)), [name for name in NAMES[2:] if name in given]
+    unknown, third = sorted(set(given) - set(NAMES)), [name for name in INTEGRAL if name in given]
     if unknown or len(third) != 1 or not {"weights", "features"} <= set(given):
         listed = ", ".join(sorted(map(str, given))) or "none"
-        raise UnreadableInput(f"a candidate has weights, features, and labels or class_counts, not: {listed}")
+        raise UnreadableInput(f"a candidate has weights, features, labels or class_counts, bias or none, not: {listed}")
     if third[0] != ("labels" if candidate.level == "sample" else "class_counts"):
         raise Another(f"the candidate of the certificate is one at {candidate.level} level")
-    return ("weights", "features", third[0])
+    return ("weights", "features", third[0], *(["bias"] if "bias" in given else []))
 
 
 def _plain(name: str, values: Any) -> Any:
@@ -75,7 +76,7 @@ def _plain(name: str, values: Any) -> Any:
 
 def _typed(name: str, array: Any) -> Any:
     """An array of a type that candidates have; in another one the same numbers may stand, so there is no verdict."""
-    if name in NAMES[2:]:
+    if name in INTEGRAL:
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise UnreadableInput(f"{name} has dtype {array.dtype} and shape {array.shape}: no vector of integers")
     elif array.dtype.kind != "f" or array.dtype.itemsize not in _LAYOUT:
@@ -86,7 +87,7 @@ def _typed(name: str, array: Any) -> Any:
 def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
     """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
     K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
-    most = 8 * ((K + rows) * candidate.feature_dim + rows) + _HEADERS
+    most = 8 * ((K + rows) * candidate.feature_dim + rows + K) + _HEADERS
     wanted = {f"{name}.npy" for name in names}
     if sum(member.file_size for member in archive.zip.infolist() if member.filename in wanted) > most:
         raise Another("the archive holds more than the arrays of the candidate")
@@ -102,11 +103,23 @@ def require_embedded(candidate: Candidate, embedded: Factors, given: Mapping[str
     expected = embedded.labels if candidate.level == "sample" else embedded.repeats
     if third.tolist() != list(expected):
         raise Another("the candidate of the certificate has other labels or class counts")
+    _require_bias(embedded, given.get("bias"))
     matrices = ("weights", W, embedded.W), ("features", F, embedded.H)
     for (name, array, rows), exponent in zip(matrices, embedded.exponents, strict=True):
         for i, row in enumerate(rows):
             if not _same(array[i], row, exponent):
                 raise Another(f"row {i} of {name} is another in the candidate of the certificate")
+
+
+def _require_bias(embedded: Factors, given: Any) -> None:
+    """Raise ``Another`` unless both have no bias, or the same."""
+    own = embedded.bias
+    if own is None or given is None:
+        if (own is None) != (given is None):
+            raise Another(f"the candidate of the certificate has {'no' if own is None else 'a'} bias")
+        return
+    if given.shape != (len(own),) or not _same(given, own.integers, own.exponent):
+        raise Another("the candidate of the certificate has another bias")
 
 
 def _same(array: Any, entries: list[int], exponent: int) -> bool:

@@ -33,6 +33,7 @@ class Fast:
     def __init__(self, blocks: Blocks, rows: Any, factor: Any, multiplier: Any) -> None:
         self.blocks, self.rows, self.factor, self.multiplier = blocks, rows, factor, multiplier
         self.sizes = np.array([group.multiplicity for group in blocks.groups], dtype=np.float64)
+        self.outputs = np.array([group.multiplicity for group in blocks.outputs], dtype=np.float64)
 
     @classmethod
     def of(cls, blocks: Blocks) -> Fast | None:
@@ -41,14 +42,15 @@ class Fast:
         if size < 64:
             return None
         columns, triangle = blocks.columns_, np.tril_indices(size)
-        own = [blocks.own[g] + (group.multiplicity - 1) * columns[g][g] for g, group in enumerate(blocks.groups)]
+        places = zip(blocks.groups, blocks.own, columns, blocks.places, strict=True)
+        own = [entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places]
         given = [_numbers(columns), _numbers(own)]
         given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
         if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
             return None
         rows, own_entries, *triangles = given
         rows *= np.array([group.multiplicity for group in blocks.groups])[:, None]
-        np.fill_diagonal(rows, own_entries)
+        rows[np.arange(size), blocks.places] = own_entries
         factor, multiplier = np.zeros((size, size)), np.zeros((size, size))
         factor[triangle], multiplier[triangle] = triangles
         lower = np.tril(multiplier, -1).T
@@ -61,10 +63,7 @@ class Fast:
         return (
             room is not None
             and bool((room >= 0.0).all())
-            and all(
-                (blocks.own[g] - blocks.columns_[g][g]) ** 2 <= blocks.radius(g) + blocks._multiplier(g, g)
-                for g in alike
-            )
+            and all(blocks.alike_differ_little(g, blocks.radius(g)) for g in alike)
         )
 
     def room(self) -> Any:
@@ -79,8 +78,8 @@ class Fast:
         sizes = len(right), right.shape[1], len(right)
         if not rounds_to_nearest(*sizes):
             return None
-        alone = self.sizes.max() == 1
-        left = right if alone else np.hstack([self.rows * self.sizes, self.factor])
+        alone = self.outputs.max() == 1
+        left = right if alone else np.hstack([self.rows * self.outputs, self.factor])
         tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
         negated = left @ right.T + tau  # minus the remainder, without the radii
         room = radii - negated.diagonal()
@@ -89,11 +88,11 @@ class Fast:
         terms = np.abs(left) @ np.abs(right).sum(axis=0) + tau.sum(axis=1) + radii  # all that is added in a row
         if not rounds_to_nearest(*sizes):
             return None
-        return room - deficits.sum(axis=1) - (4 * len(radii) + 64) * 2.0**-53 * terms
+        return room - deficits.sum(axis=1) - (2 * sum(self.rows.shape) + 64) * 2.0**-53 * terms
 
     def dual_value(self) -> arb | None:
         """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
-        problem, size = self.blocks.problem, len(self.rows)
+        problem, size = self.blocks.problem, len(self.outputs)
         if not isinstance(problem.loss, CrossEntropy) or problem.loss.smoothing != 0 or size != problem.K:
             return None
         if problem.bias.free:  # the integers are not those of v
@@ -101,7 +100,7 @@ class Fast:
         if max(self.rows.max(), -self.rows.min()) > _LONGEST or not rounds_to_nearest(1, 1, 1):
             return None
         wrong = self.rows.copy()
-        np.fill_diagonal(wrong, 0.0)
+        wrong[np.arange(len(wrong)), self.blocks.places] = 0.0
         sums = np.concatenate([(part * _log(part)).sum(axis=1) for part in np.array_split(wrong, size // 32 + 1)])
         total = arb(0)
         for k, (group, own) in enumerate(zip(self.blocks.groups, self.blocks.own, strict=True)):
@@ -137,33 +136,33 @@ _FEW = 1 << 12
 
 
 class InFile:
-    """W and features of any length, read in blocks; the objective is enclosed in binary64 with error bounds."""
+    """W, b and features of any length, read in blocks; the objective is enclosed in binary64 with error bounds."""
 
     def __init__(self, candidate: Candidate, arrays: Mapping[str, Any]) -> None:
         self.problem = problem = candidate.problem
-        self.W, self.F = (np.asarray(arrays[name]) for name in ("weights", "features"))  # without masks, say
         sample = candidate.level == "sample"
-        third = np.asarray(arrays["labels" if sample else "class_counts"])
-        if third.dtype.kind not in "iu" or third.ndim != 1 or not third.size or third.max() >= 1 << 63:
-            raise Undecided("labels or class counts are not a list of 64-bit integers")
-        third = third.astype(np.int64)
-        for array in (self.W, self.F):
-            if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-                raise Undecided(f"weights and features are float32 or float64, not {array.dtype}")
-            if array.ndim != 2 or 0 in array.shape:
-                raise Undecided("weights or features are not a matrix, or an empty one")
-        if not _known_by(candidate.sha256, self.W, self.F, third, "labels" if sample else "class_counts"):
+        name = "labels" if sample else "class_counts"
+        plain = {key: np.asarray(arrays[key]) for key in ("weights", "features", name)}  # without masks, say
+        plain |= {"bias": np.asarray(arrays["bias"])} if "bias" in arrays else {}
+        plain[name] = third = _integral(plain[name])
+        self.W, self.F, self.bias = plain["weights"], plain["features"], plain.get("bias")
+        _require_floats(self.W, self.F, self.bias)
+        if not _known_by(candidate.sha256, plain):
             raise Another("the arrays at hand are not those of the candidate: their SHA-256 is another")
         counts = np.array([group.samples for group in problem.classes()], dtype=np.int64)  # the sum is below 2^63
         self.labels = third if sample else np.arange(problem.K)
         self.repeats = np.ones_like(counts) if sample else counts
         classes = sample and third.min() >= 0 and third.max() < problem.K
         given = np.bincount(third, minlength=problem.K) if classes else None if sample else third
-        shapes = (self.W.shape, self.F.shape)
-        if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim)):
+        shapes = (self.W.shape, self.F.shape, (problem.K,) if self.bias is None else self.bias.shape)
+        if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim), (problem.K,)):
             raise Refuted("the arrays of the candidate do not have the shapes of the problem")
         if given is None or not np.array_equal(given, counts):
             raise Refuted("the candidate does not have the problem's class counts")
+        if self.bias is not None and not problem.bias.present:
+            raise Refuted("the candidate has a bias, and the problem has none")
+        if not sample and np.any(self.F[counts == 0]):
+            raise Refuted("a class without samples has a feature that is not zero")
         self.numbers = 1
         self.ball: arb | None = None
 
@@ -184,25 +183,45 @@ class InFile:
     def objective(self) -> arb:
         """Enclose its objective."""
         if self.ball is None:
-            self.ball = enclose(self.problem, self.W, self.F, self.labels, self.repeats)
+            self.ball = enclose(self.problem, self.W, self.F, self.labels, self.repeats, self.bias)
         return self.ball
 
     def _block(self) -> int:
         return max(1, _ROWS // max(self.W.shape))
 
 
+def _integral(third: Any) -> Any:
+    """Labels or class counts as 64-bit integers."""
+    if third.dtype.kind not in "iu" or third.ndim != 1 or not third.size or third.max() >= 1 << 63:
+        raise Undecided("labels or class counts are not a list of 64-bit integers")
+    return third.astype(np.int64)
+
+
+def _require_floats(W: Any, F: Any, bias: Any) -> None:
+    """Raise ``Undecided`` for arrays of other types or dimensions than are streamed."""
+    for array, dimensions in ((W, 2), (F, 2), (bias, 1)):
+        if array is None:
+            continue
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+            raise Undecided(f"weights, features and bias are float32 or float64, not {array.dtype}")
+        if array.ndim != dimensions or 0 in array.shape:
+            raise Undecided("weights or features are not a matrix, or the bias no vector, or one is empty")
+
+
 def witness_objective(witness: Any) -> arb | None:
     """The objective of W and one row of features a class, if their integers are binary64 numbers; None otherwise."""
     if not isinstance(witness, Factors) or not isinstance(witness.problem.loss, CrossEntropy):
         return None
-    if witness.numbers < _FEW or witness.bias is not None:
+    if witness.numbers < _FEW:
         return None
     matrices = [_exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
-    if any(matrix is None for matrix in matrices):
+    biases = [] if witness.bias is None else [_exactly([witness.bias.integers], witness.bias.exponent)]
+    if any(matrix is None for matrix in (*matrices, *biases)):
         return None
     repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
     try:
-        return enclose(witness.problem, matrices[0], matrices[1], np.array(witness.labels), repeats)
+        bias = biases[0][0] if biases else None
+        return enclose(witness.problem, matrices[0], matrices[1], np.array(witness.labels), repeats, bias)
     except Undecided:
         return None
 
@@ -228,17 +247,17 @@ def _exactly(rows: list[list[int]], exponent: int) -> Any:
         return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), numbers) else None
 
 
-def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any) -> arb:
-    """The objective at W and features in binary64, row i of class labels[i]: one pass, in blocks (section 7.3)."""
-    W = widened(weights)
+def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any, bias: Any = None) -> arb:
+    """The objective at W, b and features in binary64, row i of class labels[i]: one pass, in blocks (section 7.3)."""
+    W, b = widened(weights), np.zeros(len(weights)) if bias is None else widened(bias)
     if not isinstance(problem.loss, CrossEntropy):
         raise Undecided("no streamed enclosure is known for this loss")
     K, d = W.shape
-    if not _moderate(W):
+    if not _moderate(W) or not _moderate(b):
         raise Undecided("an entry of the classifier is not finite, or too large for binary64")
     unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
     squares_w = (W * W).sum(axis=1)
-    longest = float(np.sqrt(squares_w.max())) * 1.001
+    longest, offset = float(np.sqrt(squares_w.max())) * 1.001, float(np.abs(b).max())
     losses, errors, squares = np.zeros(K), np.zeros(K), np.zeros(K)
     rows = max(1, _ROWS // max(W.shape))
     _require_nearest(min(rows, len(features)), d, K)
@@ -249,11 +268,13 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         y = labels[start : start + len(H)]
         square = (H * H).sum(axis=1)
         logits = H @ W.T
+        if bias is not None:
+            logits += b
         below = logits.max(axis=1)[:, None] - logits
         behind = below[np.arange(len(y)), y]
         smooth = alpha * (below.mean(axis=1) - behind)
         log = _log(_exp_of_minus(below).sum(axis=1))
-        error = 2.02 * (d + 6) * unit * longest * np.sqrt(square) * 1.001  # logits, and their differences
+        error = 2.02 * (d + 7) * unit * (longest * np.sqrt(square) + offset) * 1.001  # logits, and their differences
         error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
         losses += np.bincount(y, log + behind + smooth, minlength=K)
         errors += np.bincount(y, error, minlength=K)
@@ -261,6 +282,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     _require_nearest(min(rows, len(features)), d, K)
     terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
     total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
+    total += _nonnegative(float((b * b).sum()), terms + K) * arb(problem.bias.weight) / 2
     for k, group in enumerate(problem.classes()):
         loss = arb(
             float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
@@ -310,13 +332,15 @@ def _powers() -> Any:
     return np.array([*powers, *[0.0] * (_CUT * _STEPS + 1)])
 
 
-def _known_by(sha256: str | None, W: Any, F: Any, third: Any, name: str) -> bool:
+def _known_by(sha256: str | None, arrays: Mapping[str, Any]) -> bool:
     """Whether this is the digest of the arrays, or of the same numbers in the other of binary32 and binary64."""
-    kinds = [[array.dtype, *(kind for kind in _KINDS if array.dtype.itemsize != kind.itemsize)] for array in (W, F)]
-    for dtypes in product(*kinds):
-        if _digest(W, F, third, name, dtypes) == sha256:
-            pairs = zip((W, F), dtypes, strict=True)
-            return all(_survives(array, dtype) for array, dtype in pairs if dtype != array.dtype)
+    floats = [name for name, array in arrays.items() if array.dtype.kind == "f"]
+    own = {name: array.dtype for name, array in arrays.items()}
+    kinds = [[own[name], *(kind for kind in _KINDS if kind.itemsize != own[name].itemsize)] for name in floats]
+    for chosen in product(*kinds):
+        dtypes = {**own, **dict(zip(floats, chosen, strict=True))}
+        if _digest(arrays, dtypes) == sha256:
+            return all(_survives(arrays[name], dtypes[name]) for name in floats if dtypes[name] != own[name])
     return False
 
 
@@ -326,12 +350,11 @@ def _survives(array: Any, dtype: Any) -> bool:
     return all(np.ascontiguousarray(row).tobytes() == array[i : i + 1].tobytes() for i, row in enumerate(back))
 
 
-def _digest(W: Any, F: Any, third: Any, name: str, dtypes: tuple[Any, ...] | None = None) -> str:
-    """SHA-256 of names, dtypes, shapes and entries (docs/streaming.md, section 7), of the matrices as other types."""
+def _digest(arrays: Mapping[str, Any], dtypes: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of names, dtypes, shapes and entries (docs/streaming.md, section 7), of the floats as other types."""
     digest = hashlib.sha256()
-    kinds = *(dtypes or (W.dtype, F.dtype)), third.dtype
-    for label, array, kind in zip(("weights", "features", name), (W, F, third), kinds, strict=True):
-        little = kind.newbyteorder("<")
+    for label, array in arrays.items():
+        little = (array.dtype if dtypes is None else dtypes[label]).newbyteorder("<")
         digest.update(f"{label} {little.str} {'x'.join(map(str, array.shape))}\n".encode())
         rows = max(1, _ROWS // max(1, array.size // max(1, len(array))))
         for start in range(0, len(array), rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -84,7 +84,7 @@ class Frame:
 
 
 class Invariant:
-    """A matrix with one row and one coordinate a class, alike on alike classes: integers times ``unit``.
+    """A matrix with one row and one coordinate a class, samples or none, alike on alike classes: integers by ``unit``.
 
     The row of a class of group g has ``own[g]`` at its own coordinate, ``rows[g][h]`` at that of another of group h.
     """
@@ -94,7 +94,7 @@ class Invariant:
         self.own, self.rows = integers(fields["own"], size), rows_of(fields["rows"], [size] * size)
         self.unit = scaled(1, exponent_of(fields["exponent"]))
         self.sizes = [group.multiplicity for group in groups]
-        check_singles(groups, self.rows)
+        check_singles(groups, self.rows, range(size))
 
     def uses(self, h: int) -> bool:
         """Whether the coordinates of group h have an entry that is not zero."""
@@ -111,8 +111,10 @@ class Alike:
     """W and H with one coordinate a class, alike on alike classes."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        fields, self.problem, self.groups = fields_of(value, "kind W H"), problem, problem.groups(MAX_BLOCKS)
+        fields, self.problem, self.groups = fields_of(value, "kind W H"), problem, problem.outputs(MAX_BLOCKS)
         self.W, self.H = (Invariant(self.groups, fields[name]) for name in ("W", "H"))
+        rows = ([own, *row] for own, row in zip(self.H.own, self.H.rows, strict=True))
+        check_empty(self.groups, rows)
         size = len(self.groups)
         self.numbers = size**2
 
@@ -135,7 +137,7 @@ class Alike:
         problem.costs.spend(self.numbers, 2, problem.bits, balls=3, precision=ctx.prec)
         for g, (group, column) in enumerate(zip(self.groups, self._logits(), strict=True)):
             penalty = problem.lambda_w * self.W.square(g) + problem.lambda_h * group.samples * self.H.square(g)
-            loss = arb(problem.share(group)) * problem.loss.value(column)
+            loss = arb(problem.share(group)) * problem.loss.value(column) if group.samples else arb(0)
             total += group.multiplicity * (loss + arb(penalty) / 2)
         return total
 
@@ -176,6 +178,8 @@ class Factors:
         self.labels = list(range(problem.K)) if labels is None else labels
         self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
+        if labels is None:
+            check_empty(self.classes, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
@@ -225,11 +229,19 @@ class Factors:
         total += arb(problem.bias.penalty(self.bias or ()))
         b = [arb(entry) for entry in self.bias or [fmpq(0)] * problem.K]
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
+            if not self.repeats[k]:
+                continue
             others = [(arb(entry) * unit + b[j], 1) for j, entry in enumerate(z) if j != k]
             mean = self.classes[k].weight * self.repeats[k] / problem.N
             total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit + b[k], others))
             total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
         return total
+
+
+def check_empty(groups: list[Group], rows: Iterable[list[int]]) -> None:
+    """Raise unless classes without samples have no feature."""
+    if any(not group.samples and any(row) for group, row in zip(groups, rows, strict=True)):
+        raise MalformedCertificate("a class without samples has a feature that is not zero")
 
 
 def check_dimension(problem: Problem, used: int) -> None:
@@ -242,11 +254,11 @@ def check_dimension(problem: Problem, used: int) -> None:
 
 
 class Candidate:
-    """Somebody's W and features: embedded, or known by the SHA-256 of its arrays."""
+    """Somebody's W, features and perhaps bias: embedded, or known by the SHA-256 of its arrays."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        if problem.lemmas:
-            raise MalformedCertificate("candidates have a penalty, and no bias")
+        if problem.regulariser.lemmas:
+            raise MalformedCertificate("candidates have a penalty")
         fields = fields_of(value, "level feature_dim sha256 arrays")
         if fields["level"] not in ("sample", "class") or (fields["sha256"] is None) == (fields["arrays"] is None):
             raise MalformedCertificate("a candidate is at sample or class level, and has either arrays or a SHA-256")
@@ -257,11 +269,19 @@ class Candidate:
             if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
                 raise MalformedCertificate("a SHA-256 is 64 hexadecimal digits")
             return
-        arrays, labels = fields_of(fields["arrays"], "W features labels"), None
+        arrays, labels = _arrays_of(problem, fields["arrays"]), None
         if (arrays["labels"] is None) != (self.level == "class"):
             raise MalformedCertificate("labels belong to the sample level")
         if self.level == "sample":
             labels = integers(arrays["labels"], length_of(arrays["labels"]))
-            if len(labels) != problem.N or Counter(labels) != dict(enumerate(g.samples for g in problem.classes())):
+            counts = {k: group.samples for k, group in enumerate(problem.classes()) if group.samples}
+            if len(labels) != problem.N or Counter(labels) != counts:
                 raise MalformedCertificate("the labels do not have the problem's class counts")
-        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels)
+        bias = vector(arrays["bias"], problem.K) if "bias" in arrays else None
+        self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels, bias)
+
+
+def _arrays_of(problem: Problem, value: Any) -> dict[str, Any]:
+    """The arrays of a candidate, among them b where it has one and the problem has a bias; without, b = 0."""
+    biased = problem.bias.present and isinstance(value, dict) and "bias" in value
+    return fields_of(value, "W features labels bias" if biased else "W features labels")

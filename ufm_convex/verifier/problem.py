@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from flint import fmpq, fmpz_mat
@@ -38,7 +39,10 @@ class Group(NamedTuple):
 
 
 class Problem:
-    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight."""
+    """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight.
+
+    Classes without samples are outputs alone: they are in no group of ``distinct``, and all of them are alike.
+    """
 
     def __init__(self, value: Any) -> None:
         given = value if isinstance(value, dict) else {}
@@ -50,13 +54,16 @@ class Problem:
         weights = Vector([1] * length, 0)
         if fields["class_weights"] is not None:
             weights = vector(fields["class_weights"], length)
-        if min(numbers) < 1 or min(repeats) < 1 or min(weights.integers) <= 0:
-            raise MalformedCertificate("counts, multiplicities and weights are positive")
+        if min(numbers) < 0 or min(repeats) < 1 or min(weights.integers) <= 0:
+            raise MalformedCertificate("counts are not negative, multiplicities and weights are positive")
         self.costs = Costs()
         self.K = sum(repeats)
         self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
-        if not 2 <= self.K <= MAX_CLASSES or self.N >= 1 << 63:
-            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, fewer than 2^63 samples")
+        if not 2 <= self.K <= MAX_CLASSES or not 1 <= self.N < 1 << 63:
+            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, from 1 to 2^63 - 1 samples")
+        self.empty = sum(repeat for number, repeat in zip(numbers, repeats, strict=True) if not number)
+        if self.empty and kind is Budget:
+            raise MalformedCertificate("norm bounds are about means over the samples of each class, and one has none")
         self.regulariser = kind(fields, self.K, self.N)
         self.lambda_w, self.lambda_h = self.regulariser.weights
         self.bias = Bias(fields)
@@ -64,7 +71,8 @@ class Problem:
         self.runs = numbers, weights, repeats
         merged: Counter[tuple[int, int]] = Counter()
         for number, weight, repeat in zip(numbers, weights.integers, repeats, strict=True):
-            merged[number, weight] += repeat
+            if number:
+                merged[number, weight] += repeat
         alike = sorted(merged)
         self.weights = Vector([weight for _, weight in alike], weights.exponent)
         self.distinct = [Group(pair[0], weight, merged[pair]) for pair, weight in zip(alike, self.weights, strict=True)]
@@ -90,12 +98,17 @@ class Problem:
         return group.weight * group.samples / self.N
 
     def groups(self, limit: int = MAX_CLASSES) -> list[Group]:
-        """The distinct groups, in whose terms a proof may speak only if the loss treats all classes alike."""
+        """The distinct groups with samples, in whose terms a proof may speak only if all classes are treated alike."""
         if not self.loss.alike:
             raise MalformedCertificate("the loss tells classes apart: a proof takes them one by one")
         if len(self.distinct) > limit:
             raise MalformedCertificate(f"more than {limit} groups")
         return self.distinct
+
+    def outputs(self, limit: int = MAX_CLASSES) -> list[Group]:
+        """The same, after the group of the classes without samples, if there are any."""
+        groups = self.groups(limit)
+        return [Group(0, fmpq(1), self.empty), *groups] if self.empty else groups
 
     def classes(self, limit: int = MAX_LENGTH) -> list[Group]:
         """One group a class, in class order."""
@@ -104,9 +117,9 @@ class Problem:
         return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
 
 
-def check_singles(groups: list[Group], rows: list[list[int]]) -> None:
-    """Raise unless groups of a single class have no entry for another class of theirs."""
-    if any(group.multiplicity == 1 and row[g] for g, (group, row) in enumerate(zip(groups, rows, strict=True))):
+def check_singles(groups: list[Group], rows: list[list[int]], places: Iterable[int]) -> None:
+    """Raise unless groups of a single class have no entry for another class of theirs, which is at ``places``."""
+    if any(group.multiplicity == 1 and row[own] for group, row, own in zip(groups, rows, places, strict=True)):
         raise MalformedCertificate("a single class has no entry for another class of its group")
 
 

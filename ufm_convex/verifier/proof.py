@@ -13,7 +13,7 @@ from typing import Any
 from flint import fmpq
 
 from .losses import Column
-from .problem import Problem, check_singles, product
+from .problem import Group, Problem, check_singles, product
 from .reading import (
     MAX_BLOCKS,
     MalformedCertificate,
@@ -85,11 +85,15 @@ class Diagonal(Dual):
         pulls = [self.problem.share(group) * q for group, q in zip(self.groups, self.strengths, strict=True)]
         sizes = [group.multiplicity for group in self.groups]
         mean = sum((m * pull for m, pull in zip(sizes, pulls, strict=True)), fmpq(0)) / self.problem.K
-        return ((mean - pull, m) for m, pull in zip(sizes, pulls, strict=True))
+        yield from ((mean - pull, m) for m, pull in zip(sizes, pulls, strict=True))
+        yield mean, self.problem.empty
 
 
 class Blocks(Dual):
     """A dual point that is alike on alike classes; with groups of one class it is any dual point.
+
+    ``groups`` have a column each, ``outputs``, with classes without samples among them, an entry in each column; the
+    output of column g is ``places[g]``.
 
     For a free bias the integers are those of N u_k = ω_k n_k v_k, ``loads`` times as large, so that U1 can vanish.
     """
@@ -98,13 +102,16 @@ class Blocks(Dual):
         names = f"kind exponents columns multiplier factor{problem.regulariser.proof}"
         fields = fields_of(value, names if problem.loss.closed else f"{names} own")
         super().__init__(problem, fields)
-        self.groups = problem.groups(MAX_BLOCKS) if fields["kind"] == "group" else problem.classes(MAX_BLOCKS)
-        size = len(self.groups)
-        self.numbers = size**2
+        alike = fields["kind"] == "group"
+        self.outputs: list[Group] = problem.outputs(MAX_BLOCKS) if alike else problem.classes(MAX_BLOCKS)
+        self.places = [h for h, group in enumerate(self.outputs) if group.samples]
+        self.groups = [self.outputs[h] for h in self.places]
+        size, width = len(self.groups), len(self.outputs)
+        self.numbers = size * width
         self.loads = [group.weight * group.samples if problem.bias.free else fmpq(1) for group in self.groups]
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
-        columns = rows_of(fields["columns"], [size] * size)
-        check_singles(self.groups, columns)
+        columns = rows_of(fields["columns"], [width] * size)
+        check_singles(self.groups, columns, self.places)
         units = None if problem.loss.scale is None else _coprime(problem.loss.scale)
         longest = 0 if units is None else max(units).bit_length()
         bits = sum(
@@ -120,7 +127,7 @@ class Blocks(Dual):
         if fields["multiplier"] is not None:
             given = fields_of(fields["multiplier"], "exponent rows")
             self.multiplier, self.shift = rows_of(given["rows"], triangle), integer(given["exponent"], 0, 256)
-            check_singles(self.groups, self.multiplier)
+            check_singles(self.groups, self.multiplier, range(size))
             if not problem.nonnegative or any(min(row) < 0 for row in self.multiplier):
                 raise MalformedCertificate("a multiplier is non-negative, and none for free features")
 
@@ -130,12 +137,13 @@ class Blocks(Dual):
         """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out."""
         if not self.problem.loss.closed:
             return columns, integers(own, len(self.groups))
-        sizes = [group.multiplicity for group in self.groups]
-        closing = [row[g] - sum(m * x for m, x in zip(sizes, row, strict=True)) for g, row in enumerate(columns)]
+        sizes = [group.multiplicity for group in self.outputs]
+        pairs = list(zip(self.places, columns, strict=True))
+        closing = [row[own] - sum(m * x for m, x in zip(sizes, row, strict=True)) for own, row in pairs]
         if units is None:
             return columns, closing
         scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
-        return scaled_columns, [unit * x for unit, x in zip(units, closing, strict=True)]
+        return scaled_columns, [units[own] * x for own, x in zip(self.places, closing, strict=True)]
 
     def pay(self, precision: int) -> None:
         """For the dual value at a precision."""
@@ -153,7 +161,7 @@ class Blocks(Dual):
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""
         rows = list(self._summed())
-        weighted = [[h.multiplicity * z for h, z in zip(self.groups, row, strict=True)] for row in rows]
+        weighted = [[h.multiplicity * z for h, z in zip(self.outputs, row, strict=True)] for row in rows]
         costs = self.problem.costs
         costs.spend(self.numbers, 2, 0)
         gram = product(weighted, rows, costs)
@@ -167,7 +175,7 @@ class Blocks(Dual):
         """The integers of the sum of the columns of each group: z of (10)."""
         for g, (group, column) in enumerate(zip(self.groups, self.columns_, strict=True)):
             row = [group.multiplicity * x for x in column]
-            row[g] = self.own[g] + (group.multiplicity - 1) * column[g]
+            row[self.places[g]] = self.own[g] + (group.multiplicity - 1) * column[self.places[g]]
             yield row
 
     def _check_row(self, g: int, gram: list[Any]) -> None:
@@ -181,23 +189,27 @@ class Blocks(Dual):
                 diagonal -= max(deficit, 0) if self.problem.nonnegative else abs(deficit)
         if diagonal < 0:
             raise Refuted(f"the slack of group {g} is not dominated by its diagonal")
-        if m > 1 and (self.own[g] - self.columns_[g][g]) ** 2 > radius + own_multiplier:
+        if m > 1 and not self.alike_differ_little(g, radius):
             raise Refuted(f"the slack between the classes of group {g} is negative")
+
+    def alike_differ_little(self, g: int, radius: int) -> bool:
+        """Whether the slack between the classes of a group, of radius ⌊ρ_g⌋, is not negative: (8)."""
+        return (self.own[g] - self.columns_[g][self.places[g]]) ** 2 <= radius + self._multiplier(g, g)
 
     def _multiplier(self, g: int, h: int) -> int:
         return 0 if self.multiplier is None else self.multiplier[max(g, h)][min(g, h)] << self.shift
 
     def columns(self) -> Iterator[Column[fmpq]]:
         """The columns w of V = a∘w, one a group."""
-        inverse = [1 / a for a in self.problem.loss.scale or [fmpq(1)] * len(self.groups)]
+        inverse = [1 / a for a in self.problem.loss.scale or [fmpq(1)] * len(self.outputs)]
         for g, (column, own) in enumerate(zip(self.columns_, self.own, strict=True)):
-            unit = scaled(1, self.exponents[g]) / self.loads[g]
+            unit, place = scaled(1, self.exponents[g]) / self.loads[g], self.places[g]
             others = [
-                (unit * x * inverse[h], other.multiplicity - (h == g))
-                for h, (other, x) in enumerate(zip(self.groups, column, strict=True))
-                if other.multiplicity > (h == g)
+                (unit * x * inverse[h], other.multiplicity - (h == place))
+                for h, (other, x) in enumerate(zip(self.outputs, column, strict=True))
+                if other.multiplicity > (h == place)
             ]
-            yield Column(g, unit * own * inverse[g], others)
+            yield Column(place, unit * own * inverse[place], others)
 
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """See ``Dual``."""
@@ -206,7 +218,7 @@ class Blocks(Dual):
             self.problem.costs.spend(self.numbers, 2, self.bits + spread)
         pairs = zip(self.groups, self.loads, self.exponents, strict=True)
         units = [self.problem.share(group) / load * scaled(1, exponent) for group, load, exponent in pairs]
-        for group, row in zip(self.groups, zip(*self._summed(), strict=True), strict=True):
+        for group, row in zip(self.outputs, zip(*self._summed(), strict=True), strict=True):
             yield sum((unit * z for unit, z in zip(units, row, strict=True)), fmpq(0)), group.multiplicity
 
 

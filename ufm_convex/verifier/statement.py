@@ -210,6 +210,8 @@ def _digest(candidate: Candidate) -> str | None:
     third = embedded.labels if sample else embedded.repeats
     try:
         matrices = [_floats(rows, e) for rows, e in zip((embedded.W, embedded.H), embedded.exponents, strict=True)]
+        b = embedded.bias
+        bias = None if b is None else _floats([b.integers], b.exponent)
     except (OverflowError, ValueError):
         return None
     parts: list[tuple[str, str, array[Any]]] = [
@@ -217,6 +219,8 @@ def _digest(candidate: Candidate) -> str | None:
         ("features <f8", f"{len(embedded.H)}x{candidate.feature_dim}", matrices[1]),
         (f"{'labels' if sample else 'class_counts'} <i8", str(len(third)), array("q", third)),
     ]
+    if bias is not None:
+        parts.append(("bias <f8", str(len(bias)), bias))
     for name, shape, entries in parts:
         digest.update(f"{name} {shape}\n".encode())
         digest.update(_little(entries).tobytes())

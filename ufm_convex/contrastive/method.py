@@ -1,4 +1,4 @@
-"""``solve`` for contrastive problems: programme at a level → solver → repaired points → proved bounds.
+"""How contrastive problems are solved: programme at a level → solver → repaired points → proved bounds.
 
 The closed form is the solver "theory", taken by "auto" when level and solver are both left to it. Every conic solver of
 the registry serves the programmes of ``contrastive.programmes``. No solver is believed: both bounds are proved from
@@ -11,23 +11,24 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ufm_convex import solvers
+from ufm_convex import enclosure, solvers
+from ufm_convex._deadline import OutOfTime
 from ufm_convex._process import apart
 from ufm_convex.contrastive import programmes, theory
 from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengths, upper_bound
 from ufm_convex.contrastive.points import ContrastivePoint, objective, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveRun, ContrastiveSolution
-from ufm_convex.errors import SolverDiedError, SolverError, UnknownNameError
-from ufm_convex.evidence import relative_gap
+from ufm_convex.contrastive.solution import ContrastiveEvidence, ContrastiveRun, ContrastiveSolution
+from ufm_convex.errors import HypothesisError, SolverDiedError, UnknownNameError
+from ufm_convex.evidence import Bounds, relative_gap
+from ufm_convex.methods import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
 from ufm_convex.solution import Status
 from ufm_convex.solvers import STALLED, Claim, Stalls
 from ufm_convex.solvers.conic import ConicSolver
-from ufm_convex.solving import AUTO, Progress, out_of_memory
 
 THEORY = "theory"
 
@@ -35,56 +36,60 @@ _SMALL = 20
 """Number of classes up to which class level takes no longer than building a programme."""
 
 
-def solve_contrastive(
-    problem: ContrastiveProblem,
-    *,
-    solver: str,
-    level: str,
-    tolerance: float,
-    options: Mapping[str, Any] | None,
-    progress: Progress | None,
-) -> ContrastiveSolution:
-    """See ``ufm_convex.solve``; solvers are "theory" and the conic ones, levels "group", "class" and "sample".
+class Contrastive(Method[ContrastiveProblem, ContrastiveEvidence, ContrastiveSolution]):
+    """Solvers are "theory" and the conic ones, levels "group", "class" and "sample"."""
 
-    Raises:
-        UnknownNameError: no such solver or level, or the solver does not solve such problems at that level.
-        SizeError: the problem is too large for the level, or for the solver's memory.
-        SolverNotInstalledError: the solver's package cannot be imported.
-    """
-    plan = _plan(problem, solver, level)
-    stalls, stopped = Stalls(), set[str]()
-    started, tell = time.perf_counter(), progress or (lambda _: None)
-    best: ContrastiveSolution | None = None
-    route: list[str] = []
-    try:
-        for run, reason in _planned(problem, plan, level, options or {}, tell, stopped):
-            found = judge(problem, run, tolerance)
-            words = "" if run.claim is Claim.OPTIMAL else f" ({run.message})"
-            route.append(
-                f"{run.solver} at {run.level} level ({reason}): claims {run.claim}{words}; "
-                f"proved relative gap {found.relative_gap:.1e}, {run.seconds:.2f} s"
-            )
-            if stalls.after(run.solver, run.accuracy, found.relative_gap):
+    name: ClassVar[str] = "contrastive"
+    kind: ClassVar[type[ContrastiveProblem]] = ContrastiveProblem
+
+    def check(self, problem: ContrastiveProblem, settings: Settings) -> None:
+        """See ``Method.check``.
+
+        Raises:
+            UnknownNameError: no such solver or level, or the solver does not solve such problems at that level.
+            SizeError: the problem is too large for the level, or for the solver's memory.
+            SolverNotInstalledError: the solver's package cannot be imported.
+        """
+        _plan(problem, settings.solver, settings.level)
+
+    def evidence(
+        self, problem: ContrastiveProblem, settings: Settings, tell: Progress
+    ) -> Iterator[Finding[ContrastiveEvidence]]:
+        """See ``Method.evidence``: one finding a run."""
+        stalls, stopped = Stalls(), set[str]()
+        for run, reason in _planned(problem, settings, tell, stopped):
+            found = finding(problem, run, reason)
+            gap = relative_gap(found.evidence.lower.value, found.evidence.upper.value)
+            if stalls.after(run.solver, run.accuracy, gap):
                 stopped.add(run.solver)
-                route[-1] += STALLED
-            tell(route[-1])
-            best = found if best is None or found.relative_gap <= best.relative_gap else best
-            if best.status is Status.CERTIFIED:
-                break
-    except KeyboardInterrupt:
-        if best is None:
-            raise
-        route.append("interrupted: the best bounds so far are kept")
-    except SolverDiedError:
-        if best is None or best.status is Status.FAILED:
-            raise
-    if best is None:
-        raise SolverError(
-            "no solver made a run.",
-            expected="a solver for which the problem is not too large at this level",
-            fix="let the level be 'auto', or name a solver.",
+                found = replace(found, line=found.line + STALLED)
+            yield found
+
+    def solution(
+        self,
+        problem: ContrastiveProblem,
+        finding: Finding[ContrastiveEvidence],
+        value: float,
+        status: Status,
+        tolerance: float,
+    ) -> ContrastiveSolution:
+        """See ``Method.solution``."""
+        return ContrastiveSolution(value, status, tolerance, **vars(finding.evidence))
+
+    def bounds(self, solution: ContrastiveSolution, proof: enclosure.Proof) -> Bounds:
+        """See ``Method.bounds``: there is one proof, of the outside mass."""
+        require_own_proof(proof)
+        return Bounds(solution.lower, solution.upper)
+
+
+def require_own_proof(proof: str, digits: int | None = None) -> None:
+    """Raise ``HypothesisError`` where a slack proof or digits are asked for: there is one proof, in binary64."""
+    if digits is not None or proof != AUTO:
+        raise HypothesisError(
+            f"{'digits' if digits is not None else 'a proof'} was asked for, of a contrastive problem.",
+            expected="neither: the proof is the one of docs/contrastive.md, and its bounds are binary64 numbers",
+            fix="leave it out.",
         )
-    return replace(best, route=tuple(route), seconds=time.perf_counter() - started)
 
 
 # -- which runs, in which order -----------------------------------------------------------------------------------
@@ -135,42 +140,50 @@ def _level(problem: ContrastiveProblem, level: str) -> str:
 
 
 def _planned(
-    problem: ContrastiveProblem,
-    plan: list[tuple[str, str]],
-    level: str,
-    options: Mapping[str, Any],
-    tell: Progress,
-    stopped: set[str],
+    problem: ContrastiveProblem, settings: Settings, tell: Progress, stopped: set[str]
 ) -> Iterator[tuple[ContrastiveRun, str]]:
-    """Runs of the planned solvers with the reason for each; deaths and stalls are dealt with as in ``solving``."""
+    """Runs of the planned solvers with the reason for each; deaths and the time limit as in ``methods.direct``.
+
+    A solver whose name the caller puts into ``stopped`` makes no further run.
+    """
     death: SolverDiedError | None = None
-    for name, reason in plan:
+    level = settings.level
+    for name, reason in _plan(problem, settings.solver, level):
         tell(f"{name}: starting")
-        arguments = problem, name, level, options
-        try:  # the closed form is NumPy alone
-            for run in _runs(*arguments) if name == THEORY else apart(f"solver {name!r}", _runs, *arguments):
+        try:
+            for run in _started(problem, name, level, settings.options):
                 yield run, reason
                 if name in stopped:
                     break
         except (SolverDiedError, MemoryError) as error:
             death = error if isinstance(error, SolverDiedError) else out_of_memory(name)
             yield ContrastiveRun(name, _level(problem, level), Claim.FAILED, death.got), reason
+        except OutOfTime:
+            yield ContrastiveRun(name, _level(problem, level), Claim.FAILED, OVERDUE), reason
+            return
     if death is not None:
         raise death
 
 
-def _runs(problem: ContrastiveProblem, name: str, level: str, options: Mapping[str, Any]) -> Iterator[ContrastiveRun]:
-    """Runs of one solver, each more accurate than the last."""
+def _started(
+    problem: ContrastiveProblem, name: str, level: str, options: Mapping[str, Any]
+) -> Iterator[ContrastiveRun]:
+    """Runs of one solver, of compiled code in a process of its own where ``solve`` isolates it."""
     if name == THEORY:
-        yield _closed_form(problem)
-        return
-    solver, chosen = _conic()[name], _level(problem, level)
+        return iter((_closed_form(problem),))
+    return apart(f"solver {name!r}", _runs, problem, _conic()[name], _level(problem, level), options)
+
+
+def _runs(
+    problem: ContrastiveProblem, solver: ConicSolver, chosen: str, options: Mapping[str, Any]
+) -> Iterator[ContrastiveRun]:
+    """Runs of one solver, each more accurate than the last."""
     programme = programmes.build(problem, chosen)
     for attempt in solver.attempts(programme.problem, chosen, options):
         point = None if attempt.claim is Claim.FAILED else programme.read()
         value = programme.problem.value
         yield ContrastiveRun(
-            solver=name,
+            solver=solver.name,
             level=chosen,
             claim=attempt.claim,
             message=attempt.message,
@@ -198,16 +211,23 @@ def _closed_form(problem: ContrastiveProblem) -> ContrastiveRun:
 # -- what a run is worth ------------------------------------------------------------------------------------------
 
 
-def judge(problem: ContrastiveProblem, run: ContrastiveRun, tolerance: float) -> ContrastiveSolution:
-    """A run becomes a solution: its points repaired, its bounds proved, and the status that follows from them.
+def finding(problem: ContrastiveProblem, run: ContrastiveRun, reason: str) -> Finding[ContrastiveEvidence]:
+    """What a run is worth, in numbers and in words."""
+    found = gather(problem, run)
+    words = "" if run.claim is Claim.OPTIMAL else f" ({run.message})"
+    line = (
+        f"{run.solver} at {run.level} level ({reason}): claims {run.claim}{words}; "
+        f"proved relative gap {relative_gap(found.lower.value, found.upper.value):.1e}, {run.seconds:.2f} s"
+    )
+    return Finding(found, line, (objective(problem, found.point),))  # of what is reported beside it
+
+
+def gather(problem: ContrastiveProblem, run: ContrastiveRun) -> ContrastiveEvidence:
+    """What a run is worth: its points repaired, and the bounds that they prove.
 
     Only the run's point is looked at; a value that the solver reports is shown, never used.
-
-    Raises:
-        SolverError: the proved bounds contradict each other, which would be a fault of this package.
     """
-    groups = problem.groups
-    point = ContrastivePoint.frame(groups, np.zeros(groups.size)) if run.point is None else run.point
+    point = _point(problem, run)
     with np.errstate(all="ignore"):  # a solver's point may be anything; what comes of it is judged exactly
         lengths = repaired_lengths(problem, point)
         frame = ContrastivePoint.frame(point.groups, lengths)
@@ -218,24 +238,10 @@ def judge(problem: ContrastiveProblem, run: ContrastiveRun, tolerance: float) ->
     if not math.isfinite(upper.value):  # a point that is no number, or beyond the range: H = 0 is always admissible
         lengths = np.zeros(point.groups.size)
         upper = upper_bound(problem, point.groups, lengths)
-    if lower.value > upper.value:  # impossible unless a proof is unsound
-        raise SolverError(
-            f"the proved bounds contradict each other: {lower.value!r} > {upper.value!r}.",
-            expected="a lower bound that is at most the upper bound",
-            fix="this is a fault of ufm-convex: please report the problem and the solver.",
-        )
-    reported = ContrastivePoint.frame(point.groups, lengths)
-    estimate = objective(problem, reported)  # of what is reported beside it: the solver's own point is in no interval
-    certified = relative_gap(lower.value, upper.value) <= tolerance
-    return ContrastiveSolution(
-        problem=problem,
-        value=min(max(estimate, lower.value), upper.value),
-        status=Status.CERTIFIED if certified else Status.FAILED if run.point is None else Status.BOUNDED,
-        tolerance=tolerance,
-        run=run,
-        point=reported,
-        lengths=lengths,
-        dual=dual,
-        lower=lower,
-        upper=upper,
-    )
+    frame = ContrastivePoint.frame(point.groups, lengths)
+    return ContrastiveEvidence(problem, run, frame, lengths, dual, lower, upper)
+
+
+def _point(problem: ContrastiveProblem, run: ContrastiveRun) -> ContrastivePoint:
+    groups = problem.groups
+    return ContrastivePoint.frame(groups, np.zeros(groups.size)) if run.point is None else run.point

@@ -1,4 +1,4 @@
-"""The two bounds of a solution with the exact points behind them: what a certificate writes down.
+"""The two bounds of a layer-peeled problem with the exact points behind them.
 
 Norm bounds are proved through a penalised problem (docs/certificate.md, section 3.5). Its dual point is written with
 its decays, and its classes, which have one sample and the weight ω_k n_k, are those that the format speaks of.
@@ -6,70 +6,28 @@ its decays, and its classes, which have one sample and the weight ω_k n_k, are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from ufm_convex import enclosure
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
+from ufm_convex.evidence import Bounds, lower_with_point
 from ufm_convex.methods.peeled_evidence import PeeledEvidence
 from ufm_convex.methods.penalised import INWARDS, PenalisedFamily
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, DualPoint, FrameDual
-from ufm_convex.solution import Solution
 
 _EXCESS_BITS = 60
 
 
-@dataclass(frozen=True, eq=False)
-class Bounds:
-    """Both bounds of a problem.
+def within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
+    """Both bounds through the penalised problem behind them.
 
-    Attributes:
-        lower: With a dual point as evidence.
-        upper: With a witness as evidence.
-        decays: N α and N β of the dual point, exactly, where the problem has none of its own; else None.
+    Raises:
+        HypothesisError: classes are alike in binary64 that are not.
+        SolverError: no point within norm bounds is left.
     """
-
-    lower: ProvedBound
-    upper: ProvedBound
-    decays: tuple[Fraction, Fraction] | None = None
-
-    @classmethod
-    def of(cls, solution: Solution, proof: enclosure.Proof) -> Bounds:
-        """The solution's own bounds where they have exact points, else bounds that its points prove.
-
-        Raises:
-            HypothesisError: classes are alike in binary64 that are not.
-            SolverError: no point within norm bounds is left.
-        """
-        problem, evidence = solution.problem, solution.evidence
-        if isinstance(evidence, PeeledEvidence):
-            return _within_norms(evidence, proof)
-        upper = evidence.upper
-        if upper.evidence is None:
-            upper = enclosure.upper_bound(problem, solution.factors())
-        return cls(_lower(problem, evidence.dual, evidence.lower, proof), upper)
-
-
-def _lower(
-    problem: Problem, dual: DualPoint | FrameDual | Dual, own: ProvedBound, proof: enclosure.Proof
-) -> ProvedBound:
-    """The evidence's own bound with its exact point, or another proof of its dual point."""
-    frames = problem.nonnegative and problem.loss.margins_only and problem.bias is None
-    if isinstance(dual, Dual) and frames and proof in ("auto", "diagonal"):
-        return enclosure.lower_bound(problem, dual, proof="diagonal")
-    if own.evidence is not None and (proof == "auto" or own.proof == proof):
-        return own
-    return enclosure.lower_bound(problem, dual, proof=proof)
-
-
-# -- norm bounds --------------------------------------------------------------------------------------------------
-
-
-def _within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
-    """Both bounds through the penalised problem behind them."""
     family, inner = PenalisedFamily.of(evidence.problem), evidence.inner
     _require_distinct(family, inner.problem)
     witness = inner.upper
@@ -78,7 +36,7 @@ def _within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
         upper = _narrowed(family, evidence)
     if evidence.idle:
         return Bounds(_idle(family, inner.problem, proof), upper, (Fraction(0), Fraction(0)))
-    lower = _lower(inner.problem, inner.dual, inner.lower, proof)
+    lower = lower_with_point(inner, proof)
     if lower.exact is None:
         return Bounds(lower, upper)
     # weights that were rounded down make the slack of the penalised problem too generous: so much decay makes up for it

@@ -8,17 +8,18 @@ from functools import cached_property
 
 from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
-from ufm_convex.certificate.certifying import Progress
+from ufm_convex.certificate.arguments import chosen, solved
+from ufm_convex.certificate.contrastive_encoding import decode_problem, encode, encode_problem
 from ufm_convex.certificate.encoding import require_exactly
 from ufm_convex.certificate.file import CertificateFile, Judgement
 from ufm_convex.certificate.limits import require_checkable
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
-from ufm_convex.contrastive.encoding import decode_problem, encode
 from ufm_convex.contrastive.judging import Violation, enclose_objective, outward, require_match, violation
+from ufm_convex.contrastive.method import require_own_proof
 from ufm_convex.contrastive.problem import MODEL, ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveSolution
-from ufm_convex.errors import HypothesisError, ProblemError
-from ufm_convex.solving import AUTO, solve
+from ufm_convex.errors import HypothesisError
+from ufm_convex.methods import Progress
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,7 +87,19 @@ class ContrastiveCertificate(CertificateFile):
         )
 
 
-def certify_contrastive(
+def require_certifiable(problem: ContrastiveProblem, candidate: object) -> ContrastiveCandidate | None:
+    """The candidate, if ``certify`` takes it and the problem."""
+    require_exactly(problem, ContrastiveProblem, "the problem")
+    expected = "an ufm_convex.ContrastiveCandidate: the contrastive loss has no classifier"
+    found = chosen(
+        candidate, ContrastiveCandidate, expected, "make one with ContrastiveCandidate(features=F, labels=y)."
+    )
+    if found is not None:
+        require_match(problem, found)
+    return found
+
+
+def certify(
     problem: ContrastiveProblem,
     *,
     candidate: object,
@@ -94,6 +107,7 @@ def certify_contrastive(
     tolerance: float,
     digits: int | None,
     proof: str,
+    time_limit: float | None,
     progress: Progress | None,
 ) -> ContrastiveCertificate:
     """See ``ufm_convex.certify``; the candidate is a ``ContrastiveCandidate``.
@@ -105,51 +119,20 @@ def certify_contrastive(
         HypothesisError: digits or a slack proof are asked for; there is one proof, in binary64.
         SizeError: the certificate would be beyond the limits of its format.
     """
-    if digits is not None or proof != AUTO:
-        raise HypothesisError(
-            f"{'digits' if digits is not None else 'a proof'} was asked for, of a contrastive problem.",
-            expected="neither: the proof is the one of docs/contrastive.md, and its bounds are binary64 numbers",
-            fix="leave it out.",
-        )
-    require_exactly(problem, ContrastiveProblem, "the problem")
-    chosen = _candidate(candidate)
+    require_own_proof(proof, digits)
+    about = require_certifiable(problem, candidate)
     objective, broken = None, None
-    if chosen is not None:
+    if about is not None:
         rows = None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
-        require_match(problem, chosen)
-        broken = violation(problem, chosen)
-        objective = None if broken else enclose_objective(problem, chosen, progress=rows)
-    found = _solution(problem, solution, tolerance, progress)
+        broken = violation(problem, about)
+        objective = None if broken else enclose_objective(problem, about, progress=rows)
+    found = solved(problem, ContrastiveSolution, solution, tolerance, time_limit, progress)
     content = encode(found, tolerance)
     require_checkable(content)
     origin = {"solver": found.solver, "level": found.level, "route": "; ".join(found.route)}
     return ContrastiveCertificate(
-        content, {"generator": f"ufm-convex {__version__}", **origin}, chosen, objective, broken
+        content, {"generator": f"ufm-convex {__version__}", **origin}, about, objective, broken
     )
 
 
-def _candidate(candidate: object) -> ContrastiveCandidate | None:
-    if candidate is None:
-        return None
-    if isinstance(candidate, ContrastiveCandidate):
-        require_exactly(candidate, ContrastiveCandidate, "the candidate")
-        return candidate
-    raise ProblemError(
-        f"candidate is a {type(candidate).__name__}.",
-        expected="an ufm_convex.ContrastiveCandidate: the contrastive loss has no classifier",
-        fix="make one with ContrastiveCandidate(features=F, labels=y).",
-    )
-
-
-def _solution(
-    problem: ContrastiveProblem, solution: object, tolerance: float, progress: Progress | None
-) -> ContrastiveSolution:
-    if solution is None:
-        solution = solve(problem, tolerance=tolerance, progress=progress)
-    if not isinstance(solution, ContrastiveSolution) or solution.problem != problem:
-        raise ProblemError(
-            "the solution is one of another problem.",
-            expected="a ContrastiveSolution of the problem to be certified",
-            fix="pass solve(problem), or leave it out.",
-        )
-    return solution
+__all__ = ["ContrastiveCertificate", "certify", "encode_problem", "require_certifiable"]

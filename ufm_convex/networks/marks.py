@@ -1,0 +1,150 @@
+"""Marks in the autograd graph: where a forward pass normalised, and where it dropped.
+
+The graph names its nodes and keeps some of their arguments, but not all: the shift of a normalisation is not kept, a
+mask of dropout is a product like any other, and RMSNorm is a handful of elementary operations. While ``marking`` is
+active, calls of the functional normalisations and of dropout get a node of their own behind them, which keeps what the
+theorem asks for (docs/training_bound.md). Dropout is replaced by the mean of its masks, the identity, so that a pass
+draws no random numbers of its own for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ufm_convex.networks._torch import torch
+
+F = torch.nn.functional
+
+
+@dataclass(frozen=True, eq=False)
+class NormMark:
+    """A call of a normalisation.
+
+    Attributes:
+        kind: "batch", "instance", "layer", "group" or "rms".
+        weight: γ, or None.
+        bias: β, or None.
+        channels: C: how many entries of û have a scale of their own, at each position of each sample.
+        group: g: channels that share statistics within a sample; 1 for batch and instance norm.
+        normalized: How many of the last dimensions are normalised together in each row; 0 for batch and group norm.
+        running: Whether running statistics were used.
+        eps: What is added to the variance.
+        shape: Of the result.
+    """
+
+    kind: str
+    weight: Any
+    bias: Any
+    channels: int
+    group: int
+    normalized: int
+    running: bool
+    eps: float
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DropoutMark:
+    """A call of dropout in training.
+
+    Attributes:
+        share: p, the share of entries that are set to 0; the others are divided by 1 − p.
+    """
+
+    share: Fraction
+
+
+class _Mark(torch.autograd.Function):  # type: ignore[misc]
+    """The identity, with a note."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Any, anchor: Any, note: object) -> Any:
+        ctx.note = note
+        return values.clone()  # a view could not be changed in place, as ReLU(inplace=True) does
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None, None
+
+
+def note_of(node: Any) -> NormMark | DropoutMark | None:
+    """The note of a node of the graph; None for nodes of PyTorch's own."""
+    return node.note if isinstance(node, _Mark._backward_cls) else None
+
+
+class marking(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # noqa: N801 - a context, used as a verb
+    """While active, normalisations and dropout leave marks; everything else runs as it is.
+
+    ``dropped`` says whether there was dropout, anywhere. The result of a marked call requires a gradient even where no
+    parameter does, so that what follows it is recorded.
+    """
+
+    dropped = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the function; if it is one of those that are marked, put a mark behind it."""
+        given = kwargs or {}
+        if func in _DROPOUTS:
+            call = _arguments(func, args, given)
+            if not call["training"] or not call["p"]:
+                return func(*args, **given)
+            self.dropped = True
+            return _marked(call["input"], DropoutMark(Fraction(float(call["p"]))))
+        values = func(*args, **given)
+        if func not in _NORMS:
+            return values
+        return _marked(values, _NORMS[func](_arguments(func, args, given), values))
+
+
+def _marked(values: Any, note: object) -> Any:
+    return _Mark.apply(values, torch.zeros((), requires_grad=True), note)
+
+
+def _arguments(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    bound = inspect.signature(func).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _batch(call: dict[str, Any], values: Any) -> NormMark:
+    shape, running = tuple(values.shape), not call["training"]
+    return NormMark("batch", call["weight"], call["bias"], shape[1], 1, 0, running, call["eps"], shape)
+
+
+def _instance(call: dict[str, Any], values: Any) -> NormMark:
+    shape, running = tuple(values.shape), not call["use_input_stats"]
+    return NormMark("instance", call["weight"], call["bias"], shape[1], 1, 0, running, call["eps"], shape)
+
+
+def _group(call: dict[str, Any], values: Any) -> NormMark:
+    shape = tuple(values.shape)
+    group = shape[1] // call["num_groups"]
+    return NormMark("group", call["weight"], call["bias"], shape[1], group, 0, False, call["eps"], shape)
+
+
+def _layer(call: dict[str, Any], values: Any) -> NormMark:
+    return _of_rows("layer", call, call["bias"], values)
+
+
+def _rms(call: dict[str, Any], values: Any) -> NormMark:
+    return _of_rows("rms", call, None, values)
+
+
+def _of_rows(kind: str, call: dict[str, Any], bias: Any, values: Any) -> NormMark:
+    normalized = tuple(call["normalized_shape"])
+    size, eps = torch.Size(normalized).numel(), call["eps"] or 0.0  # None is the precision of the type
+    return NormMark(kind, call["weight"], bias, size, size, len(normalized), False, eps, tuple(values.shape))
+
+
+_NORMS: dict[Any, Callable[[dict[str, Any], Any], NormMark]] = {
+    F.batch_norm: _batch,
+    F.instance_norm: _instance,
+    F.group_norm: _group,
+    F.layer_norm: _layer,
+    F.rms_norm: _rms,
+}
+_DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
