@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import ufm_convex as ufm
-from ufm_convex.evidence.base import within
 from ufm_convex.losses import CrossEntropy, MeanSquaredError, MulticlassHinge
+from ufm_convex.solving import within
 
 COUNTS = [50, 20, 7, 7]
 PROBLEMS = {
@@ -103,5 +103,6 @@ def test_estimates_are_moved_into_the_interval():
     assert within(1.0, 2.0) == 2.0
     assert within(1.0, 2.0, 1.5, 1.7) == 1.5
     assert within(1.0, 2.0, 0.5) == 1.0
+    assert within(1.0, 2.0, None, math.nan, 1.2) == 1.2
     assert within(1.0, 2.0, 2.5) == 2.0
     assert math.isinf(within(1.0, math.inf))

@@ -246,8 +246,13 @@ def judged(method: Method[Any, Any, Any], problem: Any, finding: Finding[Any], t
     low, high = found.lower.value, found.upper.value
     nothing = found.left_nothing or not math.isfinite(high)
     status = Status.CERTIFIED if relative_gap(low, high) <= tolerance else Status.FAILED if nothing else Status.BOUNDED
-    value = next((one for one in finding.estimates if one is not None and math.isfinite(one)), high)
-    return method.solution(problem, finding, min(max(value, low), high), status, tolerance)
+    return method.solution(problem, finding, within(low, high, *finding.estimates), status, tolerance)
+
+
+def within(low: float, high: float, *estimates: float | None) -> float:
+    """The first finite estimate, moved into the proved interval; without any its upper end, which is attained."""
+    finite = (one for one in estimates if one is not None and math.isfinite(one))
+    return min(max(next(finite, high), low), high)
 
 
 def _merit(solution: Any) -> tuple[float, bool, float]:
