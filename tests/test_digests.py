@@ -5,8 +5,10 @@ matrices, they come out of singular value decompositions and sums in another ord
 place; the claims do not, but where a descent has a part in them.
 """
 
+import hashlib
 import json
 
+import numpy as np
 import pytest
 
 import ufm_convex as ufm
@@ -19,6 +21,8 @@ from ufm_convex.losses import (
     SoftTargetCrossEntropy,
 )
 
+RECORDED_ON = "e6522677a11db05ec2e9b77d0e94158a65ea66962779f959468b163d2d7d0312"
+"""``transcendental()`` of the machine whose digests these are."""
 SOFT = [[0.9, 0.06, 0.04], [0.05, 0.9, 0.05], [0.02, 0.03, 0.95]]
 
 
@@ -146,6 +150,14 @@ def certified(problem, solver):
     return json.loads(ufm.certify(problem, solution=ufm.solve(problem, solver=solver)).to_json())
 
 
+def transcendental():
+    """What exp and log of this machine give: NumPy's differ in the last place from one processor to another."""
+    x = np.linspace(-30.0, 30.0, 4001)
+    away = np.abs(x) + 1e-3
+    values = (np.exp(x), np.expm1(x), np.log(away), np.log1p(away), np.sqrt(away))
+    return hashlib.sha256(b"".join(value.tobytes() for value in values)).hexdigest()
+
+
 def number(text):
     mantissa, exponent = text.split("p")
     return int(mantissa) * 2.0 ** int(exponent)
@@ -153,7 +165,11 @@ def number(text):
 
 @pytest.mark.parametrize(("name", "problem", "solver", "digest"), DIGESTS, ids=[row[0] for row in DIGESTS])
 def test_digests_are_those_of_before(name, problem, solver, digest):
-    assert certified(problem, solver)["digest"] == digest
+    document = certified(problem, solver)
+    if transcendental() == RECORDED_ON:
+        assert document["digest"] == digest
+    lower, upper = number(document["claims"]["lower"]), number(document["claims"]["upper"])
+    assert 0.0 <= upper - lower <= 1e-10 * upper  # of closed forms, on any machine
 
 
 @pytest.mark.parametrize(("name", "problem", "solver", "lower", "upper", "exact"), CLAIMS, ids=[c[0] for c in CLAIMS])
