@@ -24,7 +24,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.relaxation import Alike, Columns, Gram, residual_gram
+from ufm_convex.relaxation import Alike, Columns, Factors, Gram, Orbits, residual_gram
 from ufm_convex.relaxation.conic import Programme, programme, symmetric
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LARGEST_CUBIC = 20
 """Most columns of the programme: 1540 entries, 20 matrices of order 20; half a minute."""
+_RANK = 1e-5
+"""Eigenvalues of B below this share of the largest are the solver's noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +65,43 @@ class CubicLevel:
     Attributes:
         base: The programme of the relaxation; its variables are those of this one.
         problem: The cvxpy problem; its optimal value is that of the level over ``base.objective_scale``.
+        tensor: θ, a variable of its different entries.
         slices: Θ_i ⪰ 0.
         entries: θ ≥ 0.
     """
 
     base: Programme
     problem: cp.Problem
+    tensor: cp.Variable
     slices: list[cp.Constraint]
     entries: cp.Constraint
 
     def primal(self) -> Gram | None:
         """Z, or None when the solver left no value."""
         return self.base.primal()
+
+    def factors(self, V: Alike, generator: np.random.Generator) -> Factors | None:
+        """W and H ≥ 0 of which θ is the moment, if they are no more coordinates than columns; None without a value.
+
+        Where θ_ijk = Σ_r w_r z_ir z_jr z_kr with independent z_r, the slices Θ_g = Σ g_i Θ_i have
+        B^+½ Θ_g B^+½ = Q Diag(gᵀz_r) Qᵀ with one Q, and the columns of H are those of B^½ Q (Jennrich's algorithm, in
+        Harshman, UCLA Working Papers in Phonetics 16, 1970). W is what is stationary at V.
+        """
+        if self.tensor.value is None or not np.isfinite(self.tensor.value).all():
+            return None
+        columns, units = self.base.columns, self.base.units.cols
+        theta = np.asarray(self.tensor.value)[tensor_places(units.size)]
+        values, vectors = np.linalg.eigh(np.tensordot(np.sqrt(units / units.max()), theta, 1))
+        kept = values > _RANK * values[-1]
+        roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+        mixed = np.tensordot(generator.random(units.size), theta, 1)
+        _, turn = np.linalg.eigh((vectors / roots).T @ mixed @ (vectors / roots))
+        H = (vectors * roots) @ turn
+        H = np.maximum(H * np.where(H.sum(axis=0) < 0.0, -1.0, 1.0), 0.0)
+        H = H * np.sqrt(units / (columns.lambda_h * columns.feature_weights))[:, None]
+        W, coordinates = -(columns.weighted(V).even @ H) / columns.lambda_w, Orbits.single(H.shape[1])
+        pair = Alike.matrix(columns.outputs, coordinates, W), Alike.matrix(columns.columns, coordinates, H)
+        return Factors(*pair, None)
 
     def dual(self) -> tuple[Alike, CubicForm] | None:
         """V and the form of its slack D − UᵀU, unrepaired; None when the solver left no multipliers.
@@ -130,7 +157,7 @@ def cubic_level(columns: Columns) -> CubicLevel:
     entries = theta >= 0
     sums = B[upper] == total[upper] @ theta
     problem = cp.Problem(base.problem.objective, [*kept, *slices, sums, entries])
-    return CubicLevel(base, problem, slices, entries)
+    return CubicLevel(base, problem, theta, slices, entries)
 
 
 def tensor_places(m: int) -> IntArray:
