@@ -376,7 +376,7 @@ def test_a_copositive_slack_is_of_no_use_to_free_features():
         (None, ProblemError),
         ([5, 4, 3], ProblemError),
         (ufm.Problem([5] * 5, 0.01, 0.01, features="free"), HypothesisError),
-        (ufm.Problem([5] * 13, 0.01, 0.01), SizeError),
+        (ufm.Problem([5] * 21, 0.01, 0.01), SizeError),
         (ufm.Problem([5] * 1000, 0.01, 0.01), SizeError),
     ],
 )

@@ -280,8 +280,8 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     """Proved bounds of the problem with B completely positive, not only doubly non-negative.
 
     Args:
-        problem: A problem with non-negative features and at most 12 classes, or its solution, whose bounds are taken
-            where they are better.
+        problem: A problem with non-negative features and at most 20 classes with samples, or its solution, whose bounds
+            are taken where they are better.
         tolerance: Relative gap that is wanted, in (0, 1).
 
     Returns:
@@ -291,7 +291,7 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     Raises:
         ProblemError: ``problem`` is neither of the two, or the tolerance is out of range.
         HypothesisError: features are free; the relaxation is then exact.
-        SizeError: K > 12.
+        SizeError: more than 20 classes have samples.
         SolverNotInstalledError: Clarabel cannot be imported.
     """
     given = problem if isinstance(problem, Solution) else None

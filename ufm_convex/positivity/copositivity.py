@@ -12,10 +12,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 
 LARGEST = 12
 """Largest K for which all supports are looked at: 4095 linear systems in integers, about a second."""
+
+_STARTS, _STEPS, _SHORT = 20, 400, 1e-4
+"""Random starts for each class, steps of each descent, and the share of the length that counts as 0 at its end."""
 
 Rows = Sequence[Sequence[int]]
 
@@ -27,15 +30,15 @@ def lowest_direction(matrix: FloatArray) -> tuple[float, FloatArray]:
     Algebra Appl. 313, 2000), so one eigenvalue problem for each support finds them all.
 
     Args:
-        matrix: C, (K, K) symmetric, K ≤ 12.
+        matrix: C, (K, K) symmetric. All supports are looked at for K ≤ 12; beyond, the ends of a few descents, so that
+            what is found need not be the least.
 
     Returns:
         The value, and x of shape (K,); 0 and x = 0 where no negative value is found.
     """
     K = matrix.shape[0]
     lowest, direction = 0.0, np.zeros(K)
-    for size in range(1, K + 1):
-        supports = np.array(list(itertools.combinations(range(K), size)))
+    for supports in _all_supports(K) if K <= LARGEST else _likely_supports(matrix):
         values, vectors = np.linalg.eigh(matrix[supports[:, :, None], supports[:, None, :]])
         first = vectors[:, :, 0]
         first = first * np.where(first.sum(axis=1) < 0.0, -1.0, 1.0)[:, None]
@@ -45,6 +48,32 @@ def lowest_direction(matrix: FloatArray) -> tuple[float, FloatArray]:
             lowest, direction = float(candidates[best]), np.zeros(K)
             direction[supports[best]] = first[best]
     return lowest, direction
+
+
+def _all_supports(K: int) -> Iterator[IntArray]:
+    """All supports, (number, size) of each size."""
+    for size in range(1, K + 1):
+        yield np.array(list(itertools.combinations(range(K), size)))
+
+
+def _likely_supports(matrix: FloatArray) -> Iterator[IntArray]:
+    """Supports where descents end that begin at the unit vectors, between two of them, and anywhere.
+
+    x ← max(0, (c − C) x)/‖…‖ with c ≥ λ_max(C) maximises the convex form xᵀ(c − C)x on the orthant's unit sphere, and
+    so never raises xᵀCx.
+    """
+    K = matrix.shape[0]
+    pairs = np.array(list(itertools.combinations(range(K), 2)))
+    x = np.zeros((len(pairs), K))
+    x[np.arange(len(pairs))[:, None], pairs] = 1.0
+    x = np.vstack([np.eye(K), x, np.random.default_rng(0).random((_STARTS * K, K))])
+    moved = np.linalg.eigvalsh(matrix)[-1] * np.eye(K) - matrix
+    for _ in range(_STEPS):
+        x = np.maximum(x @ moved, 0.0)
+        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    found = {tuple(np.flatnonzero(row > _SHORT).tolist()) for row in x} - {()}
+    for _, alike in itertools.groupby(sorted(found, key=len), key=len):
+        yield np.array(list(alike))
 
 
 def copositivity_proof(rows: Rows) -> str | None:

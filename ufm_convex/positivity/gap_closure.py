@@ -1,14 +1,16 @@
-"""The gap between the relaxation and the best W, H ≥ 0, closed from both sides, for up to 12 classes.
+"""The gap between the relaxation and the best W, H ≥ 0, closed from both sides, for up to 20 columns.
 
-For K ≥ 5 the relaxation may be strict: its Gram matrix B is doubly non-negative but not completely positive. Then two
-proved bounds stay apart however well it is solved. The dual of the problem itself asks that D − G be copositive, not
-that it be positive semidefinite up to T ≥ 0, and both ends of that are in reach for small K:
+From five columns on the relaxation may be strict: its Gram matrix B is doubly non-negative but not completely positive.
+Then two proved bounds stay apart however well it is solved. The dual of the problem itself asks that D − G be
+copositive, not that it be positive semidefinite up to T ≥ 0, and both ends of that are in reach:
 
-- *above*: descent on W and H. At a stationary point a direction b ≥ 0 with bᵀ(D − G)b < 0 opens one more coordinate
-  that lowers the objective; all supports are searched for one, so that descent ends where there is none;
-- *below*: there D − G is copositive, up to rounding, so the residuals are dual feasible, and the two values meet.
+- *below*: the relaxation at the level of Parrilo's cone (``parrilo``), whose residuals and form prove a bound;
+- *above*: the factors behind its moments, and descent on them. At a stationary point a direction b ≥ 0 with
+  bᵀ(D − G)b < 0 opens one more coordinate that lowers the objective, so that descent ends where there is none;
+- *below* again, for up to 12 columns, where that cone is not enough: at the end of that descent D − G is copositive, up
+  to rounding, so the residuals are dual feasible by all supports, and the two values meet.
 
-Source: docs/complete_positivity.md, sections 1 and 4. Every bound that is reported is proved in exact arithmetic.
+Source: docs/complete_positivity.md, sections 1, 4 and 5. Every bound that is reported is proved in exact arithmetic.
 """
 
 from __future__ import annotations
@@ -16,19 +18,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ufm_convex import enclosure, recovery, relaxation
+from ufm_convex import enclosure, recovery, relaxation, solvers
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.positivity.copositivity import LARGEST, lowest_direction
+from ufm_convex.positivity.copositivity import lowest_direction
 from ufm_convex.positivity.features import feature_positivity
+from ufm_convex.positivity.parrilo import LARGEST_CUBIC, cubic_level
 from ufm_convex.positivity.report import CompletePositivity, Positivity
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered, Scaled
@@ -39,6 +43,10 @@ _ITERATIONS, _GRADIENT = 5_000, 1e-11
 _SHORT = 1e-7
 """Coordinates in which all features are shorter than this share of the longest are given up before one is opened."""
 _HALVINGS = 40
+_ACCURATE: dict[str, Any] = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
+"""Of Clarabel: few iterations more, and proved bounds that are as much nearer."""
+_MIXTURES = 3
+"""Mixtures of moments in which factors are looked for: what is not there in one is rarely in the next."""
 _ROUNDING = 1e-14
 _RIDGES = (1e-3, 1e-5, 1e-7, 1e-9)
 """Shares of the largest entry by which B is moved inside the cone of doubly non-negative matrices, to be proved."""
@@ -78,7 +86,8 @@ class GapClosure(Generic[S]):
         problem: The problem.
         relaxation: The relaxation's solution.
         relaxation_upper: Proved: the optimum of the relaxation is no larger.
-        lower: Proved lower bound of the problem: by a copositive slack, or the relaxation's where that is larger.
+        lower: Proved lower bound of the problem: by a copositive slack ("parrilo" by a cubic form, "copositive" on all
+            supports), or the relaxation's where that is larger.
         upper: Proved upper bound, from W and H.
         W: Classifier, (K, d).
         H: Class-mean features ≥ 0, (K, d).
@@ -172,12 +181,10 @@ def closed_gap(problem: Problem, given: S | None, tolerance: float, solve: Calla
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         best = _Best.of(relaxed if given is None else given)
-        for known in _known(problem, given, relaxed, tolerance, solve):
-            best = best.better(_Best.of(known))
-            if best.relative_gap > tolerance:
-                best = best.better(_descended(problem, columns, best, 0.1 * tolerance))
+        for way in _ways(problem, columns, relaxed, tolerance, solve):
             if best.relative_gap <= tolerance:
                 break
+            best = best.better(way(best))
         point = relaxed.evidence.dense_point()
         above = min(_relaxation_upper(problem, columns, point), best.upper.value)
         # a Gram matrix is determined to the square root of its value's accuracy
@@ -226,15 +233,33 @@ class _Best:
         return relative_gap(self.lower.value, self.upper.value)
 
 
-def _known(problem: Problem, given: S | None, relaxed: S, tolerance: float, solve: Callable[..., S]) -> Iterator[S]:
-    """Solutions to begin with, the cheapest first; lazy, since the first is enough as a rule."""
-    yield from (relaxed,) if given is None else (relaxed, given)
-    yield solve(problem, solver="factored", tolerance=tolerance)
+_Way = Callable[[_Best], _Best]
 
 
-def _descended(problem: Problem, columns: Columns, best: _Best, flat: float) -> _Best:
-    """The end of the descent from W and H, with what its residuals prove."""
-    W, H = _descend(columns, best.W, best.H, flat)
+def _ways(problem: Problem, columns: Columns, relaxed: S, tolerance: float, solve: Callable[..., S]) -> Iterator[_Way]:
+    """What may bring the bounds together, the cheapest first; lazy, since the first are enough as a rule."""
+    flat = 0.1 * tolerance
+    yield lambda best: _Best.of(relaxed)
+    level = cubic_level(columns)
+    solvers.solver("clarabel").attempt(level.problem, _ACCURATE)
+    found = level.dual()
+    if found is not None:
+        V, form = found
+        yield lambda best: replace(best, lower=copositive_lower_bound(problem, V.full(), form), residuals=V.full())
+        generator = np.random.default_rng(0)
+        for _ in range(_MIXTURES):
+            factors = level.factors(V, generator)
+            if factors is not None:
+                yield partial(_descended, problem, columns, flat, factors)
+    yield partial(_descended, problem, columns, flat, None)
+    yield lambda best: _Best.of(solve(problem, solver="factored", tolerance=tolerance))
+    yield partial(_descended, problem, columns, flat, None)
+
+
+def _descended(problem: Problem, columns: Columns, flat: float, start: Factors | None, best: _Best) -> _Best:
+    """The end of the descent from the start, or from W and H, with what its residuals prove."""
+    start = Factors.single(columns, best.W, best.H) if start is None else start
+    W, H = _descend(columns, start, flat)
     residuals = _residuals(columns, W, H)
     lower = copositive_lower_bound(problem, residuals)
     W, H = _fitted(problem, columns, W, H)
@@ -253,7 +278,7 @@ def check(problem: object) -> Problem:
     Raises:
         ProblemError: it is no problem.
         HypothesisError: features are free; the relaxation is then exact.
-        SizeError: K > 12.
+        SizeError: more than 20 classes have samples.
     """
     if not isinstance(problem, Problem):
         raise ProblemError(
@@ -268,12 +293,10 @@ def check(problem: object) -> Problem:
             expected="non-negative features",
             fix="without the sign constraint the relaxation is exact, and solve() closes its gap.",
         )
-    if problem.num_classes > LARGEST:
+    if problem.num_columns > LARGEST_CUBIC:
         raise SizeError(
-            f"{problem.num_classes} classes have {2**problem.num_classes - 1} supports."
-            if problem.num_classes <= 64
-            else f"{problem.num_classes} classes have too many supports.",
-            expected=f"at most {LARGEST} classes",
+            f"there are {problem.num_columns} classes with samples.",
+            expected=f"at most {LARGEST_CUBIC}: the programme grows as the third power of their number",
             fix="use solve(), whose bounds hold for every number of classes.",
         )
     return problem
@@ -282,10 +305,10 @@ def check(problem: object) -> Problem:
 # -- from above ---------------------------------------------------------------------------------------------------
 
 
-def _descend(columns: Columns, W: FloatArray, H: FloatArray, flat: float) -> tuple[FloatArray, FloatArray]:
+def _descend(columns: Columns, start: Factors, flat: float) -> tuple[FloatArray, FloatArray]:
     """W and H from which no new coordinate leads down by more than ``flat`` for its square, as far as rounds last."""
-    scaled = Scaled(columns, Orbits.single(W.shape[1]))
-    point = scaled.pack(Factors.single(columns, W, H))
+    scaled = Scaled(columns, start.W.cols)
+    point = scaled.pack(start)
     for _ in range(_ROUNDS):
         point = scaled.minimise(point, _ITERATIONS, _GRADIENT)[0]
         pull = scaled.pull(scaled.unpack(point)).even
