@@ -4,6 +4,7 @@ Nets are those of small_networks.py, n = (9, 6, 4, 3), every decay 0.02; L-BFGS 
 other constants comes from the same solver, so what is tested is which constant, not its value.
 """
 
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -31,6 +32,7 @@ from torch import nn  # noqa: E402
 
 from ufm_convex.errors import HypothesisError, NetworkError, ProblemError  # noqa: E402
 from ufm_convex.networks import training_bound  # noqa: E402
+from ufm_convex.networks.nodes import sign_of  # noqa: E402
 
 N = sum(COUNTS)
 ALL = torch.arange(N)
@@ -361,6 +363,37 @@ def graph_of(function):
     return after(relu, Then(function))
 
 
+def unrecorded(change):
+    """The input, changed in place outside of its graph."""
+
+    def function(x):
+        with torch.no_grad():
+            change(x)
+        return x
+
+    return function
+
+
+class Scaled(torch.autograd.Function):
+    """A factor that a name hides, small enough for the size of one batch to look right."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 0.1 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 0.1 * gradient
+
+
+class Relu(Scaled):
+    pass
+
+
+class Alias(Scaled):
+    pass
+
+
 NO_BOUND = {
     "a factor": (graph_of(lambda x: x * 10), r"a product \(\*\)"),
     "a quotient": (graph_of(lambda x: x / 0.1), r"a quotient \(/\)"),
@@ -378,7 +411,15 @@ NO_BOUND = {
     "no normalisation": (lambda d: nn.Sequential(nn.Linear(d, d), relu), "a linear layer"),
     "frozen statistics": (lambda d: nn.Sequential(FrozenInTraining(d).train(), relu), "running statistics"),
     "negative eps": (lambda d: nn.Sequential(nn.LayerNorm(d, eps=-1e-3), relu), "eps"),
-    "changed behind the graph's back": (graph_of(lambda x: (x.data.mul_(10), x)[1]), "recorded operations alone"),
+    "longer behind the graph's back": (graph_of(lambda x: (x.detach().mul_(10), x)[1]), r"‖H‖² of this batch"),
+    "data taken": (graph_of(lambda x: (x.data.mul_(0.5), x)[1]), r"\.data"),
+    "shorter without a record": (graph_of(unrecorded(lambda x: x.mul_(0.5))), r"without a record \(mul_\)"),
+    "an operator without a record": (graph_of(unrecorded(lambda x: operator.imul(x, 0.5))), "without a record"),
+    "an item without a record": (graph_of(unrecorded(lambda x: x.__setitem__(0, 0.0))), "without a record"),
+    "an output without a record": (graph_of(unrecorded(lambda x: torch.mul(x, 0.5, out=x))), "without a record"),
+    "a Relu of somebody's own": (graph_of(lambda x: Relu.apply(x)), "ReluBackward"),
+    "an Alias of somebody's own": (graph_of(lambda x: Alias.apply(x)), "AliasBackward"),
+    "dropout of everything": (after(relu, nn.Dropout(1.0)), "dropout of everything"),
     "pooling that takes the batch for channels": (
         after(relu, Then(lambda x: nn.functional.max_pool2d(x.flatten(2), (1, 3), 1).flatten(1)), positions=True),
         "without a batch",
@@ -395,6 +436,48 @@ def test_what_is_not_recognised_has_no_bound(name):
     network = Small(body, (2, 2) if name.startswith("pooling") else ())
     with pytest.raises(HypothesisError, match=reason):
         bound(network, decays_of(network))
+
+
+@pytest.mark.parametrize("change", [lambda z: z.data.mul_(10), unrecorded(lambda z: z.mul_(10))])
+def test_logits_that_change_without_a_record_have_no_bound(change):
+    class Louder(Small):
+        def forward(self, rows):
+            z = super().forward(rows)
+            change(z)
+            return z
+
+    torch.manual_seed(0)
+    network = Louder(after(relu))
+    with pytest.raises(HypothesisError, match="changed without a record"):
+        bound(network, decays_of(network))
+
+
+def test_dropout_in_place_is_seen_by_who_goes_on_with_its_input():
+    torch.manual_seed(0)
+    network = Small(after(relu, Then(lambda x: (nn.functional.dropout(x, 0.5, True, inplace=True), x)[1])))
+    assert bound(network, decays_of(network)).expectation
+
+
+def test_long_graphs_are_followed_and_each_node_once():
+    """1200 nodes in a row, and 2⁴⁰ ways through 40 sums."""
+
+    def long(x):
+        for _ in range(600):
+            x = torch.relu(x).view(x.shape)
+        return x
+
+    def doubled(x):
+        for _ in range(40):
+            x = x + x.mean(1, keepdim=True)
+        return x
+
+    torch.manual_seed(0)
+    network = Small(after(Then(long)))
+    assert bound(network, decays_of(network)).value == pytest.approx(optimum(), rel=1e-9)
+    assert sign_of(long(torch.ones(2, 3, requires_grad=True) + 0).grad_fn) is True
+    assert sign_of(doubled(torch.ones(2, 3, requires_grad=True).relu()).grad_fn) is True
+    assert sign_of(doubled(torch.ones(2, 3, requires_grad=True).tanh()).grad_fn) is False
+    assert sign_of(doubled(torch.ones(2, 3, requires_grad=True) ** 2).grad_fn) is None
 
 
 def test_a_branch_without_normalisation_has_no_bound():

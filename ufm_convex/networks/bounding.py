@@ -21,7 +21,7 @@ from ufm_convex.certificate import Certificate, certify
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import Loss
 from ufm_convex.networks.decays import parameter_decays
-from ufm_convex.networks.heads import capture, find_head, leads_out, require_plain
+from ufm_convex.networks.heads import capture, find_head, leads_out, require_plain, require_recorded
 from ufm_convex.networks.reach import Masks
 from ufm_convex.networks.structure import Normalisation, Structure, read_structure
 from ufm_convex.problem import Problem
@@ -91,6 +91,7 @@ def training_bound(
     changed = leads_out(captured, head)
     if changed is not None:
         raise no_bound(f"{changed}.", "a network that returns the logits W h + b")
+    require_recorded(captured)
     structure = read_structure(captured.features, names_of(model), head)
     return bound_of(structure, own, decays, class_counts, loss)
 

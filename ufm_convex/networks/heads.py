@@ -9,9 +9,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ufm_convex.errors import NetworkError
+from ufm_convex.errors import HypothesisError, NetworkError
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.marks import marking
+
+_CLOSE = 0.02
+"""Of Σ_j |w_j h_j| + |b|: how far a result of half precision may be from W h + b."""
 
 CONVENTIONS = ("fc", "classifier", "head", "heads", "score")
 """Attributes under which networks keep their head, in this order, after timm's ``get_classifier``."""
@@ -26,12 +29,14 @@ class Captured:
         logits: The head's result, (B, K).
         output: What the network returned; its ``logits`` where it has such an attribute.
         dropped: Whether dropout was active in a marked pass; it was replaced by its mean.
+        hidden: What may have changed recorded tensors without a record in a marked pass; None if nothing did.
     """
 
     features: Any
     logits: Any
     output: Any
     dropped: bool
+    hidden: str | None
 
 
 def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> Any:
@@ -147,7 +152,7 @@ def capture(model: Any, head: Any, inputs: Any, *, marked: bool = False) -> Capt
             expected="once",
             fix="pass head=, the layer whose result the network returns.",
         )
-    return Captured(*seen[0], getattr(output, "logits", output), marks.dropped)
+    return Captured(*seen[0], getattr(output, "logits", output), marks.dropped, marks.hidden)
 
 
 def _check_width(head: Any, features: Any) -> None:
@@ -185,4 +190,26 @@ def leads_out(captured: Captured, head: Any) -> str | None:
     first = captured.features.grad_fn
     if node is None or not node.name().startswith(("AddmmBackward", "MmBackward")) or weight is not head.weight:
         return "the head's result is not W h + b with W a parameter"
-    return None if first in inputs else "the head's input is changed on its way"
+    if first not in inputs:
+        return "the head's input is changed on its way"
+    return None if _computes(captured, head) else "the head's result is changed without a record"
+
+
+def _computes(captured: Captured, head: Any) -> bool:
+    """Whether the result is W h + b in numbers, too: ``z.data.mul_(10)`` leaves no node."""
+    given = (captured.features, head.weight, *(() if head.bias is None else (head.bias,)))
+    h, *parts = [one.detach().double() for one in given]
+    expected = torch.nn.functional.linear(h, *parts)
+    size = torch.nn.functional.linear(h.abs(), *(part.abs() for part in parts))
+    seen = captured.logits.detach().double()
+    return expected.shape == seen.shape and bool(((seen - expected).abs() <= _CLOSE * size).all())
+
+
+def require_recorded(captured: Captured) -> None:
+    """Raise ``HypothesisError`` where a marked pass may have changed features that the graph does not show."""
+    if captured.hidden is not None:
+        raise HypothesisError(
+            f"{captured.hidden}.",
+            expected="features that are changed by recorded operations alone",
+            fix="there is no bound for this network; its gap and its parts do not need one.",
+        )

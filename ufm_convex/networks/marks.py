@@ -4,12 +4,14 @@ The graph names its nodes and keeps some of their arguments, but not all: the sh
 mask of dropout is a product like any other, and RMSNorm is a handful of elementary operations. While ``marking`` is
 active, calls of the functional normalisations and of dropout get a node of their own behind them, which keeps what the
 theorem asks for (docs/training_bound.md). Dropout is replaced by the mean of its masks, the identity, so that a pass
-draws no random numbers of its own for it.
+draws no random numbers of its own for it. What changes recorded tensors without a record leaves no node, and is noted
+by ``marking`` as it happens.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -62,13 +64,16 @@ class _Mark(torch.autograd.Function):  # type: ignore[misc]
     """The identity, with a note."""
 
     @staticmethod
-    def forward(ctx: Any, values: Any, anchor: Any, note: object) -> Any:
+    def forward(ctx: Any, values: Any, anchor: Any, note: object, inplace: bool) -> Any:
         ctx.note = note
+        if inplace:  # the caller may go on with what it passed in
+            ctx.mark_dirty(values)
+            return values
         return values.clone()  # a view could not be changed in place, as ReLU(inplace=True) does
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        return gradients[0], None, None
+        return gradients[0], None, None, None
 
 
 def note_of(node: Any) -> NormMark | DropoutMark | None:
@@ -79,11 +84,13 @@ def note_of(node: Any) -> NormMark | DropoutMark | None:
 class marking(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # noqa: N801 - a context, used as a verb
     """While active, normalisations and dropout leave marks; everything else runs as it is.
 
-    ``dropped`` says whether there was dropout, anywhere. The result of a marked call requires a gradient even where no
-    parameter does, so that what follows it is recorded.
+    ``dropped`` says whether there was dropout, anywhere; ``hidden`` what changed a recorded tensor without a record, or
+    could, None if nothing did. The result of a marked call requires a gradient even where no parameter does, so that
+    what follows it is recorded.
     """
 
     dropped = False
+    hidden: str | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function; if it is one of those that are marked, put a mark behind it."""
@@ -93,15 +100,34 @@ class marking(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # noqa:
             if not call["training"] or not call["p"]:
                 return func(*args, **given)
             self.dropped = True
-            return _marked(call["input"], DropoutMark(Fraction(float(call["p"]))))
+            return _marked(call["input"], DropoutMark(Fraction(float(call["p"]))), call["inplace"])
+        self.hidden = self.hidden or _hides(func, args, given)
         values = func(*args, **given)
         if func not in _NORMS:
             return values
         return _marked(values, _NORMS[func](_arguments(func, args, given), values))
 
 
-def _marked(values: Any, note: object) -> Any:
-    return _Mark.apply(values, torch.zeros((), requires_grad=True), note)
+def _marked(values: Any, note: object, inplace: bool = False) -> Any:
+    return _Mark.apply(values, torch.zeros((), requires_grad=True), note, inplace)
+
+
+def _hides(func: Any, args: Any, kwargs: Any) -> str | None:
+    """How a call may change the values of a recorded tensor and leave its graph as it is; None if it cannot."""
+    target = kwargs.get("out", args[0] if args else None)
+    if not isinstance(target, torch.Tensor) or target.grad_fn is None:
+        return None
+    if func == _DATA:
+        return "the data of a recorded tensor are taken (.data)"
+    name = getattr(func, "__name__", "")
+    changes = "out" in kwargs or name == "__setitem__" or name in _INPLACE or re.fullmatch(r"[a-z]\w*[^_]_", name)
+    return (
+        f"a recorded tensor is changed without a record ({name})" if changes and not torch.is_grad_enabled() else None
+    )
+
+
+_DATA = torch.Tensor.data.__get__
+_INPLACE = ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__")
 
 
 def _arguments(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:

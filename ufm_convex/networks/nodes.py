@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from ufm_convex.networks import windows
+from ufm_convex.networks._torch import torch
 from ufm_convex.networks.marks import NormMark, note_of
 from ufm_convex.networks.reach import Reach, concatenated, summed
 
@@ -38,7 +39,9 @@ class UnrecognisedError(Exception):
 
 
 def base_name(node: Any) -> str:
-    """The name of the operation: "Relu" of "ReluBackward0"."""
+    """The name of the operation: "Relu" of "ReluBackward0"; of a node that somebody wrote in Python the whole name."""
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        return str(node.name())
     return re.sub(r"Backward\d*$", "", node.name().split("::")[-1])
 
 
@@ -329,10 +332,25 @@ _EITHER = (
 )
 
 
-def sign_of(node: Any) -> bool | None:
+def sign_of(last: Any) -> bool | None:
     """Whether the result of a node is ≥ 0 whatever the parameters are; None where that cannot be told."""
-    note = note_of(node)
-    if isinstance(note, NormMark):
+    known: dict[Any, bool | None] = {None: None}
+    waiting = [last]
+    while waiting:
+        before = _carriers(waiting[-1])
+        missing = [one for one in before if one not in known]
+        if missing:
+            waiting += missing
+            continue
+        signs = [known[one] for one in before]
+        node = waiting.pop()
+        known[node] = (None if None in signs else all(signs)) if signs else _own_sign(node)
+    return known[last]
+
+
+def _own_sign(node: Any) -> bool | None:
+    """The sign that an operation gives its result, whatever it takes; None where it depends on what it takes."""
+    if isinstance(note_of(node), NormMark):
         return False
     name = base_name(node)
     if name in _SIGNED or name in _EITHER:
@@ -340,8 +358,11 @@ def sign_of(node: Any) -> bool | None:
     if name in ("Clamp", "ClampMin", "Hardtanh"):
         low = _saved(node, "min_val" if name == "Hardtanh" else "min")
         return isinstance(low, (int, float)) and low >= 0
-    if note is None and name not in RULES:
-        return None
-    inputs = node.next_functions if note is None else node.next_functions[:1]
-    signs = [None if before is None else sign_of(before) for before, _ in inputs]
-    return None if None in signs else all(signs)
+    return None
+
+
+def _carriers(node: Any) -> list[Any]:
+    """The inputs of an operation whose result is ≥ 0 where they all are; none where they do not matter."""
+    if _own_sign(node) is not None or (note_of(node) is None and base_name(node) not in RULES):
+        return []
+    return [before for before, _ in (node.next_functions if note_of(node) is None else node.next_functions[:1])]

@@ -16,7 +16,7 @@ from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.bounding import names_of
 from ufm_convex.networks.candidates import candidate_of
-from ufm_convex.networks.heads import Captured, by_convention, find_head, leads_out, require_plain
+from ufm_convex.networks.heads import Captured, by_convention, find_head, leads_out, require_plain, require_recorded
 from ufm_convex.networks.nodes import sign_of
 from ufm_convex.networks.passes import captured, left_as_it_was
 from ufm_convex.networks.structure import Structure, joined, read_structure
@@ -144,6 +144,7 @@ class Pass:
         try:
             if self.changed is not None:
                 raise HypothesisError(self.changed, expected="W h + b", fix="none")
+            require_recorded(trained)
             found = read_structure(trained.features, names_of(self.model), self.head)
             self.structure = found if self.structure is None else joined(self.structure, found)
         except HypothesisError as error:  # the theorem does not hold for this network, and the report says why

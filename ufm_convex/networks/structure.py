@@ -94,7 +94,7 @@ def read_structure(features: Any, names: Mapping[int, str], head: Any) -> Struct
             "one row a sample, recorded by autograd",
         )
     try:
-        reach = _walk(features.grad_fn, features.shape[0], {})
+        reach = _walk(features.grad_fn, features.shape[0])
     except UnrecognisedError as error:
         raise _refused(str(error), "normalisation, then operations that the theorem knows, then the head") from None
     for mark in reach.marks.values():
@@ -127,27 +127,43 @@ def joined(first: Structure, second: Structure) -> Structure:
     )
 
 
-def _walk(node: Any, batch: int, known: dict[Any, Reach]) -> Reach:
-    """The reach of the result of a node; each node once."""
-    if node in known:
-        return known[node]
+def _walk(last: Any, batch: int) -> Reach:
+    """The reach of the result of a node, and of those before it; each node once, after what it takes."""
+    known: dict[Any, Reach] = {}
+    waiting = [last]
+    while waiting:
+        before = [one for one, _ in _inputs_of(waiting[-1]) if one not in known]
+        if before:
+            waiting += before
+        else:
+            node = waiting.pop()
+            known[node] = _reach(node, batch, known)
+    return known[last]
+
+
+def _inputs_of(node: Any) -> list[tuple[Any, int]]:
+    """The nodes that a node takes its inputs from, none for a normalisation."""
     note = note_of(node)
     if isinstance(note, NormMark):
-        found = Reach.of(note, batch)
-    elif isinstance(note, DropoutMark):
-        found = _walk(node.next_functions[0][0], batch, known).dropped(note.share)
-    else:
-        name = base_name(node)
-        if name not in RULES:
-            raise UnrecognisedError(describe(node))
-        inputs = []
-        for before, index in node.next_functions:
-            if before is None:
-                raise UnrecognisedError(f"{describe(node)}, with a constant or with something detached")
-            inputs.append((_walk(before, batch, known), shape_of(before, index)))
-        found = RULES[name](node, inputs)
-    known[node] = found
-    return found
+        return []
+    if isinstance(note, DropoutMark):
+        if note.share == 1:
+            raise UnrecognisedError("dropout of everything, whose masks have no mean of 1")
+        return [node.next_functions[0]]
+    if base_name(node) not in RULES:
+        raise UnrecognisedError(describe(node))
+    if any(before is None for before, _ in node.next_functions):
+        raise UnrecognisedError(f"{describe(node)}, with a constant or with something detached")
+    return list(node.next_functions)
+
+
+def _reach(node: Any, batch: int, known: Mapping[Any, Reach]) -> Reach:
+    """The reach of the result of a node, from those of its inputs."""
+    note = note_of(node)
+    if isinstance(note, NormMark):
+        return Reach.of(note, batch)
+    inputs = [(known[before], shape_of(before, index)) for before, index in _inputs_of(node)]
+    return inputs[0][0].dropped(note.share) if isinstance(note, DropoutMark) else RULES[base_name(node)](node, inputs)
 
 
 def _check_distinct(structure: Structure, taken: list[str]) -> None:
