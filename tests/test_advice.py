@@ -172,6 +172,17 @@ def toml(text: str) -> Callable[[Path], Any]:
     return lambda folder: ufm.Problem.load(written(folder, "p.toml", text))
 
 
+def judged(*options: str) -> Callable[[Path], Any]:
+    """``certify`` of a candidate in a file."""
+
+    def run(folder: Path) -> None:
+        W, F = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
+        np.savez(folder / "own.npz", weights=W, features=F, labels=np.array([0, 1]))
+        command("certify", "FOLDER/own.npz", *options)(folder)
+
+    return run
+
+
 def command(*arguments: str, **files: str) -> Callable[[Path], Any]:
     """The command line; an error is raised again from its JSON-free three lines."""
 
@@ -452,25 +463,31 @@ CASES: list[Case] = [
         call(CrossEntropy, smoothing=0.1),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=2.0),
         "leave it out",
         call(CrossEntropy),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=[1, 0, 1]),
         "left out",
         call(CrossEntropy, class_weights=[1, 1]),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.__post_init__",
+        "losses.weighing:class_weights_of",
         call(CrossEntropy, class_weights=[1, 1e300]),
         "moderate size",
         call(CrossEntropy, class_weights=[1, 1e3]),
     ),
     Case(
-        "losses.cross_entropy:CrossEntropy.validate",
+        "losses.from_torch:_require_criterion",
+        call(CrossEntropy.from_torch, object(), COUNTS),
+        "the loss of ufm_convex that it computes",
+        call(CrossEntropy, class_weights=[1, 2, 3]),
+    ),
+    Case(
+        "losses.weighing:require_one_each",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2])),
         "order of class_counts",
         call(ufm.Problem, COUNTS, 1, 1, loss=CrossEntropy([1, 2, 3])),
@@ -1081,7 +1098,7 @@ CASES: list[Case] = [
         ),
     ),
     Case(
-        "candidate.matching:require_counts",
+        "candidate.matching:require_candidate",
         call(ufm.attribute_gap, PROBLEM, 5),
         "class_counts=problem.class_counts",
         call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=W, class_counts=PROBLEM.class_counts)),
@@ -1475,6 +1492,30 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
         "--labels on the command line",
         command("solve", "--labels", "FOLDER/y.csv", *DECAYS, y_csv="label\n0\n1\n"),
+    ),
+    Case(
+        "cli.certify:_check_decays",
+        command("certify", "FOLDER/a.npz", "--decays", "effective", "--lambda-h", "0.1"),
+        "leave out --decays effective or --lambda-h",
+        command("certify", "--class-counts", "5,3", *DECAYS),
+    ),
+    Case(
+        "cli.certify:_check_decays",
+        command("certify", "--class-counts", "5,3", "--decays", "effective"),
+        "add the candidate's file",
+        judged("--decays", "effective"),
+    ),
+    Case(
+        "cli.certify:_check_decays",
+        command("certify", "FOLDER/a.npz", "--decays", "good"),
+        "use --decays effective",
+        judged("--decays", "effective"),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_decays",
+        judged("--lambda-w", "0.1"),
+        "or --decays effective",
+        judged("--lambda-w", "0.1", "--decays", "effective"),
     ),
     Case(
         "cli.certify:sort_out",
@@ -2320,7 +2361,7 @@ CASES += [
         lambda _: ufm.solve(ufm.Problem([9] * 4, 1e-3, 1e-3, features="free", feature_dim=1)).lower_bound,
     ),
     Case(
-        "theory.orthogonal_frame:FrameOptimum._demand_dense",
+        "theory.orthogonal_frame:FrameOptimum._places",
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_gram(),
         "need no such array",
         lambda _: theory.optimum(ufm.Problem([9] * 30001, 1e-4, 1e-4)).weight_norms,
@@ -2451,6 +2492,10 @@ def functions_with_advice() -> set[str]:
 
 
 UNFOLLOWED = {
+    **dict.fromkeys(
+        ("losses.from_torch:_require_all_counted", "losses.from_torch:_weights"),
+        "is about a criterion of PyTorch; tests/test_weighed_targets.py provokes and follows it",
+    ),
     **dict.fromkeys(
         ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",

@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 LAYERS = [
     {"errors", "_version", "_arrays"},
     {"_given", "_deadline"},
-    {"_bits", "_files", "_process", "_registry"},
-    {"losses", "class_counts"},
+    {"_bits", "_files", "_pairs", "_process", "_registry"},
+    {"class_counts"},
+    {"losses"},
     {"problem"},
     {"relaxation", "candidate"},
     {"theory", "recovery"},

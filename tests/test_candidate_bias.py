@@ -525,6 +525,32 @@ def test_a_fault_of_the_fast_path_confirms_nothing(monkeypatch, fault):
     assert ufm.verify(data, candidate=found).verdict is Verdict.REFUTED
 
 
+def test_many_logits_are_confirmed_by_the_fast_path(monkeypatch, tmp_path):
+    """90,000 logits in binary64 on both sides: embedded, and in a file of its own; none is left to balls."""
+    rng = np.random.default_rng(7)
+    y = np.repeat(np.arange(30), 100)
+    given = {"weights": rng.normal(size=(30, 4)), "features": rng.random((3000, 4)), "labels": y}
+    found = Candidate(**given, bias=rng.normal(size=30))
+    problem = found.problem(0.003, 0.0002, bias=0.25)
+    solution = ufm.solve(problem, tolerance=1e-3)
+    slow = []
+    right = points.Factors.objective
+    monkeypatch.setattr(points.Factors, "objective", lambda self: (slow.append(self.labels), right(self))[1])
+    for embedded in (True, False):
+        monkeypatch.setattr(encoding, "EMBEDDED_NUMBERS", 10**6 if embedded else 0)
+        data = ufm.certify(problem, found, solution=solution, tolerance=1e-3, recheck=True).to_json().encode()
+        assert ufm.verify(data, candidate=found, problem=problem).verdict is Verdict.PROVED
+        assert not any(len(labels) == 3000 for labels in slow)
+        (tmp_path / "c.json").write_bytes(data)
+        low, high = Certificate.load(tmp_path / "c.json").candidate_objective
+        z = found.features @ found.weights.T + found.bias
+        lse = np.log(np.exp(z).sum(axis=1)) - z[np.arange(3000), y]
+        value = lse.mean() + 0.0015 * (found.weights**2).sum() + 0.0001 * (found.features**2).sum()
+        value += 0.125 * (found.bias**2).sum()
+        assert low * (1.0 - 1e-9) <= value <= high * (1.0 + 1e-9)
+        assert high - low <= 1e-8 * value
+
+
 def test_candidates_have_penalties_all_the_same():
     problem = ufm.Problem(COUNTS, constraint=ufm.LayerPeeled(1.0, 5.0))
     made = verifier.problem.Problem(encoding.encode_problem(problem))

@@ -215,3 +215,39 @@ def test_the_status_is_that_of_the_optimum_even_where_it_is_not_reached(candidat
     )
     assert record["relative_gap"] == (record["upper_bound"] - record["lower_bound"]) / record["upper_bound"]
     assert (record["status"] == "certified") == (record["relative_gap"] <= 1e-13)
+
+
+def test_effective_decays_are_taken_when_asked_for_by_their_word(candidate):
+    """At the optimum of a problem they are its decays; λ_W alone may be stated, and is then the one that is used."""
+    record = json.loads(run("certify", candidate(), "--decays", "effective", "--json").stdout)
+    found = record["decays"]
+    assert set(found) == {"lambda_w", "lambda_h", "lambda_b", "misfit_w", "misfit_h", "spread", "excess"}
+    assert (found["lambda_w"], found["lambda_h"]) == pytest.approx((0.02, 0.01), rel=1e-9)
+    assert record["verdict"] == "optimal"
+    stated = json.loads(run("certify", candidate(), "--lambda-w", "0.04", "--decays", "effective", "--json").stdout)
+    assert stated["decays"] == found
+    assert stated["verdict"] == "suboptimal"
+    assert json.loads(run("certify", candidate(), *DECAYS, "--json").stdout)["decays"] is None  # never silently
+    assert "effective decays  λ_W = 0.02, λ_H = 0.01" in run("certify", candidate(), "--decays", "effective").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--lambda-w", "0.1"], "--lambda-h is not given"),
+        (["--lambda-w", "0.1"], "or --decays effective"),
+        (["--decays", "effective", "--lambda-h", "0.1"], "given with --lambda-h"),
+        (["--decays", "effective", "--constraint", "layer-peeled:weight_radius=1,feature_radius=5"], "--constraint"),
+        (["--decays", "guessed"], "--decays is 'guessed'"),
+    ],
+)
+def test_decays_that_are_not_asked_for_rightly_are_refused(candidate, options, words):
+    result = run("certify", candidate(), *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_candidate_of_which_no_decays_are_effective_is_refused(candidate):
+    result = run("certify", candidate(lambda W, F: (-W, F)), "--decays", "effective")
+    assert result.exit_code == 2
+    assert "no decay > 0 fits" in result.stderr

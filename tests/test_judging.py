@@ -218,6 +218,23 @@ def test_a_criterion_of_torch_is_the_loss():
     assert "ignores" in ignoring.why_no_bound
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_batches_count_by_their_weights(smoothing):
+    """The objective that is bounded: Σ_b (S_b/S) mean_b, S_b the weights of the samples of batch b."""
+    network, _ = trained(epochs=5)
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=smoothing)
+    report = judge(network, loader(), WD, criterion=criterion)
+    network.train()
+    shares = [float(weights[y].sum() / weights[Y].sum()) for _, y in loader()]
+    loss = sum(share * criterion(network(x), y) for share, (x, y) in zip(shares, loader(), strict=True))
+    penalty = sum(0.5 * WD * one.square().sum() for one in network.parameters())
+    assert report.training_objective == pytest.approx(float((loss + penalty).detach()), rel=1e-6)
+    assert report.training_bound < report.training_objective
+    plain = sum(criterion(network(x), y) for x, y in loader()) / 3  # as if batches counted by their sizes
+    assert abs(float((plain - loss).detach())) > 1e-4 * report.training_objective
+
+
 def test_batches_of_different_sizes_are_refused_for_a_sum():
     torch.manual_seed(0)
     with pytest.raises(NetworkError, match="between 12 and 20"):

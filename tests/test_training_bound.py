@@ -379,6 +379,10 @@ NO_BOUND = {
     "frozen statistics": (lambda d: nn.Sequential(FrozenInTraining(d).train(), relu), "running statistics"),
     "negative eps": (lambda d: nn.Sequential(nn.LayerNorm(d, eps=-1e-3), relu), "eps"),
     "changed behind the graph's back": (graph_of(lambda x: (x.data.mul_(10), x)[1]), "recorded operations alone"),
+    "pooling that takes the batch for channels": (
+        after(relu, Then(lambda x: nn.functional.max_pool2d(x.flatten(2), (1, 3), 1).flatten(1)), positions=True),
+        "without a batch",
+    ),
     "alpha dropout": (after(relu, nn.AlphaDropout(0.2)), "Backward0"),
     "random leaks": (after(nn.RReLU()), "Rrelu"),
 }
@@ -388,7 +392,7 @@ NO_BOUND = {
 def test_what_is_not_recognised_has_no_bound(name):
     body, reason = NO_BOUND[name]
     torch.manual_seed(0)
-    network = Small(body)
+    network = Small(body, (2, 2) if name.startswith("pooling") else ())
     with pytest.raises(HypothesisError, match=reason):
         bound(network, decays_of(network))
 

@@ -132,7 +132,7 @@ class SolvedDual:
     def residuals(self, classes: IntArray) -> FloatArray:
         """V's columns of some classes, (V, len(classes))."""
         orbits = self.column_of[classes]
-        found: FloatArray = self.others[self.output_of][:, orbits]
+        found: FloatArray = self.others[np.ix_(self.output_of, orbits)]
         found[classes, np.arange(classes.size)] = self.own[orbits]
         return found
 

@@ -161,7 +161,7 @@ def attribute_gap(
         CountsError: the candidate has other class counts than the problem.
         CandidateError: a feature is negative where features are not (then a part could be), NaN or infinite; or the
             candidate has a bias that the problem has not.
-        SizeError: no theorem gives the optimum, and K > 20,000: pairs of classes are then K × K numbers.
+        UFMError: as ``solve``, where no theorem gives the optimum.
 
     Source: docs/attribution.md; the identity is equation 5 of docs/duality.md at sample level.
     """
@@ -171,9 +171,6 @@ def attribute_gap(
     require_match(problem, candidate)
     _require_its(problem, solution)
     optimum = frame_optimum(problem) if solution is None else None
-    if optimum is None:
-        K, instead = problem.num_classes, "enclose_objective, which gives the gap as one number"
-        require_dense(K, "the overlap of all pairs of classes", instead)
     statistics = feature_statistics(candidate, progress=progress)
     if problem.nonnegative:
         require_nonnegative(statistics)
@@ -216,18 +213,17 @@ def _over(
     """The decomposition over the proved dual point of a solved problem."""
     dual, means = SolvedDual.of(solution), statistics.class_means
     found = solved_parts(dual, candidate, statistics, progress)
-    pairs = dual.pairs(means)
     return GapAttribution(
         candidate_value=found.value,
         optimum=dual.value,
         calibration=found.calibration,
         logit_spread=found.logit_spread,
         variability=found.variability,
-        overlap=0.5 * (pairs.sum(axis=0) + pairs.sum(axis=1)),
+        overlap=found.overlap,
         collapsed=found.collapsed,
         self_duality=found.self_duality,
         classifier_mean=found.classifier_mean,
-        pairs=partial(np.asarray, pairs),
+        pairs=partial(dual.pairs, means),
         bias=found.bias,
         dead_classes=find_dead_classes(_of_solution(solution), means, found.ranges, found.calibration),
         feature_dim=candidate.feature_dim,

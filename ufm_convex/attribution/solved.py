@@ -62,8 +62,8 @@ def solved_parts(
     """All parts of f − ``dual.value``; ``statistics`` are those of the candidate."""
     problem, means = dual.problem, statistics.class_means
     W, b = widened(candidate.weights), offset(candidate)
-    calibration, ranges = _at_means(dual, W, b, means)
-    spread, variability, losses = _sample_parts(problem, candidate, W, b, means, progress)
+    calibration, ranges, at_means = _at_means(dual, W, b, means)
+    spread, variability, losses = _sample_parts(problem, candidate, (W, b), means, at_means, progress)
     penalty = 0.5 * problem.lambda_w * float((W * W).sum())
     penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
     away = W + dual.pulled(means) / problem.lambda_w
@@ -94,10 +94,12 @@ def bias_penalties(problem: Problem, b: FloatArray) -> FloatArray:
     return 0.5 * weight * b * b
 
 
-def _at_means(dual: SolvedDual, W: FloatArray, b: FloatArray, means: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Calibration, and largest minus least logit without the bias, of the class means, (K,) each."""
+def _at_means(
+    dual: SolvedDual, W: FloatArray, b: FloatArray, means: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Calibration, largest minus least logit without the bias, and loss of the class means, (K,) each."""
     problem, K = dual.problem, len(W)
-    calibration, ranges = np.zeros(K), np.zeros(K)
+    calibration, ranges, values = np.zeros(K), np.zeros(K), np.zeros(K)
     step = max(1, _BLOCK_ENTRIES // K)
     present = np.flatnonzero(dual.present)
     for start in range(0, present.size, step):
@@ -105,29 +107,40 @@ def _at_means(dual: SolvedDual, W: FloatArray, b: FloatArray, means: FloatArray)
         logits = W @ means[classes].T
         ranges[classes] = np.ptp(logits, axis=0)
         layout = problem.loss.layout(K, classes)
-        gaps = problem.loss.fenchel_young(dual.residuals(classes), logits + b[:, None], layout)
+        logits += b[:, None]
+        gaps = problem.loss.fenchel_young(dual.residuals(classes), logits, layout)
         calibration[classes] = np.maximum(gaps, 0.0)
-    return problem.loss_weights * calibration, ranges
+        values[classes] = problem.loss.values(logits, layout)
+    return problem.loss_weights * calibration, ranges, values
 
 
 def _sample_parts(
-    problem: Problem, candidate: Candidate, W: FloatArray, b: FloatArray, means: FloatArray, progress: Progress | None
+    problem: Problem,
+    candidate: Candidate,
+    classifier: tuple[FloatArray, FloatArray],
+    means: FloatArray,
+    at_means: FloatArray,
+    progress: Progress | None,
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Logit spread and Σ ‖h_i − h̄_k‖² by class, and the mean loss: the second pass."""
-    K, loss = len(W), problem.loss
+    """Logit spread and Σ ‖h_i − h̄_k‖² by class, and the mean loss: the second pass.
+
+    A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
+    """
+    (W, b), K, loss = classifier, problem.num_classes, problem.loss
     row_weights = problem.loss_weights / np.maximum(problem.class_counts, 1) * candidate.multiplicities
     spread, variability, losses = np.zeros(K), np.zeros(K), []
     for block in blocks(candidate, progress=progress):
-        y = block.labels
-        logits, layout = W @ block.features.T + b[:, None], loss.layout(K, y)
-        away = block.features - means[y]
-        apart = np.flatnonzero(away.any(axis=1))  # a sample that is its class mean has no spread
+        away, values = block.features - means[block.labels], at_means[block.labels]
+        apart = np.flatnonzero(away.any(axis=1))
         if apart.size:
-            gaps = _distances(problem, W, b, means, y[apart], logits[:, apart])
-            spread += np.bincount(y[apart], row_weights[y[apart]] * gaps, minlength=K)
-        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[y]
-        variability += np.bincount(y, squares, minlength=K)
-        losses.append(float(row_weights[y] @ loss.values(logits, layout)))
+            y, layout = block.labels[apart], loss.layout(K, block.labels[apart])
+            logits = W @ block.features[apart].T + b[:, None]
+            gaps = _distances(problem, W, b, means, y, logits)
+            spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
+            values[apart] = loss.values(logits, layout)
+        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
+        variability += np.bincount(block.labels, squares, minlength=K)
+        losses.append(float(row_weights[block.labels] @ values))
     return spread, variability, math.fsum(losses)
 
 

@@ -143,16 +143,16 @@ def geometry(
 
 
 def _weights(candidate: Candidate) -> FloatArray:
-    """W in binary64, of a size that features may have too, so that no product overflows."""
-    W: FloatArray = candidate.weights.astype(np.float64)
-    largest = float(np.abs(W).max())
-    if largest > _LARGEST_WEIGHT:
-        raise CandidateError(
-            f"weights has an entry of absolute value {largest:g}.",
-            expected="absolute values below 2**300",
-            fix="training diverged; there is no geometry to measure.",
-        )
-    return W
+    """W in binary64, of a size that features may have too, as b, so that no product overflows."""
+    for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
+        largest = 0.0 if array is None else float(np.abs(array).max())
+        if largest > _LARGEST_WEIGHT:
+            raise CandidateError(
+                f"{name} has an entry of absolute value {largest:g}.",
+                expected="absolute values below 2**300",
+                fix="training diverged; there is no geometry to measure.",
+            )
+    return widened(candidate.weights)
 
 
 def _of_solution(solution: Solution) -> Candidate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from ufm_convex._arrays import IntArray
 from ufm_convex.errors import NetworkError, ProblemError
@@ -38,11 +38,10 @@ def loss_of(criterion: Any, class_counts: IntArray, reduction: str) -> Loss:
             expected="the same, as it decides what the decays relate to",
             fix="say how the trained loss was reduced, with reduction= and with the criterion alike.",
         )
+    if reduction == "mean":
+        return CrossEntropy.from_torch(criterion, class_counts)
     if criterion.weight is None:
         return CrossEntropy(smoothing=criterion.label_smoothing)
-    if reduction == "mean":
-        made: Any = CrossEntropy
-        return cast(Loss, made.from_torch(criterion, class_counts))
     raise ProblemError(
         "criterion weighs classes, and sums.",
         expected='weights with reduction="mean", or a sum without',

@@ -228,6 +228,8 @@ def _pooled(node: Any, inputs: Inputs) -> tuple[Reach, list[tuple[int, int]]]:
 def _sliding(node: Any, sizes: list[tuple[int, int]], dilated: bool) -> list[windows.Ranges]:
     rank = len(sizes)
     kernel, stride, padding = (tuple(_saved(node, name)) for name in ("kernel_size", "stride", "padding"))
+    if len(kernel) != rank:
+        raise UnrecognisedError(f"{describe(node)} of tensors without a batch")
     dilation = tuple(_saved(node, "dilation")) if dilated else (1,) * rank
     return [
         windows.sliding(size, count, kernel[k], (stride or kernel)[k], padding[k], dilation[k])

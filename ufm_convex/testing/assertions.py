@@ -303,8 +303,9 @@ def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatis
     if problem.nonnegative and statistics.negative_entries:
         row, column = statistics.smallest_at
         _fail(f"features[{row}, {column}] is {statistics.smallest:.3g}, where features are non-negative")
-    if (largest := float(np.abs(candidate.weights).max())) > LARGEST_WEIGHT:
-        _fail(f"weights has an entry of absolute value {largest:.3g}: the training diverged")
+    for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
+        if array is not None and (largest := float(np.abs(array).max())) > LARGEST_WEIGHT:
+            _fail(f"{name} has an entry of absolute value {largest:.3g}: the training diverged")
     return candidate, statistics
 
 

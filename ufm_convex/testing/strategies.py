@@ -224,7 +224,7 @@ def candidates(
     feature_dim: int | None = None,
     level: Literal["class", "sample"] = "class",
 ) -> Candidate:
-    """Admissible candidates of a problem: H ≥ 0 where the problem asks for it.
+    """Admissible candidates of a problem: H ≥ 0 where the problem asks for it, and a bias where it has one.
 
     Args:
         problem: The problem.
@@ -254,13 +254,14 @@ def candidates(
         W, H = np.zeros((K, d)), np.zeros((K, d))
         sizes = 10.0 ** draw(_FAR_EXPONENTS), 10.0 ** draw(_FAR_EXPONENTS)
     W = W + sizes[0] * draw(_integers(K, d))
+    bias = None if problem.bias is None else sizes[0] * draw(_integers(K, 1)).ravel()
     if level == "class":
         features = _admissible(problem, H + sizes[1] * draw(_integers(K, d)))
         features[problem.class_counts == 0] = 0.0
-        return Candidate(weights=W, features=features, class_counts=problem.class_counts)
+        return Candidate(weights=W, features=features, class_counts=problem.class_counts, bias=bias)
     labels = np.repeat(np.arange(K), problem.class_counts)
     features = _admissible(problem, H[labels] + sizes[1] * draw(_integers(labels.size, d)))
-    return Candidate(weights=W, features=features, labels=labels)
+    return Candidate(weights=W, features=features, labels=labels, bias=bias)
 
 
 def _integers(rows: int, columns: int) -> st.SearchStrategy[FloatArray]:
@@ -287,7 +288,7 @@ def feasible_primal_points(draw: st.DrawFn, problem: Problem, *, max_rank: int |
     """
     d = draw(st.integers(1, 2 * problem.num_classes if max_rank is None else max_rank))
     candidate = draw(candidates(problem, near=False, feature_dim=d))
-    return GramPoint.from_factors(np.asarray(candidate.weights), np.asarray(candidate.features))
+    return GramPoint.from_factors(np.asarray(candidate.weights), np.asarray(candidate.features), candidate.bias)
 
 
 @st.composite
