@@ -60,7 +60,7 @@ class Objective:
 
 
 OBJECTIVES = {
-    "penalties": Objective(False, False, 5e-3, 1e-4, lambda parameters: torch.optim.Adam(parameters, lr=2e-3)),
+    "penalties": Objective(False, False, 5e-3, 1e-4, lambda parameters: torch.optim.Adam(parameters, lr=1e-2)),
     "batch norm": Objective(
         True, True, 2e-3, None, lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=2e-3)
     ),
