@@ -9,19 +9,31 @@ ROOT = Path(__file__).parent
 MODULES = ROOT / "ufm_convex" / "networks"
 WITHOUT = ("__init__.py", "directions.py", "page.py", "report.py", "windows.py")
 """Modules of that folder that do not import it; the examples of the others cannot even be looked for."""
-PAGES = (ROOT / "docs" / "training_bound.md",)
-HERE = importlib.util.find_spec("torch") is not None
+PAGES = {
+    ROOT / "docs" / "networks.md": {"torch": "torch", "sklearn": "scikit-learn"},
+    ROOT / "docs" / "training_bound.md": {"torch": "torch"},
+}
+"""Pages whose examples need modules of an extra: by module, what installs it."""
+
+
+def missing(module: str) -> bool:
+    return importlib.util.find_spec(module) is None
 
 
 def pytest_report_header() -> list[str]:
-    return [] if HERE else ["torch is not installed: most of ufm_convex/networks is not collected, its page is skipped"]
+    skipped = [page.name for page, modules in PAGES.items() if any(map(missing, modules))]
+    found = ["torch is not installed: most of ufm_convex/networks is not collected"] if missing("torch") else []
+    return found + ([f"skipped for want of an extra: {', '.join(skipped)}"] if skipped else [])
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    return True if not HERE and collection_path.parent == MODULES and collection_path.name not in WITHOUT else None
+    return (
+        True if missing("torch") and collection_path.parent == MODULES and collection_path.name not in WITHOUT else None
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not HERE and item.path in PAGES:
-            item.add_marker(pytest.mark.skip(reason="pip install torch"))
+        wanted = [package for module, package in PAGES.get(item.path, {}).items() if missing(module)]
+        if wanted:
+            item.add_marker(pytest.mark.skip(reason=f"pip install {' '.join(wanted)}"))

@@ -107,6 +107,20 @@ def test_the_parts_are_those_of_the_attribution(metric_class):
     assert found["ufm/dead"] == 1.0
 
 
+@pytest.mark.parametrize("bias", [None, "free"])
+def test_the_problem_is_solved_once_however_many_epochs_are_measured(metric_class, bias, monkeypatch):
+    module, number = sys.modules[metric_class.__module__], []
+    solve = module.solve
+    monkeypatch.setattr(module, "solve", lambda problem: number.append(problem) or solve(problem))
+    monkeypatch.setattr("ufm_convex.attribution.parts.solve", lambda problem: number.append(problem))
+    _, h, y = samples()
+    metric = metric_class(torch.nn.Linear(5, 3, bias=bias is not None), ufm.Problem(COUNTS, 5e-3, 5e-3, bias=bias))
+    for _ in range(3):
+        metric.reset()
+        assert gathered(metric, h, y).compute()["ufm/part/calibration"] > 0.0
+    assert number == [metric.problem]
+
+
 def test_states_merge_in_any_order(metric_class):
     head, h, y = samples(dtype=torch.float64)
     whole = gathered(metric_class(head, PROBLEM), h, y).compute()

@@ -11,7 +11,7 @@ import pytest
 import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.candidate import Candidate
-from ufm_convex.errors import CandidateError, CountsError
+from ufm_convex.errors import CandidateError, CountsError, UnknownNameError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.measures import GramDistances, SimplexMeasures, geometry
 from ufm_convex.problem import Problem
@@ -44,6 +44,14 @@ SAME = {  # foreign figure → ours
     "self_duality_error": "duality_structure",
     "clf_ncc_agreement": "nearest_centre",
 }
+CENTRED = [  # foreign figures that take a centre, recorded about both
+    "covariance_ratio_pinv",
+    "covariance_ratio_quotient",
+    "mean_norms_std_over_mean",
+    "cosine_angle",
+    "simplex_etf_error_means",
+    "self_duality_error",
+]
 
 
 def foreign_case(name):
@@ -62,6 +70,20 @@ def test_a_foreign_implementation_agrees(name):
         assert found[ours] == pytest.approx(figures[theirs], rel=tolerance), ours
 
 
+@pytest.mark.parametrize("name", FOREIGN["cases"])
+def test_a_foreign_implementation_agrees_about_the_mean_of_all_samples(name):
+    """Their measures take any centre. What takes none is what it is about the mean of the class means."""
+    candidate, figures = foreign_case(name)
+    problem = candidate.problem(1e-3, 1e-3)
+    classes, samples = (numbers(geometry(problem, candidate, centre=one)) for one in ("classes", "samples"))
+    for theirs in CENTRED:
+        assert samples[SAME[theirs]] == pytest.approx(figures[f"{theirs}_sample_centre"], rel=1e-12), theirs
+        if np.ptp(candidate.class_counts):  # the fault that would be hard to see: one centre for the other
+            assert classes[SAME[theirs]] != pytest.approx(figures[f"{theirs}_sample_centre"], rel=1e-5), theirs
+    moved = {name for name in samples if samples[name] != pytest.approx(classes[name], rel=1e-9)}
+    assert moved == (set(DEFINED) if np.ptp(candidate.class_counts) else set())
+
+
 def test_a_slightly_different_candidate_disagrees_with_the_foreign_figures():
     candidate, figures = foreign_case("imbalanced")
     scale = np.linspace(1.0, 1.01, candidate.features.shape[0])[:, None]
@@ -74,6 +96,91 @@ def test_a_slightly_different_candidate_disagrees_with_the_foreign_figures():
     for theirs, ours in SAME.items():
         if ours != "nearest_centre":  # a share of 19 samples, which so small a change does not move
             assert found[ours] != pytest.approx(figures[theirs], rel=1e-5), ours
+
+
+# -- against the definitions, written down as they are read ------------------------------------------------------------
+
+
+def simplex_of(K):
+    return (np.eye(K) - 1.0 / K) / math.sqrt(K - 1)
+
+
+def frobenius(X):
+    return X / np.linalg.norm(X)
+
+
+DEFINED = {  # field → its definition, of Σ_W, centred class means M and W
+    "trace_ratio": lambda S, M, W: np.trace(S @ np.linalg.pinv(M.T @ M / len(M), rcond=1e-10)) / len(M),
+    "quotient": lambda S, M, W: np.trace(S) / np.trace(M.T @ M / len(M)),
+    "means.equinorm": lambda S, M, W: np.std(np.linalg.norm(M, axis=1)) / np.mean(np.linalg.norm(M, axis=1)),
+    "means.equiangularity": lambda S, M, W: np.std(cosines_of(M)),
+    "means.simplex_angle": lambda S, M, W: np.mean(np.abs(cosines_of(M) + 1.0 / (len(M) - 1))),
+    "means.structure": lambda S, M, W: np.linalg.norm(frobenius(M @ M.T) - simplex_of(len(M))),
+    "self_duality": lambda S, M, W: np.linalg.norm(frobenius(W) - frobenius(M)),
+    "duality_structure": lambda S, M, W: np.linalg.norm(frobenius(W @ M.T) - simplex_of(len(M))),
+}
+"""Every measure that a centre enters; ``test_a_foreign…_samples`` finds that no other does."""
+
+
+def cosines_of(M):
+    unit = M / np.linalg.norm(M, axis=1)[:, None]
+    return (unit @ unit.T)[np.triu_indices(len(M), 1)]
+
+
+def defined(W, F, y, centre):
+    """The measures by their definitions; rows of W are those of classes with samples."""
+    present = np.unique(y)
+    means = np.array([F[y == k].mean(axis=0) for k in present])
+    middle = {"classes": means.mean(axis=0), "samples": F.mean(axis=0)}[centre]
+    away = [h - F[y == k].mean(axis=0) for h, k in zip(F, y, strict=True)]
+    S = np.mean([np.outer(one, one) for one in away], axis=0)
+    return {name: measure(S, means - middle, W[present]) for name, measure in DEFINED.items()}
+
+
+@pytest.mark.parametrize("centre", ["classes", "samples"])
+@pytest.mark.parametrize("counts", [[40, 9, 3], [30, 12, 5, 2, 1], [50, 0, 7, 2]], ids=str)
+@pytest.mark.parametrize("d", [2, 6])
+def test_centred_measures_are_their_definitions_on_imbalanced_data(centre, counts, d):
+    rng = np.random.default_rng(len(counts) + d)
+    y = np.repeat(np.arange(len(counts)), counts)
+    W = rng.normal(size=(len(counts), d))
+    F = np.maximum(rng.normal(size=W.shape)[y] + 0.5 * rng.normal(size=(y.size, d)), 0.0) + 0.1
+    found = geometry(Problem(counts, 0.01, 0.01), Candidate(weights=W, features=F, labels=y), centre=centre)
+    assert found.centre == centre
+    expected, other = (defined(W, F, y, one) for one in (centre, {"classes": "samples"}.get(centre, "classes")))
+    for name, value in numbers(found).items():
+        if name in DEFINED:
+            assert value == pytest.approx(expected[name], rel=1e-9), name  # a pseudo-inverse of condition below 1e4
+            assert abs(value - other[name]) > 1e-6, name  # one centre for the other is found out
+
+
+def test_the_centre_of_a_balanced_problem_is_one():
+    W, F, y = optimum(BALANCED)
+    found = [
+        numbers(geometry(BALANCED, Candidate(weights=W, features=F + 0.01 * y[:, None], labels=y), centre=one))
+        for one in ("classes", "samples")
+    ]
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, rel=1e-12, abs=1e-14), name
+
+
+def test_a_solution_and_class_means_are_centred_about_all_samples_too():
+    """A class mean stands for its n_k samples."""
+    problem = Problem([40, 20, 8], 0.02, 0.01)
+    solution = ufm.solve(problem)
+    W, H = solution.factors()
+    y = np.repeat([0, 1, 2], problem.class_counts)
+    found = geometry(problem, solution, centre="samples")
+    expected = defined(W, H[y], y, "samples")
+    for name in ("means.equinorm", "means.structure", "self_duality", "duality_structure"):
+        assert numbers(found)[name] == pytest.approx(expected[name], rel=1e-9), name
+
+
+@pytest.mark.parametrize("centre", ["sample", "", None, 1, ["samples"], np.array(["samples", "classes"])])
+def test_other_centres_are_refused(centre):
+    W, F, y = optimum(BALANCED)
+    with pytest.raises(UnknownNameError, match=r"centre is .*\n.*samples"):
+        geometry(BALANCED, Candidate(weights=W, features=F, labels=y), centre=centre)
 
 
 # -- at optima -------------------------------------------------------------------------------------------------------

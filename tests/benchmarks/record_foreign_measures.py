@@ -72,22 +72,31 @@ def measures(weights: np.ndarray, features: np.ndarray, labels: np.ndarray) -> d
     v, _ = variances.compute()
     decisions = accumulate.DecAccumulator(K, d, M=M, W=W, **size)
     decisions.accumulate(X, y, W, M)
-    away = M - centre
+    pairs = torch.triu_indices(K, K, 1)
+    grid = kernels.class_dist_norm_vars(v, M)
+    about = {"": centre, "_sample_centre": X.mean(dim=0)}
+    return {
+        "variability_cdnv": measure.variability_cdnv(v, M),
+        "class_dist_norm_vars_mean": grid[pairs[0], pairs[1]].mean().item(),
+        "simplex_etf_error_weights": measure.simplex_etf_error(W),
+        "clf_ncc_agreement": decisions.totals.sum().item() / len(y),
+        **{name + end: value for end, at in about.items() for name, value in centred(W, M, within, at).items()},
+    }
+
+
+def centred(W: torch.Tensor, M: torch.Tensor, within: torch.Tensor, centre: torch.Tensor) -> dict[str, float]:
+    """The measures that take a centre, which is their argument."""
+    K, away = len(M), M - centre
     pairs = torch.triu_indices(K, K, 1)
     cosines = torch.nn.functional.cosine_similarity(away[pairs[0]], away[pairs[1]])
-    grid = kernels.class_dist_norm_vars(v, M)
     lengths = measure.mean_norms(M, centre)
     return {
         "covariance_ratio_pinv": measure.covariance_ratio(within, M, centre, "pinv"),
         "covariance_ratio_quotient": measure.covariance_ratio(within, M, centre, "quotient"),
-        "variability_cdnv": measure.variability_cdnv(v, M),
-        "class_dist_norm_vars_mean": grid[pairs[0], pairs[1]].mean().item(),
         "mean_norms_std_over_mean": (lengths.std(correction=0) / lengths.mean()).item(),
         "cosine_angle": (cosines + 1 / (K - 1)).abs().mean().item(),
         "simplex_etf_error_means": measure.simplex_etf_error(M, centre),
-        "simplex_etf_error_weights": measure.simplex_etf_error(W),
         "self_duality_error": measure.self_duality_error(W, M, centre),
-        "clf_ncc_agreement": decisions.totals.sum().item() / len(y),
     }
 
 

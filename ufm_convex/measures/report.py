@@ -15,7 +15,7 @@ from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
-from ufm_convex.measures.rounding import centred, in_unit
+from ufm_convex.measures.rounding import Centre, centred, in_unit, require_centre
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.solution import Solution
 
@@ -28,6 +28,9 @@ class GeometryReport:
 
     Class means, and K in what is said of them, are those of classes with samples; so are the rows of W beside them in
     ``self_duality`` and ``duality_structure``. All rows of W count in ``weights`` and ``theorem_self_duality``.
+
+    Centred class means are h̄_k less the centre; it enters the first two and ``means``, ``self_duality`` and
+    ``duality_structure``, and no other.
 
     "At the optimum" means cross-entropy with non-negative features; docs/geometry.md has the other cases.
 
@@ -47,6 +50,7 @@ class GeometryReport:
         nearest_centre: NC4, share of samples on which nearest class mean and classifier, with its bias, agree. 1 at
             the optimum.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
+        centre: What class means were centred about: "classes", their own mean, or "samples", that of all samples.
     """
 
     trace_ratio: float | None
@@ -62,17 +66,27 @@ class GeometryReport:
     duality_structure: float | None
     nearest_centre: float
     grams: GramDistances | None
+    centre: Centre
 
 
-def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progress | None = None) -> GeometryReport:
+def geometry(
+    problem: Problem,
+    subject: Candidate | Solution,
+    *,
+    centre: Centre = "classes",
+    progress: Progress | None = None,
+) -> GeometryReport:
     """Neural-collapse measures NC1 to NC4 and the distances to the theorem's Gram matrices.
 
     Args:
         problem: The problem; its class counts are the candidate's.
         subject: A candidate with features of all samples or class means; or a solution, measured at its factors.
+        centre: What class means are centred about: "classes", the mean of the class means, or "samples", the mean of
+            all samples, in which large classes weigh more. They differ where the counts do.
         progress: Called after each block of features with (rows done, rows in all), in two passes.
 
     Raises:
+        UnknownNameError: ``centre`` is neither of its words.
         CountsError: the subject has other class counts than the problem.
         CandidateError: the subject is neither, a feature is NaN or infinite, an entry is beyond 2³⁰⁰, or it has a
             bias that the problem has not.
@@ -89,6 +103,7 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
         (0.0, 1.0, None)
     """
     require_problem(problem)
+    require_centre(centre)
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(
@@ -102,26 +117,28 @@ def geometry(problem: Problem, subject: Candidate | Solution, *, progress: Progr
     root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
     there = np.flatnonzero(candidate.class_counts)
     M, unit = in_unit(means[there], at_least=root_mean_square)
+    away = centred(M, candidate.class_counts[there], centre)
     V, size = in_unit(W)
     b = None if candidate.bias is None else widened(candidate.bias) / size / unit
-    variances, trace, agreement = _second_pass(candidate, (V, b), M, unit, progress)
+    variances, trace, agreement = _second_pass(candidate, (V, b), (M, within.whitening(away)), unit, progress)
     samples = candidate.level == "sample"  # class means say nothing of what they are means of
     ratios, left_out = within.cdnv(variances, M)
     overlap, largest = frames.orthogonality(M)
     return GeometryReport(
         trace_ratio=trace if samples else None,
-        quotient=within.quotient(variances, candidate.class_counts[there], M) if samples else None,
+        quotient=within.quotient(variances, candidate.class_counts[there], away) if samples else None,
         cdnv=ratios if samples else None,
         pairs_left_out=left_out,
         mean_overlap=overlap,
         largest_overlap=largest,
-        means=frames.simplex_measures(centred(M)),
+        means=frames.simplex_measures(away),
         weights=frames.simplex_measures(V),
-        self_duality=self_duality.textbook(V[there], M),
+        self_duality=self_duality.textbook(V[there], away),
         theorem_self_duality=self_duality.theorem(problem, W, means),
-        duality_structure=self_duality.structure(V[there], M),
+        duality_structure=self_duality.structure(V[there], away),
         nearest_centre=agreement,
         grams=gram_distances(problem, W, means),
+        centre=centre,
     )
 
 
@@ -153,7 +170,7 @@ def _of_solution(solution: Solution) -> Candidate:
 def _second_pass(
     candidate: Candidate,
     classifier: tuple[FloatArray, FloatArray | None],
-    M: FloatArray,
+    centres: tuple[FloatArray, FloatArray | None],
     unit: float,
     progress: Progress | None,
 ) -> tuple[FloatArray, float | None, float]:
@@ -162,13 +179,13 @@ def _second_pass(
     Args:
         candidate: The candidate, M of whose K classes have samples.
         classifier: Classifiers in their unit, (K, d), and the bias in the unit of logits, (K,), or None.
-        M: Class means in theirs, (M, d).
+        centres: Class means in theirs, (M, d), and their whitening, (d, rank), or None.
         unit: The unit of the class means; features are divided by it.
         progress: As for ``geometry``.
     """
+    M, root = centres
     K, N, there = len(M), candidate.num_samples, candidate.class_counts > 0
     place = np.where(there, np.cumsum(there) - 1, 0)  # rows of classes without samples count 0 times
-    root = within.whitening(M)
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
         y, features = place[block.labels], block.features / unit

@@ -1,4 +1,4 @@
-"""What counts as zero: the one cut-off all measures share.
+"""What counts as zero, the one cut-off all measures share; and the centre of the class means.
 
 Squares of lengths carry rounding errors of a few ε times the largest square, so a length below √(ε max(K, d)) times
 the longest is not told from zero. Class means are means of features, so their unit is no shorter than the root mean
@@ -9,10 +9,15 @@ pseudo-inverse.
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ufm_convex._arrays import BoolArray, FloatArray
+from ufm_convex._arrays import BoolArray, FloatArray, IntArray
+from ufm_convex.errors import UnknownNameError, shown
+
+Centre: TypeAlias = Literal["classes", "samples"]
+"""What class means are centred about: their own mean, or the mean of all samples, which weighs them by n_k/N."""
 
 
 def in_unit(rows: FloatArray, at_least: float = 0.0) -> tuple[FloatArray, float]:
@@ -37,9 +42,20 @@ def nonzero(rows: FloatArray) -> BoolArray:
     return found
 
 
-def centred(rows: FloatArray) -> FloatArray | None:
-    """Rows minus their mean, (m, d); None where all rows coincide up to rounding."""
-    away: FloatArray = rows - rows.mean(axis=0)
+def require_centre(centre: object) -> None:
+    """Raise ``UnknownNameError`` unless it is a ``Centre``."""
+    if not isinstance(centre, str) or centre not in get_args(Centre):
+        raise UnknownNameError(
+            f"centre is {shown(centre)}.",
+            expected='"classes", the mean of the class means, or "samples", the mean of all samples',
+            fix='leave it out for "classes".',
+        )
+
+
+def centred(means: FloatArray, class_counts: IntArray, centre: Centre) -> FloatArray | None:
+    """Class means (m, d) minus their centre; None where all of them coincide up to rounding."""
+    middle = means.mean(axis=0) if centre == "classes" else class_counts @ means / class_counts.sum()
+    away: FloatArray = means - middle
     return away if nonzero(away).any() else None
 
 

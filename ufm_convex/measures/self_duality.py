@@ -19,13 +19,12 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.measures.frames import structure_error
-from ufm_convex.measures.rounding import centred, relative_distance
+from ufm_convex.measures.rounding import relative_distance
 from ufm_convex.problem import Problem
 
 
-def textbook(W: FloatArray, means: FloatArray) -> float | None:
+def textbook(W: FloatArray, away: FloatArray | None) -> float | None:
     """Distance of the normalised matrices, in [0, 2]; None where W is zero or the class means coincide."""
-    away = centred(means)
     return None if away is None else relative_distance(W, away)
 
 
@@ -48,7 +47,6 @@ def theorem(problem: Problem, W: FloatArray, means: FloatArray) -> float | None:
     return float(np.linalg.norm((W - dual) / unit)) / size
 
 
-def structure(W: FloatArray, means: FloatArray) -> float | None:
+def structure(W: FloatArray, away: FloatArray | None) -> float | None:
     """Distance of the normalised W Mᵀ to that of a simplex; None where W is zero or the class means coincide."""
-    away = centred(means)
     return None if away is None else structure_error(W, away)

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ufm_convex._arrays import FloatArray
-from ufm_convex.attribution import GapAttribution, attribute_gap
+from ufm_convex.attribution import GapAttribution, explained
 from ufm_convex.candidate import Candidate, ClassStatistics, require_counts
 from ufm_convex.certificate import certify
 from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ShapeError
@@ -23,6 +23,8 @@ from ufm_convex.networks._torch import torch
 from ufm_convex.networks.candidates import classifier_of, require_bias
 from ufm_convex.networks.sums import as_array, require_gathered
 from ufm_convex.problem import Problem
+from ufm_convex.solution import Solution
+from ufm_convex.solving import solve
 
 PREFIX = "ufm"
 _STATES = ("counts", "sums", "square_sums", "lse_sums")
@@ -194,8 +196,13 @@ class GapMetric(_BASE):  # type: ignore[misc]
         return Candidate.from_statistics(self.statistics, **classifier_of(self.head))
 
     @cached_property
+    def _solution(self) -> Solution:
+        """Solved once, however many epochs are measured."""
+        return solve(self.problem)
+
+    @cached_property
     def _lower(self) -> float:
-        return certify(self.problem).lower
+        return certify(self.problem, solution=self._solution).lower
 
     def _objective(self) -> float:
         problem, head = self.problem, self.head
@@ -213,7 +220,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
         """The parts of the gap: those of the class means, and what the samples of a class differ in."""
         problem = self.problem
         try:
-            means: GapAttribution = attribute_gap(problem, candidate)
+            means: GapAttribution = explained(problem, candidate, self._solution)
         except HypothesisError:  # no theorem gives the optimum: there are no parts, and the gap stands by itself
             return {}
         parts = dict(means.totals)
