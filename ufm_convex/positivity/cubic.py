@@ -22,8 +22,8 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import slack
+from ufm_convex.enclosure.block_proof import BlockProof
 from ufm_convex.enclosure.columns import ExactColumns
-from ufm_convex.enclosure.slack import BlockProof
 from ufm_convex.positivity.parrilo import CubicForm
 from ufm_convex.relaxation import Alike
 

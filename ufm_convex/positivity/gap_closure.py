@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from ufm_convex.positivity.report import CompletePositivity, Positivity
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered, Scaled
 from ufm_convex.relaxation import Alike, Columns, Factors, Gram, GramPoint, Orbits, of_classes
+from ufm_convex.solvers.conic import ConicSolver
 
 _ROUNDS = 60
 _ITERATIONS, _GRADIENT = 5_000, 1e-11
@@ -241,7 +242,7 @@ def _ways(problem: Problem, columns: Columns, relaxed: S, tolerance: float, solv
     flat = 0.1 * tolerance
     yield lambda best: _Best.of(relaxed)
     level = cubic_level(columns)
-    solvers.solver("clarabel").attempt(level.problem, _ACCURATE)
+    cast(ConicSolver, solvers.solver("clarabel")).attempt(level.problem, _ACCURATE)
     found = level.dual()
     if found is not None:
         V, form = found
