@@ -158,9 +158,11 @@ class Training:
         squares = features.square().sum() * (len(self.data) / len(y))  # estimates Σ over all samples
         return loss + 0.5 * (one.weight_decay * self.model[-1].weight.square().sum() + one.feature_decay * squares)
 
-    def epochs(self, number: int) -> Iterator[int]:
-        """Train, one epoch at a time."""
+    def epochs(self, number: int, slower: float = 1.0) -> Iterator[int]:
+        """Train, one epoch at a time, with learning rates that many times smaller."""
         optimizer = self.objective.optimizer(self.model.parameters())
+        for group in optimizer.param_groups:
+            group["lr"] /= slower
         loader = self.batches(shuffle=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, number * len(loader))
         for epoch in range(1, number + 1):
@@ -172,17 +174,17 @@ class Training:
                 schedule.step()
             yield epoch
 
-    def train(self, number: int) -> None:
+    def train(self, number: int, slower: float = 1.0) -> None:
         """Train, unwatched."""
-        for _ in self.epochs(number):
+        for _ in self.epochs(number, slower):
             pass
 
     def watched(self, number: int) -> History:
-        """Train, with the gap at some forty epochs, ever less often."""
+        """Train, with the gap at some twenty epochs, ever less often."""
         history, problem = History(self.counts), self.known_problem()
         best = None if problem is None else ufm.solve(problem).feature_norms
         metric = None if problem is None else GapMetric(self.model[-1], problem)
-        wanted = set(np.unique(np.geomspace(1, number, 40).astype(int)).tolist())
+        wanted = set(np.unique(np.geomspace(1, number, 24).astype(int)).tolist())
         for epoch in self.epochs(number):
             if metric is not None and epoch in wanted:
                 self.measure(metric)
@@ -297,7 +299,7 @@ def revival(options: argparse.Namespace) -> None:
     if not dead.dead_classes:
         return
     found = revive(training.model, dead)
-    training.train(options.epochs)
+    training.train(options.epochs, slower=10.0)  # the steps of a fresh Adam would throw the new units out again
     after = training.judged()
     drop = dead.certificate.candidate_objective[1] - after.certificate.candidate_objective[1]
     print(f"revived {after.named(found.classes)}: predicted drop {found.predicted_drop:.6f}, seen at once", end=" ")
@@ -331,6 +333,8 @@ def draw(histories: dict[tuple[str, str, str], History], folder: Path) -> None:
 
 
 def _grid(histories: dict[tuple[str, str, str], History], panel: Callable[[Any, History], Any]) -> Any:
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     from ufm_convex.plots.style import new_figure
 
     figure = new_figure(ufm.plots.width_in_inches("page"), 4.4)
@@ -340,19 +344,27 @@ def _grid(histories: dict[tuple[str, str, str], History], panel: Callable[[Any, 
         handles = panel(ax, history)
         ax.set_title(f"{names[0]}, {names[1]},\n{names[2]}")
         ax.set_xscale("log")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_locator(NullLocator())
+        if panel is _norm_panel:
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for ax in axes[-1]:
         ax.set_xlabel("epoch")
     for ax in axes[:, 0]:
-        ax.set_ylabel(panel.__doc__)
+        ax.set_ylabel(LABELS[panel])
     if isinstance(handles, list):
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
     else:
-        figure.colorbar(handles, ax=axes, label="samples of the class", fraction=0.03)
+        counts = np.unique(next(iter(histories.values())).counts[[0, -1]]).tolist()
+        bar = figure.colorbar(handles, ax=axes, label="samples of the class", fraction=0.03)
+        bar.set_ticks(counts, labels=[str(count) for count in counts])
+        bar.ax.yaxis.set_minor_locator(NullLocator())
     return figure
 
 
 def _gap_panel(ax: Any, history: History) -> list[Any]:
-    """gap and its parts (nats)"""
+    """The gap, and those of its parts that are not zero all the time."""
     from ufm_convex.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
     looks = {
@@ -367,15 +379,16 @@ def _gap_panel(ax: Any, history: History) -> list[Any]:
     }
     lines = ax.plot(history.epochs, [one["ufm/gap"] for one in history.numbers], color=BLACK, lw=1.6, label="gap")
     for name, (colour, dashes) in looks.items():
-        values = [one.get(f"ufm/part/{name}", np.nan) for one in history.numbers]
-        lines += ax.plot(history.epochs, values, color=colour, ls=dashes, label=name.replace("_", " "))
+        values = [one.get(f"ufm/part/{name}", 0.0) for one in history.numbers]
+        if any(values):
+            lines += ax.plot(history.epochs, values, color=colour, ls=dashes, label=name.replace("_", " "))
     ax.set_yscale("log")
     ax.set_ylim(1e-7, 10.0)
     return lines
 
 
 def _norm_panel(ax: Any, history: History) -> Any:
-    """‖h̄_k‖ / ‖h_k*‖"""
+    """A line for each class, as dark as its samples are few."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
@@ -386,6 +399,9 @@ def _norm_panel(ax: Any, history: History) -> Any:
     ax.axhline(1.0, color="#000000", lw=0.6, ls=":")
     ax.set_yscale("log")
     return scale
+
+
+LABELS = {_gap_panel: "gap and its parts (nats)", _norm_panel: r"$\|\bar h_k\| \,/\, \|h_k^*\|$"}
 
 
 def main() -> None:
