@@ -11,6 +11,7 @@ import pytest
 from scipy.special import logsumexp
 
 import ufm_convex as ufm
+from ufm_convex import _pairs
 from ufm_convex._pairs import largest_product, pair_products, products_by_row, row_blocks
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy, FromOwn
@@ -192,8 +193,10 @@ def test_the_measures_are_those_of_full_arrays(seed, K, d):
 
 
 @pytest.mark.parametrize("features", ["nonnegative", "free"])
-def test_rows_of_the_optimal_gram_matrices_are_those_of_the_whole(features):
+@pytest.mark.parametrize("entries", [1 << 18, 24], ids=["one block", "blocks of two or three rows"])
+def test_rows_of_the_optimal_gram_matrices_are_those_of_the_whole(features, entries, monkeypatch):
     """By blocks, and each distance that of the full matrices; 1e-6 apart too, where squares differ by noise."""
+    monkeypatch.setattr(_pairs, "BLOCK_ENTRIES", entries)
     problem = ufm.Problem(
         [40] * 9 if features == "free" else [40, 30, 20, 20, 9, 8, 2, 1], 1e-2, 2e-2, features=features
     )

@@ -66,15 +66,22 @@ def gram_distances(problem: Problem, W: FloatArray, means: FloatArray) -> GramDi
 
 
 def _relative(left: FloatArray, right: FloatArray, optimal: Callable[[slice], FloatArray]) -> float | None:
-    """‖left rightᵀ − X*‖_F / ‖X*‖_F of two (K, d), by blocks of rows; where they agree there is nothing to cancel."""
+    """‖left rightᵀ − X*‖_F / ‖X*‖_F of two (K, d), by blocks of rows; where they agree there is nothing to cancel.
+
+    Of a symmetric matrix, where both are one array, entries on and above the diagonal blocks are computed.
+    """
     distance = size = 0.0
     with np.errstate(over="ignore"):  # of squares, which are then taken in another unit
         for block in row_blocks(len(left), len(right)):
             expected = optimal(block)
             size = math.hypot(size, _norm(expected))
-            difference = left[block] @ right.T
-            difference -= expected
-            distance = math.hypot(distance, _norm(difference))
+            first = block.start if left is right else 0
+            difference = left[block] @ right[first:].T
+            difference -= expected[:, first:]
+            found = _norm(difference)
+            if left is right and found > 0.0:  # off the diagonal block every entry counts twice
+                found *= math.sqrt(2.0 - (_norm(difference[:, : block.stop - first].copy()) / found) ** 2)
+            distance = math.hypot(distance, found)
     return distance / size if size > 0.0 else None
 
 

@@ -24,11 +24,13 @@ def agrees(
         logits, offset = logits + bias, float(np.abs(bias).max())
     # inner products of d terms err by at most d ε times the lengths, and two of them are compared; a bias is one more
     slack = 2 * (d + (bias is not None)) * eps * (lengths * np.linalg.norm(W, axis=1).max() + offset)
-    best = logits >= logits.max(axis=1)[:, None] - slack[:, None]
+    least = logits.max(axis=1) - slack
     squares = np.einsum("kj,kj->k", means, means)
-    nearness = 2.0 * (features @ means.T) - squares  # ‖h‖² − ‖h − h̄_k‖²
+    nearness = features @ (2.0 * means).T
+    nearness -= squares  # ‖h‖² − ‖h − h̄_k‖²
     longest = float(squares.max())
     slack = 2 * d * eps * (2.0 * lengths * np.sqrt(longest) + longest)
-    nearest = nearness >= nearness.max(axis=1)[:, None] - slack[:, None]
-    found: BoolArray = (best[:, classes] & nearest).any(axis=1)
+    rows, nearest = np.nonzero(nearness >= (nearness.max(axis=1) - slack)[:, None])  # as a rule one a row
+    found: BoolArray = np.zeros(len(features), dtype=bool)
+    found[rows[logits[rows, classes[nearest]] >= least[rows]]] = True
     return found
