@@ -458,6 +458,19 @@ def test_conic_solvers_are_right_and_a_truncated_claim_is_inaccurate():
     assert max(abs(error) for error in vars(rows[0].dimacs).values()) < 1e-5
 
 
+@pytest.mark.parametrize("solver", ["scs", "cvxpy-default"])
+@pytest.mark.parametrize("counts", [[30, 9, 1, 4], [30, 9, 0, 4]])
+def test_a_constant_in_the_objective_is_no_claim_of_the_solver(solver, counts):
+    """A shift of the logits adds Σ π_k shift_k, which cvxpy keeps from SCS: its dual objective is without it."""
+    problem = Problem(counts, 1e-3, 1e-3, loss=ufm.LogitAdjustedCrossEntropy(shift=[0.0, 1.0, 2.0, 3.0]))
+    row = ufm.cross_check(problem, [solver]).rows[0]
+    best = ufm.solve(problem)
+    constant = float(np.dot(counts, [0.0, 1.0, 2.0, 3.0]) / sum(counts))
+    # both objectives to SCS's own accuracy, of 1e-4 by its default and relative to numbers near 1
+    assert abs(row.dual_value - best.value) < 1e-3 < constant
+    assert abs(row.value - best.value) < 1e-3
+
+
 def test_the_measures_are_zero_at_the_exact_optimum_and_see_a_fault():
     good, bad = (ufm.cross_check(PROBLEM, [one]).rows[0] for one in (honest, dual_sign_flipped))
     assert max(abs(error) for error in vars(good.dimacs).values()) < 1e-12  # rounding

@@ -54,6 +54,20 @@ def test_no_start_ends_below_the_bound(counts, dimension):
     assert found.value <= best_of_starts(problem, 20) * (1 + 1e-7)
 
 
+@pytest.mark.parametrize("counts", [[180, 60, 20, 0], [0, 180, 60, 20], [180, 0, 0, 60, 20]])
+def test_a_class_without_samples_has_an_output_and_no_feature(counts):
+    decay = math.sqrt(0.3 * 20) / 260
+    problem = Problem(counts, decay, decay, feature_dim=2)
+    found, classes = pigeonhole_bound(problem, rounds=2), np.flatnonzero(counts).tolist()
+    assert sorted(k for block in found.partition for k in block) == classes
+    assert found.partitions == 3  # of three features into two coordinates
+    assert found.relaxation == pytest.approx(theory.bound(problem).value, rel=1e-6)  # what the conic solver leaves
+    assert found.relaxation * (1 + 1e-4) < found.value <= best_of_starts(problem, 20) * (1 + 1e-7)
+    # it is not the bound of the problem without that output, which is lower: every sample pays for it
+    dropped = Problem([180, 60, 20], decay, decay, feature_dim=2)
+    assert found.value > best_of_starts(dropped, 20)
+
+
 @given(st.integers(2, 5), st.integers(0, 10**6))
 def test_vectors_with_a_common_largest_coordinate_are_not_too_far_apart(d, seed):
     least = 1.0 / math.sqrt((d + 1) // 2 * -(-(d + 1) // 2))
@@ -99,6 +113,7 @@ def test_partitions_are_all_and_different():
     [
         (Problem([5, 4, 3], 0.01, 0.01), HypothesisError),
         (Problem([5, 4, 3], 0.01, 0.01, feature_dim=3), HypothesisError),
+        (Problem([5, 4, 3, 0], 0.01, 0.01, feature_dim=3), HypothesisError),
         (Problem([5, 4, 3], 0.01, 0.01, feature_dim=2, features="free"), HypothesisError),
         (Problem([5] * 7, 0.01, 0.01, feature_dim=2), SizeError),
     ],

@@ -23,6 +23,7 @@ from ufm_convex.problem.bias import BiasModel, bias_of
 from ufm_convex.relaxation import DualPoint, GramPoint, symmetric
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import STATUS_MAP
+from ufm_convex.solvers.scs import dual_objective
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -122,7 +123,7 @@ class TextbookContestant(Contestant):
         return Answer(
             claim=STATUS_MAP.get(status, Claim.FAILED),
             value=_finite(textbook.programme.value),
-            dual_value=_dual_objective(statistics),
+            dual_value=dual_objective(textbook.programme),  # other solvers' do not get through cvxpy
             point=textbook.point(),
             dual=textbook.dual(),
             message=status if statistics is None else f"{status}, {statistics.solver_name}",
@@ -132,10 +133,3 @@ class TextbookContestant(Contestant):
 def _finite(value: Any) -> float | None:
     """The value, or None for the infinities that stand for "infeasible" and "unbounded"."""
     return None if value is None or not np.isfinite(value) else float(value)
-
-
-def _dual_objective(statistics: Any) -> float | None:
-    """``dobj`` of the info that SCS returns; other solvers' dual objectives do not get through cvxpy."""
-    extra = None if statistics is None else statistics.extra_stats
-    info = extra.get("info", {}) if isinstance(extra, dict) else {}
-    return _finite(info.get("dobj"))

@@ -51,7 +51,7 @@ class PigeonholeBound:
         value: The bound; floating point, to the accuracy of the conic solver.
         relaxation: What the relaxation alone gives.
         upper: The upper bound that the boxes were cut with.
-        partition: The partition of the classes that attains the bound.
+        partition: The partition of the classes with samples that attains the bound.
         partitions: Number of partitions that were examined.
     """
 
@@ -72,13 +72,13 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
     """The bound of the pigeonhole inequality.
 
     Args:
-        problem: Non-negative features, 2 ≤ d < K ≤ 6 or d = 1.
+        problem: Non-negative features, 2 ≤ d < m ≤ 6 or d = 1, for m classes with samples.
         upper: The objective of a known (W, H) with d columns; by default the best that descents find.
         rounds: How often the boxes are tightened.
 
     Raises:
-        HypothesisError: features are free, or ``feature_dim`` is not below K.
-        SizeError: K > 6; there are too many partitions.
+        HypothesisError: features are free, or ``feature_dim`` is not below m.
+        SizeError: m > 6; there are too many partitions.
         SolverError: the relaxation itself was not solved.
     """
     dimension = _check(problem)
@@ -91,11 +91,13 @@ def pigeonhole_bound(problem: Problem, *, upper: float | None = None, rounds: in
             expected="a status that cvxpy calls optimal",
             fix="check that the upper bound is the objective of an admissible point.",
         )
-    bounds = {partition: model.bound(partition, rounds) for partition in partitions(problem.num_classes, dimension)}
+    bounds = {partition: model.bound(partition, rounds) for partition in partitions(problem.num_columns, dimension)}
     worst = min(bounds, key=lambda partition: bounds[partition])
+    classes = np.flatnonzero(problem.class_counts).tolist()
+    named = tuple(tuple(classes[column] for column in block) for block in worst)
     # no partition has a point below the upper bound if all are empty: then nothing lies below it
     value = min(max(bounds[worst], base), best)
-    return PigeonholeBound(value, base, best, worst, len(bounds))
+    return PigeonholeBound(value, base, best, named, len(bounds))
 
 
 def _descended(problem: Problem) -> float:
@@ -107,28 +109,28 @@ def _descended(problem: Problem) -> float:
 def _check(problem: Problem) -> int:
     require_problem(problem)
     problem.require_plain("the pigeonhole bound")
-    K, d = problem.num_classes, problem.feature_dim
-    if not problem.nonnegative or d is None or d >= K:
+    m, d = problem.num_columns, problem.feature_dim  # a class without samples has no feature to share a coordinate
+    if not problem.nonnegative or d is None or d >= m:
         raise HypothesisError(
-            f'features is "{problem.features}" and feature_dim is {d} for {K} classes.',
-            expected="non-negative features and feature_dim < K",
-            fix="with d >= K the relaxation's own bound is the better one.",
+            f'features is "{problem.features}" and feature_dim is {d} for {m} classes with samples.',
+            expected="non-negative features and feature_dim below the number of classes with samples",
+            fix="with d at least that number the relaxation's own bound is the better one.",
         )
-    if K > _LARGEST:
+    if m > _LARGEST:
         raise SizeError(
-            f"{K} classes have too many partitions into {d} blocks.",
+            f"{m} classes have too many partitions into {d} blocks.",
             expected=f"at most {_LARGEST} classes",
             fix="use Solution.lower_bound, which holds for every dimension.",
         )
     return d
 
 
-def partitions(num_classes: int, blocks: int) -> Iterator[Partition]:
+def partitions(num_columns: int, blocks: int) -> Iterator[Partition]:
     """Partitions into exactly ``blocks`` blocks: fewer blocks mean more constraints, and so no smaller bound."""
-    for owners in itertools.product(range(blocks), repeat=num_classes):
-        firsts = [owners.index(block) if block in owners else num_classes for block in range(blocks)]
-        if firsts == sorted(set(firsts)) and firsts[-1] < num_classes:
-            yield tuple(tuple(k for k in range(num_classes) if owners[k] == block) for block in range(blocks))
+    for owners in itertools.product(range(blocks), repeat=num_columns):
+        firsts = [owners.index(block) if block in owners else num_columns for block in range(blocks)]
+        if firsts == sorted(set(firsts)) and firsts[-1] < num_columns:
+            yield tuple(tuple(k for k in range(num_columns) if owners[k] == block) for block in range(blocks))
 
 
 class _Model:
@@ -139,8 +141,8 @@ class _Model:
         self.objective = built.problem.objective.expr
         self.constraints = list(built.problem.constraints)
         self.scale, self.upper, self.cosine = built.objective_scale, upper, cosine
-        K = problem.num_classes
-        self.B = built.Z[K:, K:]
+        V = problem.num_outputs
+        self.B = built.Z[V:, V:]
 
     def minimum(self, constraints: list[Any]) -> float:
         """The least objective; −inf if the solver fails."""

@@ -139,7 +139,7 @@ class ConicSolver(Solver):
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """Pairs (accuracy, options of the solver) for a level, from loose to tight."""
 
-    def reported_dual(self, statistics: cp.problems.problem.SolverStats) -> float | None:
+    def reported_dual(self, solved: cp.Problem) -> float | None:
         """The dual objective in the solver's own statistics, in units of the scaled programme; None if it has none."""
         return None
 
@@ -222,7 +222,7 @@ class ConicSolver(Solver):
         point, dual = programme.primal(), programme.dual()
         own_value = None if dual is None else programme.dual_value(dual)
         statistics, kappa = programme.problem.solver_stats, programme.objective_scale
-        reported = None if statistics is None else self.reported_dual(statistics)
+        reported = self.reported_dual(programme.problem)
         return SolverRun(
             solver=self.name,
             level=level.name,
