@@ -15,6 +15,7 @@ from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, SolverError
 from ufm_convex.methods.peeled_evidence import PeeledEvidence
 from ufm_convex.methods.penalised import INWARDS, PenalisedFamily
+from ufm_convex.positivity.gap_closure import GapClosure
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Dual, DualPoint, FrameDual
 from ufm_convex.solution import Solution
@@ -37,13 +38,17 @@ class Bounds:
     decays: tuple[Fraction, Fraction] | None = None
 
     @classmethod
-    def of(cls, solution: Solution, proof: enclosure.Proof) -> Bounds:
+    def of(cls, solution: Solution | GapClosure[Solution], proof: enclosure.Proof) -> Bounds:
         """The solution's own bounds where they have exact points, else bounds that its points prove.
+
+        Those of a closed gap come with the proofs that they have.
 
         Raises:
             HypothesisError: classes are alike in binary64 that are not.
             SolverError: no point within norm bounds is left.
         """
+        if isinstance(solution, GapClosure):
+            return _of_closure(solution)
         problem, evidence = solution.problem, solution.evidence
         if isinstance(evidence, PeeledEvidence):
             return _within_norms(evidence, proof)
@@ -51,6 +56,14 @@ class Bounds:
         if upper.evidence is None:
             upper = enclosure.upper_bound(problem, solution.factors())
         return cls(_lower(problem, evidence.dual, evidence.lower, proof), upper)
+
+
+def _of_closure(closure: GapClosure[Solution]) -> Bounds:
+    """The bounds of a closed gap, or the relaxation's where one has no exact point."""
+    upper, lower = closure.upper, closure.lower
+    if upper.evidence is None:
+        upper = enclosure.upper_bound(closure.problem, (closure.W, closure.H))
+    return Bounds(lower if lower.evidence is not None else Bounds.of(closure.relaxation, "auto").lower, upper)
 
 
 def _lower(

@@ -41,6 +41,7 @@ from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.digits import bounds_to_digits, claim_bits
 from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
 from ufm_convex.losses import traits
+from ufm_convex.positivity.gap_closure import GapClosure
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
@@ -62,7 +63,7 @@ def certify(
     problem: Problem,
     candidate: Candidate | None = ...,
     *,
-    solution: Solution | None = ...,
+    solution: Solution | GapClosure[Solution] | None = ...,
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
@@ -100,7 +101,8 @@ def certify(
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
         candidate: Somebody's W, features and perhaps bias; its class counts are the problem's. Without a bias it is
             judged as b = 0 where the problem has one.
-        solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
+        solution: A solution of the problem, from whatever solver, or ``close_gap(problem)``, whose bounds meet where
+            the relaxation is strict; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
         proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
@@ -114,8 +116,8 @@ def certify(
         non-negative, else "undecided".
 
     Raises:
-        ProblemError: the solution is one of another problem, the tolerance is out of range, or a solution or a slack
-            proof is given beside digits.
+        ProblemError: the solution is one of another problem, the tolerance is out of range, a solution or a slack proof
+            is given beside digits, or a slack proof beside a closed gap.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         CandidateError: the candidate has a bias, and the problem has none.
@@ -174,11 +176,13 @@ def _certify_problem(
     if digits is not None:
         problem.require_plain("digits")
         _refuse_solution(solution)
-        _refuse_proof(proof)
+        _refuse_proof(proof, "digits", "the closed form comes with the diagonal proof of its own")
         bounds = Bounds(*bounds_to_digits(problem, digits))
         origin = {"method": f"closed form to {digits} digits"}
     else:
         found = _solution(problem, solution, tolerance, progress)
+        if isinstance(found, GapClosure):
+            _refuse_proof(proof, "a closed gap", "its bounds come with proofs of their own")
         bounds = Bounds.of(found, proof)
         origin = _origin(found, bounds.lower, bounds.upper)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
@@ -299,22 +303,24 @@ def _refuse_solution(solution: object) -> None:
         )
 
 
-def _refuse_proof(proof: str) -> None:
+def _refuse_proof(proof: str, beside: str, why: str) -> None:
     if proof != "auto":
         raise ProblemError(
-            f"both digits and proof={proof!r} are given.",
-            expected="one of them: the closed form comes with the diagonal proof of its own",
+            f"both {beside} and proof={proof!r} are given.",
+            expected=f"one of them: {why}",
             fix="leave out one.",
         )
 
 
-def _solution(problem: Problem, solution: object, tolerance: float, progress: Progress | None) -> Solution:
+def _solution(
+    problem: Problem, solution: object, tolerance: float, progress: Progress | None
+) -> Solution | GapClosure[Solution]:
     if solution is None:
         return solve(problem, tolerance=tolerance, progress=progress)
-    if not isinstance(solution, Solution) or solution.problem != problem:
+    if not isinstance(solution, Solution | GapClosure) or solution.problem != problem:
         raise ProblemError(
             "the solution is one of another problem.",
-            expected="a Solution of the problem to be certified",
+            expected="a Solution, or a GapClosure, of the problem to be certified",
             fix="pass solve(problem), or leave it out.",
         )
     return solution
@@ -375,8 +381,16 @@ def _candidate_claims(
     return {**claims, "violation": None}
 
 
-def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[str, str]:
+def _origin(solution: Solution | GapClosure[Solution], lower: ProvedBound, upper: ProvedBound) -> dict[str, str]:
     """Where it comes from, and what the solver itself had claimed."""
+    if isinstance(solution, GapClosure):
+        return {
+            "method": "close_gap",
+            "relaxation_lower": repr(solution.relaxation_lower),
+            "relaxation_upper": repr(solution.relaxation_upper),
+            "lower_proof": lower.proof,
+            "witness": upper.proof,
+        }
     origin = {
         "solver": solution.solver,
         "level": solution.level,
