@@ -12,7 +12,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from certificate_cases import circle, judge_forgery, outcome, replaced, resealed, text
-from soft_targets import random_soft_targets, soft_targets
+from soft_targets import uneven
 
 import ufm_convex as ufm
 from ufm_convex import solvers, verifier
@@ -27,18 +27,6 @@ from ufm_convex.verifier import costs
 HORN = [[1, -1, 1, 1, -1], [-1, 1, -1, 1, 1], [1, -1, 1, -1, 1], [1, 1, -1, 1, -1], [-1, 1, 1, -1, 1]]
 CLOSED = ufm.close_gap(circle(5))
 DOCUMENT = json.loads(ufm.certify(CLOSED.problem, solution=CLOSED).to_json())
-
-
-def uneven(K, seed):
-    """Uneven counts on a circle of uneven confusions, drawn by NumPy's generator of that seed."""
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(3, 40, size=K)
-    decay = math.sqrt(rng.choice([0.02, 0.1]) * counts.min()) / counts.sum()
-    columns = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
-    loss = soft_targets(columns + 0.2 * rng.random((K, K)) * (columns > 0.0))
-    if seed % 3 == 0:
-        loss = random_soft_targets(K, 0.5, seed=seed, concentration=0.3)
-    return ufm.Problem(counts, decay, decay, loss=loss)
 
 
 def run_of(problem):

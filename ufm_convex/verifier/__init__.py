@@ -7,10 +7,10 @@ This folder imports nothing of the package around it: the standard library and p
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
 read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses``, ``terms`` (of the objective
-beside them), ``problem``, ``proof`` and ``copositive`` (the dual point and its slack), ``points`` (W and H), ``claims``,
-and the steps below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one problem or one
-candidate gives it beside the file: ``asked`` and ``arrays`` compare it with the content, number by number.
-``statement`` says what is claimed.
+beside them), ``problem``, ``proof`` and ``copositive`` (the dual point and its slack), ``points`` (W and H),
+``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one
+problem or one candidate gives it beside the file: ``asked`` and ``arrays`` compare it with the content, number by
+number. ``statement`` says what is claimed.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
