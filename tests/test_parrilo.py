@@ -15,7 +15,8 @@ from certificate_cases import circle, judge_forgery, outcome, replaced, resealed
 from soft_targets import uneven
 
 import ufm_convex as ufm
-from ufm_convex import solvers, verifier
+from ufm_convex import enclosure, solvers, verifier
+from ufm_convex.certificate.certifying import assemble
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.positivity import copositive_lower_bound
 from ufm_convex.positivity.copositivity import lowest_direction
@@ -147,15 +148,16 @@ def test_what_the_cone_leaves_open_all_supports_close():
 
 
 def test_classes_without_samples_have_no_column():
-    targets = np.eye(7)
-    targets[:5, :5] = np.array(circle(5).loss.targets)
-    problem = ufm.Problem([20] * 5 + [0, 0], 0.01, 0.01, loss=ufm.SoftTargetCrossEntropy(targets))
-    closed = ufm.close_gap(problem)
-    assert closed.lower.proof == "parrilo"
-    assert closed.relative_gap < 1e-7
-    certificate = ufm.certify(problem, solution=closed)
+    """Seven outputs, five columns: U is 7 × 5, and the form has five slices; its bound is that of the relaxation."""
+    problem = ufm.Problem([50, 20, 9, 6, 5, 0, 0], 0.01, 0.01, loss=ufm.BinaryCrossEntropy())
+    run, solution = run_of(problem), ufm.solve(problem)
+    lower = copositive_lower_bound(problem, run.V.full(), run.form)
+    assert lower.proof == "parrilo"
+    assert solution.lower_bound - 1e-6 <= lower.value <= solution.upper_bound
+    upper = enclosure.upper_bound(problem, solution.factors())
+    certificate = assemble(problem, lower, upper, 1e-6, {})
     assert len(certificate.content["dual"]["cubic"]["factors"]) == 5
-    assert certificate.verdict == "optimal"
+    assert judge_forgery(json.loads(certificate.to_json())) == "PROVED"
 
 
 def test_a_candidate_is_judged_by_the_raised_bound():
