@@ -32,7 +32,7 @@ from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.networks.report import report_on
-from ufm_convex.positivity import complete_positivity, pigeonhole
+from ufm_convex.positivity import complete_positivity, parrilo, pigeonhole
 from ufm_convex.problem.constraints import HardMargin
 from ufm_convex.recovery import narrowed, recoveries, require_dimension
 from ufm_convex.relaxation import (
@@ -1945,6 +1945,18 @@ CASES += [
     ),
     Case("positivity.gap_closure:check", call(ufm.close_gap, 5), "Problem(class_counts", call(ufm.close_gap, SMALL)),
     Case("positivity.gap_closure:check", call(ufm.close_gap, FREE), "solve()", call(ufm.solve, FREE)),
+    Case(
+        "positivity.parrilo:cubic_level",
+        lambda _: parrilo.cubic_level(relaxation.of_groups(ufm.Problem([5, 5, 2], 1e-2, 1e-2))),
+        "relaxation.of_classes(problem)",
+        lambda _: parrilo.cubic_level(relaxation.of_classes(ufm.Problem([5, 5, 2], 1e-2, 1e-2))),
+    ),
+    Case(
+        "positivity.parrilo:cubic_level",
+        lambda _: parrilo.cubic_level(relaxation.of_classes(FREE)),
+        "relaxation.programme",
+        lambda _: relaxation.programme(relaxation.of_classes(FREE)),
+    ),
     Case(
         "relaxation.levels:Level.__call__",
         call(

@@ -160,10 +160,16 @@ def cubic_level(columns: Columns) -> CubicLevel:
     import cvxpy as cp
     from scipy.sparse import csr_array
 
-    if not (columns.columns.plain and columns.outputs.plain and columns.nonnegative):
+    if not columns.nonnegative:
         raise HypothesisError(
-            "columns are alike, or features are free.",
-            expected="single outputs, single columns, and non-negative features",
+            "features are free.",
+            expected="non-negative features",
+            fix="without the sign constraint the relaxation is exact: use relaxation.programme(columns).",
+        )
+    if not (columns.columns.plain and columns.outputs.plain):
+        raise HypothesisError(
+            "columns or outputs are alike.",
+            expected="single outputs and single columns",
             fix="state the columns with relaxation.of_classes(problem).",
         )
     base, m = programme(columns), columns.columns.size
