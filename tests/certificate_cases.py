@@ -26,10 +26,11 @@ from ufm_convex.losses import (
 )
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
+from ufm_convex.positivity import copositive_lower_bound
 from ufm_convex.problem import Problem
 from ufm_convex.problem.constraints import HardMargin, LayerPeeled
 from ufm_convex.relaxation import DualPoint, FramePoint, of_classes
-from ufm_convex.solving import solve
+from ufm_convex.solving import close_gap, solve
 from ufm_convex.verifier import MalformedCertificate, verify
 
 PLAIN = Problem([50, 10, 2], 2e-2, 2e-2)
@@ -208,9 +209,26 @@ def margin_certificates():
     }
 
 
+def circle(K, **keywords):
+    """Balanced classes on a circle, each confused with either neighbour: the relaxation of five of them is strict."""
+    targets = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
+    return Problem([20] * K, 0.01, 0.01, loss=SoftTargetCrossEntropy(targets), **keywords)
+
+
+def copositive_certificates():
+    """Name → certificate of a strict relaxation, its slack proved by a cubic form and on all supports."""
+    problem = circle(5)
+    closed = close_gap(problem)
+    lower = copositive_lower_bound(problem, closed.residuals)
+    return {
+        "copositive, cubic": certify(problem, solution=closed),
+        "copositive, supports": assemble(problem, lower, closed.upper, 1e-6, {}),
+    }
+
+
 def model_certificates():
-    """Name → certificate of every model beside the penalised one without bias."""
-    return {**peeled_certificates(), **biased_certificates(), **margin_certificates()}
+    """Name → certificate of every model beside the penalised one without bias, and of copositive slacks."""
+    return {**peeled_certificates(), **biased_certificates(), **margin_certificates(), **copositive_certificates()}
 
 
 def large_certificates():

@@ -71,7 +71,12 @@ def problem(counts, multiplicities, loss=None, **changes):
 
 
 def document(problem, dual, witness, candidate=None, lemmas=None, **claims):
-    kind = {"diagonal": "frame-slack", "group": "symmetry-slack", "dense": "dense-slack"}.get(dual["kind"])
+    kind = {
+        "diagonal": "frame-slack",
+        "group": "symmetry-slack",
+        "dense": "dense-slack",
+        "copositive": "copositive-slack",
+    }.get(dual["kind"])
     bounds = {"lower": "0p0", "upper": "1p900", "tolerance": "1p-20", "verdict": "undecided", "candidate": None}
     return {
         "format": "ufm-convex-certificate", "version": 1, "problem": problem,
@@ -116,6 +121,27 @@ def scaled(full, scale, least=2):
 
 
 # -- each a rule taken to its limit --------------------------------------------------------------------------------
+
+
+def copositive(classes, entry, exponent, cubic):
+    """A dual point whose slack a cubic form proves, or, for None, all supports."""
+    given = dense(classes, entry, exponent)
+    return {"kind": "copositive", "exponents": given["exponents"], "columns": given["columns"], "cubic": cubic}
+
+
+@hostile
+def cubic_form(scale=1.0):
+    """As many columns as a form may have, of integers as long as the products of its factors may be."""
+    K = scaled(64, scale**0.25)
+    cubic = {"weights": many(odd(4000), K), "factors": [lower_triangle(odd(1000), K)] * K}
+    return document(problem(counting(1, K), many(1, K)), copositive(K, 0, -2000, cubic), factors(K))
+
+
+@hostile
+def supports(scale=1.0):
+    """Twelve columns with a slack of long integers, negative off its diagonal: every support is looked at."""
+    K = scaled(12, scale**0.1)
+    return document(problem(many(1, K), many(1, K)), copositive(K, odd(150), -170, None), factors(K))
 
 
 @hostile

@@ -6,7 +6,9 @@ different question, by another route: is the full slack matrix positive semidefi
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
+from itertools import combinations, product
 
 from mpmath import iv
 from naive_losses import in_lowest_terms, interval, naive_loss
@@ -86,7 +88,7 @@ def full_columns(problem, dual):
             q = strengths[problem.classes[k]]
             columns.append([q / K - (q if j == k else 0) for j in range(K)])
         return columns
-    place, dense = places(problem, dual), dual["kind"] == "dense"
+    place, dense = places(problem, dual), dual["kind"] in ("dense", "copositive")
     outputs = [j if dense else problem.output_group(j) for j in range(K)]
     integers, exponents = [numbers(row) for row in dual["columns"]], numbers(dual["exponents"])
     for i, k in enumerate(problem.active):
@@ -104,7 +106,7 @@ def full_columns(problem, dual):
 
 def places(problem, dual):
     """The column of the file behind each class with samples."""
-    if dual["kind"] == "dense":
+    if dual["kind"] in ("dense", "copositive"):
         return list(range(len(problem.active)))
     return [problem.distinct.index(problem.classes[k]) for k in problem.active]
 
@@ -119,7 +121,7 @@ def congruent(problem, dual):
         for k, (n, w) in enumerate(kinds)
     ]
     tau = [[Fraction(0)] * K for _ in range(K)]
-    if dual["multiplier"] is not None:
+    if dual.get("multiplier") is not None:
         rows, unit = [numbers(row) for row in dual["multiplier"]["rows"]], 2 ** dual["multiplier"]["exponent"]
         for k in range(K):
             for j in range(K):
@@ -155,6 +157,8 @@ def slack_holds(problem, dual):
             if (w * q) ** 2 * n * (K - 1) > problem.N**2 * problem.product(dual) * K:
                 return False
         return True
+    if dual["kind"] == "copositive":
+        return copositive_holds(congruent(problem, dual)[0], dual["cubic"])
     E, alike, _ = remainder(problem, dual)
     for g, row in enumerate(E):
         deficits = [max(-e, 0) if problem.nonnegative else abs(e) for h, e in enumerate(row) if h != g]
@@ -163,8 +167,53 @@ def slack_holds(problem, dual):
     return alike
 
 
+def copositive_holds(C, cubic):
+    """(16) as the coefficients of a cubic form, each collected from all m³ products; or Keller's criterion on C."""
+    m = len(C)
+    if cubic is None:
+        return keller(C)
+    weights, factors = numbers(cubic["weights"]), [[numbers(row) for row in factor] for factor in cubic["factors"]]
+    form = Counter()
+    for i, j, k in product(range(m), repeat=3):
+        inner = sum(a * b for a, b in zip(factors[i][j], factors[i][k], strict=False))  # rows of a triangle
+        form[tuple(sorted((i, j, k)))] += weights[i] * C[j][k] - inner
+    return min(weights) >= 1 and min(form.values()) >= 0
+
+
+def keller(C):
+    """Copositive unless a principal block has a determinant < 0 and cofactors ≥ 0 along its last row."""
+    for size in range(1, len(C) + 1):
+        for support in combinations(range(len(C)), size):
+            block = [[C[k][j] for j in support] for k in support]
+            if determinant(block) >= 0:
+                continue
+            minors = [determinant([row[:j] + row[j + 1 :] for row in block[:-1]]) for j in range(size)]
+            if all((-1) ** (size - 1 + j) * minor >= 0 for j, minor in enumerate(minors)):
+                return False
+    return True
+
+
+def determinant(matrix):
+    """By elimination, in fractions; 1 of no rows."""
+    rows, value = [[Fraction(entry) for entry in row] for row in matrix], Fraction(1)
+    for k in range(len(rows)):
+        pivot = next((i for i in range(k, len(rows)) if rows[i][k]), None)
+        if pivot is None:
+            return Fraction(0)
+        if pivot != k:
+            rows[k], rows[pivot], value = rows[pivot], rows[k], -value
+        value *= rows[k][k]
+        for i in range(k + 1, len(rows)):
+            ratio = rows[i][k] / rows[k][k]
+            rows[i] = [a - ratio * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return value
+
+
 def slack_is_psd(problem, dual):
-    """Whether D − G − T ⪰ 0 for the T that the proof names, by elimination on the matrix of all with samples."""
+    """Whether D − G − T ⪰ 0 for the T that the proof names, by elimination on the matrix of all with samples.
+
+    A copositive slack need not be; that it is copositive is decided by Keller's criterion, whatever its proof says.
+    """
     K = len(problem.active)
     if dual["kind"] == "diagonal":
         V = full_columns(problem, dual)
@@ -176,6 +225,8 @@ def slack_is_psd(problem, dual):
             R = [[R[k][j] if k == j else min(R[k][j], Fraction(0)) for j in range(K)] for k in range(K)]
         return is_psd(R)
     M, place = congruent(problem, dual)
+    if dual["kind"] == "copositive":
+        return keller(M)
     if problem.nonnegative:
         E, _, members = remainder(problem, dual)
         for k in range(K):

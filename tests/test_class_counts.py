@@ -173,6 +173,14 @@ def test_what_are_no_labels_is_refused(labels: object, words: str) -> None:
         class_counts_from_labels(labels)
 
 
+@pytest.mark.parametrize("largest", [10**8 - 1, 10**8])
+def test_a_number_of_classes_is_offered_only_where_it_is_taken(largest: int) -> None:
+    with pytest.raises(LabelsError) as refusal:
+        class_counts_from_labels([0, largest])
+    assert (f"num_classes={largest + 1}," in refusal.value.fix) == (largest < 10**8)  # 10**8 is the most
+    assert "number the classes that occur" in refusal.value.fix
+
+
 def test_labels_may_have_gaps_until_they_are_counted() -> None:
     assert_same(validate_labels([3, 0]), [3, 0])
     with pytest.raises(LabelsError, match=r"y\[1\] is -2"):

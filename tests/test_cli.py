@@ -354,7 +354,7 @@ def test_a_strict_relaxation_shows_three_numbers_and_the_reason(tmp_path):
 
 @pytest.mark.parametrize(("K", "arguments"), [(4, {}), (5, {"features": "free"}), (13, {})])
 def test_where_the_gram_matrix_is_not_the_reason_nothing_is_said_of_it(tmp_path, K, arguments):
-    """Bounds that meet, free features, and more classes than ``close_gap`` takes."""
+    """Bounds that meet, free features, and more classes than a verdict is soon found for."""
     path = confused(tmp_path, K, **arguments)
     found = record_of(solve(path, "--solver", "clarabel", "--json"))
     assert found["gram_positivity"] is None

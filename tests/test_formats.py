@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex.cli import application
-from ufm_convex.errors import FileFormatError, MissingExtraError, UFMError, UnknownNameError
+from ufm_convex.errors import CountsError, FileFormatError, LabelsError, MissingExtraError, UFMError, UnknownNameError
 
 RNG = np.random.default_rng(3)
 W = RNG.normal(size=(3, 4))
@@ -142,6 +142,7 @@ LISTS = {
     "keys.json": '{"2": 20, "0": 500, "1": 100}',
     "names.json": '{"cat": 500, "dog": 100, "eel": 20}',
     "n.txt": "# images\n500\n100\n20\n",
+    "names.txt": "cat 500\nblue dog 100\neel 20\n",
     "n.csv": "class_id,count\n0,500\n1,100\n2,20\n",
 }
 
@@ -150,6 +151,31 @@ LISTS = {
 def test_counts_are_the_same_in_every_form(tmp_path, name):
     (tmp_path / name).write_text(LISTS[name])
     assert ufm.read_class_counts(tmp_path / name).tolist() == [500, 100, 20]
+
+
+def test_names_beside_counts_are_said_to_be_unused(tmp_path, caplog):
+    (tmp_path / "names.txt").write_text(LISTS["names.txt"])
+    ufm.read_class_counts(tmp_path / "names.txt")
+    assert "not used: the names cat, blue dog, eel" in caplog.text
+
+
+TABLES = ["5 3 2\n7 8 9\n4 4 1\n", "5;3;2\n7;8;9\n", "5\t3\t2\n7\t8\t9\n", "1 0 0\n0 1 0\n0 0 1\n", "+5, 3 2\n1, 1 2\n"]
+
+
+@pytest.mark.parametrize("text", TABLES)
+@pytest.mark.parametrize("read", [ufm.read_labels, ufm.read_class_counts])
+def test_rows_of_a_table_are_no_samples_and_no_names(tmp_path, text, read):
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises((LabelsError, CountsError), match="line 1"):
+        read(tmp_path / "t.txt")
+
+
+def test_a_sample_that_stands_twice_is_refused_as_names_of_two_words_are(tmp_path):
+    (tmp_path / "y.txt").write_text("tiger cat\nsiamese cat\ntiger shark\n")
+    with pytest.raises(LabelsError, match="line 3: the sample 'tiger' stands on line 1"):
+        ufm.read_labels(tmp_path / "y.txt")
+    (tmp_path / "y.csv").write_text("label\ntiger cat\nsiamese cat\ntiger cat\n")  # as the fix says
+    assert ufm.read_labels(tmp_path / "y.csv").tolist() == [1, 0, 1]
 
 
 def test_counts_of_numpy(tmp_path):

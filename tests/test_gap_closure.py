@@ -14,7 +14,7 @@ from flint import arb, fmpq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from soft_targets import random_soft_targets, soft_targets
+from soft_targets import soft_targets, uneven
 
 import ufm_convex as ufm
 from ufm_convex import close_gap, positivity
@@ -28,18 +28,6 @@ def confused(K, **keywords):
     columns = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
     decay = math.sqrt(0.05 * 20 * (K - 1) / (K * (20 * K) ** 2))
     return ufm.Problem([20] * K, decay, decay, loss=soft_targets(columns), **keywords)
-
-
-def uneven(K, seed):
-    """Uneven counts, uneven confusions."""
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(3, 40, size=K)
-    decay = math.sqrt(rng.choice([0.02, 0.1]) * counts.min()) / counts.sum()
-    columns = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
-    loss = soft_targets(columns + 0.2 * rng.random((K, K)) * (columns > 0.0))
-    if seed % 3 == 0:
-        loss = random_soft_targets(K, 0.5, seed=seed, concentration=0.3)
-    return ufm.Problem(counts, decay, decay, loss=loss)
 
 
 def objective(problem, W, H):

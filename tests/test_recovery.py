@@ -246,3 +246,16 @@ def test_points_that_are_judged_keep_their_logits(level, features):
     first = next(undescended(columns, point))
     np.testing.assert_allclose(first.logits.full(), L.full(), atol=1e-12)
     assert first.bias is point.bias
+
+
+def test_a_stage_that_ends_without_a_gain_is_not_the_end_of_the_descent():
+    """Twenty distinct counts with a free bias: one step gains less than rounding, 2e-5 from the end.
+
+    A stage that ended there left bounds 1.6e-5 apart; the next one brings the gradient down by three orders.
+    """
+    counts = np.round(500 * 100.0 ** (-np.arange(0, 100, 5) / 99)).astype(int)
+    problem = ufm.Problem(counts, 1e-3, 1e-3, bias="free")
+    found, peer = ufm.solve(problem, solver="frame"), ufm.solve(problem, solver="clarabel")
+    assert found.status == peer.status == "certified"
+    assert found.relative_gap < 1e-7
+    assert max(found.lower_bound, peer.lower_bound) <= min(found.upper_bound, peer.upper_bound)

@@ -43,6 +43,7 @@ from ufm_convex.errors import ProblemError, SolverError, UnknownNameError, shown
 from ufm_convex.evidence import Bounds
 from ufm_convex.losses import traits
 from ufm_convex.methods import Progress
+from ufm_convex.positivity.gap_closure import GapClosure
 from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import method_of
@@ -62,7 +63,7 @@ def certify(
     problem: Problem,
     candidate: Candidate | None = ...,
     *,
-    solution: Solution | None = ...,
+    solution: Solution | GapClosure[Solution] | None = ...,
     tolerance: float = ...,
     digits: int | None = ...,
     proof: enclosure.Proof = ...,
@@ -103,7 +104,8 @@ def certify(
         problem: The problem, of any kind (``Problem``, ``ContrastiveProblem``).
         candidate: Somebody's W, features and perhaps bias; its class counts are the problem's. Without a bias it is
             judged as b = 0 where the problem has one.
-        solution: A solution of the problem, from whatever solver; by default ``solve(problem)``.
+        solution: A solution of the problem, from whatever solver, or ``close_gap(problem)``, whose bounds meet where
+            the relaxation is strict; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
         proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
@@ -118,8 +120,9 @@ def certify(
         non-negative, else "undecided".
 
     Raises:
-        ProblemError: the solution is one of another problem, the tolerance or the time limit is out of range, a
-            time limit is given beside a solution or digits, or a solution or a slack proof beside digits.
+        ProblemError: the solution is one of another problem, the tolerance or the time limit is out of range, a time
+            limit is given beside a solution or digits, a solution or a slack proof beside digits, or a slack proof
+            beside a closed gap.
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         CandidateError: the candidate has a bias, and the problem has none.
@@ -242,11 +245,11 @@ def _refuse_solution(solution: object) -> None:
         )
 
 
-def _refuse_proof(proof: str) -> None:
+def _refuse_proof(proof: str, beside: str, why: str) -> None:
     if proof != "auto":
         raise ProblemError(
-            f"both digits and proof={proof!r} are given.",
-            expected="one of them: the closed form comes with the diagonal proof of its own",
+            f"both {beside} and proof={proof!r} are given.",
+            expected=f"one of them: {why}",
             fix="leave out one.",
         )
 
@@ -306,8 +309,16 @@ def _candidate_claims(
     return {**claims, "violation": None}
 
 
-def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[str, str]:
+def _origin(solution: Solution | GapClosure[Solution], lower: ProvedBound, upper: ProvedBound) -> dict[str, str]:
     """Where it comes from, and what the solver itself had claimed."""
+    if isinstance(solution, GapClosure):
+        return {
+            "method": "close_gap",
+            "relaxation_lower": repr(solution.relaxation_lower),
+            "relaxation_upper": repr(solution.relaxation_upper),
+            "lower_proof": lower.proof,
+            "witness": upper.proof,
+        }
     origin = {
         "solver": solution.solver,
         "level": solution.level,
@@ -321,6 +332,16 @@ def _origin(solution: Solution, lower: ProvedBound, upper: ProvedBound) -> dict[
         origin["solver_dual_above_lower"] = repr(float(claimed - lower.value))
         origin["solver_dual_overstatement"] = repr(float(max(0.0, claimed - upper.value)))
     return origin
+
+
+def _of_closure(closure: GapClosure[Solution]) -> Bounds:
+    """The bounds of a closed gap, or the relaxation's where one has no exact point."""
+    upper, lower = closure.upper, closure.lower
+    if upper.evidence is None:
+        upper = enclosure.upper_bound(closure.problem, (closure.W, closure.H))
+    if lower.evidence is None:
+        lower = method_of(closure.problem).bounds(closure.relaxation, "auto").lower
+    return Bounds(lower, upper)
 
 
 # -- one kind of problem after the other --------------------------------------------------------------------------
@@ -343,9 +364,13 @@ def _about_problem(
     if digits is not None:
         problem.require_plain("digits")
         _refuse_solution(solution)
-        _refuse_proof(proof)
+        _refuse_proof(proof, "digits", "the closed form comes with the diagonal proof of its own")
         bounds = Bounds(*bounds_to_digits(problem, digits))
         origin = {"method": f"closed form to {digits} digits"}
+    elif isinstance(solution, GapClosure) and solution.problem == problem:
+        _refuse_proof(proof, "a closed gap", "its bounds come with proofs of their own")
+        bounds = _of_closure(solution)
+        origin = _origin(solution, bounds.lower, bounds.upper)
     else:
         found = solved(problem, Solution, solution, tolerance, time_limit, progress)
         bounds = method_of(problem).bounds(found, proof)

@@ -21,6 +21,7 @@ from ufm_convex._bits import ratio, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
 from ufm_convex.errors import HypothesisError
+from ufm_convex.positivity.cubic import CopositiveProof
 from ufm_convex.problem import Problem, constraints
 from ufm_convex.problem.constraints import HardMargin, LayerPeeled
 from ufm_convex.relaxation import require_dense
@@ -28,7 +29,12 @@ from ufm_convex.relaxation import require_dense
 FORMAT, VERSION = "ufm-convex-certificate", 1
 
 _LEMMAS = ("class-mean-reduction", "master-identity", "weak-duality")
-_SLACK_LEMMA = {"diagonal": "frame-slack", "group": "symmetry-slack", "dense": "dense-slack"}
+_SLACK_LEMMA = {
+    "diagonal": "frame-slack",
+    "group": "symmetry-slack",
+    "dense": "dense-slack",
+    "copositive": "copositive-slack",
+}
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------
@@ -218,16 +224,24 @@ def encode_dual(
     units, columns = enclosure.ExactColumns.of_classes(problem).closing_units, proof.columns
     if units is not None and set(units) != {1}:
         columns = [[x // unit for x, unit in zip(column, units, strict=True)] for column in columns]
-    multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
     encoded = {
         "kind": proof.kind,
         "exponents": integers(proof.exponents),
         "columns": _rows(columns),
-        "multiplier": multiplier,
-        "factor": None if proof.factor is None else _rows(proof.factor),
+        **_slack(proof),
         **own_decays,
     }
     return encoded if units is not None else {**encoded, "own": integers(proof.own or ())}
+
+
+def _slack(proof: enclosure.BlockProof) -> dict[str, Any]:
+    """What shows that the slack is ≥ 0: a multiplier and a factor, or, for a copositive one, a cubic form."""
+    if not isinstance(proof, CopositiveProof):
+        multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
+        return {"multiplier": multiplier, "factor": None if proof.factor is None else _rows(proof.factor)}
+    if proof.weights is None or proof.factors is None:
+        return {"cubic": None}
+    return {"cubic": {"weights": integers(proof.weights), "factors": [_rows(factor) for factor in proof.factors]}}
 
 
 def encode_witness(problem: Problem, witness: enclosure.Evidence | None) -> dict[str, Any]:

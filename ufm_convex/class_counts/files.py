@@ -47,7 +47,8 @@ def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
     if suffix == ".npy":
         return validate_labels(map_array(path, "labels"), num_classes, name=f"the array in {path}")
     if suffix == ".txt":
-        cells, lines = lists.entries(path)
+        cells, lines, samples = lists.entries(path)
+        _check_once(path, samples, lines)
     elif suffix == ".csv":
         cells, lines = _label_column(path)
     else:
@@ -225,6 +226,19 @@ def _label_column(path: Path) -> tuple[list[str], list[int]]:
     _check_one_a_sample(path, header, place, rows)
     say_unused(path, "column", [str(column) for column in header if column.place != place])
     return cells, lines
+
+
+def _check_once(path: Path, samples: Sequence[str], lines: Sequence[int]) -> None:
+    """Raise ``LabelsError`` for a sample that stands twice: names of two words would be taken for paths and labels."""
+    seen: dict[str, int] = {}
+    for sample, line in zip(samples, lines, strict=True) if samples else ():
+        if sample in seen:
+            raise LabelsError(
+                f"{path}, line {line}: the sample {shown(sample)} stands on line {seen[sample]} already.",
+                expected="one line a sample: its path and its label, or its label alone",
+                fix="leave one out; names of classes in several words are read from a .csv with the header label.",
+            )
+        seen[sample] = line
 
 
 def _check_no_counts(path: Path, header: Sequence[Column]) -> None:

@@ -117,10 +117,10 @@ def _gap(labels: IntArray, missing: IntArray, largest: int) -> LabelsError:
     if absent == 1 and present[0] == 1:
         fix = "the labels start at 1: pass labels - 1, np.asarray(labels) - 1 for a list."
     else:
-        fix = (
-            f"if the classifier has outputs for them, say so: num_classes={largest + 1}, or --num-classes; "
-            "else number the classes that occur: np.unique(labels, return_inverse=True)[1]."
-        )
+        fix = "number the classes that occur: np.unique(labels, return_inverse=True)[1]."
+        if largest < _MOST_CLASSES:
+            say = f"if the classifier has outputs for them, say so: num_classes={largest + 1}, or --num-classes; "
+            fix = f"{say}else {fix}"
     return LabelsError(
         f"labels run up to {largest}, but {absent} of the classes 0 … {largest} have no samples: {listed}.",
         expected="every class 0 … K − 1 at least once",

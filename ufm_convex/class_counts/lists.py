@@ -22,7 +22,8 @@ from ufm_convex.class_counts.validation import integers as vector
 from ufm_convex.errors import CountsError, FileFormatError, shown
 
 _MARKS = (";", "\t", ",")
-_NUMBER = re.compile(r"[ \t]*[+-]?[0-9.,_eE]+[ \t]*")
+_NUMBER = re.compile(r"(?=.*[0-9])[-+0-9.,_eE; \t]+")
+"""A number, as people write it, or several beside each other: rows of a table, which are no paths and no names."""
 
 
 def _from_npy(path: Path) -> Any:
@@ -30,7 +31,8 @@ def _from_npy(path: Path) -> Any:
 
 
 def _from_txt(path: Path) -> IntArray:
-    cells, lines = entries(path)
+    cells, lines, names = entries(path)
+    say_unused(path, "name", names)
     if not cells:
         raise FileFormatError(f"{path} does not hold class counts.", expected="one count a line", fix="check the file.")
     return integers(path, cells, lines, "count", CountsError)
@@ -101,8 +103,8 @@ def read_list(path: Path) -> IntArray:
 # -- lists of samples ---------------------------------------------------------------------------------------------
 
 
-def entries(path: Path) -> tuple[list[str], list[int]]:
-    """The entries of a text file with one a line, and their lines; of ``path label`` the label.
+def entries(path: Path) -> tuple[list[str], list[int], list[str]]:
+    """The entries of a text file with one a line, of ``path label`` the label; their lines; what stands before them.
 
     A line of two cells is such a sample where the first is no number: files of image lists have no header. The cells
     stand between semicolons, tabs, commas or spaces, the same in each line; a path may have spaces in it.
@@ -117,8 +119,8 @@ def entries(path: Path) -> tuple[list[str], list[int]]:
     mark = next((mark for mark in _MARKS if cells and mark in cells[0]), None)
     pairs = [_cut(cell, mark) for cell in cells]
     if cells and all(first and not _NUMBER.fullmatch(first) for first, _ in pairs):
-        return [label for _, label in pairs], lines
-    return cells, lines
+        return [label for _, label in pairs], lines, [first for first, _ in pairs]
+    return cells, lines, []
 
 
 def _cut(cell: str, mark: str | None) -> tuple[str, str]:

@@ -78,7 +78,7 @@ def evidence(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
 def gram_positivity(solution: Solution) -> CompletePositivity | None:
     """The verdict on B where bounds stay apart and it may be the reason; None elsewhere.
 
-    That is with non-negative features under decays, for so few classes that ``close_gap`` can follow, and not after
+    That is with non-negative features under decays, for so few classes that a verdict is soon found, and not after
     Ctrl-C: whoever pressed it waits for no verdict of seconds.
     """
     from ufm_convex.positivity.copositivity import LARGEST

@@ -22,8 +22,7 @@ from ufm_convex.problem import Problem
 from ufm_convex.problem.bias import BiasModel, bias_of
 from ufm_convex.relaxation import DualPoint, GramPoint, symmetric
 from ufm_convex.solvers import Claim
-from ufm_convex.solvers.conic import STATUS_MAP
-from ufm_convex.solvers.scs import dual_objective
+from ufm_convex.solvers.conic import STATUS_MAP, dual_objective
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -123,7 +122,7 @@ class TextbookContestant(Contestant):
         return Answer(
             claim=STATUS_MAP.get(status, Claim.FAILED),
             value=_finite(textbook.programme.value),
-            dual_value=dual_objective(textbook.programme),  # other solvers' do not get through cvxpy
+            dual_value=dual_objective(textbook.programme),
             point=textbook.point(),
             dual=textbook.dual(),
             message=status if statistics is None else f"{status}, {statistics.solver_name}",

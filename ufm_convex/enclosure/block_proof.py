@@ -25,7 +25,7 @@ class BlockProof:
 
     Attributes:
         kind: "group" for groups of all alike classes, "dense" for one group a class, "copositive" likewise for a slack
-            that ``copositive`` proves.
+            that ``positivity.cubic`` says how to prove.
         exponents: e_g; the entries of column g are integers · 2^{e_g}.
         columns: columns[g][h]: entry of a column of orbit g at an output of orbit h that is not its own; 0 where there
             is none.

@@ -2,7 +2,8 @@
 
 ``judging`` decides, from ``theorems`` (exact sufficient conditions), ``factorisation`` (the nearest F Fᵀ) and
 ``witnesses`` (copositive matrices C with <C, B> < 0). Every number of a report is proved.
-``bounds`` has what copositive slacks prove about a problem, ``gap_closure`` closes the gap of a strict relaxation, and
+``bounds`` has what copositive slacks prove about a problem, by ``cubic`` forms of the level ``parrilo`` or on all
+supports (``copositivity``); ``gap_closure`` closes the gap of a strict relaxation, and
 ``pigeonhole`` bounds problems of few dimensions; docs/complete_positivity.md.
 """
 

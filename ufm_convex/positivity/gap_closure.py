@@ -20,32 +20,30 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ufm_convex import enclosure, recovery, relaxation, solvers
+from ufm_convex import enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
+from ufm_convex._process import apart
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
 from ufm_convex.positivity.copositivity import lowest_direction
 from ufm_convex.positivity.features import feature_positivity
-from ufm_convex.positivity.parrilo import LARGEST_CUBIC, cubic_level
+from ufm_convex.positivity.parrilo import LARGEST_CUBIC, CubicRun, cubic_runs
 from ufm_convex.positivity.report import CompletePositivity, Positivity
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered, Scaled
 from ufm_convex.relaxation import Alike, Columns, Factors, Gram, GramPoint, Orbits, of_classes
-from ufm_convex.solvers.conic import ConicSolver
 
 _ROUNDS = 60
 _ITERATIONS, _GRADIENT = 5_000, 1e-11
 _SHORT = 1e-7
 """Coordinates in which all features are shorter than this share of the longest are given up before one is opened."""
 _HALVINGS = 40
-_ACCURATE: dict[str, Any] = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
-"""Of Clarabel: few iterations more, and proved bounds that are as much nearer."""
 _MIXTURES = 3
 """Mixtures of moments in which factors are looked for: what is not there in one is rarely in the next."""
 _ROUNDING = 1e-14
@@ -241,20 +239,20 @@ def _ways(problem: Problem, columns: Columns, relaxed: S, tolerance: float, solv
     """What may bring the bounds together, the cheapest first; lazy, since the first are enough as a rule."""
     flat = 0.1 * tolerance
     yield lambda best: _Best.of(relaxed)
-    level = cubic_level(columns)
-    cast(ConicSolver, solvers.solver("clarabel")).attempt(level.problem, _ACCURATE)
-    found = level.dual()
-    if found is not None:
-        V, form = found
-        yield lambda best: replace(best, lower=copositive_lower_bound(problem, V.full(), form), residuals=V.full())
+    for run in apart("solver 'clarabel'", cubic_runs, columns):
+        yield partial(_raised, problem, run)
         generator = np.random.default_rng(0)
         for _ in range(_MIXTURES):
-            factors = level.factors(V, generator)
-            if factors is not None:
-                yield partial(_descended, problem, columns, flat, factors)
+            yield partial(_descended, problem, columns, flat, run.factors(generator))
     yield partial(_descended, problem, columns, flat, None)
     yield lambda best: _Best.of(solve(problem, solver="factored", tolerance=tolerance))
     yield partial(_descended, problem, columns, flat, None)
+
+
+def _raised(problem: Problem, run: CubicRun, best: _Best) -> _Best:
+    """The bound that the run's residuals and form prove, with W and H as they are."""
+    residuals = run.V.full()
+    return replace(best, lower=copositive_lower_bound(problem, residuals, run.form), residuals=residuals)
 
 
 def _descended(problem: Problem, columns: Columns, flat: float, start: Factors | None, best: _Best) -> _Best:

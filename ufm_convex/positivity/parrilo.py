@@ -17,21 +17,25 @@ Shapes: m single columns; θ has m (m + 1) (m + 2)/6 entries; slices and N (m, m
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.relaxation import Alike, Columns, Factors, Gram, Orbits, residual_gram
+from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, residual_gram
 from ufm_convex.relaxation.conic import Programme, programme, symmetric
+from ufm_convex.solvers.clarabel import Clarabel
 
 if TYPE_CHECKING:
     import cvxpy as cp
 
 LARGEST_CUBIC = 20
 """Most columns of the programme: 1540 entries, 20 matrices of order 20; half a minute."""
+_ACCURATE: dict[str, Any] = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
+"""A few iterations more, and a proved bound that is as much nearer."""
 _RANK = 1e-5
 """Eigenvalues of B below this share of the largest are the solver's noise."""
 
@@ -59,6 +63,45 @@ class CubicForm:
 
 
 @dataclass(frozen=True, eq=False)
+class CubicRun:
+    """What a solver left at this level; nothing of it is believed.
+
+    Attributes:
+        columns: The columns.
+        V: Residuals, taken into the domain of the conjugates, (V, m).
+        form: The form of their slack D − UᵀU.
+        tensor: θ, (m, m, m), whose weighted slices are B in units of c/(λ_H ν).
+        units: c of each column, (m,).
+    """
+
+    columns: Columns
+    V: Alike
+    form: CubicForm
+    tensor: FloatArray
+    units: FloatArray
+
+    def factors(self, generator: np.random.Generator) -> Factors:
+        """W and H ≥ 0 of which θ is the moment, if there are some of no more coordinates than columns.
+
+        Where θ_ijk = Σ_r w_r z_ir z_jr z_kr with independent z_r, the mixtures Θ_g = Σ g_i Θ_i of slices have
+        B^+½ Θ_g B^+½ = Q Diag(gᵀz_r) Qᵀ with one Q, and the columns of H are those of B^½ Q (Jennrich's algorithm, in
+        Harshman, UCLA Working Papers in Phonetics 16, 1970). W is what is stationary at V.
+        """
+        columns, units, theta = self.columns, self.units, self.tensor
+        values, vectors = np.linalg.eigh(np.tensordot(np.sqrt(units / units.max()), theta, 1))
+        kept = values > _RANK * values[-1]
+        roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+        mixed = np.tensordot(generator.random(units.size), theta, 1)
+        _, turn = np.linalg.eigh((vectors / roots).T @ mixed @ (vectors / roots))
+        H = (vectors * roots) @ turn
+        H = np.maximum(H * np.where(H.sum(axis=0) < 0.0, -1.0, 1.0), 0.0)
+        H = H * np.sqrt(units / (columns.lambda_h * columns.feature_weights))[:, None]
+        W, coordinates = -(columns.weighted(self.V).even @ H) / columns.lambda_w, Orbits.single(H.shape[1])
+        pair = Alike.matrix(columns.outputs, coordinates, W), Alike.matrix(columns.columns, coordinates, H)
+        return Factors(*pair, None)
+
+
+@dataclass(frozen=True, eq=False)
 class CubicLevel:
     """The programme of a problem at this level.
 
@@ -76,53 +119,36 @@ class CubicLevel:
     slices: list[cp.Constraint]
     entries: cp.Constraint
 
-    def primal(self) -> Gram | None:
-        """Z, or None when the solver left no value."""
-        return self.base.primal()
+    def read(self) -> CubicRun | None:
+        """What the solver left; None where that is not everything.
 
-    def factors(self, V: Alike, generator: np.random.Generator) -> Factors | None:
-        """W and H ≥ 0 of which θ is the moment, if they are no more coordinates than columns; None without a value.
-
-        Where θ_ijk = Σ_r w_r z_ir z_jr z_kr with independent z_r, the slices Θ_g = Σ g_i Θ_i have
-        B^+½ Θ_g B^+½ = Q Diag(gᵀz_r) Qᵀ with one Q, and the columns of H are those of B^½ Q (Jennrich's algorithm, in
-        Harshman, UCLA Working Papers in Phonetics 16, 1970). W is what is stationary at V.
+        The multipliers of Θ_i and θ are a form of D − Y with a Y ⪰ UᵀU, the difference of which every slice takes.
         """
-        if self.tensor.value is None or not np.isfinite(self.tensor.value).all():
+        values = [self.tensor.value, *(one.dual_value for one in (*self.slices, self.entries))]
+        if any(value is None or not np.isfinite(value).all() for value in values):
             return None
-        columns, units = self.base.columns, self.base.units.cols
-        theta = np.asarray(self.tensor.value)[tensor_places(units.size)]
-        values, vectors = np.linalg.eigh(np.tensordot(np.sqrt(units / units.max()), theta, 1))
-        kept = values > _RANK * values[-1]
-        roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
-        mixed = np.tensordot(generator.random(units.size), theta, 1)
-        _, turn = np.linalg.eigh((vectors / roots).T @ mixed @ (vectors / roots))
-        H = (vectors * roots) @ turn
-        H = np.maximum(H * np.where(H.sum(axis=0) < 0.0, -1.0, 1.0), 0.0)
-        H = H * np.sqrt(units / (columns.lambda_h * columns.feature_weights))[:, None]
-        W, coordinates = -(columns.weighted(V).even @ H) / columns.lambda_w, Orbits.single(H.shape[1])
-        pair = Alike.matrix(columns.outputs, coordinates, W), Alike.matrix(columns.columns, coordinates, H)
-        return Factors(*pair, None)
-
-    def dual(self) -> tuple[Alike, CubicForm] | None:
-        """V and the form of its slack D − UᵀU, unrepaired; None when the solver left no multipliers.
-
-        Those of Θ_i and θ are a form of D − Y with a Y ⪰ UᵀU, the difference of which every slice takes.
-        """
-        multipliers = [one.dual_value for one in (*self.slices, self.entries)]
-        found = (
-            None if any(value is None or not np.isfinite(value).all() for value in multipliers) else self.base.dual()
-        )
+        found, columns, units = self.base.dual(), self.base.columns, self.base.units
         if found is None or found.S_B is None:
             return None
-        columns, kappa = self.base.columns, self.base.objective_scale
+        theta, *multipliers, rest = (np.asarray(value) for value in values)
         V = columns.admitted(columns.into_domain(found.V))
-        roots, places = np.sqrt(self.base.units.cols), tensor_places(columns.columns.size)
-        units = 2.0 * kappa * roots.max() / (roots[:, None, None] * np.outer(roots, roots))
-        slices = units * np.array([symmetric(P) for P in multipliers[:-1]])
-        rest = units * (np.ravel(multipliers[-1]) / np.bincount(places.ravel()))[places]
-        sigma = columns.sigma
-        Y = found.S_B.scaled(1.0 / sigma, 2.0 * columns.lambda_w / sigma).even
-        return V, CubicForm(slices + _semidefinite(Y - residual_gram(columns, V).even), rest)
+        roots, places = np.sqrt(units.cols), tensor_places(columns.columns.size)
+        scale = 2.0 * units.kappa * roots.max() / (roots[:, None, None] * np.outer(roots, roots))
+        slices = scale * np.array([symmetric(P) for P in multipliers])
+        N = scale * (rest.ravel() / np.bincount(places.ravel()))[places]
+        Y = found.S_B.scaled(1.0 / columns.sigma, 2.0 * columns.lambda_w / columns.sigma).even
+        form = CubicForm(slices + _semidefinite(Y - residual_gram(columns, V).even), N)
+        return CubicRun(columns, V, form, theta[places], units.cols)
+
+
+def cubic_runs(columns: Columns) -> Iterator[CubicRun]:
+    """What Clarabel leaves at this level; nothing where it breaks down."""
+    solver, level = Clarabel(), cubic_level(columns)
+    solver.check_order(columns.outputs.size + columns.columns.size)
+    solver.attempt(level.problem, _ACCURATE)
+    found = level.read()
+    if found is not None:
+        yield found
 
 
 def cubic_level(columns: Columns) -> CubicLevel:

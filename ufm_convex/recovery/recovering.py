@@ -118,7 +118,10 @@ def _descents(columns: Columns, found: Factors, point: Gram, thorough: bool) -> 
             fixed &= Entries(columns.columns, moved.H.cols).vector(moved.H) == 0.0
         found, steps = descend(columns, moved or found, iterations, fixed)
         yield summary(columns, found, point)
-        if _deadline.passed() or (steps < iterations and escape(columns, found) is None):
+        if _deadline.passed():
+            return
+        # one step without a gain ends a stage, too, and far from a stationary point the next one gains again
+        if steps < iterations and steepness(columns, found) <= _STATIONARY and escape(columns, found) is None:
             return
 
 

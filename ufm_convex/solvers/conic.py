@@ -139,10 +139,6 @@ class ConicSolver(Solver):
     def schedule(self, level: str) -> Iterator[tuple[float, dict[str, Any]]]:
         """Pairs (accuracy, options of the solver) for a level, from loose to tight."""
 
-    def reported_dual(self, solved: cp.Problem) -> float | None:
-        """The dual objective in the solver's own statistics, in units of the scaled programme; None if it has none."""
-        return None
-
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
         """See ``Solver.runs``; later runs start where the earlier ones ended, where the solver can."""
         chosen = relaxation.level(level)
@@ -222,7 +218,7 @@ class ConicSolver(Solver):
         point, dual = programme.primal(), programme.dual()
         own_value = None if dual is None else programme.dual_value(dual)
         statistics, kappa = programme.problem.solver_stats, programme.objective_scale
-        reported = self.reported_dual(programme.problem)
+        reported = dual_objective(programme.problem)
         return SolverRun(
             solver=self.name,
             level=level.name,
@@ -237,3 +233,20 @@ class ConicSolver(Solver):
             within_class_variability=None if point is None else level.within_class_variability(problem, point),
             seconds=attempt.seconds,
         )
+
+
+def dual_objective(solved: cp.Problem) -> float | None:
+    """The dual objective that the solver states, in the units of the problem's value; None where it states none.
+
+    It is ``dobj`` of the info that SCS returns; those of other solvers do not get through cvxpy.
+
+    cvxpy keeps the constant of an objective from the solver and adds it to the value alone: it is what is between the
+    value and ``pobj``.
+    """
+    extra = None if solved.solver_stats is None else solved.solver_stats.extra_stats
+    info = extra.get("info", {}) if isinstance(extra, dict) else {}
+    primal, dual = info.get("pobj"), info.get("dobj")
+    if primal is None or dual is None or solved.value is None:
+        return None
+    found = float(dual) + (float(solved.value) - float(primal))
+    return found if math.isfinite(found) else None

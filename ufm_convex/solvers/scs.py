@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ufm_convex.solvers.conic import ConicSolver
-
-if TYPE_CHECKING:
-    import cvxpy as cp
 
 _ACCURACIES = (1e-1, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _SAMPLE_START = 1e-4
@@ -23,21 +19,6 @@ _OPTIONS = (
     *("log_csv_filename", "use_indirect", "linear_solver"),
 )
 """SCS keeps no list of them that could be asked for; ``eps`` and ``use_indirect`` are cvxpy's."""
-
-
-def dual_objective(solved: cp.Problem) -> float | None:
-    """``dobj`` of the info that SCS returns, in the units of the problem's value; None if another solver was at work.
-
-    cvxpy keeps the constant of an objective from the solver and adds it to the value alone: it is what is between the
-    value and ``pobj``.
-    """
-    extra = None if solved.solver_stats is None else solved.solver_stats.extra_stats
-    info = extra.get("info", {}) if isinstance(extra, dict) else {}
-    primal, dual = info.get("pobj"), info.get("dobj")
-    if primal is None or dual is None or solved.value is None:
-        return None
-    found = float(dual) + (float(solved.value) - float(primal))
-    return found if math.isfinite(found) else None
 
 
 class SCS(ConicSolver):
@@ -62,10 +43,6 @@ class SCS(ConicSolver):
         for accuracy in _ACCURACIES:
             if level != "sample" or accuracy <= _SAMPLE_START:
                 yield accuracy, {"eps_abs": accuracy, "eps_rel": accuracy, "max_iters": _MAX_ITERATIONS}
-
-    def reported_dual(self, solved: cp.Problem) -> float | None:
-        """See ``dual_objective``."""
-        return dual_objective(solved)
 
     def interrupted(self, raw: Any) -> bool:
         """SCS catches SIGINT and ends with a status of its own."""

@@ -7,10 +7,10 @@ This folder imports nothing of the package around it: the standard library and p
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
 read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses``, ``terms`` (of the objective
-beside them), ``problem``, ``proof`` (the dual point and its slack), ``points`` (W and H), ``claims``, and the steps
-below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one problem or one candidate gives
-it beside the file: ``asked`` and ``arrays`` compare it with the content, number by number. ``statement`` says what is
-claimed.
+beside them), ``problem``, ``proof`` and ``copositive`` (the dual point and its slack), ``points`` (W and H),
+``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one
+problem or one candidate gives it beside the file: ``asked`` and ``arrays`` compare it with the content, number by
+number. ``statement`` says what is claimed.
 
     PROVED        every step of the proof was verified;
     REFUTED       a step was shown to fail, by exact arithmetic or by an enclosure that excludes the claim;
@@ -34,6 +34,7 @@ from flint import arb, ctx, fmpq
 
 from . import asked, contrastive, many, statement
 from .claims import Claims, Enclosures, Interval, Violation
+from .copositive import Copositive
 from .costs import Costs
 from .points import Alike, Candidate, Factors, Frame
 from .precision import working_precision
@@ -64,7 +65,13 @@ WORK = 1 << 26
 """Bits of precision times numbers that are evaluated: what a value may cost before it is left undecided."""
 
 _LEMMAS = ["class-mean-reduction", "master-identity", "weak-duality"]
-_SLACK_LEMMA = {"diagonal": "frame-slack", "group": "symmetry-slack", "dense": "dense-slack"}
+_DUALS: dict[str, tuple[str, type[Diagonal] | type[Blocks]]] = {
+    "diagonal": ("frame-slack", Diagonal),
+    "group": ("symmetry-slack", Blocks),
+    "dense": ("dense-slack", Blocks),
+    "copositive": ("copositive-slack", Copositive),
+}
+"""Kinds of dual points: the lemma that their slack needs, and how they are read."""
 
 
 class Verdict(StrEnum):
@@ -163,10 +170,10 @@ class _Certificate:
         self.content = fields["problem"]
         self.problem = problem = Problem(self.content)
         problem.costs = costs
-        kind = kind_of(fields["dual"], "kind", ("diagonal", "group", "dense"))
-        if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, _SLACK_LEMMA[kind]]:
+        lemma, read = _DUALS[kind_of(fields["dual"], "kind", tuple(_DUALS))]
+        if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, lemma]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
-        self.dual = Diagonal(problem, fields["dual"]) if kind == "diagonal" else Blocks(problem, fields["dual"])
+        self.dual: Diagonal | Blocks = read(problem, fields["dual"])
         make: dict[str, Callable[[Problem, Any], Any]] = {"frame": Frame, "group": Alike, "dense": Factors.read}
         self.witness = make[kind_of(fields["witness"], "kind", tuple(make))](problem, fields["witness"])
         self.candidate = None if fields["candidate"] is None else Candidate(problem, fields["candidate"])
@@ -238,7 +245,11 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
-    quick = many.Integral.of(dual) if isinstance(dual, Diagonal) else None if fast is None else fast.Fast.of(dual)
+    quick: many.Integral | fast.Fast | None = None
+    if isinstance(dual, Diagonal):
+        quick = many.Integral.of(dual)
+    elif fast is not None and not isinstance(dual, Copositive):
+        quick = fast.Fast.of(dual)
     price = cache(dual.price)
     value = None if quick is None else lambda: _less(quick.dual_value(), price)
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()

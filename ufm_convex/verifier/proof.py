@@ -36,6 +36,21 @@ class Dual(ABC):
     def __init__(self, problem: Problem, fields: dict[str, Any]) -> None:
         self.problem, self.decays = problem, problem.regulariser.decays(fields)
 
+    groups: list[Group]
+    numbers: int
+
+    @abstractmethod
+    def pay(self, precision: int) -> None:
+        """For the dual value at a precision."""
+
+    @abstractmethod
+    def check_slack(self) -> None:
+        """Show that the slack is ≥ 0 on the features that are admissible, exactly."""
+
+    @abstractmethod
+    def columns(self) -> Iterator[Column[fmpq]]:
+        """The columns of V, one a group."""
+
     @abstractmethod
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """The entries of U1, one a group, with how many classes have them."""
@@ -98,8 +113,11 @@ class Blocks(Dual):
     For a free bias the integers are those of N u_k = ω_k n_k v_k, ``loads`` times as large, so that U1 can vanish.
     """
 
+    slack = "multiplier factor"
+    """Fields of the proof that the slack is ≥ 0."""
+
     def __init__(self, problem: Problem, value: Any) -> None:
-        names = f"kind exponents columns multiplier factor{problem.regulariser.proof}"
+        names = f"kind exponents columns {self.slack}{problem.regulariser.proof}"
         fields = fields_of(value, names if problem.loss.closed else f"{names} own")
         super().__init__(problem, fields)
         alike = fields["kind"] == "group"
@@ -121,7 +139,11 @@ class Blocks(Dual):
             raise MalformedCertificate(f"the columns need more than {MAX_COLUMN_BITS} bits")
         self.columns_, self.own = self._integers(columns, units, fields.get("own"))
         self.bits = bits // size + problem.bits
-        triangle = list(range(1, size + 1))
+        self._read_slack(fields, list(range(1, size + 1)))
+
+    def _read_slack(self, fields: dict[str, Any], triangle: list[int]) -> None:
+        """The fields ``slack``; ``triangle`` has the lengths of the rows of a lower one."""
+        problem, size = self.problem, len(self.groups)
         self.factor = None if fields["factor"] is None else rows_of(fields["factor"], triangle)
         self.multiplier, self.shift = None, 0
         if fields["multiplier"] is not None:
