@@ -309,6 +309,28 @@ def test_the_last_layer_of_a_sequence_is_the_head():
     assert find_head(network) is network.other
 
 
+class Hidden(nn.Module):
+    """A hidden layer with the name of a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm, self.out = nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.norm(self.fc(x))))
+
+
+def test_a_layer_with_the_name_of_a_head_has_a_row_a_class():
+    torch.manual_seed(0)
+    network = Hidden()
+    assert find_head(network, 3) is network.out
+    report = judge(network, loader(), WD)
+    assert report.head is network.out
+    assert report.candidate.num_classes == 3
+    with pytest.raises(NetworkError, match="no linear layer of 4 rows"):
+        find_head(Net(), 4)
+
+
 def refused_heads():
     two = Net()
     two.head = nn.Linear(16, 3)
@@ -369,6 +391,7 @@ BAD = {
     "an empty loader": (Net, [], {}, NetworkError, "no batch"),
     "a head that is not reached": (Unreached, loader(), {}, NetworkError, "0 times"),
     "a head that is reached twice": (Twice, loader(), {}, NetworkError, "2 times"),
+    "no loader": (Net, 5, {}, NetworkError, "loader is a int"),
     "NaN": (Net, changed(30, torch.nan), {}, NetworkError, "NaN"),
     "one-hot labels": (Net, loader(y=nn.functional.one_hot(samples()[1])), {}, LabelsError, "argmax"),
     "labels of another type": (Net, loader(y=samples()[1].float()), {}, LabelsError, "integers"),

@@ -20,11 +20,11 @@ from ufm_convex.cli.options import (
     ProblemOptions,
     Verbose,
     say_zero_bias,
-    whole_number,
 )
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import decays_record, finite
 from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.values import whole_number
 from ufm_convex.cli.views import show, solution_record
 
 if TYPE_CHECKING:
@@ -183,15 +183,9 @@ def _instance(
     # a negative feature where features are not is a verdict, not a reason to have no decays
     fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
     chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
-    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=problem.bias or _bias(candidate, fitted))
+    bias = problem.bias or (None if fitted.bias is None else str(fitted.bias))
+    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=bias)
     return chosen.plain_problem(what, counts), fitted
-
-
-def _bias(candidate: Candidate, fitted: EffectiveDecays) -> str | None:
-    """The bias of the problem where nothing is said of it: the candidate's decay, and free where it has none."""
-    if candidate.bias is None:
-        return None
-    return repr(fitted.lambda_b) if fitted.lambda_b is not None and fitted.lambda_b > 0.0 else "free"
 
 
 def _attribution(

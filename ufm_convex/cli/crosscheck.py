@@ -12,8 +12,9 @@ import typer
 
 from ufm_convex.cli.command import command, refuse, take_only
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import ProblemOptions, Verbose, required_number
+from ufm_convex.cli.options import ProblemOptions, Verbose
 from ufm_convex.cli.progress import progress
+from ufm_convex.cli.values import required_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

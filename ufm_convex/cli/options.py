@@ -1,14 +1,12 @@
 """Options that commands share, as groups: which problem, which method, where the result goes.
 
 Each group is a dataclass whose fields are the options; ``@command`` expands it. Options arrive as text and become
-numbers here, so that what is no number is refused in the same three lines as everything else; whether a number makes
-sense is judged by the rooms that own it. Errors are imported where they are raised: ``--help`` raises none.
+numbers (``values``), so that what is no number is refused in the same three lines as everything else. Errors are
+imported where they are raised: ``--help`` raises none.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ufm_convex.cli import values
 from ufm_convex.cli.command import names_of, refuse
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from ufm_convex.losses import Loss
     from ufm_convex.problem import Model, Problem
 
-_INTEGER = re.compile(r"[ \t]*[+-]?[0-9]{1,4000}[ \t]*")  # int() refuses more digits than that
-_LIST = re.compile(r"[0-9\s;:|+-]*")  # counts, whatever somebody puts between them
 _SOURCES = "problem.toml, --class-counts, --labels or --profile"
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")]
@@ -114,12 +111,12 @@ class ProblemOptions:
         from ufm_convex.problem import Problem
 
         given = {
-            "lambda_w": _number("--lambda-w", self.lambda_w),
-            "lambda_h": _number("--lambda-h", self.lambda_h),
+            "lambda_w": values.number("--lambda-w", self.lambda_w),
+            "lambda_h": values.number("--lambda-h", self.lambda_h),
             "features": self.features,
-            "feature_dim": whole_number("--feature-dim", self.feature_dim),
-            "bias": _bias(self.bias),
-            "constraint": _constraint(self.constraint),
+            "feature_dim": values.whole_number("--feature-dim", self.feature_dim),
+            "bias": values.bias(self.bias),
+            "constraint": values.constraint(self.constraint),
         }
         if self.file is not None:
             content = Problem.load(self.file).content()
@@ -242,15 +239,15 @@ class ProblemOptions:
         from ufm_convex import class_counts as counting
 
         if self.labels is not None:
-            classes = whole_number("--num-classes", self.num_classes)
+            classes = values.whole_number("--num-classes", self.num_classes)
             labels = counting.read_labels(self.labels, classes)
             return counting.class_counts_from_labels(labels, classes)
         if self.profile is not None:
             return counting.counts_from_profile(self.profile)
         text = self.class_counts or ""
-        if _names_a_file(text):
+        if values.names_a_file(text):
             return counting.read_class_counts(text)
-        return _integers(text)
+        return values.integers(text)
 
     def _says_loss(self) -> bool:
         """Whether an option says something about the loss."""
@@ -268,14 +265,14 @@ class ProblemOptions:
         """The parameters of the loss that options give, each of them once."""
         from ufm_convex.errors import ProblemError
 
-        given = [_assignment(assignment) for assignment in self.loss_parameter or ()]
+        given = [values.assignment(assignment) for assignment in self.loss_parameter or ()]
         if self.class_weights is not None:
             cells = self.class_weights.split(",")
             given.append({
-                "class_weights": [_number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
+                "class_weights": [values.number(f"entry {k} of --class-weights", cell) for k, cell in enumerate(cells)]
             })  # fmt: skip
         if self.smoothing is not None:
-            given.append({"smoothing": _number("--smoothing", self.smoothing)})
+            given.append({"smoothing": values.number("--smoothing", self.smoothing)})
         names = [name for one in given for name in one]
         for name in names:
             if names.count(name) > 1:
@@ -346,8 +343,8 @@ class MethodOptions:
         return {
             "solver": self.solver,
             "level": self.level,
-            "tolerance": _number("--tolerance", self.tolerance),
-            "time_limit": _time_limit(self.time_limit),
+            "tolerance": values.number("--tolerance", self.tolerance),
+            "time_limit": values.time_limit(self.time_limit),
         }
 
 
@@ -369,133 +366,6 @@ def check_output(output: Path, fix: str) -> None:
     from ufm_convex._files import check_writable
 
     check_writable(output, fix)
-
-
-def _names_a_file(text: str) -> bool:
-    """Whether the value of --class-counts is a path: it ends as one, or is neither a list nor a number."""
-    if text.strip().lower().endswith((".csv", ".npy", ".txt", ".json")):
-        return True
-    return not ("," in text or _is_number(text) or _LIST.fullmatch(text))
-
-
-def _integers(text: str) -> list[int]:
-    """Class counts from a list with commas.
-
-    Raises:
-        CountsError: an entry is not an integer.
-    """
-    from ufm_convex.errors import CountsError
-
-    cells = text.split(",")
-    bad = next((k for k, cell in enumerate(cells) if not _INTEGER.fullmatch(cell)), None)
-    if bad is not None:
-        raise CountsError(
-            f"entry {bad} of --class-counts is {reprlib.repr(cells[bad])}.",
-            expected="integers >= 0 with commas between them, such as 500,100,20",
-            fix="give whole numbers of samples, or a .csv file with the columns class_id,count.",
-        )
-    return [int(cell) for cell in cells]
-
-
-def whole_number(name: str, text: str | None) -> int | None:
-    """The option as an integer, None if it is not given; ``ProblemError`` for anything else."""
-    from ufm_convex.errors import ProblemError
-
-    if text is not None and not _INTEGER.fullmatch(text):
-        raise ProblemError(
-            f"{name} is {reprlib.repr(text)}.",
-            expected="an integer",
-            fix="write it without a decimal point or exponent.",
-        )
-    return None if text is None else int(text)
-
-
-def _assignment(text: str) -> dict[str, Any]:
-    """The one entry of ``name=value``, the value as TOML or, where it is no TOML value, a word."""
-    import tomllib
-
-    from ufm_convex.errors import ProblemError
-
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier() or name == "name" or "\n" in value:
-        raise ProblemError(
-            f"--loss-parameter is {text!r}.",
-            expected="NAME=VALUE, such as kind=weston-watkins or shift=[0.0,1.5]",
-            fix="give one option for each parameter; the loss itself is chosen by --loss.",
-        )
-    try:
-        return {name: tomllib.loads(f"value = {value}")["value"]}
-    except tomllib.TOMLDecodeError:
-        return {name: value}
-
-
-def _constraint(text: str | None) -> dict[str, Any] | None:
-    """The table of ``NAME:parameter=value,…``, values as TOML; None if the option is not given."""
-    import tomllib
-
-    from ufm_convex.errors import ProblemError
-
-    if text is None:
-        return None
-    name, _, parameters = text.partition(":")
-    try:
-        return {**tomllib.loads(f"given = {{{parameters}}}")["given"], "name": name}
-    except tomllib.TOMLDecodeError as error:
-        raise ProblemError(
-            f"--constraint is {text!r}.",
-            expected="NAME:PARAMETER=VALUE,…, such as layer-peeled:weight_radius=1,feature_radius=5",
-            fix="write numbers and lists in brackets, with commas between the parameters.",
-        ) from error
-
-
-def _number(name: str, text: str | None) -> float | None:
-    """The option as a number, None if it is not given; ``ProblemError`` for anything else."""
-    from ufm_convex.errors import ProblemError
-
-    if text is not None and not _is_number(text):
-        raise ProblemError(
-            f"{name} is {reprlib.repr(text)}.",
-            expected="a number",
-            fix="write it as 0.005 or 5e-3.",
-        )
-    return None if text is None else float(text)
-
-
-def _time_limit(text: str | None) -> float | None:
-    """The option as seconds, None if it is not given; ``ProblemError`` for anything else."""
-    from ufm_convex._given import seconds
-
-    number = _number("--time-limit", text)
-    return None if number is None else seconds("--time-limit", number)
-
-
-def _bias(text: str | None) -> float | str | None:
-    """The word "free", or the option as a number; ``ProblemError`` for anything else."""
-    from ufm_convex.errors import ProblemError
-
-    if text is None or text == "free":
-        return text
-    if not _is_number(text):
-        raise ProblemError(
-            f"--bias is {reprlib.repr(text)}.",
-            expected='"free", or a number > 0',
-            fix="write --bias free for a bias without penalty, --bias 0.01 for one with a penalty.",
-        )
-    return float(text)
-
-
-def required_number(name: str, text: str) -> float:
-    """The option as a number; ``ProblemError`` for anything else."""
-    found = _number(name, text)
-    return math.nan if found is None else found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Model | None) -> None:

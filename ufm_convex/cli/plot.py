@@ -10,14 +10,7 @@ import typer
 
 from ufm_convex.cli.command import command, names_of, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import (
-    CandidateOptions,
-    MethodOptions,
-    ProblemOptions,
-    Verbose,
-    check_output,
-    say_zero_bias,
-)
+from ufm_convex.cli.options import CandidateOptions, MethodOptions, ProblemOptions, Verbose, check_output, say_zero_bias
 from ufm_convex.cli.progress import progress
 
 if TYPE_CHECKING:

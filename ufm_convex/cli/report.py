@@ -11,16 +11,10 @@ import typer
 from ufm_convex.cli.certify import certificate_record, sort_out
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import (
-    CandidateOptions,
-    ProblemOptions,
-    Verbose,
-    check_output,
-    required_number,
-    say_zero_bias,
-)
+from ufm_convex.cli.options import CandidateOptions, ProblemOptions, Verbose, check_output, say_zero_bias
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import decays_record
+from ufm_convex.cli.values import required_number
 
 if TYPE_CHECKING:
     from ufm_convex.candidate import Candidate

@@ -11,8 +11,9 @@ import typer
 
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, check_output, whole_number
+from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, check_output
 from ufm_convex.cli.progress import progress
+from ufm_convex.cli.values import whole_number
 
 if TYPE_CHECKING:
     from ufm_convex.sweep import Grid

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class EffectiveDecays:
         loss_value: CE, the mean loss.
         product: ‖W‖ ‖H‖.
         features: "free" or "nonnegative", as they were taken.
+        biased: Whether there is a bias.
     """
 
     lambda_w: float
@@ -58,6 +60,7 @@ class EffectiveDecays:
     loss_value: float
     product: float
     features: Features
+    biased: bool
     _optimum: Callable[[float], float] = field(repr=False)
 
     @cached_property
@@ -68,6 +71,13 @@ class EffectiveDecays:
         with a bias, f* is that with a free bias. Where no theorem gives f*, each of some forty steps solves a problem.
         """
         return self.loss_value + _least(lambda q: q * self.product - self._optimum(q), self.lambda_w * self.lambda_h)
+
+    @property
+    def bias(self) -> float | Literal["free"] | None:
+        """The bias of their problem: λ_b, free where the bias pays nothing; None without a bias."""
+        if not self.biased:
+            return None
+        return self.lambda_b if self.lambda_b is not None and self.lambda_b > 0.0 else "free"
 
     def __str__(self) -> str:
         words = f"λ_W = {self.lambda_w:.4g}, λ_H = {self.lambda_h:.4g}"
@@ -196,6 +206,7 @@ class _Sums:
             loss_value=self.loss_value,
             product=math.sqrt(weights) * math.sqrt(norms),
             features=features,
+            biased=bias is not None,
             _optimum=_optimum(candidate, loss, features, biased=bias is not None),
         )
 

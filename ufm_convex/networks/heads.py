@@ -55,7 +55,7 @@ def find_head(model: Any, num_classes: int | None = None, head: Any = None) -> A
     if head is not None:
         return _named(model, head, linear)
     found = by_convention(model)
-    if found is not None:
+    if found is not None and num_classes in (None, found.out_features):
         return found
     fitting = {name: one for name, one in linear.items() if num_classes is None or one.out_features == num_classes}
     if len(fitting) == 1:

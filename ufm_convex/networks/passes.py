@@ -22,9 +22,16 @@ def batches(loader: Any, batch_to_xy: BatchToXY | None, device: Any) -> Iterator
     """Inputs and labels, on the device.
 
     Raises:
-        NetworkError: there is no batch, or one is neither a pair nor taken apart by ``batch_to_xy``.
+        NetworkError: it cannot be iterated, there is no batch, or one is neither a pair nor taken apart by
+            ``batch_to_xy``.
         LabelsError: labels are one-hot, or no integers.
     """
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
+        raise NetworkError(
+            f"the loader is a {type(loader).__name__}.",
+            expected="what yields batches, pairs of inputs and labels",
+            fix="pass a DataLoader, or a list of batches.",
+        )
     empty = True
     for batch in loader:
         empty = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -236,11 +236,13 @@ def _checked_names(names: Sequence[str] | None, num_classes: int) -> tuple[str, 
 def _effective_problem(candidate: Candidate, decays: EffectiveDecays | None, loss: Loss | None) -> Problem:
     if decays is None:
         raise TypeError("decays")  # effective_decays has raised
-    bias: float | Literal["free"] | None = None
-    if candidate.bias is not None:
-        bias = decays.lambda_b if decays.lambda_b is not None and decays.lambda_b > 0.0 else "free"
     return Problem(
-        candidate.class_counts, decays.lambda_w, decays.lambda_h, loss=loss, features=decays.features, bias=bias
+        candidate.class_counts,
+        decays.lambda_w,
+        decays.lambda_h,
+        loss=loss,
+        features=decays.features,
+        bias=decays.bias,
     )
 
 

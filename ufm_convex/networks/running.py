@@ -16,7 +16,15 @@ from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.bounding import names_of
 from ufm_convex.networks.candidates import candidate_of
-from ufm_convex.networks.heads import Captured, by_convention, find_head, leads_out, require_plain, require_recorded
+from ufm_convex.networks.heads import (
+    Captured,
+    by_convention,
+    capture,
+    find_head,
+    leads_out,
+    require_plain,
+    require_recorded,
+)
 from ufm_convex.networks.nodes import sign_of
 from ufm_convex.networks.passes import captured, left_as_it_was
 from ufm_convex.networks.structure import Structure, joined, read_structure
@@ -87,15 +95,16 @@ class Pass:
             self._read(trained, labels, kept)
 
     def _find(self, inputs: Any) -> None:
-        """The head; where no name says which it is, its rows are counted in what the network returns."""
-        found = find_head(self.model, None, self.asked) if self.asked is not None else by_convention(self.model)
-        if found is None:
+        """The head; where nothing was said of it, with as many rows as the network returns numbers a sample."""
+        rows = None
+        if self.asked is None:
             self._set("eval")
+            usual = by_convention(self.model)
             with left_as_it_was(self.model), torch.no_grad():
-                output = self.model(inputs)
+                output = self.model(inputs) if usual is None else capture(self.model, usual, inputs).output
             output = getattr(output, "logits", output)
             rows = output.shape[1] if isinstance(output, torch.Tensor) and output.ndim == 2 else None
-            found = find_head(self.model, rows)
+        found = find_head(self.model, rows, self.asked)
         require_plain(found)
         self.head = found
 
