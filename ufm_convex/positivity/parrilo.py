@@ -19,15 +19,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ufm_convex import solvers
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, residual_gram
 from ufm_convex.relaxation.conic import Programme, programme, symmetric
-from ufm_convex.solvers.clarabel import Clarabel
+from ufm_convex.solvers.conic import ConicSolver
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -143,7 +144,7 @@ class CubicLevel:
 
 def cubic_runs(columns: Columns) -> Iterator[CubicRun]:
     """What Clarabel leaves at this level; nothing where it breaks down."""
-    solver, level = Clarabel(), cubic_level(columns)
+    solver, level = cast(ConicSolver, solvers.solver("clarabel")), cubic_level(columns)
     solver.check_order(columns.outputs.size + columns.columns.size)
     solver.attempt(level.problem, _ACCURATE)
     found = level.read()
