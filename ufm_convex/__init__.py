@@ -116,24 +116,27 @@ _HOME = {
     "stability_bounds": "attribution",
     "verify": "verifying",
 }
-_ROOMS = (
-    "candidate",
-    "class_counts",
-    "contrastive",
-    "crosscheck",
-    "duality",
-    "errors",
-    "interchange",
-    "losses",
-    "methods",
-    "networks",
-    "plots",
-    "relaxation",
-    "solvers",
-    "sweep",
-    "testing",
-    "theory",
-)
+_ROOMS = {"constraints": "problem.constraints"} | {
+    room: room
+    for room in (
+        "candidate",
+        "class_counts",
+        "contrastive",
+        "crosscheck",
+        "duality",
+        "errors",
+        "interchange",
+        "losses",
+        "methods",
+        "networks",
+        "plots",
+        "relaxation",
+        "solvers",
+        "sweep",
+        "testing",
+        "theory",
+    )
+}
 
 __all__ = ["__version__", *sorted(_HOME)]
 
@@ -142,7 +145,7 @@ def __getattr__(name: str) -> object:
     if name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     elif name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

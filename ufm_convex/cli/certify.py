@@ -110,19 +110,29 @@ def certify(
         solution = solution or solve()
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved, solution)
-    if output.as_json:
-        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
-        found["decays"] = None if fitted is None else decays_record(fitted)
-        typer.echo(json.dumps(found, allow_nan=False))
-    else:
-        if candidate is None:
-            show(solution)
-        if fitted is not None:
-            typer.echo(f"effective decays  {fitted}")
-        show_judgement(proved, explained, wanted)
     if output.output is not None:
         proved.save(output.output)
+    if output.as_json:
+        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
+        typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
+    else:
+        _show(None if candidate else solution, fitted, proved, explained, wanted)
     return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
+
+
+def _show(
+    solution: Any,
+    fitted: EffectiveDecays | None,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    digits: int | None,
+) -> None:
+    """Print the optimum where it was asked for alone, the decays that were fitted, and what is proved."""
+    if solution is not None:
+        show(solution)
+    if fitted is not None:
+        typer.echo(f"effective decays  {fitted}")
+    show_judgement(proved, explained, digits)
 
 
 def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
