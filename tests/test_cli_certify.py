@@ -10,6 +10,7 @@ from ufm_convex import theory
 from ufm_convex.attribution import PARTS
 from ufm_convex.cli import application
 from ufm_convex.problem import Problem
+from ufm_convex.solving import solve
 
 PROBLEM = Problem([40, 20, 8, 2], 0.02, 0.01)
 DECAYS = ["--lambda-w", "0.02", "--lambda-h", "0.01"]
@@ -68,11 +69,17 @@ def test_attribution_sums_to_the_gap(candidate):
     assert record["candidate_gap"]["lower"] <= gap <= record["candidate_gap"]["upper"]
 
 
-def test_without_a_theorem_there_is_a_value_and_no_attribution(candidate):
+def test_without_a_theorem_the_parts_are_those_over_the_proved_optimum(candidate):
+    """The optimum among features ≥ 0 is not the optimum among all, which Clarabel's programme gives within 1e-9."""
     record = json.loads(run("certify", candidate(), *DECAYS, "--features", "free", "--json").stdout)
-    assert (record["verdict"], record["attribution"]) == ("suboptimal", None)  # optimal only among features >= 0
-    assert record["dead_classes"] is None
+    assert (record["verdict"], tuple(record["attribution"])) == ("suboptimal", PARTS)
+    assert record["dead_classes"] == []
     assert record["candidate_value"] == pytest.approx(theory.optimum(PROBLEM).value, rel=1e-12)
+    free = Problem(PROBLEM.class_counts, PROBLEM.lambda_w, PROBLEM.lambda_h, features="free")
+    best = solve(free, solver="clarabel", level="class", tolerance=1e-8).value
+    gap = record["candidate_value"] - best
+    assert sum(record["attribution"].values()) == pytest.approx(gap, rel=1e-6)
+    assert record["attribution"]["non_orthogonality"] == 0.0  # with free features T = 0
 
 
 def test_a_candidate_known_by_its_digest_is_checked_from_its_file(candidate, tmp_path, monkeypatch):

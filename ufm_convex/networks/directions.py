@@ -25,8 +25,11 @@ def shared_directions(means: FloatArray) -> list[tuple[int, ...]]:
     labels: IntArray = np.arange(len(unit))
     rows = max(1, _BLOCK // len(unit))
     for start in range(0, len(unit), rows):
-        cosines = unit[start : start + rows] @ unit[start:].T
-        first, second = np.nonzero(cosines > LARGEST_COSINE)
+        edges = unit[start : start + rows] @ unit[start:].T > LARGEST_COSINE
+        edges &= labels[start : start + rows, None] != labels[start:]  # the others connect nothing
+        first, second = np.nonzero(edges)
+        if not first.size:
+            continue
         labels = _joined(labels, start + first, start + second)
     order = np.argsort(labels, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
