@@ -390,7 +390,7 @@ def test_the_proved_dual_point_is_feasible_exactly(counts):
     problem = Problem(counts, 0.01, 0.003, bias="free", features="free")
     found = solve(problem)
     lower = found.evidence.lower
-    K, N, exact = len(counts), sum(counts), lower.evidence
+    K, N, exact = len(counts), sum(counts), lower.exact_point
     assert lower.proof == ("group" if K == 3 else "dense")
     unit = Fraction(2) ** exact.exponents[0]
     assert set(exact.exponents) == {exact.exponents[0]}
@@ -420,7 +420,7 @@ def test_the_proved_value_of_a_penalised_bias():
     problem = majority(1e-3)
     lower = solve(problem).evidence.lower
     assert lower.proof == "group"
-    exact, members, counts = lower.evidence, [0, 0, 1], [10, 10, 100]  # groups come by size
+    exact, members, counts = lower.exact_point, [0, 0, 1], [10, 10, 100]  # groups come by size
     p = [[Fraction(2) ** exact.exponents[g] * exact.columns[g][h] for h in members] for g in members]
     for k, column in enumerate(p):
         column[k] = 1 - sum(q for j, q in enumerate(column) if j != k)

@@ -12,7 +12,7 @@ import pytest
 
 import ufm_convex as ufm
 from ufm_convex import theory
-from ufm_convex.enclosure.block_proof import BlockProof
+from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.methods.penalised import PenalisedFamily
@@ -144,7 +144,7 @@ def test_logits_and_bias_are_stretched_together():
 
 
 def test_a_proof_in_other_units():
-    proof = BlockProof("dense", [3, -2], [[0, 5], [7, 0]], [[0], [2, 0]], 4, [[1], [2, 3]], 0.1, None, balanced=True)
+    proof = BlockDual("dense", [3, -2], [[0, 5], [7, 0]], [[0], [2, 0]], 4, [[1], [2, 3]], 0.1, None, balanced=True)
     moved = proof.times(Fraction(12))
     assert moved.exponents == [5, 0]
     assert moved.columns == [[0, 15], [21, 0]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mp_reference import reference_value
 
 from ufm_convex import enclosure, theory
-from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactColumns, ExactMatrix, ExactVector, FrameWitness, slack
+from ufm_convex.enclosure import BlockDual, DiagonalDual, ExactColumns, ExactMatrix, ExactVector, FrameWitness, slack
 from ufm_convex.enclosure.alike import logits as exact_logits
 from ufm_convex.enclosure.digits import bounds_to_digits
 from ufm_convex.enclosure.exact import float_above, float_below, lower_end, upper_end
@@ -117,8 +117,8 @@ def test_averaging_never_lowers_the_bound(problem, seed):
 
 @pytest.mark.parametrize("proof", ["dense", "group"])
 def test_columns_with_positive_products_need_a_factor_and_a_multiplier(proof):
-    evidence = enclosure.lower_bound(CROWDED, crowded_dual(), proof=proof).evidence
-    assert isinstance(evidence, BlockProof)
+    evidence = enclosure.lower_bound(CROWDED, crowded_dual(), proof=proof).exact_point
+    assert isinstance(evidence, BlockDual)
     assert evidence.factor is not None
     assert evidence.multiplier is not None
 
@@ -137,8 +137,8 @@ def test_groups_make_the_proof_small():
 def test_an_infeasible_dual_point_is_not_proved_as_it_stands(factor):
     """Planted fault: strengths past the radius are lowered to it, dense points past it fail without a margin."""
     strengths = feasible_strengths(PLAIN)
-    exact = enclosure.lower_bound(PLAIN, FrameDual(strengths * factor)).evidence
-    assert isinstance(exact, DiagonalProof)
+    exact = enclosure.lower_bound(PLAIN, FrameDual(strengths * factor)).exact_point
+    assert isinstance(exact, DiagonalDual)
     K, N = PLAIN.num_classes, PLAIN.num_samples
     radius = N**2 * Fraction(PLAIN.lambda_w) * Fraction(PLAIN.lambda_h) * K
     for q, n in zip(exact.strengths.rationals(), ExactColumns.of_groups(PLAIN).counts.tolist(), strict=True):
@@ -205,13 +205,13 @@ def test_the_dense_objective_against_mpmath():
 def test_inadmissible_witnesses_prove_nothing(witness):
     bound = enclosure.upper_bound(PLAIN, witness)
     assert bound.value == math.inf
-    assert bound.evidence is None
+    assert bound.exact_point is None
 
 
 def test_frames_treat_alike_classes_differently_where_the_point_does():
     problem = Problem([5, 5, 5], 1e-2, 1e-2, feature_dim=2)
     point = FramePoint(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 3.0]))
-    evidence = enclosure.upper_bound(problem, point).evidence
+    evidence = enclosure.upper_bound(problem, point).exact_point
     assert isinstance(evidence, FrameWitness)
     assert (evidence.groups, evidence.multiplicities) == ([0, 0], [1, 2])
     assert evidence.omega.rationals() == [0, 1]  # a class without feature needs no column of W
@@ -247,13 +247,13 @@ def test_features_with_one_coordinate_each_have_the_same_bound_as_by_the_matrix_
     W, H = rng.normal(size=(4, 3)), np.zeros((4, 3))
     H[[0, 1, 3], [2, 0, 2]] = 1.5, 0.75, 0.25
     found = enclosure.upper_bound(problem, (W, H))
-    exact = found.evidence
+    exact = found.exact_point
     logits, _ = exact_logits(exact.W, exact.H)
     assert logits == [
         [sum(h * w for h, w in zip(row, other, strict=True)) for other in exact.W.even] for row in exact.H.even
     ]
     shifted = np.roll(H, 1, axis=1)  # planted: features in the wrong coordinates
-    moved = enclosure.upper_bound(problem, (W, shifted)).evidence
+    moved = enclosure.upper_bound(problem, (W, shifted)).exact_point
     assert exact_logits(moved.W, moved.H)[0] != logits
     plain = float(full_arrays.factored_objective(of_classes(problem), W, H))
     assert found.value == pytest.approx(plain, rel=1e-14)

@@ -136,7 +136,7 @@ def test_a_bias_is_proved_on_orbits_as_on_single_classes(loss, bias, features):
     dual, value = repaired(LEVELS["group"](problem), size=0.3)
     grouped, single = (enclosure.lower_bound(problem, dual, proof=proof) for proof in ("group", "dense"))
     assert (grouped.proof, single.proof) == ("group", "dense")
-    assert len(grouped.evidence.columns) == 3
+    assert len(grouped.exact_point.columns) == 3
     # what the margins of the proofs cost: 64 · 9^1.5 · 2^-53 of single classes, less on orbits
     assert value > 0.0
     for bound in (grouped, single):
@@ -179,7 +179,7 @@ def test_a_bias_costs_a_million_classes_no_more_than_none(features):
         start = time.process_time()
         bound = enclosure.lower_bound(problem, dual, proof="group")
         assert time.process_time() - start < 2.0
-        assert len(bound.evidence.columns) == 5
+        assert len(bound.exact_point.columns) == 5
         values[bias] = value
         assert bound.value == pytest.approx(value, rel=1e-12)
     assert values["free"] < values[0.4] <= values[None]
@@ -226,7 +226,7 @@ def test_outputs_without_columns_are_rows_of_the_proof(name, bias, nonnegative):
     by_group = enclosure.lower_bound(grouped, dual, proof="group")
     by_class = enclosure.lower_bound(single, dual.full(), proof="dense")
     assert (by_group.proof, by_class.proof) == ("group", "dense")
-    assert [len(by_class.evidence.columns), len(by_class.evidence.columns[0])] == [6, 8]
+    assert [len(by_class.exact_point.columns), len(by_class.exact_point.columns[0])] == [6, 8]
     naive = problem.naive("class").dual_value(dual.full().residuals[:, problem.class_counts > 0])
     for bound in (by_group, by_class):
         assert bound.value == pytest.approx(value, rel=1e-11)
@@ -250,7 +250,7 @@ def test_samples_are_columns_with_one_own_output(name, bias):
         T = Alike.matrix(by_sample.columns, by_sample.columns, dual.T.even[np.ix_(labels, labels)])
         T = T.scaled(*(1.0 / problem.class_counts[labels] for _ in "ab"))
     bound = enclosure.lower_bound(by_sample, Dual(V, T), proof="dense")
-    assert [len(bound.evidence.columns), len(bound.evidence.columns[0])] == [20, 8]
+    assert [len(bound.exact_point.columns), len(bound.exact_point.columns[0])] == [20, 8]
     assert value > 0.0
     assert bound.value == pytest.approx(value, rel=1e-10)
     assert bound.value <= value * (1 + 1e-14)
@@ -290,7 +290,7 @@ def test_a_million_outputs_half_of_them_empty():
     columns = LEVELS["group"](Given(counts, CrossEntropy(), "free", lambda_w=1e-8, lambda_h=1e-8))
     zero = Dual(Alike.zeros(columns.outputs, columns.columns))
     bound = enclosure.lower_bound(columns, zero, proof="group")
-    assert (bound.proof, len(bound.evidence.columns), len(bound.evidence.columns[0])) == ("group", 3, 4)
+    assert (bound.proof, len(bound.exact_point.columns), len(bound.exact_point.columns[0])) == ("group", 3, 4)
     assert bound.value == 0.0
 
 
@@ -336,7 +336,7 @@ def test_witnesses_on_any_coordinates_are_stated_on_classes_where_they_can_be():
     H = Alike.from_blocks(V, d, np.zeros((3, 1)), np.ones((2, 1, 1)))  # three coordinates, rank two
     found = enclosure.upper_bound(narrow, Factors(H, H))
     assert math.isfinite(found.value)
-    assert found.evidence is None  # as it stands it has a coordinate too many
+    assert found.exact_point is None  # as it stands it has a coordinate too many
 
 
 @pytest.mark.parametrize("features", ["free", "nonnegative"])

@@ -195,7 +195,7 @@ def copositive(matrix):
 
 def test_the_proof_of_the_raised_bound_can_be_redone_in_fractions():
     closed = close_gap(confused(5))
-    problem, proof = closed.problem, closed.lower.evidence
+    problem, proof = closed.problem, closed.lower.exact_point
     N, n, lambdas = 100, 20, Fraction(problem.lambda_w) * Fraction(problem.lambda_h)
     V = [[x * Fraction(2) ** e for x in column] for column, e in zip(proof.columns, proof.exponents, strict=True)]
     for k, column in enumerate(V):

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import enclosure, losses, theory
 from ufm_convex.cli import application
-from ufm_convex.enclosure import DiagonalProof, ExactVector
+from ufm_convex.enclosure import DiagonalDual, ExactVector
 from ufm_convex.errors import HypothesisError, ProblemError, ShapeError, UnknownNameError
 from ufm_convex.evidence import relative_gap
 from ufm_convex.problem import constraints
@@ -492,7 +492,7 @@ def test_reduced_and_ray_columns_outside_the_cone_prove_nothing():
     with pytest.raises(ValueError, match="outside"):
         loss.enclose_conjugate([fmpq(-3), fmpq(-1), fmpq(2)], column)
     problem = problem_of([5, 3, 2])
-    assert enclosure.lower_bound(problem, DiagonalProof(ExactVector([-1, 0, 0], 0))).proof == "trivial"
+    assert enclosure.lower_bound(problem, DiagonalDual(ExactVector([-1, 0, 0], 0))).proof == "trivial"
 
 
 def test_a_dual_point_is_repaired_and_never_overstates():

@@ -346,6 +346,6 @@ def test_the_ledger_leaves_a_form_of_long_integers_undecided(monkeypatch):
 
 
 def test_a_proof_says_what_it_is():
-    assert isinstance(CLOSED.lower.evidence, CopositiveProof)
-    assert CLOSED.lower.evidence.kind == "copositive"
-    assert len(CLOSED.lower.evidence.factors) == 5
+    assert isinstance(CLOSED.lower.exact_point, CopositiveProof)
+    assert CLOSED.lower.exact_point.kind == "copositive"
+    assert len(CLOSED.lower.exact_point.factors) == 5

@@ -20,7 +20,7 @@ import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
-from ufm_convex.enclosure import BlockProof, DiagonalProof, ExactColumns, ProvedBound
+from ufm_convex.enclosure import BlockDual, DiagonalDual, ExactColumns, ProvedBound
 from ufm_convex.errors import SolverError
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Alike, Dual, DualPoint, FrameDual
@@ -57,12 +57,12 @@ class SolvedDual:
             SolverError: no bound was proved.
         """
         problem, found = solution.problem, solution.evidence.lower
-        if not isinstance(found.evidence, (BlockProof, DiagonalProof)):
+        if not isinstance(found.exact_point, (BlockDual, DiagonalDual)):
             found = enclosure.lower_bound(problem, solution.dual)
-        if isinstance(found.evidence, DiagonalProof):
-            return cls._diagonal(problem, found, found.evidence)
-        if isinstance(found.evidence, BlockProof):
-            return cls._block(problem, found, found.evidence, solution.dual)
+        if isinstance(found.exact_point, DiagonalDual):
+            return cls._diagonal(problem, found, found.exact_point)
+        if isinstance(found.exact_point, BlockDual):
+            return cls._block(problem, found, found.exact_point, solution.dual)
         raise SolverError(
             "no dual point was proved.",
             expected="decays and an objective within the range of binary64",
@@ -70,7 +70,7 @@ class SolvedDual:
         )
 
     @classmethod
-    def _diagonal(cls, problem: Problem, found: ProvedBound, proof: DiagonalProof) -> SolvedDual:
+    def _diagonal(cls, problem: Problem, found: ProvedBound, proof: DiagonalDual) -> SolvedDual:
         """v_k = −q_k (e_k − 1/V), T what cancels the off-diagonal entries of G."""
         columns = ExactColumns.of_groups(problem)
         exponent, V = proof.strengths.exponent, columns.num_outputs
@@ -85,7 +85,7 @@ class SolvedDual:
 
     @classmethod
     def _block(
-        cls, problem: Problem, found: ProvedBound, proof: BlockProof, dual: DualPoint | FrameDual | Dual
+        cls, problem: Problem, found: ProvedBound, proof: BlockDual, dual: DualPoint | FrameDual | Dual
     ) -> SolvedDual:
         columns = ExactColumns.of_groups(problem)
         if proof.kind == "dense":

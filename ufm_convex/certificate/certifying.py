@@ -170,14 +170,14 @@ def assemble(
         SolverError: a bound is infinite.
         SizeError: no verifier would read the certificate.
     """
-    dual = encode_dual(problem, lower.evidence, decays)
+    dual = encode_dual(problem, lower.exact_point, decays)
     content = {
         "format": FORMAT,
         "version": VERSION,
         "problem": encode_problem(problem),
         "lemmas": lemmas(problem, dual["kind"]),
         "dual": dual,
-        "witness": encode_witness(problem, upper.evidence),
+        "witness": encode_witness(problem, upper.exact_point),
         "candidate": None if candidate is None else encode_candidate(candidate),
     }
     below, above = _rounded_bounds(lower, upper, bits, tolerance)
@@ -279,9 +279,9 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
         )
     below, above = rounded(lower.exact, bits, up=False), rounded(upper.exact, bits, up=True)
     coarse = below, above
-    if isinstance(lower.evidence, enclosure.BlockProof) and len(lower.evidence.columns) >= _FAST_FROM:
+    if isinstance(lower.exact_point, enclosure.BlockDual) and len(lower.exact_point.columns) >= _FAST_FROM:
         coarse = rounded(lower.exact - _FAST_ROOM * abs(lower.exact), bits, up=False), above
-    if isinstance(upper.evidence, enclosure.FactorWitness) and len(upper.evidence.W.even) >= _FAST_FROM:
+    if isinstance(upper.exact_point, enclosure.FactorWitness) and len(upper.exact_point.W.even) >= _FAST_FROM:
         coarse = coarse[0], rounded(upper.exact * (1 + _FAST_ROOM), bits, up=True)
     wanted = Fraction(tolerance)
     enough = coarse[1] - coarse[0] <= wanted * coarse[1] or above - below > wanted * above
@@ -337,9 +337,9 @@ def _origin(solution: Solution | GapClosure[Solution], lower: ProvedBound, upper
 def _of_closure(closure: GapClosure[Solution]) -> Bounds:
     """The bounds of a closed gap, or the relaxation's where one has no exact point."""
     upper, lower = closure.upper, closure.lower
-    if upper.evidence is None:
+    if upper.exact_point is None:
         upper = enclosure.upper_bound(closure.problem, (closure.W, closure.H))
-    if lower.evidence is None:
+    if lower.exact_point is None:
         lower = method_of(closure.problem).bounds(closure.relaxation, "auto").lower
     return Bounds(lower, upper)
 

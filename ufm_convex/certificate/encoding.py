@@ -211,15 +211,15 @@ def decode_problem(content: Mapping[str, Any]) -> Problem:
 
 
 def encode_dual(
-    problem: Problem, proof: enclosure.Evidence | None, decays: tuple[Fraction, Fraction] | None = None
+    problem: Problem, proof: enclosure.ExactPoint | None, decays: tuple[Fraction, Fraction] | None = None
 ) -> dict[str, Any]:
     """The dual point with its slack proof and, where the problem has none, its decays."""
     own_decays = (
         {} if decays is None else {"decays": dict(zip(("weights", "features"), map(dyadic, decays), strict=True))}
     )
-    if isinstance(proof, enclosure.DiagonalProof):
+    if isinstance(proof, enclosure.DiagonalDual):
         return {"kind": "diagonal", "strengths": _vector(proof.strengths), **own_decays}
-    if not isinstance(proof, enclosure.BlockProof):
+    if not isinstance(proof, enclosure.BlockDual):
         raise TypeError(f"{type(proof).__name__} is no dual point")
     units, columns = enclosure.ExactColumns.of_classes(problem).closing_units, proof.columns
     if units is not None and set(units) != {1}:
@@ -234,7 +234,7 @@ def encode_dual(
     return encoded if units is not None else {**encoded, "own": integers(proof.own or ())}
 
 
-def _slack(proof: enclosure.BlockProof) -> dict[str, Any]:
+def _slack(proof: enclosure.BlockDual) -> dict[str, Any]:
     """What shows that the slack is ≥ 0: a multiplier and a factor, or, for a copositive one, a cubic form."""
     if not isinstance(proof, CopositiveProof):
         multiplier = None if proof.multiplier is None else {"exponent": proof.shift, "rows": _rows(proof.multiplier)}
@@ -244,7 +244,7 @@ def _slack(proof: enclosure.BlockProof) -> dict[str, Any]:
     return {"cubic": {"weights": integers(proof.weights), "factors": [_rows(factor) for factor in proof.factors]}}
 
 
-def encode_witness(problem: Problem, witness: enclosure.Evidence | None) -> dict[str, Any]:
+def encode_witness(problem: Problem, witness: enclosure.ExactPoint | None) -> dict[str, Any]:
     """The admissible point behind the upper bound."""
     if isinstance(witness, enclosure.FrameWitness):
         return {

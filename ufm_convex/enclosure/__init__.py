@@ -5,14 +5,14 @@ from __future__ import annotations
 from ufm_convex._bits import rounded_down as fraction_below
 from ufm_convex._bits import rounded_up as fraction_above
 from ufm_convex.enclosure.alike import ExactAlike
-from ufm_convex.enclosure.block_proof import BlockProof
+from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
 from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
 from ufm_convex.enclosure.norms import square_norms
 from ufm_convex.enclosure.proved import (
-    DiagonalProof,
-    Evidence,
+    DiagonalDual,
+    ExactPoint,
     FactorWitness,
     FrameWitness,
     ProvedBound,
@@ -21,12 +21,12 @@ from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.upper import upper_bound
 
 __all__ = [
-    "BlockProof",
-    "DiagonalProof",
-    "Evidence",
+    "BlockDual",
+    "DiagonalDual",
     "ExactAlike",
     "ExactColumns",
     "ExactMatrix",
+    "ExactPoint",
     "ExactVector",
     "FactorWitness",
     "FrameWitness",

@@ -16,7 +16,7 @@ from ufm_convex import theory
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import ExactVector, rational
 from ufm_convex.enclosure.lower import lower_bound
-from ufm_convex.enclosure.proved import DiagonalProof, FrameWitness, ProvedBound
+from ufm_convex.enclosure.proved import DiagonalDual, FrameWitness, ProvedBound
 from ufm_convex.enclosure.upper import upper_bound
 from ufm_convex.errors import HypothesisError, SizeError
 from ufm_convex.losses import CrossEntropy
@@ -69,7 +69,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
     return lower, upper_bound(problem, witness, precision=precision + _GUARD)
 
 
-def _points(columns: ExactColumns, loss: CrossEntropy, bits: int) -> tuple[DiagonalProof, FrameWitness]:
+def _points(columns: ExactColumns, loss: CrossEntropy, bits: int) -> tuple[DiagonalDual, FrameWitness]:
     from flint import arb, fmpq
 
     K = columns.num_outputs
@@ -96,7 +96,7 @@ def _points(columns: ExactColumns, loss: CrossEntropy, bits: int) -> tuple[Diago
         omegas.append(_rounded_down(root_margin * root_c * fourth, bits))
     places = list(range(columns.size))
     witness = FrameWitness(places, columns.multiplicities.tolist(), _vector(etas), _vector(omegas))
-    return DiagonalProof(_vector(strengths)), witness
+    return DiagonalDual(_vector(strengths)), witness
 
 
 def _rounded_down(ball: arb, bits: int) -> fmpq:

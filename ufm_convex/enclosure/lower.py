@@ -20,7 +20,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import slack
-from ufm_convex.enclosure.block_proof import BlockProof
+from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
     PRECISION,
@@ -29,7 +29,7 @@ from ufm_convex.enclosure.exact import (
     rational,
 )
 from ufm_convex.enclosure.proved import (
-    DiagonalProof,
+    DiagonalDual,
     ProvedBound,
     below,
 )
@@ -49,7 +49,7 @@ _LARGE = 64
 
 def lower_bound(
     problem: Problem | Columns,
-    dual: Dual | DualPoint | FrameDual | DiagonalProof,
+    dual: Dual | DualPoint | FrameDual | DiagonalDual,
     *,
     proof: Proof = "auto",
     precision: int = PRECISION,
@@ -103,10 +103,10 @@ def trivial_bound(problem: Problem | Columns, *, precision: int = PRECISION) -> 
 
 
 def _lower_attempts(
-    problem: Problem | Columns, columns: ExactColumns, dual: Dual | DualPoint | FrameDual | DiagonalProof, proof: Proof
+    problem: Problem | Columns, columns: ExactColumns, dual: Dual | DualPoint | FrameDual | DiagonalDual, proof: Proof
 ) -> Iterator[Callable[[], ProvedBound | None]]:
     """What can be tried with the dual point, the smallest proof first."""
-    if isinstance(dual, DiagonalProof):
+    if isinstance(dual, DiagonalDual):
         _require_margins(columns)
         yield partial(_diagonal_bound, columns, dual)
         return
@@ -184,7 +184,7 @@ def _frame_strengths(columns: ExactColumns, V: Alike) -> FloatArray:
     return sums * (columns.num_outputs / (columns.num_outputs - 1.0))
 
 
-def _admissible(columns: ExactColumns, strengths: FloatArray) -> DiagonalProof:
+def _admissible(columns: ExactColumns, strengths: FloatArray) -> DiagonalDual:
     """Each q lowered until ω² n q² (V−1) ≤ N² λ_W λ_H V holds exactly."""
     V, N = columns.num_outputs, columns.num_samples
     shares = columns.weights * columns.counts / N
@@ -200,10 +200,10 @@ def _admissible(columns: ExactColumns, strengths: FloatArray) -> DiagonalProof:
         pairs = zip(doubtful, exact.integers, strict=True)
         doubtful = [g for g, q in pairs if (weights.integers[g] * q) ** 2 * counts[g] > limit]
         lowered[doubtful] = np.nextafter(lowered[doubtful], 0.0)
-    return DiagonalProof(ExactVector.of_floats(lowered))
+    return DiagonalDual(ExactVector.of_floats(lowered))
 
 
-def _diagonal_bound(columns: ExactColumns, proof: DiagonalProof) -> ProvedBound:
+def _diagonal_bound(columns: ExactColumns, proof: DiagonalDual) -> ProvedBound:
     """The dual value at admissible strengths."""
     from flint import arb
 
@@ -265,10 +265,10 @@ def _trivial_bound(columns: ExactColumns) -> ProvedBound:
     from flint import arb, fmpq
 
     if columns.loss.margins_only:
-        strengths = DiagonalProof(ExactVector([0] * columns.size, 0))
+        strengths = DiagonalDual(ExactVector([0] * columns.size, 0))
         return replace(_diagonal_bound(columns, strengths), proof="trivial")
     total = arb(0)
     for j, (share, multiplicity) in enumerate(zip(columns.shares(), columns.multiplicities.tolist(), strict=True)):
         zeros = columns.entries(j, [fmpq(0)] * columns.outputs.size, fmpq(0))
         total -= arb(share) * multiplicity * columns.loss.enclose_conjugate(zeros, columns.column(j))
-    return below(total, "trivial", BlockProof.zero(columns))
+    return below(total, "trivial", BlockDual.zero(columns))

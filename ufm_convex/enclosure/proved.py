@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ufm_convex.enclosure.alike import ExactAlike
-from ufm_convex.enclosure.block_proof import BlockProof
+from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import alike_orbits
 from ufm_convex.enclosure.exact import (
     ExactVector,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class DiagonalProof:
+class DiagonalDual:
     """v_k = −q_k (e_k − 1/V), whose slack is diagonal.
 
     Attributes:
@@ -97,7 +97,7 @@ class FactorWitness:
         return self.W.placed(classes, chosen), H.placed(classes, chosen)
 
 
-Evidence: TypeAlias = DiagonalProof | BlockProof | FrameWitness | FactorWitness
+ExactPoint: TypeAlias = DiagonalDual | BlockDual | FrameWitness | FactorWitness
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,20 @@ class ProvedBound:
         proof: How: the slack proof ("diagonal", "group", "dense", "parrilo", "copositive", "trivial"), the theorem
             ("singular values") or the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
-        evidence: The exact point behind it; None when nothing is proved.
+        exact_point: The exact point behind it; None when nothing is proved.
     """
 
     value: float
     proof: str
     exact: Fraction | None = None
-    evidence: Evidence | None = None
+    exact_point: ExactPoint | None = None
 
 
-def below(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
+def below(ball: arb, proof: str, exact_point: ExactPoint) -> ProvedBound:
     """The lower bound that a ball proves."""
-    return ProvedBound(float_below(ball), proof, lower_end(ball) if ball.is_finite() else None, evidence)
+    return ProvedBound(float_below(ball), proof, lower_end(ball) if ball.is_finite() else None, exact_point)
 
 
-def above(ball: arb, proof: str, evidence: Evidence) -> ProvedBound:
+def above(ball: arb, proof: str, exact_point: ExactPoint) -> ProvedBound:
     """The upper bound that a ball proves."""
-    return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, evidence)
+    return ProvedBound(float_above(ball), proof, upper_end(ball) if ball.is_finite() else None, exact_point)

@@ -39,7 +39,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure.balance import balance, own_of
-from ufm_convex.enclosure.block_proof import BlockProof, loads_of, orbit_sums
+from ufm_convex.enclosure.block_dual import BlockDual, loads_of, orbit_sums
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.relaxation import Alike
 
@@ -63,7 +63,7 @@ _MARGIN_STEP = 16.0
 
 def prove(
     columns: ExactColumns, kind: str, V: Alike, multiplier: Callable[[], FloatArray], *, coarse: bool = False
-) -> BlockProof | None:
+) -> BlockDual | None:
     """The dual point near V and T that is feasible by an exact proof; None when no margin up to 0.1 suffices.
 
     Args:
@@ -100,7 +100,7 @@ def prove(
     return None
 
 
-def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[BlockProof, list[list[int]]]:
+def shrunk(columns: ExactColumns, kind: str, V: Alike, margin: float) -> tuple[BlockDual, list[list[int]]]:
     """The point √(1 − margin) V in integers, with nothing proved, and its slack Diag(⌊ρ⌋) − XᵀX.
 
     Args:
@@ -168,7 +168,7 @@ class _Attempt:
         outer = _Attempt.of(given, self.kind, self.bits + more, shift, size=self.size)
         return replace(outer, closed=self)
 
-    def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof | None:
+    def without_factor(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockDual | None:
         """F = 0; τ cancels what is negative between alike columns, and nothing else."""
         m, outputs = self.columns.multiplicities.tolist(), self.columns.output_sizes
         proof = self.rounded(V, own_entries, margin)
@@ -181,7 +181,7 @@ class _Attempt:
                 multiplier[g][g] = max(-(between >> self.shift), 0) if m[g] > 1 else 0
         return self._checked(replace(proof, multiplier=multiplier))
 
-    def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockProof | None:
+    def with_factor(self, V: FloatArray, own_entries: FloatArray, T: FloatArray, margin: float) -> BlockDual | None:
         """F from a binary64 Cholesky factorisation of S less half the margin."""
         multiplier = self._multiplier(T) if self.columns.nonnegative else None
         bare = replace(self.rounded(V, own_entries, margin), multiplier=multiplier)
@@ -197,7 +197,7 @@ class _Attempt:
         lower = [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(integers)]
         return self._checked(replace(bare, factor=lower))
 
-    def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockProof:
+    def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockDual:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""
         if self.closed is not None:
             return self._rounded_again(self.closed.rounded(V, own_entries, margin))
@@ -209,11 +209,11 @@ class _Attempt:
             sums = own_of(integers, given.places, given.output_sizes)
             own = [units[place] * entry for place, entry in zip(given.places, sums, strict=True)]
             integers = [[unit * w for unit, w in zip(units, column, strict=True)] for column in integers]
-        return BlockProof(
+        return BlockDual(
             self.kind, self.exponents, integers, None, self.shift, None, margin, own, balanced=self.balanced
         )
 
-    def _rounded_again(self, closed: BlockProof) -> BlockProof:
+    def _rounded_again(self, closed: BlockDual) -> BlockDual:
         """Columns of V from those of N U, towards zero and so inside the domain."""
         given, units = self.columns, self._closing
         pairs = zip(closed.exponents, self.exponents, loads_of(given), strict=True)
@@ -282,7 +282,7 @@ class _Attempt:
         scaled = np.ldexp(np.maximum(T, 0.0), -(exponents[:, None] + exponents + self.shift))
         return [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(scaled.tolist())]
 
-    def _normalised(self, proof: BlockProof) -> FloatArray:
+    def _normalised(self, proof: BlockDual) -> FloatArray:
         """S over 4^bits in binary64: a hint for the factor."""
         m, outputs = self.columns.multiplicities, np.array(self.columns.output_sizes, dtype=np.float64)
         summed = orbit_sums(proof, self.columns, proof.own_entries(self.columns))
@@ -312,7 +312,7 @@ class _Attempt:
         columns = zip(given.counts.tolist(), shares, self.exponents, strict=True)
         return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in columns]
 
-    def _checked(self, proof: BlockProof) -> BlockProof | None:
+    def _checked(self, proof: BlockDual) -> BlockDual | None:
         """The proof if it holds, in integers."""
         from flint import fmpz_mat
 
@@ -367,7 +367,7 @@ def _inward(scaled: FloatArray) -> Any:
     return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
 
 
-def _multiplier_row(proof: BlockProof, g: int) -> list[int]:
+def _multiplier_row(proof: BlockDual, g: int) -> list[int]:
     """Row g of τ, both triangles."""
     size = len(proof.columns)
     if proof.multiplier is None:

@@ -82,7 +82,7 @@ def upper_bound(
             return ProvedBound(math.inf, kind)
         total = _loss(columns, found)
         above_it = above(total + _penalty(columns, found) if penalties else total, kind, found)
-        return above_it if _fits(columns, found) else replace(above_it, evidence=None)
+        return above_it if _fits(columns, found) else replace(above_it, exact_point=None)
 
 
 def _exact_frame(columns: ExactColumns, point: FramePoint) -> FrameWitness | None:

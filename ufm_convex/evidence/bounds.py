@@ -32,6 +32,6 @@ def lower_with_point(evidence: Evidence, proof: enclosure.Proof) -> ProvedBound:
     frames = problem.nonnegative and problem.loss.margins_only and problem.bias is None
     if isinstance(dual, Dual) and frames and proof in ("auto", "diagonal"):
         return enclosure.lower_bound(problem, dual, proof="diagonal")
-    if own.evidence is not None and (proof == "auto" or own.proof == proof):
+    if own.exact_point is not None and (proof == "auto" or own.proof == proof):
         return own
     return enclosure.lower_bound(problem, dual, proof=proof)

@@ -152,7 +152,7 @@ class ColumnsEvidence(Representation):
         """See ``Representation.square_norms``."""
         if self.upper.exact is None:
             return None
-        witness = self.upper.evidence
+        witness = self.upper.exact_point
         if not isinstance(witness, FactorWitness):  # it needs fewer dimensions than coordinates
             W, H = self.recovered.factors.W, self.recovered.factors.H
             witness = FactorWitness(enclosure.ExactAlike.of(W), enclosure.ExactAlike.of(H))

@@ -40,7 +40,7 @@ class FrameEvidence(Representation):
         dual = run.dual if isinstance(run.dual, FrameDual) else FrameDual(zeros)
         nothing = run.point is None and run.dual is None and not problem.nonnegative
         # with free features a dense proof, of V = 0 too; a certificate makes it, who only wants to know the bound not
-        lower = replace(enclosure.trivial_bound(problem), evidence=None) if nothing else None
+        lower = replace(enclosure.trivial_bound(problem), exact_point=None) if nothing else None
         lower = lower or enclosure.lower_bound(problem, dual)
         return cls(problem, run, point, dual, lower, enclosure.upper_bound(problem, point))
 
@@ -57,9 +57,9 @@ class FrameEvidence(Representation):
 
     def square_norms(self) -> tuple[Fraction, Fraction] | None:
         """See ``Representation.square_norms``."""
-        if not isinstance(self.upper.evidence, FrameWitness):
+        if not isinstance(self.upper.exact_point, FrameWitness):
             return None
-        return enclosure.square_norms(self.problem, self.upper.evidence)
+        return enclosure.square_norms(self.problem, self.upper.exact_point)
 
     def loss_bound(self) -> ProvedBound:
         """See ``Representation.loss_bound``."""

@@ -73,7 +73,7 @@ class Direct(Method[Problem, Evidence, Solution]):
         """See ``Method.bounds``: the solution's own where they have exact points, else what its points prove."""
         found = solution.evidence
         upper = found.upper
-        if upper.evidence is None:
+        if upper.exact_point is None:
             upper = enclosure.upper_bound(solution.problem, solution.factors())
         return Bounds(lower_with_point(found, proof), upper)
 

@@ -31,8 +31,8 @@ def within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
     family, inner = PenalisedFamily.of(evidence.problem), evidence.inner
     _require_distinct(family, inner.problem)
     witness = inner.upper
-    upper = evidence.upper if witness.evidence is None else replace(evidence.upper, evidence=witness.evidence)
-    if upper.evidence is None:
+    upper = evidence.upper if witness.exact_point is None else replace(evidence.upper, exact_point=witness.exact_point)
+    if upper.exact_point is None:
         upper = _narrowed(family, evidence)
     if evidence.idle:
         return Bounds(_idle(family, inner.problem, proof), upper, (Fraction(0), Fraction(0)))
@@ -47,14 +47,14 @@ def within_norms(evidence: PeeledEvidence, proof: enclosure.Proof) -> Bounds:
     exact = family.scale * (lower.exact - paid / 2)
     if family.least.exact is not None and exact < family.least.exact:
         return Bounds(_idle(family, inner.problem, proof), upper, (Fraction(0), Fraction(0)))
-    lower = replace(lower, value=enclosure.fraction_below(exact), exact=exact, evidence=_in_units(family, lower))
+    lower = replace(lower, value=enclosure.fraction_below(exact), exact=exact, exact_point=_in_units(family, lower))
     return Bounds(lower, upper, (unit * alpha, unit * beta))
 
 
-def _in_units(family: PenalisedFamily, lower: ProvedBound) -> enclosure.Evidence | None:
+def _in_units(family: PenalisedFamily, lower: ProvedBound) -> enclosure.ExactPoint | None:
     """The dual point; columns of N U, as a free bias asks for, in the units of the problem."""
-    proof = lower.evidence
-    if not isinstance(proof, enclosure.BlockProof) or not proof.balanced:
+    proof = lower.exact_point
+    if not isinstance(proof, enclosure.BlockDual) or not proof.balanced:
         return proof
     if family.excess != 1:
         raise HypothesisError(
@@ -72,7 +72,7 @@ def _idle(family: PenalisedFamily, penalised: Problem, proof: enclosure.Proof) -
     columns = enclosure.ExactColumns.of_groups(penalised)
     if proof == "dense" or columns.kind == "dense":
         columns = enclosure.ExactColumns.of_classes(penalised)
-    return replace(family.least, evidence=enclosure.BlockProof.zero(columns))
+    return replace(family.least, exact_point=enclosure.BlockDual.zero(columns))
 
 
 def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
@@ -82,8 +82,8 @@ def _narrowed(family: PenalisedFamily, evidence: PeeledEvidence) -> ProvedBound:
     while inwards < 1.0:
         share, penalised = 1.0 - inwards, evidence.inner.problem
         found = enclosure.upper_bound(penalised, (share * W, share * H), penalties=False)
-        if isinstance(found.evidence, enclosure.FactorWitness) and found.exact is not None:
-            squares = enclosure.square_norms(penalised, found.evidence)
+        if isinstance(found.exact_point, enclosure.FactorWitness) and found.exact is not None:
+            squares = enclosure.square_norms(penalised, found.exact_point)
             if all(square <= radius for square, radius in zip(squares, family.radii, strict=True)):
                 exact = family.scale * family.excess * found.exact
                 return replace(found, value=enclosure.fraction_above(exact), exact=exact)

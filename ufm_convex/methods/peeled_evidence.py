@@ -49,7 +49,7 @@ class PeeledEvidence(Evidence):
         for one, loss in family.inside(found):
             if upper.exact is None or loss < upper.exact:
                 fitted = one
-                upper = ProvedBound(enclosure.fraction_above(loss), found.upper.proof, loss, one.upper.evidence)
+                upper = ProvedBound(enclosure.fraction_above(loss), found.upper.proof, loss, one.upper.exact_point)
         lower, idle = family.least, True
         if found.lower.exact is not None:
             exact = family.lower(found.problem, found.lower.exact)

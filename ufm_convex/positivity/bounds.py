@@ -112,9 +112,9 @@ def relaxation_upper_bound(
     """
     free = Problem(problem.class_counts, problem.lambda_w, problem.lambda_h, loss=problem.loss, features="free")
     found = upper_bound(free, (W, M), precision=precision)
-    if not isinstance(found.evidence, FactorWitness):
+    if not isinstance(found.exact_point, FactorWitness):
         return found
-    rows = found.evidence.H.even
+    rows = found.exact_point.H.even
     if any(sum(a * b for a, b in zip(x, y, strict=True)) < 0 for x in rows for y in rows):
         return ProvedBound(math.inf, "dense")
     return found

@@ -22,7 +22,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import slack
-from ufm_convex.enclosure.block_proof import BlockProof
+from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.positivity.parrilo import CubicForm
 from ufm_convex.relaxation import Alike
@@ -36,7 +36,7 @@ _STEP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class CopositiveProof(BlockProof):
+class CopositiveProof(BlockDual):
     """A dual point whose slack D − G is copositive, with what shows it; without multiplier and factor.
 
     Attributes:
@@ -48,7 +48,7 @@ class CopositiveProof(BlockProof):
     factors: list[Rows] | None = None
 
     @classmethod
-    def of(cls, point: BlockProof, weights: list[int] | None = None, factors: list[Rows] | None = None) -> Self:
+    def of(cls, point: BlockDual, weights: list[int] | None = None, factors: list[Rows] | None = None) -> Self:
         """The proof of a point in integers."""
         given = {one.name: getattr(point, one.name) for one in fields(point)}
         return cls(**given, weights=weights, factors=factors)

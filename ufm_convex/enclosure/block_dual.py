@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockProof:
+class BlockDual:
     """A feasible dual point, alike on alike columns, with the proof of its slack; all numbers are integers.
 
     Attributes:
@@ -48,7 +48,7 @@ class BlockProof:
     balanced: bool = False
 
     @classmethod
-    def zero(cls, columns: ExactColumns) -> BlockProof:
+    def zero(cls, columns: ExactColumns) -> BlockDual:
         """V = 0, which is feasible without further proof."""
         zeros = [0] * columns.size
         own = zeros if columns.closing_units is None else None
@@ -73,7 +73,7 @@ class BlockProof:
             for row in zip(*rows, strict=True)
         ]
 
-    def times(self, factor: Fraction) -> BlockProof:
+    def times(self, factor: Fraction) -> BlockDual:
         """The proof of the same slack for columns of ``factor`` U: an odd integer times a power of two."""
         odd, shift = factor.numerator, 1 - factor.denominator.bit_length()
         while odd % 2 == 0:
@@ -102,7 +102,7 @@ def loads_of(columns: ExactColumns) -> list[Fraction]:
     return [fraction(w) * n for w, n in zip(columns.weights.tolist(), columns.counts.tolist(), strict=True)]
 
 
-def orbit_sums(proof: BlockProof, columns: ExactColumns, own: list[int]) -> list[list[int]]:
+def orbit_sums(proof: BlockDual, columns: ExactColumns, own: list[int]) -> list[list[int]]:
     """Rows X E: the sum of the columns of each orbit, one entry an orbit of outputs."""
     rows = []
     for m, column, home, entry in zip(columns.multiplicities.tolist(), proof.columns, columns.places, own, strict=True):
