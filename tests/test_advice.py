@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import attribution, enclosure, interchange, losses, plots, relaxation, sweep, testing, theory
 from ufm_convex.candidate import feature_statistics
+from ufm_convex.candidate.statistics import ClassStatistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
 from ufm_convex.crosscheck.scaled import ScaledClasses
@@ -427,7 +428,7 @@ CASES: list[Case] = [
         call(ufm.Problem, COUNTS, 1e-3, 1e-3, bias="free"),
     ),
     Case(
-        "certificate.bounds:_in_units",
+        "methods.peeled_bounds:_in_units",
         call(ufm.certify, ufm.Problem([50, 20, 7], bias="free", constraint=ufm.LayerPeeled(1, 5), loss=UNEVEN)),
         "round the class weights",
         call(ufm.certify, ufm.Problem([50, 20, 7], bias=1e-9, constraint=ufm.LayerPeeled(1, 5), loss=UNEVEN)),
@@ -1459,25 +1460,25 @@ CASES: list[Case] = [
         command("solve", "--class-counts", "5,3", *DECAYS),
     ),
     Case(
-        "cli.options:_integers",
+        "cli.values:integers",
         command("solve", "--class-counts", "5;3", *DECAYS),
         "whole numbers of samples",
         command("solve", "--class-counts", "5,3", *DECAYS),
     ),
     Case(
-        "cli.options:_number",
+        "cli.values:number",
         command("solve", "--class-counts", "5,3", "--lambda-w", "x", "--lambda-h", "1"),
         "5e-3",
         command("solve", "--class-counts", "5,3", *DECAYS),
     ),
     Case(
-        "cli.options:_bias",
+        "cli.values:bias",
         command("solve", "--class-counts", "5,3", *DECAYS, "--bias", "x"),
         "--bias free",
         command("solve", "--class-counts", "5,3", *DECAYS, "--bias", "free"),
     ),
     Case(
-        "cli.options:whole_number",
+        "cli.values:whole_number",
         command("solve", "--class-counts", "5,3", *DECAYS, "--feature-dim", "2.0"),
         "without a decimal point",
         command("solve", "--class-counts", "5,3", *DECAYS, "--feature-dim", "2"),
@@ -1740,6 +1741,36 @@ CASES += [
         lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
         "leave it out",
         lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
+    ),
+    Case(
+        "class_counts.files:_check_once",
+        labels_of("tiger cat\ntiger cat\nred fox\n", "y.txt"),
+        "a .csv with the header label",
+        labels_of("label\ntiger cat\ntiger cat\nred fox\n", "y.csv"),
+    ),
+    Case(
+        "candidate.statistics:ClassStatistics.__init__",
+        call(ClassStatistics, [2, 1], [[1.0, 2.0]], [5.0, 0.0]),
+        "one entry, row and entry a class",
+        call(ClassStatistics, [2, 1], [[1.0, 2.0], [0.0, 0.0]], [5.0, 0.0]),
+    ),
+    Case(
+        "candidate.statistics:ClassStatistics.merged",
+        lambda _: ClassStatistics([2], [[1.0, 2.0]], [5.0]).merged(ClassStatistics([2], [[1.0]], [5.0])),
+        "what one network has gathered",
+        lambda _: ClassStatistics([2], [[1.0, 2.0]], [5.0]).merged(ClassStatistics([1], [[1.0, 2.0]], [5.0])),
+    ),
+    Case(
+        "candidate.statistics:_check",
+        call(ClassStatistics, [1.5], [[1.0, 2.0]], [5.0]),
+        "count the samples",
+        call(ClassStatistics, [1], [[1.0, 2.0]], [5.0]),
+    ),
+    Case(
+        "measures.rounding:require_centre",
+        call(ufm.geometry, SMALL, GOOD, centre="middle"),
+        'leave it out for "classes"',
+        call(ufm.geometry, SMALL, GOOD),
     ),
     Case(
         "class_counts.lists:_from_json",
@@ -2245,7 +2276,7 @@ CASES += [
         command("solve", "--class-counts", "500,100,20", "--lambda-w", "5e-3", "--lambda-h", "5e-3"),
     ),
     Case(
-        "cli.options:_assignment",
+        "cli.values:assignment",
         command("solve", "--class-counts", "5,3", *DECAYS, "--loss", "multiclass-hinge", "--loss-parameter", "kind"),
         "one option for each",
         command(
@@ -2260,7 +2291,7 @@ CASES += [
         ),
     ),
     Case(
-        "cli.options:_constraint",
+        "cli.values:constraint",
         command("solve", "--class-counts", "5,3", "--features", "free", "--constraint", "layer-peeled:1"),
         "commas between",
         command(
@@ -2570,7 +2601,15 @@ UNFOLLOWED = {
     "testing.strategies:_frame": "likewise",
     "cli.sweep:_check_drawable": "a grid of so many panels takes minutes",
 }
-"""Advice that no test follows, with the reason."""
+UNFOLLOWED |= dict.fromkeys(
+    (
+        name
+        for name in functions_with_advice()
+        if name.startswith("networks.") and not name.startswith("networks.report")
+    ),
+    "is about a network of PyTorch: the tests of networks/ provoke and follow it where that is installed",
+)
+"""Advice that no test here follows, with the reason."""
 
 
 def test_every_function_with_advice_has_a_case() -> None:

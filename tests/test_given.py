@@ -275,7 +275,7 @@ def saved(folder: Path, **arrays: object) -> Path:
     return folder / "c.npz"
 
 
-@pytest.mark.parametrize("extra", ["bias", "b", "temperature", "mask", "weights2", "Weights"])
+@pytest.mark.parametrize("extra", ["b", "temperature", "mask", "weights2", "Weights"])
 def test_a_member_that_would_not_be_used_is_refused(tmp_path: Path, extra: str) -> None:
     path = saved(tmp_path, weights=W, features=H, labels=y, **{extra: np.array([50.0, -30.0, 2.0])})
     with pytest.raises(ufm.errors.FileFormatError, match=extra):
@@ -285,11 +285,14 @@ def test_a_member_that_would_not_be_used_is_refused(tmp_path: Path, extra: str) 
     assert extra in done.stderr
 
 
-@pytest.mark.parametrize("name", ["bias", "fc.bias", "head_bias", "b", "b2"])
+@pytest.mark.parametrize("name", ["fc.bias", "head_bias", "b", "b2"])
 def test_a_bias_written_as_text_is_no_text(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path, weights=W, features=H, labels=y, **{name: np.array(["50", "-30", "2"])})
-    with pytest.raises(ufm.errors.FileFormatError, match=rf"(?s)the array {name}.*without a bias"):
+    with pytest.raises(ufm.errors.FileFormatError, match=rf"(?s)the array {name}, which would not be used.*say so"):
         ufm.Candidate.load(path)
+    named = saved(tmp_path, weights=W, features=H, labels=y, bias=np.array(["50", "-30", "2"]))
+    with pytest.raises(ufm.errors.CandidateError, match="bias has dtype"):
+        ufm.Candidate.load(named)
 
 
 def test_text_beside_the_arrays_is_said_not_to_be_used(tmp_path: Path) -> None:

@@ -81,11 +81,10 @@ def class_losses(
         bias: b, (K,); zeros where there is none.
     """
     K = len(weight)
-    if isinstance(loss, CrossEntropy):
-        own, other = loss.target(K)
-        paired = (own - other) * ((weight * means).sum(axis=1) + bias)
-        if other:
-            paired += other * (means @ weight.sum(axis=0) + bias.sum())
+    if (share := loss.softmax_share) is not None:
+        paired = (1.0 - share) * ((weight * means).sum(axis=1) + bias)
+        if share:
+            paired += share / K * (means @ weight.sum(axis=0) + bias.sum())
     else:
         targets = loss.target_columns(K, np.arange(K)).T
         paired = ((targets @ weight) * means).sum(axis=1) + targets @ bias
