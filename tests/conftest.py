@@ -1,7 +1,14 @@
-"""Hypothesis profiles: derandomised in CI, and no deadlines, because solving times vary with the machine."""
+"""Hypothesis profiles, and what is left out without PyTorch.
 
+Profiles are derandomised in CI, and have no deadlines, because solving times vary with the machine. What needs PyTorch
+is left out where it is not installed; the header says so.
+"""
+
+import importlib.util
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -9,3 +16,23 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 # tests/mutation: that an example fails is enough, it need not be a small one
 settings.register_profile("mutation", parent=settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+ROOT = Path(__file__).parents[1]
+MODULES = ROOT / "ufm_convex" / "networks"
+WITHOUT = ("__init__.py", "directions.py", "page.py", "report.py", "windows.py")
+"""Modules of that folder that do not import PyTorch; the examples of the others cannot even be looked for."""
+
+
+def missing(module: str) -> bool:
+    return importlib.util.find_spec(module) is None
+
+
+def pytest_report_header() -> list[str]:
+    return ["torch is not installed: most of ufm_convex/networks is not collected"] if missing("torch") else []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if missing("torch"):
+        left_out = [path for path in MODULES.glob("*.py") if path.name not in WITHOUT]
+        given = config.getoption("ignore") or []
+        config.option.ignore = [*given, *map(str, (*left_out, ROOT / "tests" / "small_networks.py"))]

@@ -142,7 +142,7 @@ class Sluggish(SCS):
 
     name = "sluggish"
     pause = 0.0
-    attempts = 0
+    made = 0
     """So many in this process."""
     time_option = None
 
@@ -150,7 +150,7 @@ class Sluggish(SCS):
         self.told = type(self).pause
 
     def attempt(self, problem, options):
-        Sluggish.attempts += 1
-        if Sluggish.attempts > 1:
+        Sluggish.made += 1
+        if Sluggish.made > 1:
             time.sleep(self.told)
         return super().attempt(problem, options)

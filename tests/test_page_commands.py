@@ -285,7 +285,7 @@ def test_every_command_line_that_a_page_names_runs(words, files, monkeypatch):
 def test_every_option_with_a_value_that_a_page_shows_is_taken(words, files, monkeypatch):
     monkeypatch.chdir(files)
     command = "crosscheck" if words[0] == "--level" else "solve"
-    source = [] if words[0] in SOURCES else PROBLEM[:2]
+    source = [] if words[0] in SOURCES else ["--labels", "y.npy"] if words[0] == "--num-classes" else PROBLEM[:2]
     solvers = ["--solvers", "lbfgsb"] if command == "crosscheck" else []
     result = CliRunner().invoke(application(), [command, *words, *source, *solvers, *PROBLEM[2:]])
     assert result.exit_code in ((0, 1) if command == "crosscheck" else (0,)), result.output

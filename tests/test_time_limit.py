@@ -183,13 +183,13 @@ def test_solvers_that_know_a_limit_are_told(solver, monkeypatch):
 
 def test_scs_leaves_its_last_point():
     """Without its own limit it would be killed at ours, and leave nothing."""
-    problem = ufm.Problem(np.arange(1, 81), 1e-3, 1e-3)
+    problem = ufm.Problem(np.arange(1, 81), 1e-3, 1e-3, loss=ufm.MulticlassHinge("weston-watkins"), bias=0.01)
     options = {"eps_abs": 1e-14, "eps_rel": 1e-14, "max_iters": 10**8}
     solution, seconds = timed(ufm.solve, problem, solver="scs", options=options, tolerance=1e-15, time_limit=12.0)
     assert seconds < 12.0 + LATE
     assert solution.time_limit_reached
     assert solution.status is Status.BOUNDED
-    assert honest(solution)
+    assert solution.relative_gap < 0.1  # of its last point, not of nothing
 
 
 def test_descents_look_at_the_clock():

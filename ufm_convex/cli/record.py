@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def relative_difference(solution: Solution | ContrastiveSolution) -> float | Non
     if solution.theory is None:
         return None
     difference = abs(solution.value - solution.theory.value)
-    return difference / abs(solution.theory.value) if difference else 0.0
+    # below the smallest normal number nothing is relative: the theory may say 0, and a bound the number above
+    return difference / max(abs(solution.theory.value), sys.float_info.min)
 
 
 def finite(number: float | None) -> float | None:
