@@ -92,22 +92,7 @@ def certify(
         candidate = reading.load(path)
         instance, fitted = _instance(problem, candidate, decays, tell)
         say_zero_bias(path, candidate, instance)
-        from ufm_convex import certificate, solving
-
-        certificate.require_certifiable(instance, candidate, recheck=recheck)  # before the work, not after it
-        settings = method.arguments()
-        solve = partial(solving.solve, instance, progress=tell, **settings)
-        solution = solve() if wanted is None else None
-        proved = certificate.certify(
-            instance,
-            candidate,
-            solution=solution,
-            tolerance=settings["tolerance"],
-            digits=wanted,
-            recheck=recheck,
-            progress=tell,
-        )
-        solution = solution or solve()
+        solution, proved = _certified(instance, candidate, method, wanted, recheck, tell)
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved, solution)
     if output.output is not None:
@@ -117,7 +102,34 @@ def certify(
         typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
     else:
         _show(None if candidate else solution, fitted, proved, explained, wanted)
-    return ExitCode.DONE if proved.verdict is certificate.Judgement.OPTIMAL else ExitCode.NOT_REACHED
+    return ExitCode.DONE if str(proved.verdict) == "optimal" else ExitCode.NOT_REACHED
+
+
+def _certified(
+    problem: Model,
+    candidate: Candidate | None,
+    method: MethodOptions,
+    digits: int | None,
+    recheck: bool,
+    tell: Callable[[str], None],
+) -> tuple[Any, Any]:
+    """The optimum and the certificate; what can be refused is refused before the work, not after it."""
+    from ufm_convex import certificate, solving
+
+    certificate.require_certifiable(problem, candidate, recheck=recheck)
+    settings = method.arguments()
+    solve = partial(solving.solve, problem, progress=tell, **settings)
+    solution = solve() if digits is None else None
+    proved = certificate.certify(
+        problem,
+        candidate,
+        solution=solution,
+        tolerance=settings["tolerance"],
+        digits=digits,
+        recheck=recheck,
+        progress=tell,
+    )
+    return solution or solve(), proved
 
 
 def _show(

@@ -28,9 +28,11 @@ class _Held(io.StringIO):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
+        """That of the stream behind it."""
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
+        """Whether the stream behind it is a terminal."""
         return self.stream is not None and bool(self.stream.isatty())
 
 

@@ -59,6 +59,7 @@ class _Squares:
 
     @classmethod
     def of(cls, gram: Alike, features: Alike) -> _Squares:
+        """The squares of a slack's Gram matrix and of the features, on the pairs of orbits that there are."""
         sort: Orbits = gram.rows
         several = sort.places > 1
         upper = np.triu_indices(sort.size)

@@ -147,6 +147,7 @@ class _Sums:
 
     @classmethod
     def of(cls, candidate: Candidate, loss: Loss, progress: Progress | None) -> _Sums:
+        """The sums over all samples of a candidate, in one pass."""
         W, K = candidate.weights.astype(np.float64), candidate.num_classes
         b = np.zeros(K) if candidate.bias is None else candidate.bias.astype(np.float64)
         shares = Problem(candidate.class_counts, 1.0, 1.0, loss=loss, features="free").loss_weights
@@ -181,6 +182,7 @@ class _Sums:
         self.negative |= bool((H < 0.0).any())
 
     def decays(self, candidate: Candidate, loss: Loss, features: Features) -> EffectiveDecays:
+        """The decays of these sums; raises ``HypothesisError`` where none > 0 fits."""
         W = candidate.weights.astype(np.float64)
         bias = candidate.bias
         s, weights, norms = float(self.pull.sum()), float((W * W).sum()), float(self.square_norms.sum())

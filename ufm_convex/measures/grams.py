@@ -44,9 +44,14 @@ class GramDistances:
 class _HasGrams(Protocol):
     """An optimum that knows its Gram matrices, by rows."""
 
-    def weight_gram(self, rows: slice) -> FloatArray: ...
-    def logits(self, rows: slice) -> FloatArray: ...
-    def feature_gram(self, rows: slice) -> FloatArray: ...
+    def weight_gram(self, rows: slice) -> FloatArray:
+        """Rows of W Wᵀ."""
+
+    def logits(self, rows: slice) -> FloatArray:
+        """Rows of W H̄."""
+
+    def feature_gram(self, rows: slice) -> FloatArray:
+        """Rows of H̄ᵀ H̄."""
 
 
 def gram_distances(problem: Problem, W: FloatArray, means: FloatArray) -> GramDistances | None:

@@ -65,6 +65,7 @@ class _Mark(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, values: Any, anchor: Any, note: object, inplace: bool) -> Any:
+        """The values themselves, or a copy."""
         ctx.note = note
         if inplace:  # the caller may go on with what it passed in
             ctx.mark_dirty(values)
@@ -73,6 +74,7 @@ class _Mark(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        """The gradient as it comes."""
         return gradients[0], None, None, None
 
 

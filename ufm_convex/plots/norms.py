@@ -55,6 +55,7 @@ class _Groups:
 
     @classmethod
     def of(cls, problem: Problem) -> _Groups:
+        """Classes with samples, those of one count and weight together."""
         there = np.flatnonzero(problem.class_counts)
         sizes = (problem.loss.weights(problem.num_classes) ** 2 * problem.class_counts)[there]
         size, group, classes = np.unique(sizes, return_inverse=True, return_counts=True)

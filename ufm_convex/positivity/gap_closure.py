@@ -217,18 +217,21 @@ class _Best:
 
     @classmethod
     def of(cls, solution: Bounded) -> _Best:
+        """What a solution of the problem knows."""
         W, H = solution.factors()
         columns = of_classes(solution.problem)
         residuals = _residuals(columns, W, H)
         return cls(solution.evidence.lower, solution.evidence.upper, W, H, residuals)
 
     def better(self, other: _Best) -> _Best:
+        """The closer bound of either side, each with what it comes from."""
         below = other if other.lower.value > self.lower.value else self
         above = other if other.upper.value < self.upper.value else self
         return _Best(below.lower, above.upper, above.W, above.H, below.residuals)
 
     @property
     def relative_gap(self) -> float:
+        """(upper − lower) / upper."""
         return relative_gap(self.lower.value, self.upper.value)
 
 

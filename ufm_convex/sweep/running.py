@@ -155,6 +155,7 @@ class _Here(Executor):
     """This process, in the place of a worker."""
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **keywords: Any) -> Future[T]:
+        """Call the function at once."""
         future: Future[T] = Future()
         try:
             future.set_result(function(*arguments, **keywords))
