@@ -23,12 +23,31 @@ WITHOUT = ("__init__.py", "directions.py", "page.py", "report.py", "windows.py")
 """Modules of that folder that do not import PyTorch; the examples of the others cannot even be looked for."""
 
 
+PAGES = {
+    ROOT / "docs" / "networks.md": {"torch": "torch", "sklearn": "scikit-learn"},
+    ROOT / "docs" / "training_bound.md": {"torch": "torch"},
+}
+"""Pages whose examples need modules of an extra: by module, what installs it."""
+
+
 def missing(module: str) -> bool:
     return importlib.util.find_spec(module) is None
 
 
+def wanted_by(page: Path) -> list[str]:
+    return [package for module, package in PAGES.get(page, {}).items() if missing(module)]
+
+
 def pytest_report_header() -> list[str]:
-    return ["torch is not installed: most of ufm_convex/networks is not collected"] if missing("torch") else []
+    skipped = [page.name for page in PAGES if wanted_by(page)]
+    found = ["torch is not installed: most of ufm_convex/networks is not collected"] if missing("torch") else []
+    return found + ([f"skipped for want of an extra: {', '.join(skipped)}"] if skipped else [])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if wanted := wanted_by(item.path):
+            item.add_marker(pytest.mark.skip(reason=f"pip install {' '.join(wanted)}"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
