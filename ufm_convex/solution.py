@@ -3,7 +3,8 @@
 Three kinds of number are kept apart. ``value`` is approximate; the residuals of ``kkt()`` are checked against stated
 tolerances; ``lower_bound`` and ``upper_bound`` are proved, and ``status`` speaks of these two alone.
 
-Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row a class.
+Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row a class. With a table of targets what is
+by columns has m entries, and what is by outputs V: H (m, d), B (m, m), L (V, m), W (V, d), A (V, V).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cached_property
 from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.evidence import Evidence, relative_gap
+from ufm_convex.evidence import Evidence, excess_gap, relative_gap
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, as_dimension, of_classes
@@ -32,7 +33,8 @@ class Status(StrEnum):
     """What is known at the end."""
 
     CERTIFIED = "certified"
-    """Both bounds are proved and their relative gap is within the tolerance."""
+    """Both bounds are proved and their relative gap is within the tolerance; where the problem has a floor, upper −
+    lower ≤ tolerance · max(upper − floor, tolerance · upper)."""
     BOUNDED = "bounded"
     """Both bounds are proved, and their gap is larger than the tolerance."""
     FAILED = "failed"
@@ -148,6 +150,21 @@ class Solution(Outcome):
         return relative_gap(self.lower_bound, self.upper_bound)
 
     @property
+    def floor(self) -> float:
+        """Σ pt_j Ent(y_j): what no W and H can go below, the entropy of soft targets; 0 for hard ones."""
+        return self.problem.floor
+
+    @property
+    def excess(self) -> float:
+        """``value`` less ``floor``: what the model itself costs."""
+        return self.value - self.floor
+
+    @property
+    def excess_gap(self) -> float:
+        """(upper − lower) / (upper − floor), the gap relative to the excess; 0 when both bounds are equal."""
+        return excess_gap(self.floor, self.lower_bound, self.upper_bound)
+
+    @property
     def weight_gram(self) -> FloatArray:
         """A = W Wᵀ, (K, K). Raises ``SizeError`` for K > 20,000."""
         return self._dense_point.weight_gram
@@ -257,7 +274,7 @@ class Solution(Outcome):
             SizeError: K > 20,000, or K d > 20,000².
         """
         if feature_dim is not None:
-            feature_dim = as_dimension(feature_dim, self.problem.num_classes)
+            feature_dim = as_dimension(feature_dim, max(self.problem.num_outputs, self.problem.num_classes))
         return self.evidence.factors(self.problem.feature_dim if feature_dim is None else feature_dim)
 
     @property

@@ -26,7 +26,7 @@ from ufm_convex._files import parse_toml, read_text
 from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
-from ufm_convex.evidence import relative_gap
+from ufm_convex.evidence import allowed_gap, relative_gap
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
@@ -84,7 +84,8 @@ def solve(
         solver: "auto" or a name of the registry ("clarabel", "scs", "theory").
         level: "auto", "group", "class" or "sample". Only "auto" for both solver and level lets the closed form stand
             in.
-        tolerance: Relative gap at which the solution counts as certified, > 0.
+        tolerance: Relative gap at which the solution counts as certified, > 0. Where the problem has a floor (soft
+            targets, label smoothing), relative to the excess over it: see ``Solution.status``.
         time_limit: Seconds, > 0, after which the best proved bounds so far are the result, with the status that they
             earn; None for no limit. Solvers of compiled code then run in a process of their own, whose start of about a
             second counts, and which is ended at the limit. What runs here (closed forms, descents, proofs) looks at
@@ -245,7 +246,8 @@ def judged(method: Method[Any, Any, Any], problem: Any, finding: Finding[Any], t
     found = finding.evidence
     low, high = found.lower.value, found.upper.value
     nothing = found.left_nothing or not math.isfinite(high)
-    status = Status.CERTIFIED if relative_gap(low, high) <= tolerance else Status.FAILED if nothing else Status.BOUNDED
+    closed = relative_gap(low, high) <= allowed_gap(problem.floor, high, tolerance)
+    status = Status.CERTIFIED if closed else Status.FAILED if nothing else Status.BOUNDED
     return method.solution(problem, finding, within(low, high, *finding.estimates), status, tolerance)
 
 

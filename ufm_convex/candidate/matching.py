@@ -18,8 +18,11 @@ def require_match(problem: Problem, candidate: Candidate) -> None:
 
     Raises:
         CandidateError: it is no ``Candidate``, or has a bias that the problem has not.
+        HypothesisError: a table of targets has other outputs than columns.
         CountsError: its counts are others.
     """
+    require_candidate(candidate)
+    problem.require_classes("the judgement of a candidate")
     require_counts(candidate, problem.class_counts)
     if candidate.bias is not None and problem.bias is None:
         raise CandidateError(

@@ -88,6 +88,9 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
     return [integers(row) for row in rows]
 
 
+_TABLES = frozenset({"soft-target-cross-entropy"})
+"""Losses whose table of targets the format carries."""
+
 # -- the problem --------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +101,7 @@ def require_encodable(problem: Problem) -> None:
     """
     from ufm_convex.verifier.losses import LOSSES
 
+    _require_classes(problem)
     require_exactly(problem, Problem, "the problem")
     constraint = problem.constraint
     if constraint is not None:
@@ -112,6 +116,18 @@ def require_encodable(problem: Problem) -> None:
             expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
         )
+
+
+def _require_classes(problem: Problem) -> None:
+    """Raise ``HypothesisError`` for a table of targets that is not one of classes."""
+    if not problem.tabled or (problem.num_outputs == problem.num_classes and problem.loss.name in _TABLES):
+        return
+    raise HypothesisError(
+        f"certificates of format version {VERSION} do not carry a table of {problem.num_columns} rows and "
+        f"{problem.num_outputs} outputs with loss {problem.loss.name!r}.",
+        expected="classes, or a square table of soft targets",
+        fix="use ufm_convex.solve(problem), whose bounds are proved for every table.",
+    )
 
 
 def require_exactly(given: object, kind: type | None, what: str) -> None:

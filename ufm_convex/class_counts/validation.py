@@ -23,13 +23,14 @@ MAX_SAMPLES = 2**53
 _HALF = 32  # bits; sums of the two halves of 64-bit counts stay exact for up to 2^31 classes
 
 
-def validate_class_counts(counts: Sequence[int] | npt.ArrayLike, *, least: int = 0) -> IntArray:
+def validate_class_counts(counts: Sequence[int] | npt.ArrayLike, *, least: int = 0, fewest: int = 2) -> IntArray:
     """The class counts as a fresh int64 array of shape (K,).
 
     Args:
         counts: K ≥ 2 integers ≥ 0, samples a class, 1 ≤ N = Σ n_k ≤ 2⁵³; a list, a tuple or a 1-D integer array. A
             class without samples is an output of the classifier that no sample has (docs/empty_classes.md).
         least: The least count, 1 where a class without samples has no meaning.
+        fewest: The fewest counts: 1 where they are those of the columns of a table of targets.
 
     Raises:
         CountsError: the counts are not integers, not 1-D, fewer than two, below ``least``, all 0, or N is too large.
@@ -40,7 +41,7 @@ def validate_class_counts(counts: Sequence[int] | npt.ArrayLike, *, least: int =
     """
     array = integers("class_counts", counts, CountsError, expected=f"K >= 2 integers >= {least}, one a class")
     _check_index(counts)
-    if array.size < 2:
+    if array.size < fewest:
         raise CountsError(
             "class_counts has one class.",
             expected="at least two classes",

@@ -73,6 +73,12 @@ class ProblemOptions:
         str | None, typer.Option(metavar="LIST", help="Weight of each class in the loss: 1,1,5.")
     ] = None
     smoothing: Annotated[str | None, typer.Option(metavar="NUMBER", help="Label smoothing, in [0, 1).")] = None
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A table of targets, one row a count: .npy, .npz (scipy.sparse, or one array), .csv."
+        ),
+    ] = None
     features: Annotated[
         str | None,
         typer.Option(metavar="WORD", help="nonnegative (they come out of a ReLU) or free; nonnegative if not given."),
@@ -251,7 +257,7 @@ class ProblemOptions:
 
     def _says_loss(self) -> bool:
         """Whether an option says something about the loss."""
-        given = (self.loss, self.loss_parameter or None, self.class_weights, self.smoothing)
+        given = (self.loss, self.loss_parameter or None, self.class_weights, self.smoothing, self.targets)
         return any(option is not None for option in given)
 
     def _loss(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -259,6 +265,8 @@ class ProblemOptions:
         table = dict(before or {"name": "cross-entropy"})
         if self.loss is not None and self.loss != table["name"]:
             table = {"name": self.loss}
+        if self.targets is not None and self.loss is None and table["name"] == "cross-entropy":
+            table = {"name": "soft-target-cross-entropy"}  # what a table implies
         return {**table, **self._loss_parameters()}
 
     def _loss_parameters(self) -> dict[str, Any]:
@@ -273,6 +281,10 @@ class ProblemOptions:
             })  # fmt: skip
         if self.smoothing is not None:
             given.append({"smoothing": values.number("--smoothing", self.smoothing)})
+        if self.targets is not None:
+            from ufm_convex.class_counts.target_files import read_targets
+
+            given.append({"targets": read_targets(self.targets)})
         names = [name for one in given for name in one]
         for name in names:
             if names.count(name) > 1:

@@ -56,15 +56,15 @@ def outcome(solution: Solution | ContrastiveSolution) -> dict[str, Any]:
 
 
 def _outputs(solution: Solution) -> dict[str, Any]:
-    """Fields of problems with classes without samples, and of no others."""
+    """Fields of problems with other outputs than columns, or with a floor, and of no others."""
     problem = solution.problem
-    if problem.num_columns == problem.num_outputs:
-        return {}
-    return {
-        "num_outputs": problem.num_outputs,
-        "num_columns": problem.num_columns,
-        "empty_classes": list(problem.empty_classes),
-    }
+    found: dict[str, Any] = {}
+    if problem.num_columns != problem.num_outputs:
+        found = {"num_outputs": problem.num_outputs, "num_columns": problem.num_columns}
+        found |= {} if problem.tabled else {"empty_classes": list(problem.empty_classes)}
+    if solution.floor > 0.0:
+        found |= {name: finite(getattr(solution, name)) for name in ("floor", "excess", "excess_gap")}
+    return found
 
 
 def evidence(solution: Solution | ContrastiveSolution) -> dict[str, Any]:

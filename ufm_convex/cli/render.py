@@ -6,6 +6,7 @@ ends and the collapse threshold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ufm_convex._arrays import BoolArray, IntArray
+    from ufm_convex._arrays import BoolArray, FloatArray, IntArray
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.certificate import Certificate
     from ufm_convex.certificate.file import CertificateFile
@@ -85,7 +86,9 @@ def show_judgement(proved: Certificate, explained: GapAttribution | None, digits
 
 def _parts(solution: Solution) -> Iterable[RenderableType]:
     yield _headline(solution.problem)
-    yield _class_table(table_rows(solution), biased=solution.problem.bias is not None)
+    problem = solution.problem
+    tabled = problem.num_outputs != problem.num_classes
+    yield _class_table(table_rows(solution), biased=problem.bias is not None, tabled=tabled)
     yield _summary(solution)
 
 
@@ -96,9 +99,15 @@ def _headline(problem: Problem) -> str:
     features = "non-negative features" if problem.nonnegative else "free features"
     dimension = "" if problem.feature_dim is None else f" of dimension {problem.feature_dim}"
     return (
-        f"{problem.num_classes:,} classes, {problem.num_samples:,} samples, {_limits(problem)}\n"
+        f"{_sizes(problem)}, {problem.num_samples:,} samples, {_limits(problem)}\n"
         f"{', '.join(loss)}, {features}{dimension}{_bias_words(problem)}"
     )
+
+
+def _sizes(problem: Problem) -> str:
+    if problem.num_outputs == problem.num_classes:
+        return f"{problem.num_classes:,} classes"
+    return f"{problem.num_outputs:,} outputs, {problem.num_columns:,} columns"
 
 
 def _limits(problem: Problem) -> str:
@@ -183,13 +192,19 @@ def _row(solution: Solution, states: IntArray, classes: IntArray) -> Row:
         count=int(solution.problem.class_counts[classes[0]]),
         margin=float(solution.margins[classes].mean()),
         feature_norm=float(solution.feature_norms[classes].mean()),
-        weight_norm=float(solution.weight_norms[classes].mean()),
-        bias=float(solution.bias[classes].mean()),
+        weight_norm=_of_outputs(solution, solution.weight_norms, classes),
+        bias=_of_outputs(solution, solution.bias, classes),
         state=_STATES[states[classes[0]]],
     )
 
 
-def _class_table(rows: Sequence[Row | int], *, biased: bool) -> Table:
+def _of_outputs(solution: Solution, numbers: FloatArray, classes: IntArray) -> float:
+    """The mean of numbers of outputs over classes; NaN where columns are rows of a table with other outputs."""
+    same = solution.problem.num_outputs == solution.problem.num_classes
+    return float(numbers[classes].mean()) if same else math.nan
+
+
+def _class_table(rows: Sequence[Row | int], *, biased: bool, tabled: bool = False) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -198,13 +213,14 @@ def _class_table(rows: Sequence[Row | int], *, biased: bool) -> Table:
     grouped = any(row.classes > 1 for row in kept)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     # folded where a terminal is too narrow: no digit is ever cut off
-    for name in ("first", "classes") if grouped else ("class",):
+    nouns = ("column", "columns") if tabled else ("class", "classes")
+    for name in ("first", nouns[1]) if grouped else nouns[:1]:
         table.add_column(name, justify="right", overflow="fold")
     columns = {
         "margin": [row.margin for row in kept],
         "‖h_k‖": [row.feature_norm for row in kept],
-        "‖w_k‖": [row.weight_norm for row in kept],
-        **({"b_k": [row.bias for row in kept]} if biased else {}),
+        **({} if tabled else {"‖w_k‖": [row.weight_norm for row in kept]}),
+        **({"b_k": [row.bias for row in kept]} if biased and not tabled else {}),
     }
     for name in ("count", *columns):
         table.add_column(name, justify="right", overflow="fold")
@@ -237,6 +253,9 @@ def _summary(solution: Solution) -> Table:
         lines.insert(6, ("within classes", f"λ_H/2 Σ ‖h_i − mean‖² = {solution.run.within_class_variability:.3g}"))
     if solution.multiplier is not None:
         lines.insert(5, ("multiplier", f"{solution.multiplier:.9g}"))
+    if solution.floor > 0.0:
+        excess = f"{solution.excess:.9g} above the floor {solution.floor:.12g}, gap {solution.excess_gap:.3g} of it"
+        lines.insert(4, ("excess", excess))
     return summary([*lines, *_positivity(solution)], solution.route)
 
 

@@ -12,6 +12,7 @@ from ufm_convex.crosscheck.judgement import CrossCheckRow, CrossVerdict, Referen
 from ufm_convex.crosscheck.process import answer_of, require_time_limit
 from ufm_convex.crosscheck.registry import contestant, installed
 from ufm_convex.errors import ProblemError, UnknownNameError, shown
+from ufm_convex.evidence import allowed_gap
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import require_dense
 
@@ -83,7 +84,7 @@ def cross_check(
     time_limit, tolerance = require_time_limit(time_limit), _given.tolerance(tolerance)
     require_problem(problem, "a cross-check: solvers under test return W and H")
     problem.require_decays("a cross-check")
-    require_dense(problem.num_classes, "a point of the class level", "fewer classes")
+    require_dense(max(problem.num_classes, problem.num_outputs), "a point of the class level", "fewer classes")
     entrants = _entrants(solvers, level)
     tell = progress or (lambda _: None)
     started = time.perf_counter()
@@ -104,10 +105,10 @@ def _reference(problem: Problem, tolerance: float, tell: Callable[[str], None]) 
         tell(f"reference: {line}")
 
     best = solving.solve(problem, tolerance=tolerance, progress=shown_as)
-    if best.relative_gap > 0.01 * tolerance:
+    if best.relative_gap > 0.01 * allowed_gap(problem.floor, best.upper_bound, tolerance):
         tighter = solving.solve(problem, tolerance=max(0.01 * tolerance, 1e-12), progress=shown_as)
         best = tighter if tighter.relative_gap < best.relative_gap else best
-    return Reference(best.lower_bound, best.upper_bound)
+    return Reference(best.lower_bound, best.upper_bound, problem.floor)
 
 
 def _entrants(solvers: Sequence[str | Solution] | None, level: str) -> list[Entrant]:

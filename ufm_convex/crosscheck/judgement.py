@@ -45,10 +45,16 @@ class Reference:
     Attributes:
         lower: L, from the best dual point known.
         upper: U, from the best W and H known.
+        floor: What no model can go below, soft targets' entropy: gaps count relative to the excess over it.
     """
 
     lower: float
     upper: float
+    floor: float = 0.0
+
+    def allowed(self, tolerance: float) -> float:
+        """The tolerance for differences in units of U."""
+        return evidence.allowed_gap(self.floor, self.upper, tolerance)
 
     def relative(self, difference: float) -> float:
         """A difference of objectives in units of U; as it is where U = 0."""
@@ -135,25 +141,25 @@ def _fitting(problem: Problem, answer: Answer) -> Answer:
     """The answer, if its points have the shapes of the problem; ``UnusableError`` otherwise."""
     if answer.claim is Claim.FAILED or answer.empty:
         raise UnusableError(answer.message or "left no point")
-    K = problem.num_classes
+    V, K = problem.num_outputs, problem.num_classes
     if answer.factors is not None:
         W, H = answer.factors
-        _require_shape("W", W, (K, W.shape[1]))
+        _require_shape("W", W, (V, W.shape[1]))
         _require_shape("H", H, (K, H.shape[1]))
-        if W.shape != H.shape:
-            raise UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both are (K, d)")
+        if W.shape[1] != H.shape[1]:
+            raise UnusableError(f"W has shape {W.shape}, but H has {H.shape}; both have d columns")
         if problem.feature_dim is not None and W.shape[1] > problem.feature_dim:
             raise UnusableError(f"W and H have {W.shape[1]} columns, more than feature_dim = {problem.feature_dim}")
     _require_bias(problem, answer)
     if (point := answer.point) is not None:
-        m = problem.num_samples if point.logits.shape == (K, problem.num_samples) else K
-        for block, shape in ((point.weight_gram, (K, K)), (point.logits, (K, m)), (point.feature_gram, (m, m))):
+        m = problem.num_samples if point.logits.shape == (V, problem.num_samples) else K
+        for block, shape in ((point.weight_gram, (V, V)), (point.logits, (V, m)), (point.feature_gram, (m, m))):
             _require_shape("a Gram block", block, shape)
     if (dual := answer.dual) is not None:
-        _require_shape("the dual residuals", dual.residuals, (K, K))
-        for multiplier in (dual.nonnegativity, dual.weight_block, dual.feature_block):
+        _require_shape("the dual residuals", dual.residuals, (V, K))
+        for multiplier, size in ((dual.nonnegativity, K), (dual.weight_block, V), (dual.feature_block, K)):
             if multiplier is not None:
-                _require_shape("a multiplier", multiplier, (K, K))
+                _require_shape("a multiplier", multiplier, (size, size))
     _require_empty(problem, answer)
     return answer
 
@@ -182,7 +188,7 @@ def _require_bias(problem: Problem, answer: Answer) -> None:
         if bias is not None and problem.bias is None:
             raise UnusableError(f"{owner} has a bias, and the problem has none")
         if bias is not None:
-            _require_shape("the bias", bias, (problem.num_classes,))
+            _require_shape("the bias", bias, (problem.num_outputs,))
 
 
 def _require_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
@@ -311,7 +317,7 @@ def _finite_objective(columns: Columns, pair: _Pair) -> float:
 def _report(columns: Columns, answer: Answer, pairs: list[_Pair], tolerance: float) -> KKTReport:
     """KKT residuals of the points as they are; zeros stand in for one that is missing."""
     V, m = columns.outputs, columns.columns
-    raw: _Pair = (np.zeros((V.total, 1)), np.zeros((V.total, 1)), None)
+    raw: _Pair = (np.zeros((V.total, 1)), np.zeros((m.length, 1)), None)
     if answer.factors is not None:
         raw = (*answer.factors, answer.bias)
     elif pairs:
@@ -337,12 +343,13 @@ def _verdict(
     bound: float | None,
 ) -> tuple[CrossVerdict, str]:
     """The first of the definitions of docs/crosscheck.md, section 2, that holds."""
+    feasible, tolerance = tolerance, reference.allowed(tolerance)
     below = 0.0 if claimed is None else reference.relative(reference.lower - claimed)
     if below > tolerance:
         return CrossVerdict.OVERCLAIMS, f"its value lies {below:.1e} below the proved lower bound"
     if row.overstatement is not None and row.overstatement > tolerance:
         return CrossVerdict.OVERCLAIMS, f"its dual value lies {row.overstatement:.1e} above the proved upper bound"
-    off = [*_off(row, claimed, reference, tolerance, objective, bound), *_infeasible(row, tolerance)]
+    off = [*_off(row, claimed, reference, tolerance, objective, bound), *_infeasible(row, feasible)]
     if row.status_claimed == Claim.OPTIMAL and off:
         return CrossVerdict.WRONG, "; ".join(off)
     if row.certified_gap is None or not row.certified_gap <= tolerance or row.status_claimed != Claim.OPTIMAL or off:

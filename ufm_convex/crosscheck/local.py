@@ -50,14 +50,14 @@ class LocalContestant(Contestant):
         found = scaled.unpack(flat)
         claim = Claim.OPTIMAL if _largest_gradient(scaled, flat) <= self.stationary else Claim.STOPPED
         value = objective(columns, found)
-        means = _class_means(columns, found.H.even)
+        means = _class_means(problem, columns, found.H.even)
         message = f"{iterations} iterations"
         return Answer(claim, value, factors=(found.W.even, means), message=message, bias=found.bias)
 
 
-def _class_means(columns: Columns, H: FloatArray) -> FloatArray:
-    """The mean of the columns of each class, (K, d): its objective is no larger."""
-    K = columns.outputs.total
+def _class_means(problem: Problem, columns: Columns, H: FloatArray) -> FloatArray:
+    """The mean of the columns of each class, or row of a table, (K, d): its objective is no larger."""
+    K = problem.num_classes
     means = np.zeros((K, H.shape[1]))
     np.add.at(means, columns.rows, H)
     return means / np.maximum(np.bincount(columns.rows, minlength=K), 1)[:, None]

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy, Loss, SoftTargetCrossEntropy
 from ufm_convex.problem import Problem
@@ -42,6 +42,12 @@ class ScaledClasses:
     @classmethod
     def of(cls, problem: Problem) -> Self:
         """The data of a problem; ``HypothesisError`` for another loss than cross-entropy, and for empty classes."""
+        if problem.num_outputs != problem.num_classes:
+            raise HypothesisError(
+                f"the table of targets has {problem.num_outputs} outputs and {problem.num_columns} rows.",
+                expected="as many columns as outputs, for programmes that are written for classes",
+                fix="use a solver that cvxpy drives: they take every table.",
+            )
         if problem.num_columns < problem.num_outputs:
             raise HypothesisError(
                 f"class {problem.empty_classes[0]} has no samples.",
@@ -50,7 +56,8 @@ class ScaledClasses:
             )
         columns = of_classes(problem)
         units = Units.of(columns)
-        return cls(columns, targets(columns.loss, columns.outputs.total), units.rows, units.cols)
+        rows = np.arange(columns.outputs.total)
+        return cls(columns, targets(columns.loss, rows.size, rows), units.rows, units.cols)
 
     @property
     def num_classes(self) -> int:
@@ -109,14 +116,14 @@ class ScaledClasses:
         return T + T.T
 
 
-def targets(loss: Loss, num_classes: int) -> FloatArray:
-    """Column k is the target of class k, (K, K).
+def targets(loss: Loss, num_outputs: int, rows: IntArray) -> FloatArray:
+    """The targets of columns of the given classes, or rows of a table, (V, C).
 
     Raises:
         HypothesisError: the loss is not log-sum-exp of the logits minus their inner product with a target.
     """
     if type(loss) in (CrossEntropy, SoftTargetCrossEntropy):
-        return loss.target_columns(num_classes, np.arange(num_classes))
+        return loss.target_columns(num_outputs, rows)
     raise HypothesisError(
         f"loss {loss.name!r} is not written for this solver.",
         expected="cross-entropy, with or without class weights, smoothing and soft targets",

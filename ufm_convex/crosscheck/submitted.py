@@ -84,7 +84,7 @@ def _primal_points(problem: Problem, answer: Answer) -> Iterator[tuple[Columns, 
         yield columns, factors.gram(), factors
     if (point := answer.point) is not None:
         columns = _columns(problem, point)
-        nothing = np.zeros((problem.num_classes, 1)), np.zeros((columns.columns.length, 1))
+        nothing = np.zeros((problem.num_outputs, 1)), np.zeros((columns.columns.length, 1))
         yield columns, Gram.mean(columns, point), Factors.single(columns, *nothing)
 
 

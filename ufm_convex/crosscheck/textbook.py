@@ -53,7 +53,7 @@ class Textbook:
         """The programme of a problem."""
         import cvxpy as cp
 
-        K, there = problem.num_classes, np.flatnonzero(problem.class_counts)
+        K, there = problem.num_outputs, np.flatnonzero(problem.class_counts)
         Z = cp.Variable((K + there.size, K + there.size), symmetric=True)
         A, L, B = Z[:K, :K], Z[:K, K:], Z[K:, K:]
         bias = bias_of(problem.bias, problem.loss, K).model(1.0)
@@ -72,7 +72,7 @@ class Textbook:
         """Z, or None when the solver left no value."""
         if self.Z.value is None:
             return None
-        K, Z = self.source.num_classes, symmetric(self.Z.value)
+        K, Z = self.source.num_outputs, symmetric(self.Z.value)
         square = self._placed(self._placed(Z[K:, K:]).T)
         return GramPoint(Z[:K, :K], self._placed(Z[:K, K:]), square, self.bias.value)
 
@@ -80,7 +80,7 @@ class Textbook:
         """The multipliers, or None when the solver left none; that of B ≥ 0 is T/(2 λ_W), all its entries listed."""
         if self.psd.dual_value is None:
             return None
-        problem, K, S = self.source, self.source.num_classes, symmetric(self.psd.dual_value)
+        problem, K, S = self.source, self.source.num_outputs, symmetric(self.psd.dual_value)
         T = np.zeros_like(S[K:, K:])
         if self.nonnegative is not None and self.nonnegative.dual_value is not None:
             T = 2.0 * problem.lambda_w * symmetric(self.nonnegative.dual_value)

@@ -66,7 +66,7 @@ def _objective(scaled: Scaled) -> Any:
 
     columns, d = scaled.columns, scaled.coordinates.total
     K = columns.outputs.total
-    y = torch.tensor(targets(columns.loss, K)[:, columns.rows].T.copy())
+    y = torch.tensor(targets(columns.loss, K, columns.rows).T.copy())
     weights = torch.tensor(columns.loss_weights / scaled.kappa)
     factors = torch.tensor(scaled.kappa / columns.sigma)[:, None]
 

@@ -91,7 +91,7 @@ class ExactColumns:
             given.outputs,
             given.columns,
             given.rows,
-            given.loss.weights(given.outputs.total)[given.rows],
+            given.loss.weights(given.loss.num_rows(given.outputs.total))[given.rows],
             given.feature_weights.astype(np.int64),
             given.lambda_w,
             given.lambda_h,
@@ -102,18 +102,18 @@ class ExactColumns:
 
     @classmethod
     def _of(cls, problem: Problem, outputs: Orbits, columns: Orbits, first: IntArray) -> ExactColumns:
-        counts, K = problem.class_counts, problem.class_counts.size
+        counts, V = problem.class_counts, problem.num_outputs
         return cls(
             outputs,
             columns,
             first,
-            problem.loss.weights(K)[first],
+            problem.loss.weights(counts.size)[first],
             counts[first],
             problem.lambda_w,
             problem.lambda_h,
             problem.loss,
             problem.nonnegative,
-            bias_of(problem.bias, problem.loss, K, outputs.first, outputs.numbers),
+            bias_of(problem.bias, problem.loss, V, outputs.first, outputs.numbers),
             problem.feature_dim,
         )
 
@@ -148,7 +148,7 @@ class ExactColumns:
     @cached_property
     def places(self) -> list[int]:
         """The orbit of the own output of each orbit of columns, (C,)."""
-        found: list[int] = self.outputs.members[self.rows].tolist()
+        found: list[int] = self.outputs.members[self.loss.own_outputs(self.rows)].tolist()
         return found
 
     @property

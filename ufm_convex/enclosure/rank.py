@@ -32,24 +32,32 @@ from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
-    from flint import arb
+    from flint import arb, arb_mat
 
 PROOF = "singular values"
 _KINDS = 2_000
 """Largest number of different counts for which the eigenvalues with a bias are bounded."""
+_LARGEST_TABLE = 200
+"""Largest min(V, m) of a table whose eigenvalues are bounded: a few seconds."""
 _ABOVE = 2.0**-44
 """How much above its value in floating point an eigenvalue is tried first; the next tries are 64 times as much."""
 
 
 def rank_bound(problem: Problem) -> ProvedBound | None:
-    """The bound, or None for another loss, for too many different counts, or where d is not given or not below K."""
+    """The bound, or None for another loss, for too many different counts, or where d is not given or not below K.
+
+    With a table of targets M = Y Diag(√n) is as general as it is, and d not binding from min(V, m) on.
+    """
     from flint import arb
 
     from ufm_convex.verifier.precision import working_precision
 
     d = problem.feature_dim
-    if d is None or d >= problem.num_classes or not problem.loss.quadratic:
+    least = min(problem.num_classes, problem.num_outputs)
+    if d is None or d >= least or not problem.loss.quadratic:
         return None
+    if problem.tabled:
+        return _table_bound(problem, d) if least <= _LARGEST_TABLE else None
     counts = Counter(problem.class_counts.tolist())
     if problem.bias is not None and len(counts) > _KINDS:
         return None
@@ -67,6 +75,61 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
             left -= min(times, left)
         total = (arb(rational(squares)) - saved) / (2 * N)
         return ProvedBound(float_below(total), PROOF, lower_end(total))
+
+
+def _table_bound(problem: Problem, d: int) -> ProvedBound:
+    """The bound for a table, from numbers not below the eigenvalues of S = M Mᵀ or Mᵀ M, whichever is smaller.
+
+    With Q, Λ near an eigendecomposition, S = Q Λ Qᵀ + E: by Weyl and Ostrowski λ_i(S) ≤ (1 + ‖QᵀQ − I‖) Λ_i⁺ + ‖E‖. A
+    penalised bias is bounded as a free one, whose penalty is left out.
+    """
+    from flint import arb, arb_mat
+
+    from ufm_convex.verifier.precision import working_precision
+
+    table, N = problem.loss.table, problem.num_samples
+    if table is None:
+        raise TypeError("the loss has no table")
+    counts = problem.class_counts.tolist()
+    with working_precision(PRECISION):
+        roots = [arb(count).sqrt() for count in counts]
+        rows = [[arb(rational(y)) * root for y in table.exact_row(k)] for k, root in enumerate(roots)]
+        if problem.bias is not None:
+            means = [sum((row[v] * root for row, root in zip(rows, roots, strict=True)), arb(0)) / N for v in
+                     range(problem.num_outputs)]  # fmt: skip
+            rows = [[y - root * mean for y, mean in zip(row, means, strict=True)] for row, root in
+                    zip(rows, roots, strict=True)]  # fmt: skip
+        M = arb_mat(rows)
+        S = M.transpose() * M if problem.num_outputs <= len(rows) else M * M.transpose()
+        near = np.array([[float(S[i, j]) for j in range(S.ncols())] for i in range(S.nrows())])
+        values, vectors = np.linalg.eigh(near)
+        values, Q = np.maximum(values[::-1], 0.0), arb_mat(vectors[:, ::-1].tolist())
+        scaled = arb_mat((vectors[:, ::-1] * 1.0).tolist())
+        for j, value in enumerate(values.tolist()):
+            for i in range(S.nrows()):
+                scaled[i, j] = Q[i, j] * arb(value)
+        rest = _frobenius(S - scaled * Q.transpose())
+        defect = _frobenius(Q.transpose() * Q - _identity(S.nrows()))
+        threshold = N * arb(rational(fraction(problem.lambda_w) * fraction(problem.lambda_h))).sqrt()
+        saved = arb(0)
+        for value in values[:d].tolist():
+            excess = ((1 + defect) * arb(value) + rest).sqrt() - threshold
+            saved += excess.max(arb(0)) * excess.max(arb(0))
+        squares = sum((S[i, i] for i in range(S.nrows())), arb(0))
+        total = (squares - saved) / (2 * N)
+        return ProvedBound(float_below(total), PROOF, lower_end(total))
+
+
+def _frobenius(matrix: arb_mat) -> arb:
+    from flint import arb
+
+    return sum((entry * entry for entry in matrix.entries()), arb(0)).sqrt()
+
+
+def _identity(size: int) -> arb_mat:
+    from flint import arb_mat
+
+    return arb_mat([[int(i == j) for j in range(size)] for i in range(size)])
 
 
 def _eigenvalues(counts: Counter[int], num_samples: int, *, centred: bool) -> Iterator[tuple[Fraction, int]]:

@@ -73,7 +73,9 @@ class Evidence(ABC):
         if self.problem.feature_dim is None or self.relaxed is None or self.run.factors is not None:
             return False
         lower = self.lower.value
-        return relative_gap(lower, self.relaxed) <= tolerance < relative_gap(lower, self.upper.value)
+        floor, upper = self.problem.floor, self.upper.value
+        solved = relative_gap(lower, self.relaxed) <= allowed_gap(floor, self.relaxed, tolerance)
+        return solved and relative_gap(lower, upper) > allowed_gap(floor, upper, tolerance)
 
     def solver_report(self, epsilon: float) -> KKTReport | None:
         """The same at the solver's own points; None when it left none."""
@@ -149,6 +151,8 @@ class Evidence(ABC):
         problem = self.problem
         if problem.nonnegative or not math.isfinite(self.upper.value):
             return ()
+        if problem.num_outputs != problem.num_classes:  # a column has no row of W
+            return ()
         penalty = problem.lambda_h * problem.class_counts * self.feature_norms() ** 2
         penalty += problem.lambda_w * self.weight_norms() ** 2
         return tuple(np.flatnonzero(0.5 * penalty <= self._open_gap).tolist())
@@ -160,7 +164,7 @@ class Evidence(ABC):
         higher at s = 0 by at least λ_W ‖w_k‖²: what it is higher than that is lost. Needs (K, K) arrays.
         """
         problem, point = self.problem, self.dense_point()
-        layout, found = problem.loss.layout(problem.num_classes, np.arange(problem.num_classes)), []
+        layout, found = problem.loss.layout(problem.num_outputs, np.arange(problem.num_classes)), []
         losses = problem.loss.values(point.logits, layout)
         for k in classes:
             logits = point.logits.copy()
@@ -181,7 +185,7 @@ class Evidence(ABC):
     @property
     def bias(self) -> FloatArray:
         """The bias b that goes with the factors, (K,); zeros without one."""
-        return np.zeros(self.problem.num_classes)
+        return np.zeros(self.problem.num_outputs)
 
     @property
     def factor_residual(self) -> float:
@@ -245,6 +249,31 @@ def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) ->
     """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
     other = rank_bound(problem)
     return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
+
+
+def allowed_gap(floor: float, upper: float, tolerance: float) -> float:
+    """The largest relative gap at which a problem counts as solved: the tolerance, or less where there is a floor.
+
+    What no model can go below says nothing of one: upper − lower is then to be at most the tolerance times
+    max(upper − floor, tolerance · upper). The second term keeps what is within rounding of its floor provable.
+
+    Args:
+        floor: ``Problem.floor``.
+        upper: The upper bound.
+        tolerance: In (0, 1).
+    """
+    if not floor > 0.0 or not 0.0 < upper < math.inf:
+        return tolerance
+    return tolerance * max((upper - floor) / upper, tolerance)
+
+
+def excess_gap(floor: float, lower: float, upper: float) -> float:
+    """(upper − lower) / (upper − floor); 0 when the bounds are equal, infinite where they part at the floor."""
+    if upper == lower:
+        return 0.0
+    if math.isinf(upper):
+        return 1.0
+    return (upper - lower) / (upper - floor) if upper > floor else math.inf
 
 
 def relative_gap(lower: float, upper: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from ufm_convex import _deadline, duality, enclosure, recovery, relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FactorWitness, ProvedBound
-from ufm_convex.evidence.base import Representation, knowing_dimension, nearer, relative_gap
+from ufm_convex.evidence.base import Representation, allowed_gap, knowing_dimension, nearer, relative_gap
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Recovered
 from ufm_convex.relaxation import (
@@ -77,7 +77,8 @@ class ColumnsEvidence(Representation):
                 problem.feature_dim or math.inf
             ):
                 return cls._proved(problem, run, columns, recovered, dual, tolerance, grouped=True)
-        require_dense(problem.num_classes, "the solution", "level 'group', or a loss that sees margins only")
+        largest = max(problem.num_classes, problem.num_outputs)
+        require_dense(largest, "the solution", "level 'group', or a loss that sees margins only")
         columns = relaxation.of_classes(problem)
         recovered, dual = _close_gap(columns, problem, run, tolerance)
         return cls._proved(problem, run, columns, recovered, dual, tolerance, grouped=False)
@@ -100,7 +101,8 @@ class ColumnsEvidence(Representation):
         proved = enclosure.lower_bound(problem, dual, proof="group" if grouped else "auto")
         lower = knowing_dimension(problem, proved, tolerance)
         upper = _upper(problem, recovered.factors)
-        point = _reported(columns, on_columns(columns, _solver_point(run)), recovered, lower, upper, tolerance)
+        within = allowed_gap(problem.floor, upper.value, tolerance)
+        point = _reported(columns, on_columns(columns, _solver_point(run)), recovered, lower, upper, within)
         if grouped:
             return cls(problem, run, point, dual, lower, upper, columns, recovered, relaxed=relaxed)
         return cls(problem, run, point.full(), dual.full(), lower, upper, columns, recovered, relaxed=relaxed)
@@ -180,7 +182,7 @@ class ColumnsEvidence(Representation):
         """See ``Evidence.margins``."""
         columns, logits = self.columns, self._outputs
         alone, pairing = np.arange(columns.columns.size), columns.outputs.paired(columns.columns)
-        place = columns.outputs.members[columns.rows]
+        place = columns.outputs.members[columns.loss.own_outputs(columns.rows)]
         own, others = logits.even[place, alone].copy(), logits.even.copy()
         own[pairing.column] = logits.matches
         single = columns.columns.places == 1
@@ -336,7 +338,8 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
     best_dual, lower = duality.repair(columns, _solver_duals(columns, own, dual), own)
     first, best = best_dual, None
     for found in () if own is None else recovery.recoveries(columns, own, factors, carried):
-        if best is None and relative_gap(lower, found.objective) <= _CLOSED * tolerance:
+        within = allowed_gap(problem.floor, found.objective, tolerance)
+        if best is None and relative_gap(lower, found.objective) <= _CLOSED * within:
             return found, best_dual
         if _deadline.passed():  # what is at hand is to be proved, not improved
             return (found if best is None or found.objective < best.objective else best), best_dual
@@ -348,7 +351,7 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
         if best is None or found.objective < best.objective:
             best = found
         # half the tolerance: proving costs a little of either bound
-        if relative_gap(lower, best.objective) <= 0.5 * tolerance:
+        if relative_gap(lower, best.objective) <= 0.5 * allowed_gap(problem.floor, best.objective, tolerance):
             break
     return best or _nothing(columns), best_dual
 

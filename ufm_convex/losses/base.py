@@ -18,12 +18,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.losses.layout import ExactColumn, Layout
+from ufm_convex.losses.table import Table
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -45,13 +46,16 @@ class Loss(ABC):
     """True when l_k(z + s·1) = l_k(z): residual columns then sum to zero."""
 
     alike: ClassVar[bool] = False
-    """True when all classes have one loss, invariant under permutations of the other outputs: orbits may be used."""
+    """True when all classes have one loss, invariant under permutations of the other outputs: orbits may be used.
+    A table, which tells columns apart, makes it False for its loss alone."""
 
     differentiable: ClassVar[bool] = True
     """False where ∇l does not exist everywhere: it need not vanish at a minimum, and descents stall."""
 
-    tabled: ClassVar[bool] = False
-    """True when a table gives each column its target: one without samples is then left out of it."""
+    @property
+    def table(self) -> Table | None:
+        """The table that gives each column its target, one row a count; None where columns are classes."""
+        return None
 
     @property
     def quadratic(self) -> bool:
@@ -91,6 +95,26 @@ class Loss(ABC):
         return self.indicator is None
 
     # -- parameters -------------------------------------------------------------------------------------------
+
+    def num_outputs(self, num_counts: int) -> int:
+        """V of a problem with so many counts: as many where they are those of classes."""
+        return num_counts if self.table is None else self.table.num_outputs
+
+    def num_rows(self, num_outputs: int) -> int:
+        """How many counts a problem with so many outputs has."""
+        return num_outputs if self.table is None else len(self.table)
+
+    def own_outputs(self, rows: IntArray) -> IntArray:
+        """The own output of columns of the given rows, (C,): their class, or that of their row of the table."""
+        return rows if self.table is None else self.table.own[rows]
+
+    def kept(self, chosen: IntArray) -> Self:
+        """The loss of some of the rows of its table, and of their weights; itself where columns are classes."""
+        return self
+
+    def floors(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """The least value at columns of the given rows, (C,): −l*(0), which no logits go below; 0 for hard labels."""
+        return np.zeros(rows.size)
 
     @abstractmethod
     def validate(self, num_classes: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.losses.base import negative_entropy, own_term
 from ufm_convex.losses.separable import SeparableLoss
+from ufm_convex.losses.table import PROBABILITIES, Kind
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -25,12 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(SeparableLoss):
-    """The sum over classes of the logistic loss of "is it this class?"."""
+    """The sum over outputs of the logistic loss of "is it this class?", or "has it this label?".
+
+    Args:
+        targets: An (m, V) table of numbers in [0, 1], dense or of ``scipy.sparse``, one row a count of the problem;
+            None where columns are classes. Kept as a ``Table``.
+
+    Raises:
+        ProblemError: the table has an entry that is no number in [0, 1].
+    """
 
     name: ClassVar[str] = "binary-cross-entropy"
+    kind: ClassVar[Kind] = PROBABILITIES
 
     def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
         """Outputs whose target is 0 for all samples, and one whose target is 1 for all."""
+        if self.table is not None:
+            sums, ones = self.table.masses(rows)
+            return np.flatnonzero((sums == 0.0) | (ones == rows.size))
         never = np.setdiff1d(np.arange(num_outputs), rows)
         return np.sort(np.concatenate([never, rows])) if rows.size == 1 else never
 

@@ -1,4 +1,4 @@
-"""Mean squared error against one-hot targets.
+"""Mean squared error against one-hot targets, or a table of any others.
 
     l_k(z)  = ½ ‖z − y‖²,      y = e_k,
     l_k*(v) = ½ ‖v‖² + <v, y>      on all of ℝ^V.
@@ -15,6 +15,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.losses.separable import SeparableLoss
+from ufm_convex.losses.table import NUMBERS, Kind
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -23,9 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeanSquaredError(SeparableLoss):
-    """Half the squared distance of the logits from the target."""
+    """Half the squared distance of the logits from the target.
+
+    Args:
+        targets: An (m, V) table of numbers, dense or of ``scipy.sparse``, one row a count of the problem; None for the
+            unit vectors of classes. Kept as a ``Table``.
+
+    Raises:
+        ProblemError: the table has an entry that is no finite number.
+    """
 
     name: ClassVar[str] = "mean-squared-error"
+    kind: ClassVar[Kind] = NUMBERS
 
     @property
     def quadratic(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.losses.base import Loss, ray_limit
 from ufm_convex.losses.layout import ExactColumn, Layout
+from ufm_convex.losses.table import Kind, Table, require_rows
 
 if TYPE_CHECKING:
     import cvxpy as cp
@@ -21,6 +23,7 @@ _FAR = 1e6
 """Where a ray that never leaves a domain is cut: residuals of order one at most become useless long before."""
 
 
+@dataclass(frozen=True)
 class SeparableLoss(Loss):
     """A sum over outputs of one convex function of an output and its target.
 
@@ -61,12 +64,52 @@ class SeparableLoss(Loss):
     def enclose_entry_conjugate(self, v: fmpq, y: fmpq) -> arb:
         """A ball that contains f* at a point of its domain."""
 
+    kind: ClassVar[Kind]
+    """What the numbers of a table of targets may be."""
+
+    targets: Table | Sequence[Sequence[float]] | FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.targets is not None:
+            object.__setattr__(self, "targets", Table.of(self.targets, self.kind))
+            object.__setattr__(self, "alike", False)  # of this one: the table tells columns apart
+
+    @property
+    def table(self) -> Table | None:
+        """The targets, where columns are not classes."""
+        return None if self.targets is None else Table.of(self.targets, self.kind)  # itself
+
     def validate(self, num_classes: int) -> None:
-        """Every number of classes is fine."""
+        """Raise ``ShapeError`` unless a table has one row a count; every number of classes is fine."""
+        if self.table is not None:
+            require_rows(self.table, num_classes)
 
     def parameters(self) -> dict[str, Any]:
-        """None."""
-        return {}
+        """The table, if there is one."""
+        return {} if self.table is None else {"targets": self.table.content()}
+
+    def exact_parameters(self) -> dict[str, Any]:
+        """The table without rounding, if there is one."""
+        table = self.table
+        return {} if table is None else {"targets": tuple(tuple(table.exact_row(k)) for k in range(len(table)))}
+
+    def floors(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """The sum of −f*(0, y), which is 0 at y = 0, over the entries of a table; 0 for unit vectors."""
+        if self.table is None:
+            return super().floors(num_outputs, rows)
+        return self.table.summed(lambda y: -self.entry_conjugates(np.zeros(y.shape), y))[rows]
+
+    def kept(self, chosen: IntArray) -> Self:
+        """See ``Loss.kept``."""
+        return self if self.table is None else replace(self, targets=self.table.kept(chosen))
+
+    def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """Rows of the table, as columns; unit vectors without one."""
+        return super().target_columns(num_outputs, rows) if self.table is None else self.table.rows(rows).T
+
+    def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
+        """The same without rounding."""
+        return super().exact_column(num_outputs, row) if self.table is None else self.table.exact_column(row)
 
     def values(self, z: FloatArray, layout: Layout) -> FloatArray:
         """Σ n_e f."""

@@ -1,135 +1,148 @@
-"""Cross-entropy against fixed soft targets, one distribution a class.
+"""Cross-entropy against fixed soft targets, one distribution a column of the problem.
 
-    l_k(z) = log Σ_j exp(z_j) − <y_k, z>.
+    l_j(z) = log Σ_v exp(z_v) − <y_j, z>.
 
-Label smoothing, known confusions between classes and distilled targets are of this form. The functions are those of
-``SoftmaxLoss``; here is the table of targets.
+Label smoothing, known confusions between classes, distilled targets, mixtures of classes, sets of labels and the next
+tokens of a context are of this form (docs/targets.md). The functions are those of ``SoftmaxLoss``; here is the table.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ufm_convex import _given
-from ufm_convex._arrays import FloatArray, IntArray, frozen, real
-from ufm_convex._bits import parts
+from ufm_convex._arrays import FloatArray, IntArray, whole
 from ufm_convex.errors import ProblemError, ShapeError, shown
 from ufm_convex.losses.layout import ExactColumn
 from ufm_convex.losses.softmax import SoftmaxLoss
-from ufm_convex.losses.weighing import class_weights_of, require_one_each
-
-_EXPECTED = "a square table of numbers >= 0 whose rows sum to 1, row k the target of class k"
-_SQUARE = "give one row a class, with one share for each class."
-_ROUNDING = 1e-9
-"""How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
+from ufm_convex.losses.table import SHARES, Table, require_rows
+from ufm_convex.losses.weighing import class_weights_of
 
 
 @dataclass(frozen=True)
 class SoftTargetCrossEntropy(SoftmaxLoss):
-    """Cross-entropy with row k of ``targets`` as the target of class k.
+    """Cross-entropy with row j of ``targets`` as the target of column j.
 
     Args:
-        targets: A (K, K) table; row k is the distribution y_k, entries ≥ 0, sum 1.
-        class_weights: ω, one positive weight a class, as ``CrossEntropy`` takes them; None weighs all classes 1.
+        targets: An (m, V) table, dense or of ``scipy.sparse``, one row a count of the problem; row j is the
+            distribution y_j, entries ≥ 0, sum 1. A square table gives each class its target. Kept as a ``Table``, a
+            sequence of rows.
+        class_weights: ω, one positive weight a row, as ``CrossEntropy`` takes them a class; None weighs all rows 1.
 
     Raises:
-        ProblemError: an entry is negative or no number, the table is not square, or a row does not sum to 1.
+        ProblemError: an entry is negative or no number, a row does not sum to 1, or there is one output only.
     """
 
     name: ClassVar[str] = "soft-target-cross-entropy"
-    tabled: ClassVar[bool] = True
 
-    targets: tuple[tuple[float, ...], ...]
+    targets: Table | Sequence[Sequence[float]] | FloatArray
     class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        given: Any = self.targets
-        rows = _given.entries("targets", given, ProblemError, expected=_EXPECTED)
-        if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
-            raise _refused(f"targets is {shown(given)}.", _SQUARE)
-        if not rows or any(len(row) != len(rows) for row in rows):
-            raise _refused(f"targets has {len(rows)} rows of lengths {shown([len(row) for row in rows])}.", _SQUARE)
-        for k, row in enumerate(rows):
-            lowest = [-_ROUNDING if j == k else 0.0 for j in range(len(row))]
-            wrong = [entry for entry, low in zip(row, lowest, strict=True) if not low <= real(entry) <= 1.0]
-            if wrong:
-                raise _refused(
-                    f"targets has the entry {shown(wrong[0])} in row {k}.", "give shares, numbers from 0 to 1."
-                )
-            if abs(sum(map(float, row)) - 1.0) > _ROUNDING:
-                raise _refused(f"row {k} of targets sums to {sum(map(float, row))!r}.", "divide each row by its sum.")
-        object.__setattr__(self, "targets", tuple(_closed(list(map(float, row)), k) for k, row in enumerate(rows)))
+        object.__setattr__(self, "targets", Table.of(self.targets, SHARES))
         object.__setattr__(self, "class_weights", class_weights_of(self.class_weights))
 
+    @classmethod
+    def pick_all(cls, label_sets: Sequence[Sequence[int]], num_outputs: int) -> Self:
+        """The softmax cross-entropy of sets of labels: Σ_{k in S} CE(z, k), a target 1_S/|S| of weight |S|.
+
+        Args:
+            label_sets: One set a column of the problem: its labels, from 0, each once. The mean is over samples, not
+                over labels: 1/N with N the sum of the counts.
+            num_outputs: V.
+
+        Raises:
+            ProblemError: a set is empty, or a label is none of the V outputs or stands twice in a set.
+        """
+        sets = _label_sets(label_sets, num_outputs)
+        table = np.zeros((len(sets), num_outputs))
+        for row, labels in zip(table, sets, strict=True):
+            row[labels] = 1.0 / len(labels)
+        sizes = tuple(float(len(labels)) for labels in sets)
+        return cls(table, None if set(sizes) == {1.0} else sizes)
+
+    @property
+    def table(self) -> Table:
+        """The targets."""
+        return Table.of(self.targets, SHARES)  # itself: it was made one on the way in
+
     def validate(self, num_classes: int) -> None:
-        """Raise ``ShapeError`` unless the table is K × K, and there is one weight a class or none at all."""
-        if len(self.targets) != num_classes:
+        """Raise ``ShapeError`` unless there is one row a count, and one weight a row or none at all."""
+        require_rows(self.table, num_classes)
+        if self.class_weights is not None and len(self.class_weights) != num_classes:
             raise ShapeError(
-                f"targets has {len(self.targets)} rows, but there are {num_classes} classes.",
-                expected="one row a class",
-                fix="give the rows in the order of class_counts.",
+                f"class_weights has {len(self.class_weights)} entries, but targets has {num_classes} rows.",
+                expected="one weight a row",
+                fix="give the weights in the order of class_counts.",
             )
-        require_one_each(self.class_weights, num_classes)
 
     def parameters(self) -> dict[str, Any]:
-        """The table, and the class weights if there are any."""
-        table: dict[str, Any] = {"targets": [list(row) for row in self.targets]}
+        """The table, and the weights if there are any."""
+        table: dict[str, Any] = {"targets": self.table.content()}
         return table if self.class_weights is None else {**table, "class_weights": list(self.class_weights)}
 
     def weights(self, num_classes: int) -> FloatArray:
-        """Class weights ω, shape (K,)."""
+        """Weights ω, shape (m,)."""
         return np.ones(num_classes) if self.class_weights is None else np.array(self.class_weights)
+
+    def kept(self, chosen: IntArray) -> Self:
+        """See ``Loss.kept``."""
+        weights = None if self.class_weights is None else tuple(self.class_weights[k] for k in chosen.tolist())
+        return type(self)(self.table.kept(chosen), weights)
 
     def exact_parameters(self) -> dict[str, Any]:
         """The table with own entries that are 1 minus the others without rounding, and so may fall below 0 by one."""
-        return {"targets": tuple(self._exact_row(k) for k in range(len(self.targets)))}
+        return {"targets": tuple(tuple(self.table.exact_row(k)) for k in range(len(self.table)))}
 
     def target_columns(self, num_outputs: int, rows: IntArray) -> FloatArray:
         """Rows of the table, as columns; the own entries are 1 minus the others."""
-        return self._table[rows].T
+        return self.table.rows(rows).T
 
     def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
         """Outputs whose column of the table is 0."""
-        return np.flatnonzero(~(self._table[rows] > 0.0).any(axis=0))
+        return np.flatnonzero(~(self.table.masses(rows)[0] > 0.0))
 
     def exact_column(self, num_outputs: int, row: int) -> ExactColumn:
         """Row of the table, without rounding."""
-        from flint import fmpq
-
-        mantissas, exponents = parts(np.array(self.targets[row]))
-        exponents = np.where(mantissas == 0, 0, exponents)  # a zero has the least exponent of all
-        least = int(exponents.min())
-        multiples = [m << e for m, e in zip(mantissas.tolist(), (exponents - least).tolist(), strict=True)]
-        unit = 1 << -least  # entries are at most 1, so their last bits are worth less than that
-        multiples[row] += unit - sum(multiples)
-        return ExactColumn([1] * num_outputs, [fmpq(multiple, unit) for multiple in multiples], row, row)
-
-    def _exact_row(self, k: int) -> tuple[float | Fraction, ...]:
-        row = self.targets[k]
-        others = sum(map(Fraction, row[:k] + row[k + 1 :]), Fraction(0))
-        return (*row[:k], 1 - others, *row[k + 1 :])
-
-    @cached_property
-    def _table(self) -> FloatArray:
-        return frozen(self.targets)
+        return self.table.exact_column(row)
 
 
-def _closed(row: list[float], k: int) -> tuple[float, ...]:
-    """The row with its own entry the binary64 number nearest to 1 minus the others."""
-    row[k] = 0.0
-    row[k] = max(math.fsum([1.0, *(-entry for entry in row)]), 0.0)
-    return tuple(row)
+def _label_sets(given: Any, num_outputs: int) -> list[list[int]]:
+    """The sets as lists of labels, or ``ProblemError``."""
+    V = whole(num_outputs)
+    if V is None or V < 2:
+        raise ProblemError(
+            f"num_outputs is {shown(num_outputs)}.",
+            expected="an integer >= 2",
+            fix="give the number of labels that there are.",
+        )
+    rows = [sorted(row) if isinstance(row, (set, frozenset)) else row for row in given] if _listed(given) else given
+    rows = _given.entries("label_sets", rows, ProblemError, expected="lists of labels from 0, one a column")
+    if not isinstance(rows, (list, tuple)) or not rows or not all(isinstance(row, (list, tuple)) for row in rows):
+        raise ProblemError(
+            f"label_sets is {shown(given)}.",
+            expected="a list of sets of labels, one a column of the problem",
+            fix="write [[0], [0, 2]] for two columns, one with label 0 and one with labels 0 and 2.",
+        )
+    for j, row in enumerate(rows):
+        if not row:
+            raise ProblemError(
+                f"label_sets[{j}] is empty.",
+                expected="at least one label a set: an empty one has no loss",
+                fix="leave the set out, with its count; its samples still count in N, so scale the decays' unit by it.",
+            )
+        wrong = [one for one in row if whole(one) is None or not 0 <= one < V]
+        if wrong or len(set(row)) < len(row):
+            said = f"has the label {shown(wrong[0])}" if wrong else "has a label twice"
+            raise ProblemError(
+                f"label_sets[{j}] {said}.", expected=f"different integers from 0 to {V - 1}", fix="check the labels."
+            )
+    return [list(row) for row in rows]
 
 
-def _refused(got: str, fix: str) -> ProblemError:
-    return ProblemError(
-        got,
-        expected=_EXPECTED,
-        fix=fix,
-    )
+def _listed(given: object) -> bool:
+    return isinstance(given, (list, tuple))

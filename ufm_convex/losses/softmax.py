@@ -46,6 +46,14 @@ class SoftmaxLoss(Loss):
         _, other = self.target(num_outputs)
         return np.zeros(0, dtype=np.int64) if other > 0.0 else np.setdiff1d(np.arange(num_outputs), rows)
 
+    def floors(self, num_outputs: int, rows: IntArray) -> FloatArray:
+        """The entropies of the targets."""
+        if self.table is not None:
+            return self.table.summed(lambda y: -y * np.log(y))[rows]
+        layout = self.frame_layout(num_outputs)
+        entropy = 0.0 if layout.hard else -float(self.conjugate(np.zeros(layout.target.shape), layout)[0])
+        return np.full(rows.size, max(entropy, 0.0))
+
     def residuals(self, z: FloatArray, layout: Layout) -> FloatArray:
         """softmax(z) − y; the own entry is minus the sum of the others, so columns sum to zero."""
         z = layout.hide(z, -np.inf)

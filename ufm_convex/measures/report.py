@@ -104,6 +104,7 @@ def geometry(
     """
     require_problem(problem)
     require_centre(centre)
+    problem.require_classes("measures of classes")
     candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
     if not np.array_equal(problem.class_counts, candidate.class_counts):
         raise CountsError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from ufm_convex import _deadline, enclosure, evidence, relaxation, solvers
 from ufm_convex._deadline import OutOfTime
 from ufm_convex._process import apart, once
 from ufm_convex.errors import RangeError, SizeError, SolverDiedError, UFMError, UnknownNameError
-from ufm_convex.evidence import Bounds, Evidence, lower_with_point
+from ufm_convex.evidence import Bounds, Evidence, MergedEvidence, lower_with_point
 from ufm_convex.methods.base import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Gram, GramPoint
@@ -44,7 +45,18 @@ class Direct(Method[Problem, Evidence, Solution]):
         problem.require_decays("solve")
 
     def evidence(self, problem: Problem, settings: Settings, tell: Progress) -> Iterator[Finding[Evidence]]:
-        """See ``Method.evidence``: one finding a run, each solver to the end of its schedule."""
+        """See ``Method.evidence``: one finding a run, each solver to the end of its schedule; equal columns merged."""
+        merged, column = problem.merged
+        if merged is problem:
+            yield from self._findings(problem, settings, tell)
+            return
+        prefix = f"{problem.num_columns} columns, equal ones merged into {merged.num_columns}: "
+        for finding in self._findings(merged, settings, tell):
+            whole = MergedEvidence(problem, finding.evidence, column)
+            yield replace(finding, evidence=whole, line=prefix + finding.line)
+
+    def _findings(self, problem: Problem, settings: Settings, tell: Progress) -> Iterator[Finding[Evidence]]:
+        """Of a problem without equal columns."""
         settled, stalls = set[str](), Stalls()
         try:
             for run, reason in _runs(problem, settings, tell, settled):
@@ -72,6 +84,8 @@ class Direct(Method[Problem, Evidence, Solution]):
     def bounds(self, solution: Solution, proof: enclosure.Proof) -> Bounds:
         """See ``Method.bounds``: the solution's own where they have exact points, else what its points prove."""
         found = solution.evidence
+        if isinstance(found, MergedEvidence):
+            return found.written_out(proof)
         upper = found.upper
         if upper.exact_point is None:
             upper = enclosure.upper_bound(solution.problem, solution.factors())
@@ -186,8 +200,11 @@ def _too_large(problem: Problem) -> SizeError:
     grouped = problem.loss.alike
     kinds = relaxation.num_groups(problem) if grouped else problem.num_classes
     most = relaxation.level("group").gram_limit // 2
+    what = f"{problem.num_classes} classes, {kinds} of them different,"
+    if problem.num_outputs != problem.num_classes:
+        what = f"{problem.num_outputs} outputs and {problem.num_columns} columns"
     return SizeError(
-        f"no solver takes {problem.num_classes} classes, {kinds} of them different, with loss {problem.loss.name!r}, "
+        f"no solver takes {what} with loss {problem.loss.name!r}, "
         f"{problem.features} features{'' if problem.bias is None else ' and a bias'}.",
         expected=f"at most {most} different classes, unless a theorem or the frame solves the problem",
         fix=f"give classes of similar size the same count: up to {most} different ones are solved as groups."

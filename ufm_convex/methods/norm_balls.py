@@ -21,7 +21,7 @@ import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex.errors import HypothesisError, RangeError, SolverError, UnknownNameError
-from ufm_convex.evidence import Bounds, Representation
+from ufm_convex.evidence import Bounds, MergedEvidence, Representation
 from ufm_convex.methods.base import Finding, InnerSolve, Method, Progress, Settings
 from ufm_convex.methods.direct import check_level
 from ufm_convex.methods.peeled_bounds import within_norms
@@ -199,6 +199,8 @@ class _Search:
         if solution.relative_gap > wanted:  # every solver was tried; the next multiplier is not to cost as much
             self.reachable = 2.0 * solution.relative_gap
         found = solution.evidence
+        if isinstance(found, MergedEvidence):  # the balls are about all columns
+            found = found.whole(wanted)
         if not isinstance(found, Representation):
             raise SolverError(
                 "a penalised problem was solved by another method.",

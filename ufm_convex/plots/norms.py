@@ -75,6 +75,7 @@ class NormsPlot(Plot):
     def draw(self, subject: Subject, width: float) -> Figure:
         """Markers for the solution or candidate, a line for theory, a dashed line at the threshold."""
         problem = subject.problem
+        problem.require_classes("this figure")
         groups = _Groups.of(problem)
         optimum = subject.optimum if isinstance(subject.optimum, theory.FrameOptimum) else None
         threshold = None if optimum is None else theory.threshold_size(problem, optimum)

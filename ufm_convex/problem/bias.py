@@ -418,14 +418,14 @@ def bias_of(
     Args:
         value: None, "free", or λ_b > 0.
         loss: The loss of the problem.
-        num_classes: K.
+        num_classes: The number of outputs, K of classes.
         first: For a b with one entry an orbit of alike outputs, one output of each, (R,).
         numbers: How many outputs each of them has, (R,).
     """
     if value is None:
         return NoBias()
     size = num_classes if first is None else first.size
-    if not isinstance(value, str) and value > _FAINT * float(loss.weights(num_classes).mean()):
+    if not isinstance(value, str) and value > _FAINT * float(loss.weights(loss.num_rows(num_classes)).mean()):
         return PenalisedBias(size, value, numbers)
     closing = loss.closing_weights(num_classes)
     closing = closing if closing is None or first is None else closing[first]

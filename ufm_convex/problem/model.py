@@ -32,6 +32,11 @@ class Model(ABC):
 
     class_counts: IntArray
 
+    @property
+    def floor(self) -> float:
+        """What no model can go below, whatever its size: the entropy of soft targets; 0 for hard ones."""
+        return 0.0
+
     # -- content --------------------------------------------------------------------------------------------
 
     @abstractmethod

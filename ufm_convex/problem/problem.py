@@ -2,7 +2,8 @@
 
     min over W (K, d) and H (N, d)    (1/N) Σ_i ω_{y_i} l_{y_i}(W h_i) + λ_W/2 ‖W‖² + λ_H/2 ‖H‖²
 
-with H ≥ 0 entrywise when ``features`` is "nonnegative" (docs/duality.md, equation 1). With a bias the logits are
+with H ≥ 0 entrywise when ``features`` is "nonnegative" (docs/duality.md, equation 1). A loss with a table of targets
+has one column a row of the table, and V outputs, in place of K classes (docs/targets.md). With a bias the logits are
 W h_i + b, and a constraint stands in place of the penalty or of the loss. A ``Problem`` is frozen, validated when it
 is made, compares and hashes by content, and reads and writes TOML without losing a bit.
 """
@@ -37,7 +38,8 @@ class Problem(Model):
 
     Args:
         class_counts: Samples in each class, K ≥ 2 integers ≥ 0, one of them > 0. A class without samples is an output
-            of the classifier, and a row of W, all the same (docs/empty_classes.md).
+            of the classifier, and a row of W, all the same (docs/empty_classes.md). With a table of targets: samples of
+            each of its m ≥ 1 rows, integers > 0.
         lambda_w: Weight decay λ_W > 0 of the classifier; None with a constraint that replaces the decays.
         lambda_h: Weight decay λ_H > 0 of the features; likewise.
         loss: A loss of ``ufm_convex.losses``; None for cross-entropy, or for the one that the constraint stands for.
@@ -85,7 +87,8 @@ class Problem(Model):
         bias: float | Literal["free"] | None = None,
         constraint: Constraint | None = None,
     ) -> None:
-        counts = frozen(validate_class_counts(class_counts), dtype=np.int64)
+        fewest = 2 if getattr(loss, "table", None) is None else 1
+        counts = frozen(validate_class_counts(class_counts, fewest=fewest), dtype=np.int64)
         loss = _loss(loss, constraint, counts.size)
         _check_empty(counts, loss, constraint)
         if features not in get_args(Features):
@@ -110,18 +113,50 @@ class Problem(Model):
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of counts: V where columns are classes, m where they are rows of a table of targets."""
         return int(self.class_counts.size)
 
     @property
     def num_outputs(self) -> int:
         """V: the rows of W."""
-        return int(self.class_counts.size)
+        return self.loss.num_outputs(self.num_classes)
 
     @cached_property
     def num_columns(self) -> int:
-        """m: the classes with samples."""
+        """m: the classes with samples, or the rows of the table of targets."""
         return int(np.count_nonzero(self.class_counts))
+
+    @property
+    def tabled(self) -> bool:
+        """Whether a table gives each column its target, and columns need not be classes."""
+        return self.loss.table is not None
+
+    @cached_property
+    def floor(self) -> float:
+        """Σ pt_j Ent(y_j): what no model can go below; 0 for hard labels, squared error, and norm bounds."""
+        if self.constraint is not None:
+            return 0.0
+        there = np.flatnonzero(self.class_counts)
+        return float(self.loss_weights[there] @ self.loss.floors(self.num_outputs, there))
+
+    @cached_property
+    def merged(self) -> tuple[Problem, IntArray]:
+        """The problem with equal columns of a table merged, itself if there are none; the new column of each, (m,).
+
+        Columns with equal targets and equal weights have equal features at an optimum, by Jensen's inequality: the
+        optimum is that with one column for them, and the sum of their counts (docs/targets.md).
+        """
+        table, alone = self.loss.table, np.arange(self.num_classes)
+        if table is None or (self.constraint is not None and self.constraint.replaces_decays):
+            return self, alone
+        first = table.equal_rows(self.loss.weights(self.num_classes))
+        kept, column = np.unique(first, return_inverse=True)
+        if kept.size == alone.size:
+            return self, alone
+        counts = np.zeros(kept.size, dtype=np.int64)
+        np.add.at(counts, column, self.class_counts)
+        (_, *decays), rest = self.arguments()
+        return Problem(counts, *decays, **{**rest, "loss": self.loss.kept(kept)}), column
 
     @cached_property
     def empty_classes(self) -> tuple[int, ...]:
@@ -140,7 +175,7 @@ class Problem(Model):
 
     @cached_property
     def loss_weights(self) -> FloatArray:
-        """pt_k = ω_k n_k / N, shape (K,)."""
+        """pt_k = ω_k n_k / N, shape (K,); (m,) for a table, as are all numbers by columns."""
         return frozen(self.loss.weights(self.num_classes) * self.class_counts / self.num_samples)
 
     @cached_property
@@ -159,6 +194,15 @@ class Problem(Model):
         """Raise ``HypothesisError`` if the problem has a bias or no decays, which ``what`` has no form for."""
         self.require_decays(what)
         self.require_no_bias(what)
+
+    def require_classes(self, what: str) -> None:
+        """Raise ``HypothesisError`` if a table has other outputs than columns, which ``what`` has no form for."""
+        if self.num_outputs != self.num_classes:
+            raise HypothesisError(
+                f"the table of targets has {self.num_outputs} outputs and {self.num_columns} rows.",
+                expected=f"classes, or as many rows as outputs, for {what}",
+                fix="use the proved bounds and the points of ufm_convex.solve(problem).",
+            )
 
     def require_no_bias(self, what: str) -> None:
         """Raise ``HypothesisError`` if the problem has a bias, which ``what`` has no form for."""
@@ -307,17 +351,25 @@ def _check_empty(counts: IntArray, loss: Loss, constraint: Constraint | None) ->
             expected="samples in each class: the constraint bounds a mean over classes of means over their samples",
             fix="leave out classes without samples, or use decays.",
         )
-    if empty.size and loss.tabled:
+    if empty.size and loss.table is not None:
         raise ProblemError(
             f"class {empty[0]} has no samples, and the table of {loss.name!r} has a row for it.",
             expected="samples for each row of the table",
-            fix="leave the class out, its count and its row and column of the table.",
+            fix="leave it out, its count and its row of the table; its column may stay: an output without samples.",
+        )
+    if loss.table is not None and not loss.table.square and constraint is not None and constraint.replaces_decays:
+        raise ProblemError(
+            f"targets has {len(loss.table)} rows and {loss.table.num_outputs} outputs beside {constraint.name!r}.",
+            expected="a square table, a row a class: norm bounds are about means over classes",
+            fix="use decays, lambda_w and lambda_h, in place of the constraint.",
         )
 
 
 def _attained(bias: float | Literal["free"] | None, loss: Loss, counts: IntArray) -> float | Literal["free"] | None:
     """The bias, or ``HypothesisError`` for a free one without a best value (docs/empty_classes.md, section 4)."""
-    escaping = loss.unbounded_bias(counts.size, np.flatnonzero(counts)) if bias == "free" else np.zeros(0)
+    escaping = (
+        loss.unbounded_bias(loss.num_outputs(counts.size), np.flatnonzero(counts)) if bias == "free" else np.zeros(0)
+    )
     if not escaping.size:
         return bias
     listed = ", ".join(map(str, escaping[:_LISTED].tolist())) + (", …" if escaping.size > _LISTED else "")

@@ -101,7 +101,7 @@ def num_groups(problem: Problem) -> int:
 
 
 def _samples(problem: Problem) -> int:
-    return problem.num_classes + problem.num_samples
+    return problem.num_outputs + problem.num_samples
 
 
 def _classes(problem: Problem) -> int:

@@ -1,7 +1,7 @@
 """The columns of a problem at each level: sample, class and group are values of one type.
 
     sample   one column a sample, single orbits
-    class    one column a class with samples, single orbits
+    class    one column a class with samples, or a row of a table of targets, single orbits
     group    classes with equal counts and equal weights are one orbit, of outputs and of columns
 
 A class without samples is an output that no column is matched with; at group level all of them are one orbit.
@@ -29,7 +29,7 @@ def of_samples(problem: Problem) -> Columns:
 
 def of_labels(problem: Problem, labels: IntArray, loss_weights: FloatArray, feature_weights: FloatArray) -> Columns:
     """Single columns of the given classes, weights of their losses and ν, (m,) each."""
-    outputs, columns = Orbits.single(problem.class_counts.size), Orbits.single(labels.size)
+    outputs, columns = Orbits.single(problem.num_outputs), Orbits.single(labels.size)
     return _columns(problem, outputs, columns, labels, loss_weights, feature_weights)
 
 
@@ -56,7 +56,8 @@ def class_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
     active = np.flatnonzero(counts > 0)
     whole = active.size == counts.size
     columns = Orbits.single(active.size, None if whole else active, None if whole else counts.size)
-    return (columns if whole else Orbits.single(counts.size)), columns, active
+    square = whole and problem.num_outputs == counts.size
+    return (columns if square else Orbits.single(problem.num_outputs)), columns, active
 
 
 def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
@@ -90,7 +91,7 @@ def _columns(
 ) -> Columns:
     """Columns of which each orbit has samples of one class, or of alike ones, of which ``classes`` names the first."""
     problem.require_decays("columns")
-    K = problem.class_counts.size
+    K = problem.num_outputs
     if problem.loss.alike:
         own, other = problem.loss.target(K)
         hard = Alike.matched(outputs, columns, outputs.members[classes])

@@ -70,7 +70,7 @@ class FactoredSolver(Solver):
 
     def default_level(self, problem: Problem) -> str:
         """Group level for free features where class level would be too large, and groups are not."""
-        too_large = problem.num_classes > _LARGEST
+        too_large = _size(problem) > _LARGEST
         return "group" if too_large and _orbits(problem) <= _LARGEST_ORBITS else "class"
 
     def suits(self, problem: Problem, level: str) -> str | None:
@@ -83,7 +83,7 @@ class FactoredSolver(Solver):
         if not problem.loss.differentiable and problem.feature_dim is None:
             return None
         if not problem.nonnegative:
-            small = problem.num_classes <= _LARGEST or _orbits(problem) <= _LARGEST_ORBITS
+            small = _size(problem) <= _LARGEST or _orbits(problem) <= _LARGEST_ORBITS
             return "free features have no spurious minima" if small else None
         return "several starts find an upper bound" if problem.num_classes <= _WIDE_CLASSES else None
 
@@ -167,21 +167,27 @@ def _require_orbits(problem: Problem, options: Mapping[str, Any]) -> None:
 
 
 def _starts_and_seed(problem: Problem, options: Mapping[str, Any]) -> tuple[int, int]:
-    K = problem.num_classes
+    K = _size(problem)
     if K > _LARGEST:
         raise SizeError(
             f"solver 'factored' needs K × K arrays, a few dozen of them, K = {K}.",
             expected=f"at most {_LARGEST} classes",
             fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )
-    spurious = problem.nonnegative or (problem.feature_dim or K) < K - 1
+    least = min(problem.num_outputs, problem.num_classes)
+    spurious = problem.nonnegative or (problem.feature_dim or least) < least - 1
     starts, seed = whole(options.get("starts")), whole(options.get("seed"))
     return starts or (_STARTS if spurious else 1), seed or 0
 
 
 def _width(problem: Problem) -> int:
-    """D where it is not binding: K suffices for free features; non-negative ones meet fewer traps with more."""
-    return 4 * problem.num_classes if problem.nonnegative else problem.num_classes
+    """D where it is not binding: min(V, m) suffices for free features; non-negative ones meet fewer traps with more."""
+    return 4 * problem.num_classes if problem.nonnegative else min(problem.num_outputs, problem.num_classes)
+
+
+def _size(problem: Problem) -> int:
+    """K, or the larger of V and m."""
+    return max(problem.num_outputs, problem.num_classes)
 
 
 # -- where to start -----------------------------------------------------------------------------------------------

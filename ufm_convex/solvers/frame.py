@@ -68,7 +68,7 @@ class FrameSolver(Solver):
             return "the loss sees margins only: one number a class"
         if not (problem.loss.differentiable or not problem.loss.finite):
             return None
-        if problem.num_classes > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
+        if max(problem.num_outputs, problem.num_classes) > (_DENSE_LIMIT if problem.bias is None else _BIASED_LIMIT):
             return None
         return f"{problem.num_classes} small problems, if an orthogonal frame is optimal"
 
@@ -92,9 +92,10 @@ def _check(problem: Problem) -> None:
             expected='features="nonnegative"',
             fix="let the solver be 'auto'.",
         )
-    if problem.num_classes > _DENSE_LIMIT and not _sees_margins_alone(problem):
+    size = max(problem.num_outputs, problem.num_classes)
+    if size > _DENSE_LIMIT and not _sees_margins_alone(problem):
         raise SizeError(
-            f"solver 'frame' with loss {problem.loss.name!r} needs K × K arrays, K = {problem.num_classes}.",
+            f"solver 'frame' with loss {problem.loss.name!r} needs K × K arrays, K = {size}.",
             expected=f"at most {_DENSE_LIMIT} classes, or a loss that sees margins only",
             fix="let the solver be 'auto', which solves classes that share their counts as groups.",
         )

@@ -61,7 +61,7 @@ class BinaryFrame(Theorem):
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Loss, number of classes, sign of the features, dimension; the last is examined only for this loss."""
-        holds, K = type(problem.loss) is BinaryCrossEntropy, problem.num_classes
+        holds, K = type(problem.loss) is BinaryCrossEntropy and not problem.tabled, problem.num_classes
         loss = Hypothesis("loss is binary-cross-entropy", holds, f"loss is {problem.loss.name}")
         few = Hypothesis(
             f"there are at most {_MOST_CLASSES} classes",

@@ -60,7 +60,7 @@ class MeanSquaredErrorFrame(Theorem):
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """The loss alone: features of either sign and of any dimension are covered."""
-        holds = type(problem.loss) is MeanSquaredError
+        holds = type(problem.loss) is MeanSquaredError and not problem.tabled
         return (Hypothesis("loss is mean-squared-error", holds, f"loss is {problem.loss.name}"),)
 
     def evaluate(self, problem: Problem, relation: Relation) -> OneHotOptimum:

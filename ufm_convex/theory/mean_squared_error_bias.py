@@ -71,7 +71,7 @@ class MeanSquaredErrorBias(Theorem):
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
         """Loss, free bias, free features, size."""
         K = problem.num_classes
-        loss = type(problem.loss) is MeanSquaredError
+        loss = type(problem.loss) is MeanSquaredError and not problem.tabled
         sign = f'features is "{problem.features}"; with non-negative ones the value is a lower bound'
         return (
             Hypothesis("loss is mean-squared-error", loss, f"loss is {problem.loss.name}"),
