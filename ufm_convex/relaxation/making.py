@@ -29,7 +29,7 @@ def of_samples(problem: Problem) -> Columns:
 
 def of_labels(problem: Problem, labels: IntArray, loss_weights: FloatArray, feature_weights: FloatArray) -> Columns:
     """Single columns of the given classes, weights of their losses and ν, (m,) each."""
-    outputs, columns = Orbits.single(problem.num_outputs), Orbits.single(labels.size)
+    outputs, columns = Orbits.single(_num_outputs(problem)), Orbits.single(labels.size)
     return _columns(problem, outputs, columns, labels, loss_weights, feature_weights)
 
 
@@ -56,8 +56,8 @@ def class_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
     active = np.flatnonzero(counts > 0)
     whole = active.size == counts.size
     columns = Orbits.single(active.size, None if whole else active, None if whole else counts.size)
-    square = whole and problem.num_outputs == counts.size
-    return (columns if square else Orbits.single(problem.num_outputs)), columns, active
+    square = whole and _num_outputs(problem) == counts.size
+    return (columns if square else Orbits.single(_num_outputs(problem))), columns, active
 
 
 def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
@@ -81,6 +81,10 @@ def group_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:
     return outputs, columns, first
 
 
+def _num_outputs(problem: Problem) -> int:
+    return problem.loss.num_outputs(problem.class_counts.size)
+
+
 def _columns(
     problem: Problem,
     outputs: Orbits,
@@ -91,7 +95,7 @@ def _columns(
 ) -> Columns:
     """Columns of which each orbit has samples of one class, or of alike ones, of which ``classes`` names the first."""
     problem.require_decays("columns")
-    K = problem.num_outputs
+    K = _num_outputs(problem)
     if problem.loss.alike:
         own, other = problem.loss.target(K)
         hard = Alike.matched(outputs, columns, outputs.members[classes])
