@@ -39,6 +39,7 @@ VALUES = {
     "loss_parameter": ["--loss-parameter", "kind=weston-watkins"],
     "class_weights": ["--class-weights", "1,1"],
     "smoothing": ["--smoothing", "0.1"],
+    "targets": ["--targets", "t.npy"],
     "features": ["--features", "nonnegative"],
     "feature_dim": ["--feature-dim", "2"],
     "bias": ["--bias", "free"],
@@ -167,6 +168,7 @@ BESIDE = {
     "loss_parameter": ["smoothing=0.25"],
     "class_weights": "1,2",
     "smoothing": "0.125",
+    "targets": "t.csv",
     "features": "free",
     "feature_dim": "7",
     "bias": "0.5",
@@ -188,7 +190,9 @@ def test_an_option_beside_a_file_changes_the_problem_or_is_refused(name, tmp_pat
 
     problem, path = ufm.Problem([5, 3], 0.1, 0.1), tmp_path / "p.toml"
     problem.save(path)
-    given = ProblemOptions(file=path, **{name: BESIDE[name]})
+    (tmp_path / "t.csv").write_text("0.5,0.5,0\n0,0.5,0.5\n")
+    value = tmp_path / BESIDE[name] if name == "targets" else BESIDE[name]
+    given = ProblemOptions(file=path, **{name: value})
     if name == "constraint":  # the file has a loss, in the place of which the constraint stands
         with pytest.raises(ProblemError, match="stands in its place"):
             given.problem()
