@@ -237,6 +237,7 @@ def files(tmp_path_factory):
     np.savez(folder / "network.npz", **{"fc.weight": W, "penultimate": H[labels], "y": labels, "conv1.bias": labels})
     np.save(folder / "y.npy", labels)
     (folder / "counts.csv").write_text("class_id,count\n0,500\n1,100\n2,20\n")
+    (folder / "targets.csv").write_text("cat,dog,bird\n0.5,0.5,0\n0,0.3,0.7\n1,0,0\n0,1,0\n")
     problem.save(folder / "problem.toml")
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
     for name in ("c.json", "certificate.json", "optimum.json"):
