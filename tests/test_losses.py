@@ -587,6 +587,7 @@ def test_every_file_of_the_folder_is_in_the_registry() -> None:
         "layout",
         "separable",
         "softmax",
+        "table",
         "traits",
         "weighing",
     }
