@@ -168,7 +168,7 @@ def attribute_gap(
     require_problem(problem)
     problem.require_decays("the explanation of a gap")
     traits.require(problem.loss, ("finite",), fix="use certify(problem), which proves the optimum.")
-    require_match(problem, candidate)
+    candidate = require_match(problem, candidate)
     _require_its(problem, solution)
     optimum = frame_optimum(problem) if solution is None else None
     statistics = feature_statistics(candidate, progress=progress)

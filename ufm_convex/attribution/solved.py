@@ -84,8 +84,8 @@ def solved_parts(
 
 
 def offset(candidate: Candidate) -> FloatArray:
-    """The bias in binary64, (K,); zeros without one."""
-    return np.zeros(candidate.num_classes) if candidate.bias is None else widened(candidate.bias)
+    """The bias in binary64, (V,); zeros without one."""
+    return np.zeros(candidate.num_outputs) if candidate.bias is None else widened(candidate.bias)
 
 
 def bias_penalties(problem: Problem, b: FloatArray) -> FloatArray:

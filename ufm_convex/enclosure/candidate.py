@@ -116,8 +116,8 @@ def enclose_objective(
         SolverError: binary64 numbers are not rounded to nearest.
     """
     problem.require_decays("the objective of a candidate")
-    check_match(problem, candidate)
-    kernel = _kernel(problem.loss, candidate.num_classes)
+    candidate = check_match(problem, candidate)
+    kernel = _kernel(problem.loss, candidate.num_outputs)
     negative = NegativeEntries()
     stream = _Stream(problem, candidate, kernel)
     for block in blocks(candidate, progress=progress, chunk=chunk):
@@ -152,15 +152,16 @@ def bias_weight(problem: Problem) -> Fraction:
     return Fraction(0) if problem.bias is None or isinstance(problem.bias, str) else fraction(problem.bias)
 
 
-def check_match(problem: Problem, candidate: Candidate) -> None:
-    """Raise unless the candidate has the problem's counts and dimension, and a bias only where that has one."""
-    require_match(problem, candidate)
+def check_match(problem: Problem, candidate: Candidate) -> Candidate:
+    """``require_match``, and no more dimensions than the problem has."""
+    candidate = require_match(problem, candidate)
     if problem.feature_dim is not None and candidate.feature_dim > problem.feature_dim:
         raise ShapeError(
             f"the candidate's features have dimension {candidate.feature_dim}.",
             expected=f"at most feature_dim = {problem.feature_dim}",
             fix="judge it with a problem of its own dimension, or without feature_dim.",
         )
+    return candidate
 
 
 # -- one pass -----------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def _second_pass(
     for block in blocks(candidate, progress=progress):
         y, features = place[block.labels], block.features / unit
         times, classes = candidate.multiplicities[block.labels], np.flatnonzero(there)
-        for part in row_blocks(len(y), candidate.num_classes):
+        for part in row_blocks(len(y), candidate.num_outputs):
             agreeing += int(times[part] @ nearest_centre.agrees(features[part], *classifier, M, classes))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)

@@ -81,7 +81,7 @@ class CandidateGeometry:
     def of(cls, candidate: Candidate) -> CandidateGeometry:
         """Read the features once. Raises ``CandidateError`` when one is NaN or infinite."""
         means = feature_statistics(candidate).class_means
-        bias = np.zeros(candidate.num_classes) if candidate.bias is None else candidate.bias.astype(np.float64)
+        bias = np.zeros(candidate.num_outputs) if candidate.bias is None else candidate.bias.astype(np.float64)
         return cls(candidate.weights.astype(np.float64), means, bias)
 
     @property

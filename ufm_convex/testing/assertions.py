@@ -279,7 +279,7 @@ def _offset(problem: Problem, candidate: Candidate) -> FloatArray | None:
     """The bias in binary64, (K,), zeros where the candidate has none; None where the problem has none."""
     if problem.bias is None:
         return None
-    return np.zeros(problem.num_classes) if candidate.bias is None else np.asarray(candidate.bias, dtype=np.float64)
+    return np.zeros(problem.num_outputs) if candidate.bias is None else np.asarray(candidate.bias, dtype=np.float64)
 
 
 def _require_gradient(problem: Problem) -> None:
@@ -295,7 +295,7 @@ def _require_gradient(problem: Problem) -> None:
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
     candidate = _candidate(problem, candidate)
-    require_match(problem, candidate)
+    candidate = require_match(problem, candidate)
     try:
         statistics = feature_statistics(candidate)
     except CandidateError as error:
