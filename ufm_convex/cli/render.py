@@ -327,7 +327,8 @@ def _judgement(proved: Certificate, digits: int | None) -> Table:
         low, high = proved.candidate_gap
         table.add_row("candidate at most", repr(proved.upper))
         table.add_row("above the optimum", f"by at least {low!r} and at most {high!r}")
-    table.add_row("proof", f"{_proof(proved)}; certificate {proved.digest[:16]}…")
+    file = f"certificate {proved.digest[:16]}…" if proved.digest else "no certificate: no file carries this table"
+    table.add_row("proof", f"{_proof(proved)}; {file}")
     return table
 
 
