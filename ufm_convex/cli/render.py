@@ -354,7 +354,8 @@ def _attribution_table(explained: GapAttribution) -> Table:
 def _costliest(explained: GapAttribution) -> str:
     """The classes that contribute most to the gap."""
     order = (-explained.by_class).argsort(kind="stable")[:3]
-    return "most of it: " + ", ".join(f"class {k} {explained.by_class[k]:.2e}" for k in order.tolist())
+    noun = "class" if explained.by_output.size == explained.by_class.size else "column"
+    return "most of it: " + ", ".join(f"{noun} {k} {explained.by_class[k]:.2e}" for k in order.tolist())
 
 
 def _verdict(passed: bool) -> str:
