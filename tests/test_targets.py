@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.cli import application
-from ufm_convex.errors import CountsError, HypothesisError, ProblemError, ShapeError
+from ufm_convex.errors import CountsError, HypothesisError, ProblemError, ShapeError, SizeError
 from ufm_convex.evidence import allowed_gap
 from ufm_convex.losses import make
 from ufm_convex.losses.table import SHARES, Table
@@ -257,6 +257,95 @@ def test_two_outputs_of_a_softmax_and_one_of_a_sigmoid_are_exact_for_any_number_
     one = ufm.BinaryCrossEntropy(np.round(shares)[:, None])
     for loss in (two, one):
         assert ufm.solve(ufm.Problem(counts, 2e-3, 2e-3, loss=loss)).status == "certified"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 4))
+def test_up_to_four_columns_of_sigmoids_are_certified_with_a_relu(seed, V, m):
+    generator = np.random.default_rng(seed)
+    Y = np.round(generator.uniform(size=(m, V)))
+    decay = float(10.0 ** generator.uniform(-3.5, -1.5))
+    problem = ufm.Problem(generator.integers(1, 30, m), decay, decay, loss=ufm.BinaryCrossEntropy(Y))
+    solution = ufm.solve(problem)
+    assert solution.status == "certified", solution.route
+    assert solution.floor == 0.0
+
+
+# -- where it is strict -------------------------------------------------------------------------------------------
+
+
+def sparse_table(seed, V, m, most=2):
+    """Rows of at most two shares; default_rng(seed)."""
+    generator = np.random.default_rng(seed)
+    Y = np.zeros((m, V))
+    for row in Y:
+        row[generator.choice(V, min(most, V), replace=False)] = generator.dirichlet(np.ones(min(most, V)))
+    return Y, generator.integers(1, 20, m)
+
+
+STRICT = {
+    "soft, 3 x 8": (softmax_loss, ufm.SoftTargetCrossEntropy, *sparse_table(1, 3, 8)),
+    "soft, 5 x 8": (softmax_loss, ufm.SoftTargetCrossEntropy, *sparse_table(2, 5, 8)),
+    "bits, 3 x 8": (sigmoid_loss, ufm.BinaryCrossEntropy, np.array(list(itertools.product((0.0, 1.0), repeat=3))),
+                    np.array([3, 9, 2, 7, 5, 1, 4, 6])),
+    "squares, 3 x 7": (square_loss, ufm.MeanSquaredError, sparse_table(3, 3, 7)[0] - 0.3, sparse_table(3, 3, 7)[1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_the_gap_of_a_table_closes_from_both_sides(name):
+    """The bounds meet at the best of many descents; the relaxation's optimum is no higher, and where it is proved to be
+    lower it is by more than they are apart."""
+    loss, kind, Y, counts = STRICT[name]
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=kind(Y))
+    closed = ufm.close_gap(problem)
+    best = descended(loss, Y, counts, (3e-3, 3e-3), nonnegative=True, starts=8)
+    assert closed.excess_gap <= TOLERANCE
+    assert closed.lower_bound <= best * (1 + 1e-13)
+    assert closed.upper_bound <= best + DESCENT * (best - problem.floor)
+    assert closed.relaxation_lower <= closed.lower_bound
+    assert closed.relaxation_upper < closed.lower_bound or not closed.relaxation_is_strict
+    value = objective(loss, Y, counts, np.ones(len(Y)), (3e-3, 3e-3), closed.W, closed.H)[0]
+    assert value == pytest.approx(closed.upper_bound, rel=1e-12)
+    assert closed.H.min() >= 0.0
+
+
+def test_sixteen_columns_are_closed_by_the_cubic_form():
+    Y, counts = sparse_table(5, 4, 16)
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    closed = ufm.close_gap(problem)
+    assert closed.excess_gap <= TOLERANCE
+    assert (closed.lower.proof, closed.relaxation_is_strict) == ("parrilo", True)
+    assert closed.upper_bound - closed.relaxation_lower > 1e-4 * (closed.upper_bound - problem.floor)
+
+
+def test_columns_that_merge_are_closed_as_one():
+    """28 columns of seven kinds are above the limit, and seven are not; 21 kinds are."""
+    Y, _ = sparse_table(0, 4, 7)
+    counts = np.random.default_rng(1).integers(1, 20, 28)
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(np.repeat(Y, 4, axis=0)))
+    merged = ufm.Problem(counts.reshape(7, 4).sum(axis=1), 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    closed, single = ufm.close_gap(problem), ufm.close_gap(merged)
+    assert closed.excess_gap <= TOLERANCE
+    assert (closed.lower_bound, closed.upper_bound) == (single.lower_bound, single.upper_bound)
+    assert closed.H.shape[0] == closed.residuals.shape[1] == 28
+    targets = problem.loss.table.rows(np.arange(28))
+    value = objective(softmax_loss, targets, counts, np.ones(28), (3e-3, 3e-3), closed.W, closed.H)[0]
+    assert value == pytest.approx(closed.upper_bound, rel=1e-12)
+    many, counts = sparse_table(0, 4, 21)
+    with pytest.raises(SizeError, match="21 different columns"):
+        ufm.close_gap(ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(many)))
+
+
+def test_the_gap_that_is_closed_is_relative_to_the_excess():
+    """Decays at which the excess is a hundredth of the floor: a relative gap of 1e-6 alone would be enough too soon."""
+    Y, counts = sparse_table(1, 3, 8)
+    Y = 0.02 * Y + 0.98 / 3
+    problem = ufm.Problem(counts, 2e-4, 2e-4, loss=ufm.SoftTargetCrossEntropy(Y))
+    closed = ufm.close_gap(problem, tolerance=1e-5)
+    assert closed.upper_bound - problem.floor < 1e-2 * problem.floor
+    assert closed.excess_gap <= 1e-5
+    assert closed.relative_gap < 1e-7
 
 
 # -- equal columns ------------------------------------------------------------------------------------------------

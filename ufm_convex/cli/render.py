@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ufm_convex.cli.record import gram_positivity, relative_difference
+from ufm_convex.cli.record import gram_positivity, may_be_strict, relative_difference
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -375,12 +375,14 @@ def _degenerate(solution: Solution) -> tuple[str, str]:
 
 def _positivity(solution: Solution) -> list[Line]:
     """Why the bounds are apart, where the relaxation's Gram matrix may be the reason."""
+    from ufm_convex.positivity.parrilo import LARGEST_CUBIC
+
     found = gram_positivity(solution)
-    if found is None:
-        return []
-    words: list[Line] = [("Gram matrix", str(found))]
-    if found.verdict != "completely positive" and solution.problem.bias is None:
-        words.append(("", "the relaxation may be strict; in Python, ufm.close_gap(problem) raises the lower bound"))
+    words: list[Line] = [] if found is None else [("Gram matrix", str(found))]
+    open_ = found.verdict != "completely positive" if found is not None else may_be_strict(solution, LARGEST_CUBIC)
+    if open_ and solution.problem.bias is None:
+        said = "the relaxation may be strict; in Python, ufm.close_gap(problem) raises the lower bound"
+        words.append(("" if words else "Gram matrix", said))
     return words
 
 
