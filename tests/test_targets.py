@@ -338,14 +338,13 @@ def test_columns_that_merge_are_closed_as_one():
 
 
 def test_the_gap_that_is_closed_is_relative_to_the_excess():
-    """Decays at which the excess is a hundredth of the floor: a relative gap of 1e-6 alone would be enough too soon."""
-    Y, counts = sparse_table(1, 3, 8)
-    Y = 0.02 * Y + 0.98 / 3
-    problem = ufm.Problem(counts, 2e-4, 2e-4, loss=ufm.SoftTargetCrossEntropy(Y))
-    closed = ufm.close_gap(problem, tolerance=1e-5)
-    assert closed.upper_bound - problem.floor < 1e-2 * problem.floor
-    assert closed.excess_gap <= 1e-5
-    assert closed.relative_gap < 1e-7
+    """A relaxation 2.5e-3 of the excess, and 6.8e-4 of the value, below the optimum: 1e-3 is asked of the excess."""
+    _, _, Y, counts = STRICT["soft, 3 x 8"]
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    relaxed = ufm.solve(problem, solver="clarabel")
+    assert relaxed.relative_gap < 1e-3 < relaxed.excess_gap
+    assert ufm.close_gap(relaxed, tolerance=1e-3).excess_gap <= 1e-3
+    assert ufm.close_gap(relaxed, tolerance=1e-2).excess_gap == pytest.approx(relaxed.excess_gap, rel=1e-2)  # enough
 
 
 # -- equal columns ------------------------------------------------------------------------------------------------
