@@ -511,6 +511,9 @@ REFUSED = {
     "NaN, sparse": (scipy.sparse.csr_array([[math.nan, 1], [0, 1]]), "entry nan in row 0", "numbers"),
     "text": ([["a", 1], [0, 1]], "entry 'a' in row 0", "numbers"),
     "one output": ([[1.0], [1.0], [1.0]], "one output", "BinaryCrossEntropy"),
+    "one output of 0 and 1": ([[1.0], [0.0], [1.0]], "one output", "BinaryCrossEntropy"),
+    "one column, transposed": ([[0.25], [0.75]], "row 0 of targets sums to 0.25", r"your table is \(V, m\)"),
+    "binary32": (np.float32([[0.1, 0.9], [0.3, 0.7]]), "row 0 of targets sums to 0.99", "astype"),
     "transposed": (MIXED.T, "row 0 of targets sums", r"your table is \(V, m\): pass targets.T"),
     "a vector": ([0.5, 0.5], "targets is", "rows"),
     "bools, sparse": (scipy.sparse.csr_array(np.eye(2, dtype=bool)), "dtype bool", "astype"),
@@ -524,6 +527,16 @@ def test_what_is_no_table_is_refused_by_name(name):
     with pytest.raises(ProblemError, match=got) as refusal:
         ufm.SoftTargetCrossEntropy(given)
     assert re.search(fix, refusal.value.fix), refusal.value.fix
+
+
+def test_the_advice_for_a_teachers_shares_in_binary32_works():
+    """Their rows sum to 1 up to 1e-8; divided in binary32 they still do, and in binary64 they do up to 1e-16."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 4).astype(np.float32)
+    with pytest.raises(ProblemError, match="sums to"):
+        ufm.SoftTargetCrossEntropy(shares)
+    wide = shares.astype(float)
+    table = ufm.SoftTargetCrossEntropy(wide / wide.sum(axis=1, keepdims=True)).table
+    assert np.abs(table.rows(np.arange(4)) - shares).max() < 1e-7
 
 
 def test_other_losses_take_what_a_softmax_does_not():
