@@ -6,7 +6,7 @@ from ufm_convex.certificate.certifying import certify, encoded, require_certifia
 from ufm_convex.certificate.contrastive import ContrastiveCertificate
 from ufm_convex.certificate.encoding import require_encodable
 from ufm_convex.certificate.model import Certificate, Judgement
-from ufm_convex.certificate.unwritten import Judged, is_written, judged
+from ufm_convex.certificate.unwritten import Judged, is_written, judged, proved_gap
 
 __all__ = [
     "Certificate",
@@ -17,6 +17,7 @@ __all__ = [
     "encoded",
     "is_written",
     "judged",
+    "proved_gap",
     "require_certifiable",
     "require_encodable",
 ]

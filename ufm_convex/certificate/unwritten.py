@@ -15,7 +15,7 @@ from ufm_convex import _given
 from ufm_convex._bits import fraction
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.arguments import chosen
-from ufm_convex.certificate.certifying import candidate_claims, enclosed, require_judgeable
+from ufm_convex.certificate.certifying import candidate_claims, certify, enclosed, require_judgeable
 from ufm_convex.certificate.encoding import dyadic, require_encodable
 from ufm_convex.certificate.model import Certificate, judge
 from ufm_convex.enclosure.candidate import check_match
@@ -130,3 +130,8 @@ def judged(
     claims["verdict"] = judge(claims).value
     proof = found.lower.proof if isinstance(found, GapClosure) else found.lower_proof
     return Judged({"claims": claims, "dual": {"kind": proof}}, {}, subject=problem)
+
+
+def proved_gap(problem: Problem, candidate: Candidate, **settings: Any) -> Certificate:
+    """``certify`` where a file carries the problem, else ``judged``; arguments and errors as those."""
+    return certify(problem, candidate, **settings) if is_written(problem) else judged(problem, candidate, **settings)

@@ -15,7 +15,7 @@ import numpy as np
 from ufm_convex.attribution import GapAttribution, explained
 from ufm_convex.attribution.dead_classes import NEGLIGIBLE
 from ufm_convex.candidate import Candidate, feature_statistics, require_match
-from ufm_convex.certificate import Certificate, Judgement, certify, is_written, judged
+from ufm_convex.certificate import Certificate, Judgement, proved_gap
 from ufm_convex.errors import HypothesisError, LabelsError, SizeError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.measures.decays import EffectiveDecays, effective_decays
@@ -204,8 +204,7 @@ def report_on(
     problem = _effective_problem(candidate, decays, loss) if problem is None else problem
     applies, why = _applies(decays, why_not)
     solution = solve(problem, tolerance=tolerance)
-    prove = certify if is_written(problem) else judged
-    proved = prove(problem, candidate, solution=solution, tolerance=tolerance)
+    proved = proved_gap(problem, candidate, solution=solution, tolerance=tolerance)
     return NetworkReport(
         candidate=candidate,
         problem=problem,

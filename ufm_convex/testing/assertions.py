@@ -22,7 +22,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._given import class_index
 from ufm_convex.attribution import LARGEST_WEIGHT, GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_match
-from ufm_convex.certificate import Certificate, Judgement, certify
+from ufm_convex.certificate import Certificate, Judgement, certify, proved_gap
 from ufm_convex.duality import repair, report
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
 from ufm_convex.problem import Problem, require_problem
@@ -46,7 +46,7 @@ def assert_optimal(problem: Problem, candidate: Judged, *, tolerance: float = 1e
     tolerance = _given.tolerance(tolerance)
     candidate, _ = _read(problem, candidate)
     if not isinstance(_closed_form(problem), theory.FrameOptimum):
-        certificate = certify(problem, candidate, tolerance=tolerance)
+        certificate = proved_gap(problem, candidate, tolerance=tolerance)
         if certificate.verdict is not Judgement.OPTIMAL:
             _fail(f"the candidate is {certificate.verdict}, relative gap up to {certificate.relative_gap:.2e}")
         return
