@@ -107,7 +107,7 @@ def sweep(
 
     Examples:
         ufm-convex sweep --decays 1e-4:1e-1:40 --imbalances 1:1000:25 --workers 2 --plot -o phase.parquet
-        ufm-convex sweep --class-counts 5,4,3 --targets t.npy --decays 1e-6:1e-2:9 -o decays.csv
+        ufm-convex sweep --class-counts 5,4,3,2 --targets targets.csv --decays 1e-4:1e-2:9 -o decays.csv
     """
     target = _target(output)
     from ufm_convex import sweep as room
