@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_targets import BITS, COUNTS, MIXED, run, sigmoid_loss, softmax_loss, square_loss
 
 import ufm_convex as ufm
+from ufm_convex import testing
 from ufm_convex.certificate import judged
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
@@ -248,6 +249,19 @@ def test_measures_of_columns():
         found = geometry(problem_of(name), ufm.Candidate(**drawn(problem_of(name), 5)))
         assert found.nearest_centre is None
     assert found.weights.structure is None  # one row of W is no simplex
+
+
+def test_assertions_take_columns_or_say_that_they_are_about_classes():
+    problem, solution = problem_of("soft, V < m"), solution_of("soft, V < m")
+    W, H = solution.factors()
+    best, wrong = (W, H), (W, np.roll(H, 1, axis=0))
+    for check in (testing.assert_optimal, testing.assert_stationary, testing.assert_kkt):
+        check(problem, best, tolerance=1e-4)  # W and H are optimal up to 1e-6, so stationary up to its root
+        with pytest.raises(AssertionError):
+            check(problem, wrong, tolerance=1e-4)
+    for check in (testing.assert_self_dual, testing.assert_collapse_pattern, testing.assert_certified):
+        with pytest.raises(HypothesisError):
+            check(problem, best)
 
 
 def test_the_steps_of_the_proof_are_about_classes():

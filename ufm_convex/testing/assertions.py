@@ -127,10 +127,12 @@ def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 
 
     Raises:
         AssertionError: a row of W is no class mean; the message names the worst.
-        HypothesisError: the problem has a bias that is not idle, of whose optima the theorem says nothing.
+        HypothesisError: the problem has a bias that is not idle, of whose optima the theorem says nothing; or a table
+            of other outputs than columns.
     """
     tolerance = _given.tolerance(tolerance)
     candidate, statistics = _read(problem, candidate)
+    problem.require_classes("classifiers that are class means")
     if not theory.has_idle_bias(problem):
         raise HypothesisError(
             "the problem has a bias, and its classes are not alike.",
