@@ -10,6 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_targets import BITS, COUNTS, MIXED, run, sigmoid_loss, softmax_loss, square_loss
@@ -17,8 +18,10 @@ from test_targets import BITS, COUNTS, MIXED, run, sigmoid_loss, softmax_loss, s
 import ufm_convex as ufm
 from ufm_convex import testing
 from ufm_convex.certificate import judged
+from ufm_convex.enclosure import candidate_table
 from ufm_convex.enclosure.candidate import enclose_objective
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
+from ufm_convex.enclosure.candidate_table import enclose_table
 from ufm_convex.errors import CandidateError, CountsError, HypothesisError, LabelsError, ProblemError, ShapeError
 from ufm_convex.measures import effective_decays, geometry
 from ufm_convex.proof import proof_steps
@@ -284,8 +287,81 @@ def test_effective_decays_of_an_optimum_are_its_own(name):
 
 def test_what_is_too_large_for_the_exact_enclosure_is_named():
     problem = problem_of("bits")
-    with pytest.raises(ufm.UFMError, match="no streamed enclosure"):
-        enclose_objective(problem, ufm.Candidate(**drawn(problem, 0)))
+    for enclose in (enclose_objective, enclose_table):
+        with pytest.raises(ufm.UFMError, match="no streamed enclosure"):
+            enclose(problem, ufm.Candidate(**drawn(problem, 0)))
+
+
+SIZES = (1e-9, 1e-3, 1.0, 1e3, 1e13)  # of W: logits from none to beyond where powers are cut off
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("soft")])
+@every_level
+def test_the_streamed_enclosure_contains_the_exact_one(name, level, size):
+    problem, arrays = problem_of(name), drawn(problem_of(name), 7, level)
+    candidate = ufm.Candidate(**{**arrays, "weights": size * arrays["weights"]})
+    streamed, exact = enclose_table(problem, candidate), enclose_exactly(problem, candidate)
+    assert streamed.lower <= exact.lower
+    assert exact.upper <= streamed.upper
+    # errors of logits are some d + 2 units of the largest, of the sums some V + 4 of a loss
+    assert streamed.relative_width <= 1e-12
+    for part in ("weight_penalty", "feature_penalty", "bias_penalty"):
+        assert getattr(streamed, part) == pytest.approx(getattr(exact, part), rel=1e-12)
+
+
+def test_shares_that_close_below_zero_are_enclosed_too():
+    """Others that sum to 1 + 1e-10: the own share is -1e-10 exactly, and 0 in binary64."""
+    table = ufm.SoftTargetCrossEntropy([[0.0, 0.5, 0.5 + 1e-10], [1e-310, 1.0, 0.0], [0.25, 0.25, 0.5]])
+    assert table.table.exact_row(0)[0] < 0 == table.table.rows(np.array([0]))[0, 0]
+    problem = ufm.Problem([2, 3, 1], *DECAYS, loss=table)
+    candidate = ufm.Candidate(weights=[[9.0], [-4.0], [-700.0]], features=[[2.0], [3.0], [1.0]], class_counts=[2, 3, 1])
+    streamed, exact = enclose_table(problem, candidate), enclose_exactly(problem, candidate)
+    assert streamed.lower <= exact.lower <= exact.upper <= streamed.upper
+
+
+@pytest.mark.parametrize("fault", ["a power less", "a share less", "an own entry"])
+def test_the_comparison_sees_a_planted_fault(fault, monkeypatch):
+    problem, candidate = problem_of("soft, V < m"), ufm.Candidate(**drawn(problem_of("soft, V < m"), 7))
+    kernel = candidate_table._TableKernel
+    if fault == "a power less":
+        original = kernel._sum_of_powers
+        monkeypatch.setattr(kernel, "_sum_of_powers", lambda self, below: original(self, below[:-1]))
+    elif fault == "a share less":
+        original = kernel.__call__
+        wrong = ufm.SoftTargetCrossEntropy(MIXED[[0, 1, 2, 3, 3]]).table
+
+        def called(self, *arguments):
+            self._table = wrong
+            return original(self, *arguments)
+
+        monkeypatch.setattr(kernel, "__call__", called)
+    else:
+        monkeypatch.setattr(candidate_table, "log1p_of", lambda x: x)
+    streamed, exact = enclose_table(problem, candidate), enclose_exactly(problem, candidate)
+    assert not streamed.lower <= exact.lower <= exact.upper <= streamed.upper
+
+
+def test_many_logits_are_streamed_and_judged():
+    """200 outputs, 1500 columns of three tokens each: 3e5 logits; the sums are those of NumPy."""
+    generator = np.random.default_rng(2)
+    V, m, d = 200, 1500, 4
+    rows, outputs = (
+        np.repeat(np.arange(m), 3),
+        np.concatenate([generator.choice(V, 3, replace=False) for _ in range(m)]),
+    )
+    shares = generator.dirichlet(np.ones(3), m)
+    table = scipy.sparse.csr_array((shares.ravel(), (rows, outputs)), shape=(m, V))
+    counts = generator.integers(1, 9, m)
+    problem = ufm.Problem(counts, 1e-2, 1e-2, loss=ufm.SoftTargetCrossEntropy(table), features="free")
+    W, H = generator.normal(size=(V, d)), generator.normal(size=(m, d))
+    Z = H @ W.T
+    losses = np.log(np.exp(Z).sum(axis=1)) - (table.toarray() * Z).sum(axis=1)
+    f = counts @ losses / counts.sum() + 5e-3 * (W**2).sum() + 5e-3 * counts @ (H**2).sum(axis=1)
+    found = enclose_table(problem, ufm.Candidate(weights=W, features=H, class_counts=counts))
+    assert found.lower <= f * (1 + 1e-13)
+    assert f <= found.upper * (1 + 1e-13)
+    assert found.relative_width <= 1e-12
 
 
 @settings(max_examples=25, deadline=None)

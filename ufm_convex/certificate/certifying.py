@@ -254,7 +254,7 @@ def _refuse_proof(proof: str, beside: str, why: str) -> None:
         )
 
 
-def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
+def rows_told(progress: Progress | None) -> Callable[[int, int], object] | None:
     return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
 
 
@@ -262,8 +262,8 @@ def enclosed(problem: Problem, candidate: Candidate, progress: Progress | None) 
     """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is checked."""
     few = embeddable(candidate) and problem.num_outputs * len(candidate.features) <= UNSTREAMED_LOGITS
     if is_streamed(problem.loss) or not few:
-        return enclose_objective(problem, candidate, progress=_rows(progress))
-    return enclose_exactly(problem, candidate, progress=_rows(progress))
+        return enclose_objective(problem, candidate, progress=rows_told(progress))
+    return enclose_exactly(problem, candidate, progress=rows_told(progress))
 
 
 # -- claims -------------------------------------------------------------------------------------------------------

@@ -15,11 +15,15 @@ from ufm_convex import _given
 from ufm_convex._bits import fraction
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.arguments import chosen
-from ufm_convex.certificate.certifying import candidate_claims, certify, enclosed, require_judgeable
+from ufm_convex.certificate.certifying import candidate_claims, certify, require_judgeable, rows_told
 from ufm_convex.certificate.encoding import dyadic, require_encodable
+from ufm_convex.certificate.limits import EXACT_LOGITS
 from ufm_convex.certificate.model import Certificate, judge
-from ufm_convex.enclosure.candidate import check_match
+from ufm_convex.enclosure.candidate import CandidateEnclosure, check_match, enclose_objective, is_streamed
+from ufm_convex.enclosure.candidate_exact import enclose_exactly
+from ufm_convex.enclosure.candidate_table import enclose_table
 from ufm_convex.errors import HypothesisError, ProblemError, SolverError
+from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.methods import Progress
 from ufm_convex.positivity.gap_closure import GapClosure
 from ufm_convex.problem import Problem, require_problem
@@ -108,7 +112,7 @@ def judged(
     if about is not None:
         require_judgeable(problem)
         about = check_match(problem, about)
-        enclosure = enclosed(problem, about, progress)
+        enclosure = _enclosed(problem, about, progress)
     found = solve(problem, tolerance=tolerance, progress=progress) if solution is None else solution
     if not isinstance(found, (Solution, GapClosure)) or found.problem != problem:
         raise ProblemError(
@@ -130,6 +134,15 @@ def judged(
     claims["verdict"] = judge(claims).value
     proof = found.lower.proof if isinstance(found, GapClosure) else found.lower_proof
     return Judged({"claims": claims, "dual": {"kind": proof}}, {}, subject=problem)
+
+
+def _enclosed(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
+    """The enclosure of the objective: streamed where there is much to do and the loss can be, else exact."""
+    many = problem.num_outputs * len(candidate.features) > EXACT_LOGITS
+    if many and type(problem.loss) is SoftTargetCrossEntropy:
+        return enclose_table(problem, candidate, progress=rows_told(progress))
+    streamed = is_streamed(problem.loss)
+    return (enclose_objective if streamed else enclose_exactly)(problem, candidate, progress=rows_told(progress))
 
 
 def proved_gap(problem: Problem, candidate: Candidate, **settings: Any) -> Certificate:

@@ -117,7 +117,22 @@ def enclose_objective(
     """
     problem.require_decays("the objective of a candidate")
     candidate = check_match(problem, candidate)
-    kernel = _kernel(problem.loss, candidate.num_outputs)
+    return enclose_with(
+        problem, candidate, _kernel(problem.loss, candidate.num_outputs), progress=progress, chunk=chunk
+    )
+
+
+def enclose_with(
+    problem: Problem,
+    candidate: Candidate,
+    kernel: _Kernel,
+    *,
+    progress: Progress | None = None,
+    chunk: int | None = None,
+) -> CandidateEnclosure:
+    """``enclose_objective`` with a loss in floating point, whose errors are proved; raises as that."""
+    problem.require_decays("the objective of a candidate")
+    candidate = check_match(problem, candidate)
     negative = NegativeEntries()
     stream = _Stream(problem, candidate, kernel)
     for block in blocks(candidate, progress=progress, chunk=chunk):
@@ -192,7 +207,7 @@ class _Stream:
         self._squares_w = _sum_of_squares([math.fsum(square_norms.tolist())], d, K)
         multiplicities = candidate.multiplicities.astype(np.float64)
         self._multiplicities = multiplicities
-        self._row_weights = multiplicities * problem.loss.weights(K)
+        self._row_weights = multiplicities * problem.loss.weights(problem.num_classes)
         if not self._row_weights.max() <= _LARGEST_ROW_WEIGHT:
             raise CandidateError(
                 f"a class weight, times its count for class means, is {self._row_weights.max()}.",
