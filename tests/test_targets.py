@@ -681,9 +681,12 @@ def test_other_rooms_take_a_table_or_refuse_it_by_name():
         ufm.certify(problem)
     wide = ufm.Problem((5, 4), 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(MIXED[:2]))
     candidate = ufm.Candidate(weights=np.ones((4, 2)), features=np.ones((4, 2)), class_counts=[3, 2, 2, 2])
-    for judge, subject in ((ufm.attribute_gap, candidate), (geometry, candidate), (geometry, ufm.solve(wide))):
-        with pytest.raises(HypothesisError, match="4 outputs and 2 rows"):
-            judge(wide, subject)
+    for judge in (ufm.attribute_gap, geometry):  # the four classes are no columns of the table
+        with pytest.raises(CountsError, match="names 4 columns, but the table of targets has 2 rows"):
+            judge(wide, candidate)
+    assert geometry(wide, ufm.solve(wide)).nearest_centre is None
+    with pytest.raises(HypothesisError, match="4 outputs and 2 rows"):
+        wide.require_classes("what is about classes")
     bits = ufm.Problem((3, 4, 2), 4e-3, 9e-3, loss=ufm.BinaryCrossEntropy(np.eye(3)))
     with pytest.raises(HypothesisError, match="binary-cross-entropy"):  # the verifier would read one-hot targets
         ufm.certify(bits)
@@ -773,6 +776,22 @@ def test_what_is_no_table_in_a_file_is_refused_before_any_work(files, monkeypatc
     assert record["error"] == error
     assert said in record["got"] + record["fix"]
     assert not (files / "c.json").exists()
+
+
+def test_where_bounds_stay_apart_the_command_says_what_may_help(files):
+    """Up to 12 different columns the verdict on B, up to 20 the advice; merged columns count as one."""
+    _, _, eight, counts = STRICT["soft, 3 x 8"]
+    cases = ((*sparse_table(5, 4, 16), type(None)), (np.repeat(eight, 2, axis=0), np.repeat(counts, 2), dict))
+    for table, n, verdict in cases:
+        np.save(files / "strict.npy", table)
+        given = ("--class-counts", ",".join(map(str, n)), "--targets", files / "strict.npy", "--solver", "clarabel")
+        words = ("solve", *given, "--lambda-w", "2e-3", "--lambda-h", "2e-3")
+        found = run(*words)
+        assert found.exit_code == 1, found.output
+        assert "ufm.close_gap(problem) raises the lower bound" in " ".join(found.output.split())
+        record = json.loads(run(*words, "--json").stdout)
+        assert record["status"] == "bounded"
+        assert isinstance(record["gram_positivity"], verdict)
 
 
 @pytest.mark.parametrize("figure", ["gram", "norms"])
