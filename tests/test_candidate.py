@@ -111,7 +111,15 @@ def test_transposed_features_get_the_hint():
 def test_transposed_weights_get_the_hint():
     assert "weights.T" in refused(ShapeError, weights=np.ones((D, K)), labels=[0, 1, 2, 3] * 2).fix
     assert "weights.T" in refused(ShapeError, weights=np.ones((D, K))).fix
-    assert "weights.T" in refused(LabelsError, weights=np.ones((K - 1, D))).fix
+    # labels 0, 1, 2 for two outputs are those of a table of three columns, and none of classes
+    for judge in (
+        lambda one: one.problem(1e-2, 1e-2),
+        lambda one: ufm.attribute_gap(ufm.Problem([4, 2, 2], 1e-2, 1e-2), one),
+    ):
+        with pytest.raises(LabelsError) as caught:
+            judge(Candidate(**arrays() | {"weights": np.ones((K - 1, D))}))
+        assert "weights.T" in caught.value.fix
+    assert "weights.T" in refused(LabelsError, weights=np.ones((K - 1, D)), labels=LABELS % 2 * 2).fix
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conic_reader import evaluate, read, split
 from conic_reader import solve as solve_file
-from soft_targets import random_soft_targets
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
@@ -159,6 +158,70 @@ def test_solved_from_the_file_the_value_is_the_theorems(level):
     solved = solve_file(read(export_cbf(problem, level))) * programme(problem, level).objective_scale
     # the grid's step of 1e-5 costs 1e-11 at a minimum; the rest is Clarabel's tolerance of 1e-8 on F / κ
     assert solved == pytest.approx(value, rel=1e-6)
+
+
+# -- tables of targets ---------------------------------------------------------------------------------------------
+
+SHARES = np.array([[0.5, 0.5, 0, 0], [0, 0.2, 0.8, 0], [0.1, 0.1, 0.1, 0.7], [0, 1, 0, 0], [0.25] * 4])
+TABLES = {
+    "V < m": ufm.Problem([3, 2, 2, 3, 1], 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(SHARES)),
+    "V > m, free": ufm.Problem([3, 2], 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(SHARES[:2]), features="free"),
+    "pick-all": ufm.Problem([3, 2, 2], 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy.pick_all([[0, 1], [0], [3, 0]], 4)),
+    "equal columns": ufm.Problem([3, 2, 2], 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(SHARES[[0, 1, 1]])),
+}
+
+
+def untargeted(text):
+    """The part of the objective that is linear in the blocks without what targets put there: its diagonal alone."""
+    lines, out = iter(text.splitlines()), []
+    for line in lines:
+        if line == "OBJFCOORD":
+            rows = [next(lines) for _ in range(int(next(lines)))]
+            kept = [row for row in rows if row.split()[1] == row.split()[2]]
+            out += [line, str(len(kept)), *kept]
+        else:
+            out.append(line)
+    return "\n".join(out)
+
+
+@pytest.mark.parametrize("level", ["sample", "class"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_written_too(name, level):
+    problem, solution = TABLES[name], ufm.solve(TABLES[name])
+    text, scale = export_cbf(problem, level), programme(problem, level).objective_scale
+    values = cbf_solution(problem, solution, level)
+    report = evaluate(read(text), values)
+    W, H = solution.factors()
+    Z, Y, pt = W @ H.T, problem.loss.table.rows(np.arange(problem.num_columns)), problem.loss_weights
+    losses = np.log(np.exp(Z).sum(axis=0)) - (Y.T * Z).sum(axis=0)
+    expected = pt @ losses + 2e-3 * (W**2).sum() + 4.5e-3 * problem.class_counts @ (H**2).sum(axis=1)
+    # the point's Gram matrices are those of the relaxation, W and H fit them to its certified gap of 1e-6
+    assert report.objective * scale == pytest.approx(expected, rel=2e-6)
+    assert max(report.psd, report.linear, report.exponential, report.slack) <= 1e-12
+    planted = evaluate(read(untargeted(text)), values)
+    assert abs(planted.objective * scale - expected) > 1e-2
+    back = point_from_cbf(problem, level, values)
+    assert back.logits.shape == (4, problem.num_columns)
+    assert np.abs(back.logits - solution.logits).max() <= 1e-12 * max(1.0, np.abs(solution.logits).max())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_solved_from_the_file_of_a_table_the_value_lies_between_the_proved_bounds(name):
+    problem, solution = TABLES[name], ufm.solve(TABLES[name])
+    assert solution.status == "certified"
+    scale = programme(problem).objective_scale
+    value = solve_file(read(export_cbf(problem))) * scale
+    slack = 1e-6 * (value + scale)  # Clarabel stops at residuals of 1e-8, as above
+    assert solution.lower_bound - slack <= value <= solution.upper_bound + slack
+
+
+def test_what_is_not_written_of_tables_is_named():
+    with pytest.raises(HypothesisError, match="does not treat the classes of a group alike") as refusal:
+        export_cbf(TABLES["V < m"], "group")
+    assert "class" in refusal.value.fix
+    bits = ufm.Problem([1, 1], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy([[1, 0, 1], [0, 1, 1]]))
+    with pytest.raises(HypothesisError, match="binary-cross-entropy"):
+        export_cbf(bits)
 
 
 # -- readers of others ---------------------------------------------------------------------------------------------
@@ -314,10 +377,10 @@ def test_a_missing_solution_file_is_refused(tmp_path):
 
 
 def test_other_losses_levels_and_sizes_are_named_errors(tmp_path):
-    soft = ufm.Problem([2, 1, 1], 1e-2, 1e-2, loss=random_soft_targets(3, 0.1))
+    squares = ufm.Problem([2, 1, 1], 1e-2, 1e-2, loss=ufm.MeanSquaredError())
     for level in LEVELS:
-        with pytest.raises(HypothesisError, match="soft-target"):
-            export_cbf(soft, level)
+        with pytest.raises(HypothesisError, match="mean-squared"):
+            export_cbf(squares, level)
     with pytest.raises(UnknownNameError, match="auto"):
         export_cbf(PROBLEMS["plain"], "auto")
     with pytest.raises(SizeError, match="sample"):

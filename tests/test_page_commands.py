@@ -238,6 +238,9 @@ def files(tmp_path_factory):
     np.save(folder / "y.npy", labels)
     (folder / "counts.csv").write_text("class_id,count\n0,500\n1,100\n2,20\n")
     (folder / "targets.csv").write_text("cat,dog,bird\n0.5,0.5,0\n0,0.3,0.7\n1,0,0\n0,1,0\n")
+    rng = np.random.default_rng(0)
+    mixed = {"weights": rng.normal(size=(3, 2)), "features": np.abs(rng.normal(size=(14, 2)))}
+    np.savez(folder / "mixed.npz", **mixed, labels=np.repeat(np.arange(4), [5, 4, 3, 2]))
     problem.save(folder / "problem.toml")
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
     for name in ("c.json", "certificate.json", "optimum.json"):

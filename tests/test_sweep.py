@@ -17,11 +17,12 @@ from planted_solvers import Bomb
 from processes import alive, children, within
 from typer.testing import CliRunner
 
+import ufm_convex as ufm
 from ufm_convex import solving
 from ufm_convex.cli import application, main
-from ufm_convex.errors import FileFormatError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, SolverError, UnknownNameError
 from ufm_convex.problem import Problem
-from ufm_convex.sweep import FIELDS, Grid, phase_diagram, sweep, values_of, write_csv, write_parquet
+from ufm_convex.sweep import FIELDS, DecayGrid, Grid, phase_diagram, sweep, values_of, write_csv, write_parquet
 
 GRID = Grid([1e-3, 1e-2, 3e-2], [1.0, 50.0], [4], max_count=200)
 
@@ -527,3 +528,72 @@ def test_a_loss_without_its_parameters_is_refused(tmp_path):
     result = CliRunner().invoke(application(), arguments)
     assert result.exit_code == 2
     assert "lacks the parameter 'targets'" in result.stderr
+
+
+# -- one problem over its decays -----------------------------------------------------------------------------------
+
+SHARES = [[0.5, 0.5, 0, 0], [0, 0.2, 0.8, 0], [0.1, 0.1, 0.1, 0.7], [0, 1, 0, 0], [0.25] * 4]
+TABLED = Problem([5, 4, 3, 6, 2], 4e-3, 8e-3, loss=ufm.SoftTargetCrossEntropy(SHARES))
+
+
+def test_one_problem_is_swept_over_its_decays(tmp_path):
+    grid = DecayGrid(TABLED, [1e-3, 1e-2, 0.5])
+    rows = sweep(grid, tmp_path / "j.jsonl")
+    assert [tuple(row) for row in rows] == [FIELDS] * 3
+    for row, decay in zip(rows, grid.decays, strict=True):
+        problem = Problem([5, 4, 3, 6, 2], decay, 2 * decay, loss=TABLED.loss)
+        assert (row["lambda_w"], row["lambda_h"], row["problem_sha256"]) == (decay, 2 * decay, problem.sha256)
+        assert (row["classes"], row["imbalance"], row["profile"], row["status"]) == (5, 3.0, "fixed", "certified")
+        assert row["value"] == pytest.approx(ufm.solve(problem).value, rel=1e-8)
+    # a larger decay costs more, and beyond some all logits are 0: log V
+    assert TABLED.floor < rows[0]["value"] < rows[1]["value"] < rows[2]["value"] == pytest.approx(math.log(4))
+    assert sweep(grid, tmp_path / "j.jsonl") == rows  # from the journal
+    for other in (DecayGrid(TABLED, [1e-3, 1e-2]), DecayGrid(Problem([5, 4], 1e-3, 1e-3), grid.decays)):
+        with pytest.raises(FileFormatError, match="another sweep"):
+            sweep(other, tmp_path / "j.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("base", "decays", "error", "message"),
+    [
+        (TABLED, [], ProblemError, "no entries"),
+        (TABLED, [0.0], ProblemError, "0.0"),
+        (TABLED, [math.nan], ProblemError, "nan"),
+        (None, [1e-3], ProblemError, "None"),
+        (Problem([2, 1], constraint=ufm.LayerPeeled(1, 1)), [1e-3], HypothesisError, "layer-peeled"),
+    ],
+)
+def test_decays_of_one_problem_that_are_none_are_refused(base, decays, error, message):
+    with pytest.raises(error, match=message):
+        DecayGrid(base, decays)
+
+
+def test_the_command_sweeps_a_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    TABLED.save("p.toml")
+    np.save("t.npy", SHARES)
+    np.save("turned.npy", np.transpose(SHARES))
+    table = ("--class-counts", "5,4,3,6,2", "--targets", "t.npy")
+    for name, words in (("a", ("p.toml",)), ("b", table)):
+        found = CliRunner().invoke(
+            application(), ["sweep", *words, "--decays", "1e-3,1e-2", "-o", f"{name}.csv", "--json"]
+        )
+        assert found.exit_code == 0, found.output
+        assert json.loads(found.stdout)["certified"] == 2
+    read = [list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in "ab"]
+    assert [row["lambda_h"] for row in read[0]] == ["0.002", "0.02"]  # the ratio of the file is kept
+    assert [row["lambda_h"] for row in read[1]] == ["0.001", "0.01"]
+    for words, error in (
+        (("p.toml", "--imbalances", "1"), "ProblemError"),
+        (("p.toml", "--targets", "t.npy"), "ProblemError"),
+        ((*table, "--classes", "4"), "ProblemError"),
+        ((*table, "--plot"), "ProblemError"),
+        (("--targets", "t.npy"), "ProblemError"),
+        (("--class-counts", "5,4", "--targets", "t.npy"), "ShapeError"),
+        (("--class-counts", "5,4,3,6", "--targets", "turned.npy"), "ProblemError"),
+        (("--loss", "soft-target-cross-entropy"), "ProblemError"),
+        (("--loss", "squared-hinge", *table), "ProblemError"),
+    ):
+        found = CliRunner().invoke(application(), ["sweep", *words, "--decays", "1e-3", "-o", "c.csv", "--json"])
+        assert (found.exit_code, json.loads(found.stdout)["error"]) == (2, error), words
+        assert not list(tmp_path.glob("c.*"))

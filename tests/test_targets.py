@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import theory
 from ufm_convex.cli import application
-from ufm_convex.errors import CountsError, HypothesisError, ProblemError, ShapeError
+from ufm_convex.errors import CountsError, HypothesisError, ProblemError, ShapeError, SizeError
 from ufm_convex.evidence import allowed_gap
 from ufm_convex.losses import make
 from ufm_convex.losses.table import SHARES, Table
@@ -259,6 +259,94 @@ def test_two_outputs_of_a_softmax_and_one_of_a_sigmoid_are_exact_for_any_number_
         assert ufm.solve(ufm.Problem(counts, 2e-3, 2e-3, loss=loss)).status == "certified"
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 4))
+def test_up_to_four_columns_of_sigmoids_are_certified_with_a_relu(seed, V, m):
+    generator = np.random.default_rng(seed)
+    Y = np.round(generator.uniform(size=(m, V)))
+    decay = float(10.0 ** generator.uniform(-3.5, -1.5))
+    problem = ufm.Problem(generator.integers(1, 30, m), decay, decay, loss=ufm.BinaryCrossEntropy(Y))
+    solution = ufm.solve(problem)
+    assert solution.status == "certified", solution.route
+    assert solution.floor == 0.0
+
+
+# -- where it is strict -------------------------------------------------------------------------------------------
+
+
+def sparse_table(seed, V, m, most=2):
+    """Rows of at most two shares; default_rng(seed)."""
+    generator = np.random.default_rng(seed)
+    Y = np.zeros((m, V))
+    for row in Y:
+        row[generator.choice(V, min(most, V), replace=False)] = generator.dirichlet(np.ones(min(most, V)))
+    return Y, generator.integers(1, 20, m)
+
+
+STRICT = {
+    "soft, 3 x 8": (softmax_loss, ufm.SoftTargetCrossEntropy, *sparse_table(1, 3, 8)),
+    "soft, 5 x 8": (softmax_loss, ufm.SoftTargetCrossEntropy, *sparse_table(2, 5, 8)),
+    "bits, 3 x 8": (sigmoid_loss, ufm.BinaryCrossEntropy, np.array(list(itertools.product((0.0, 1.0), repeat=3))),
+                    np.array([3, 9, 2, 7, 5, 1, 4, 6])),
+    "squares, 3 x 7": (square_loss, ufm.MeanSquaredError, sparse_table(3, 3, 7)[0] - 0.3, sparse_table(3, 3, 7)[1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_the_gap_of_a_table_closes_from_both_sides(name):
+    """The bounds meet at the best of many descents; the relaxation's optimum is no higher, and where it is proved to be
+    lower it is by more than they are apart."""
+    loss, kind, Y, counts = STRICT[name]
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=kind(Y))
+    closed = ufm.close_gap(problem)
+    best = descended(loss, Y, counts, (3e-3, 3e-3), nonnegative=True, starts=8)
+    assert closed.excess_gap <= TOLERANCE
+    assert closed.lower_bound <= best * (1 + 1e-13)
+    assert closed.upper_bound <= best + DESCENT * (best - problem.floor)
+    assert closed.relaxation_lower <= closed.lower_bound
+    assert closed.relaxation_upper < closed.lower_bound or not closed.relaxation_is_strict
+    value = objective(loss, Y, counts, np.ones(len(Y)), (3e-3, 3e-3), closed.W, closed.H)[0]
+    assert value == pytest.approx(closed.upper_bound, rel=1e-12)
+    assert closed.H.min() >= 0.0
+
+
+def test_sixteen_columns_are_closed_by_the_cubic_form():
+    Y, counts = sparse_table(5, 4, 16)
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    closed = ufm.close_gap(problem)
+    assert closed.excess_gap <= TOLERANCE
+    assert (closed.lower.proof, closed.relaxation_is_strict) == ("parrilo", True)
+    assert closed.upper_bound - closed.relaxation_lower > 1e-4 * (closed.upper_bound - problem.floor)
+
+
+def test_columns_that_merge_are_closed_as_one():
+    """28 columns of seven kinds are above the limit, and seven are not; 21 kinds are."""
+    Y, _ = sparse_table(0, 4, 7)
+    counts = np.random.default_rng(1).integers(1, 20, 28)
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(np.repeat(Y, 4, axis=0)))
+    merged = ufm.Problem(counts.reshape(7, 4).sum(axis=1), 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    closed, single = ufm.close_gap(problem), ufm.close_gap(merged)
+    assert closed.excess_gap <= TOLERANCE
+    assert (closed.lower_bound, closed.upper_bound) == (single.lower_bound, single.upper_bound)
+    assert closed.H.shape[0] == closed.residuals.shape[1] == 28
+    targets = problem.loss.table.rows(np.arange(28))
+    value = objective(softmax_loss, targets, counts, np.ones(28), (3e-3, 3e-3), closed.W, closed.H)[0]
+    assert value == pytest.approx(closed.upper_bound, rel=1e-12)
+    many, counts = sparse_table(0, 4, 21)
+    with pytest.raises(SizeError, match="21 different columns"):
+        ufm.close_gap(ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(many)))
+
+
+def test_the_gap_that_is_closed_is_relative_to_the_excess():
+    """A relaxation 2.5e-3 of the excess, and 6.8e-4 of the value, below the optimum: 1e-3 is asked of the excess."""
+    _, _, Y, counts = STRICT["soft, 3 x 8"]
+    problem = ufm.Problem(counts, 3e-3, 3e-3, loss=ufm.SoftTargetCrossEntropy(Y))
+    relaxed = ufm.solve(problem, solver="clarabel")
+    assert relaxed.relative_gap < 1e-3 < relaxed.excess_gap
+    assert ufm.close_gap(relaxed, tolerance=1e-3).excess_gap <= 1e-3
+    assert ufm.close_gap(relaxed, tolerance=1e-2).excess_gap == pytest.approx(relaxed.excess_gap, rel=1e-2)  # enough
+
+
 # -- equal columns ------------------------------------------------------------------------------------------------
 
 
@@ -423,6 +511,9 @@ REFUSED = {
     "NaN, sparse": (scipy.sparse.csr_array([[math.nan, 1], [0, 1]]), "entry nan in row 0", "numbers"),
     "text": ([["a", 1], [0, 1]], "entry 'a' in row 0", "numbers"),
     "one output": ([[1.0], [1.0], [1.0]], "one output", "BinaryCrossEntropy"),
+    "one output of 0 and 1": ([[1.0], [0.0], [1.0]], "one output", "BinaryCrossEntropy"),
+    "one column, transposed": ([[0.25], [0.75]], "row 0 of targets sums to 0.25", r"your table is \(V, m\)"),
+    "binary32": (np.float32([[0.1, 0.9], [0.3, 0.7]]), "row 0 of targets sums to 0.99", "astype"),
     "transposed": (MIXED.T, "row 0 of targets sums", r"your table is \(V, m\): pass targets.T"),
     "a vector": ([0.5, 0.5], "targets is", "rows"),
     "bools, sparse": (scipy.sparse.csr_array(np.eye(2, dtype=bool)), "dtype bool", "astype"),
@@ -436,6 +527,16 @@ def test_what_is_no_table_is_refused_by_name(name):
     with pytest.raises(ProblemError, match=got) as refusal:
         ufm.SoftTargetCrossEntropy(given)
     assert re.search(fix, refusal.value.fix), refusal.value.fix
+
+
+def test_the_advice_for_a_teachers_shares_in_binary32_works():
+    """Their rows sum to 1 up to 1e-8; divided in binary32 they still do, and in binary64 they do up to 1e-16."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 4).astype(np.float32)
+    with pytest.raises(ProblemError, match="sums to"):
+        ufm.SoftTargetCrossEntropy(shares)
+    wide = shares.astype(float)
+    table = ufm.SoftTargetCrossEntropy(wide / wide.sum(axis=1, keepdims=True)).table
+    assert np.abs(table.rows(np.arange(4)) - shares).max() < 1e-7
 
 
 def test_other_losses_take_what_a_softmax_does_not():
@@ -580,9 +681,12 @@ def test_other_rooms_take_a_table_or_refuse_it_by_name():
         ufm.certify(problem)
     wide = ufm.Problem((5, 4), 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(MIXED[:2]))
     candidate = ufm.Candidate(weights=np.ones((4, 2)), features=np.ones((4, 2)), class_counts=[3, 2, 2, 2])
-    for judge, subject in ((ufm.attribute_gap, candidate), (geometry, candidate), (geometry, ufm.solve(wide))):
-        with pytest.raises(HypothesisError, match="4 outputs and 2 rows"):
-            judge(wide, subject)
+    for judge in (ufm.attribute_gap, geometry):  # the four classes are no columns of the table
+        with pytest.raises(CountsError, match="names 4 columns, but the table of targets has 2 rows"):
+            judge(wide, candidate)
+    assert geometry(wide, ufm.solve(wide)).nearest_centre is None
+    with pytest.raises(HypothesisError, match="4 outputs and 2 rows"):
+        wide.require_classes("what is about classes")
     bits = ufm.Problem((3, 4, 2), 4e-3, 9e-3, loss=ufm.BinaryCrossEntropy(np.eye(3)))
     with pytest.raises(HypothesisError, match="binary-cross-entropy"):  # the verifier would read one-hot targets
         ufm.certify(bits)
@@ -672,6 +776,22 @@ def test_what_is_no_table_in_a_file_is_refused_before_any_work(files, monkeypatc
     assert record["error"] == error
     assert said in record["got"] + record["fix"]
     assert not (files / "c.json").exists()
+
+
+def test_where_bounds_stay_apart_the_command_says_what_may_help(files):
+    """Up to 12 different columns the verdict on B, up to 20 the advice; merged columns count as one."""
+    _, _, eight, counts = STRICT["soft, 3 x 8"]
+    cases = ((*sparse_table(5, 4, 16), type(None)), (np.repeat(eight, 2, axis=0), np.repeat(counts, 2), dict))
+    for table, n, verdict in cases:
+        np.save(files / "strict.npy", table)
+        given = ("--class-counts", ",".join(map(str, n)), "--targets", files / "strict.npy", "--solver", "clarabel")
+        words = ("solve", *given, "--lambda-w", "2e-3", "--lambda-h", "2e-3")
+        found = run(*words)
+        assert found.exit_code == 1, found.output
+        assert "ufm.close_gap(problem) raises the lower bound" in " ".join(found.output.split())
+        record = json.loads(run(*words, "--json").stdout)
+        assert record["status"] == "bounded"
+        assert isinstance(record["gram_positivity"], verdict)
 
 
 @pytest.mark.parametrize("figure", ["gram", "norms"])

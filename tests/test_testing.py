@@ -10,7 +10,7 @@ import full_arrays
 import numpy as np
 import pytest
 from full_columns import Full
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 
 import ufm_convex as ufm
@@ -105,6 +105,109 @@ def test_examples_shrink_to_few_classes_and_small_counts():
 def test_limits_that_leave_nothing_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         find(problems(**arguments), lambda _: True, settings=QUICK)
+
+
+# -- classes without samples, and tables ---------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(0, 2), st.sampled_from(testing.REGIMES))
+def test_classes_without_samples_keep_the_promises_of_their_regime(data, min_active, regime):
+    assume(not (regime == "all_collapsed" and min_active))
+    drawn = problems(max_classes=5, max_count=50, max_empty=2, min_active=min_active, regimes=[regime])
+    problem = data.draw(drawn)
+    empty = len(problem.empty_classes)
+    assert empty <= (0 if regime == "boundary" else 2)
+    assert 2 <= problem.num_classes <= 5
+    collapsed = theory.optimum(problem).collapsed
+    assert np.count_nonzero(~collapsed) >= min_active
+    assert regime != "none_collapsed" or np.count_nonzero(collapsed) == empty
+    assert regime != "all_collapsed" or collapsed.all()
+
+
+def test_classes_without_samples_are_drawn_and_shrink_away():
+    found = find(problems(max_empty=3), lambda p: len(p.empty_classes) == 3, settings=QUICK)
+    assert sorted(found.class_counts.tolist()) == [0, 0, 0, 1]
+    assert find(problems(max_empty=3), lambda p: True, settings=QUICK).empty_classes == ()
+    with pytest.raises(ProblemError, match="max_empty"):
+        find(problems(max_classes=3, max_empty=3), lambda _: True, settings=QUICK)
+
+
+TABLED = testing.tabled_problems(max_count=20, biases=(None, "free", 0.1))
+
+
+@settings(max_examples=80)
+@given(st.one_of(problems(max_classes=4, max_count=20, max_empty=2), TABLED), st.data())
+def test_points_of_tables_and_of_empty_classes_obey_weak_duality(problem, data):
+    candidate = data.draw(candidates(problem, near=False, level=data.draw(st.sampled_from(["class", "sample"]))))
+    assert candidate.problem(problem.lambda_w, problem.lambda_h, loss=problem.loss, features=problem.features,
+                             bias=problem.bias) == problem  # fmt: skip
+    point, columns = data.draw(feasible_primal_points(problem)), of_classes(problem)
+    there = np.flatnonzero(problem.class_counts)
+    Z = point.matrix()
+    assert np.linalg.eigvalsh(Z)[0] >= -1e-14 * Z.shape[0] * max(np.abs(Z).max(), 1e-300)
+    assert not problem.nonnegative or point.feature_gram.min() >= 0.0
+    if problem.bias is not None:
+        return  # dual points are drawn without a bias
+    dual = data.draw(feasible_dual_points(problem))
+    V, T = dual.residuals[:, there], dual.nonnegativity[np.ix_(there, there)]
+    assert dual.residuals.shape == (problem.num_outputs, problem.num_classes)
+    assert columns.loss.violation(V, columns.layout) <= 1e-15
+    U, D = V * problem.loss_weights[there], problem.lambda_w * problem.lambda_h * problem.class_counts[there]
+    root = 1.0 / np.sqrt(D)
+    assert np.linalg.eigvalsh((U.T @ U + T) * np.outer(root, root))[-1] <= 1.0 + 1e-13
+    value = problem.loss_weights[there] @ columns.loss.values(point.logits[:, there], columns.layout)
+    value += 0.5 * problem.lambda_w * np.trace(point.weight_gram)
+    value += 0.5 * problem.lambda_h * problem.class_counts @ np.diag(point.feature_gram)
+    below = -(problem.loss_weights[there] @ columns.loss.conjugate(V, columns.layout))
+    assert below <= value + 1e-12 * max(1.0, abs(value))
+
+
+@settings(max_examples=15, deadline=None)
+@given(testing.tabled_problems(max_columns=4, max_count=20), st.data())
+def test_solutions_of_tables_lie_below_what_is_drawn(problem, data):
+    """At most four columns: the relaxation is exact, with a ReLU and without."""
+    solution = ufm.solve(problem)
+    assert solution.status == "certified"
+    candidate = data.draw(candidates(problem))
+    found = ufm.attribute_gap(problem, candidate, solution=solution)
+    assert found.candidate_value >= solution.lower_bound * (1 - 1e-12)
+    W, H = solution.factors()
+    testing.assert_optimal(
+        problem, ufm.Candidate(weights=W, features=H, class_counts=problem.class_counts), tolerance=2e-6
+    )
+
+
+def test_tables_shrink_and_reach_what_is_special():
+    drawn = testing.tabled_problems
+    first = find(drawn(), lambda p: True, settings=QUICK)
+    assert (first.num_columns, first.num_samples) == (1, 1)
+    special = {
+        "more outputs": lambda p: p.num_outputs > p.num_columns,
+        "more columns": lambda p: p.num_outputs < p.num_columns,
+        "one output": lambda p: p.num_outputs == 1,
+        "equal columns": lambda p: p.merged[0] is not p,
+        "an output without mass": lambda p: p.loss.name.startswith("soft") and 0.0 in p.loss.table.masses(
+            np.arange(p.num_columns))[0],
+        "a negative target": lambda p: (p.loss.table.entries < 0.0).any(),
+    }  # fmt: skip
+    for name, wanted in special.items():
+        assert wanted(find(drawn(), wanted, settings=QUICK)), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"losses": ["cross-entropy"]}, UnknownNameError, "cross-entropy"),
+        ({"losses": []}, ProblemError, "losses"),
+        ({"max_outputs": 1}, ProblemError, "max_outputs"),
+        ({"max_columns": 0}, ProblemError, "max_columns"),
+        ({"max_count": 0}, ProblemError, "max_count"),
+    ],
+)
+def test_tables_that_leave_nothing_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        find(testing.tabled_problems(**arguments), lambda _: True, settings=QUICK)
 
 
 # -- candidates and feasible points --------------------------------------------------------------------------------

@@ -282,9 +282,9 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     """Proved bounds of the problem with B completely positive, not only doubly non-negative.
 
     Args:
-        problem: A problem with non-negative features and at most 20 classes with samples, or its solution, whose bounds
-            are taken where they are better.
-        tolerance: Relative gap that is wanted, in (0, 1).
+        problem: A problem with non-negative features and at most 20 classes with samples, or different columns of a
+            table; or its solution, whose bounds are taken where they are better.
+        tolerance: Relative gap that is wanted, in (0, 1); where targets have a floor, relative to the excess.
 
     Returns:
         The bounds, W and H, and the verdict on the relaxation's Gram matrix. For a differentiable loss they meet up
@@ -293,7 +293,7 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
     Raises:
         ProblemError: ``problem`` is neither of the two, or the tolerance is out of range.
         HypothesisError: features are free; the relaxation is then exact.
-        SizeError: more than 20 classes have samples.
+        SizeError: more than 20 classes have samples, or a table has more than 20 different columns.
         SolverNotInstalledError: Clarabel cannot be imported.
     """
     given = problem if isinstance(problem, Solution) else None

@@ -57,7 +57,8 @@ class SolvedDual:
             SolverError: no bound was proved.
         """
         problem, found = solution.problem, solution.evidence.lower
-        if not isinstance(found.exact_point, (BlockDual, DiagonalDual)):
+        merged = problem.merged[0] is not problem  # then the proof is on the merged columns
+        if merged or not isinstance(found.exact_point, (BlockDual, DiagonalDual)):
             found = enclosure.lower_bound(problem, solution.dual)
         if isinstance(found.exact_point, DiagonalDual):
             return cls._diagonal(problem, found, found.exact_point)
@@ -124,6 +125,11 @@ class SolvedDual:
         return np.maximum(self.columns.columns.members, 0)
 
     @cached_property
+    def own_output(self) -> IntArray:
+        """The own output of each class or column of a table, (K,)."""
+        return self.problem.loss.own_outputs(np.arange(self.problem.num_classes))
+
+    @cached_property
     def excess(self) -> FloatArray:
         """What the own entry of a column has beyond that of another class of its orbit, (C,)."""
         places = np.array(self.columns.places)
@@ -133,7 +139,7 @@ class SolvedDual:
         """V's columns of some classes, (V, len(classes))."""
         orbits = self.column_of[classes]
         found: FloatArray = self.others[np.ix_(self.output_of, orbits)]
-        found[classes, np.arange(classes.size)] = self.own[orbits]
+        found[self.own_output[classes], np.arange(classes.size)] = self.own[orbits]
         return found
 
     def _sums(self, means: FloatArray) -> FloatArray:
@@ -148,7 +154,7 @@ class SolvedDual:
         """U H̄, (V, d)."""
         pulled = ((self.others * self.weights) @ self._sums(means))[self.output_of]
         orbits = self.column_of
-        pulled[: len(means)] += (self.weights * self.excess)[orbits][:, None] * means  # outputs are classes
+        np.add.at(pulled, self.own_output, (self.weights * self.excess)[orbits][:, None] * means)
         return pulled
 
     def overlap(self, means: FloatArray) -> FloatArray:

@@ -76,10 +76,10 @@ class GapAttribution:
         variability: Class by class, (K,).
         overlap: Class by class, (K,): half of each of its pairs, so that the sum is that of all pairs.
         collapsed: Class by class, (K,).
-        self_duality: Row by row of W, (K,).
+        self_duality: Row by row of W, (K,); (V,) with a table of targets, where all else is by its columns.
         classifier_mean: One number.
         pairs: What makes ``non_orthogonality``.
-        bias: Entry by entry, (K,); None where the problem has none.
+        bias: Entry by entry, as ``self_duality``; None where the problem has none.
         dead_classes: Classes that the optimum separates and the candidate does not, the costliest first.
         feature_dim: d of the candidate.
         spare_coordinate: Whether neither W nor the class means use some coordinate.
@@ -134,10 +134,17 @@ class GapAttribution:
 
     @property
     def by_class(self) -> FloatArray:
-        """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out."""
-        whole = self.calibration + self.logit_spread + self.variability
-        whole = whole + self.overlap + self.collapsed + self.self_duality
-        return whole if self.bias is None else whole + self.bias
+        """What each class contributes, (K,): pairs are split in halves, the classifier mean is left out.
+
+        Of a table with other outputs than columns what each column does, without ``by_output``.
+        """
+        whole = self.calibration + self.logit_spread + self.variability + self.overlap + self.collapsed
+        return whole + self.by_output if self.by_output.size == whole.size else whole
+
+    @property
+    def by_output(self) -> FloatArray:
+        """What each row of W contributes, and its entry of the bias, (V,)."""
+        return self.self_duality if self.bias is None else self.self_duality + self.bias
 
 
 def attribute_gap(
@@ -168,7 +175,7 @@ def attribute_gap(
     require_problem(problem)
     problem.require_decays("the explanation of a gap")
     traits.require(problem.loss, ("finite",), fix="use certify(problem), which proves the optimum.")
-    require_match(problem, candidate)
+    candidate = require_match(problem, candidate)
     _require_its(problem, solution)
     optimum = frame_optimum(problem) if solution is None else None
     statistics = feature_statistics(candidate, progress=progress)
@@ -244,7 +251,8 @@ def _of_solution(solution: Solution) -> _Optimal:
     """What a solution says of its classes; free features merge, and none of them is dead."""
     norms, collapsed = solution.feature_norms, np.full(solution.problem.num_classes, not solution.problem.nonnegative)
     collapsed[list(solution.collapsed_classes)] = True
-    return _Optimal(norms, norms * solution.weight_norms, collapsed)
+    own = solution.problem.loss.own_outputs(np.arange(norms.size))
+    return _Optimal(norms, norms * solution.weight_norms[own], collapsed)
 
 
 def _require_its(problem: Problem, solution: Solution | None) -> None:

@@ -8,7 +8,7 @@ The master identity at sample level (docs/attribution.md, the last section):
     non_orthogonality  <T, B> / (2 λ_W)                                      T = 0 for free features
     collapsed          <D − G − T, B> / (2 λ_W)
     self_duality       λ_W/2 Σ_j ‖a_j − mean a‖²                              a_j the rows of W + U H̄ / λ_W
-    classifier_mean    λ_W/(2K) ‖Σ_j a_j‖²
+    classifier_mean    λ_W/(2V) ‖Σ_j a_j‖²
     bias               λ_b/2 ‖b + U1/λ_b‖²                                    0 for a free bias, whose U1 is 0
 """
 
@@ -38,9 +38,9 @@ class Parts(NamedTuple):
         variability: Class by class, (K,).
         overlap: Half of each of its pairs, class by class, (K,).
         collapsed: Class by class, (K,).
-        self_duality: Row by row of W, (K,).
+        self_duality: Row by row of W, (V,).
         classifier_mean: One number.
-        bias: Entry by entry, (K,); None where the problem has none.
+        bias: Entry by entry, (V,); None where the problem has none.
         ranges: Largest minus least entry of W h̄_k, (K,).
     """
 
@@ -84,12 +84,12 @@ def solved_parts(
 
 
 def offset(candidate: Candidate) -> FloatArray:
-    """The bias in binary64, (K,); zeros without one."""
-    return np.zeros(candidate.num_classes) if candidate.bias is None else widened(candidate.bias)
+    """The bias in binary64, (V,); zeros without one."""
+    return np.zeros(candidate.num_outputs) if candidate.bias is None else widened(candidate.bias)
 
 
 def bias_penalties(problem: Problem, b: FloatArray) -> FloatArray:
-    """λ_b/2 b², entry by entry, (K,); 0 for a free bias and without one."""
+    """λ_b/2 b², entry by entry, (V,); 0 for a free bias and without one."""
     weight = 0.0 if problem.bias is None or isinstance(problem.bias, str) else problem.bias
     return 0.5 * weight * b * b
 
@@ -98,15 +98,15 @@ def _at_means(
     dual: SolvedDual, W: FloatArray, b: FloatArray, means: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Calibration, largest minus least logit without the bias, and loss of the class means, (K,) each."""
-    problem, K = dual.problem, len(W)
-    calibration, ranges, values = np.zeros(K), np.zeros(K), np.zeros(K)
-    step = max(1, _BLOCK_ENTRIES // K)
+    problem, V = dual.problem, len(W)
+    calibration, ranges, values = np.zeros((3, problem.num_classes))
+    step = max(1, _BLOCK_ENTRIES // V)
     present = np.flatnonzero(dual.present)
     for start in range(0, present.size, step):
         classes = present[start : start + step]
         logits = W @ means[classes].T
         ranges[classes] = np.ptp(logits, axis=0)
-        layout = problem.loss.layout(K, classes)
+        layout = problem.loss.layout(V, classes)
         logits += b[:, None]
         gaps = problem.loss.fenchel_young(dual.residuals(classes), logits, layout)
         calibration[classes] = np.maximum(gaps, 0.0)
@@ -133,7 +133,7 @@ def _sample_parts(
         away, values = block.features - means[block.labels], at_means[block.labels]
         apart = np.flatnonzero(away.any(axis=1))
         if apart.size:
-            y, layout = block.labels[apart], loss.layout(K, block.labels[apart])
+            y, layout = block.labels[apart], loss.layout(len(W), block.labels[apart])
             logits = W @ block.features[apart].T + b[:, None]
             gaps = _distances(problem, W, b, means, y, logits)
             spread += np.bincount(y, row_weights[y] * gaps, minlength=K)
@@ -147,7 +147,7 @@ def _sample_parts(
 def _distances(
     problem: Problem, W: FloatArray, b: FloatArray, means: FloatArray, y: IntArray, logits: FloatArray
 ) -> FloatArray:
-    """Bregman distances of the logits (K, m) from those of their class means, (m,)."""
+    """Bregman distances of the logits (V, m) from those of their class means, (m,)."""
     loss, layout = problem.loss, problem.loss.layout(len(W), y)
     at_means: FloatArray = loss.residuals(W @ means[y].T + b[:, None], layout)
     return np.maximum(loss.fenchel_young(at_means, logits, layout), 0.0)

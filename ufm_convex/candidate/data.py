@@ -3,6 +3,9 @@
     all samples    features (N, d), labels (N,):        row i is the feature of sample i, of class labels[i]
     class means    features (K, d), class_counts (K,):  row k is the feature of all n_k samples of class k
 
+For a problem with a table of targets W has a row an output, (V, d), and labels and counts are those of the m columns
+(docs/targets.md).
+
 A ``Candidate`` is data only: what is small (weights, bias, labels) is checked and copied when it is made; the features
 may be a memory map of any length, are never copied whole, and their entries are checked block by block by whatever
 reads them (``candidate.streaming``).
@@ -12,22 +15,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ufm_convex import _given
 from ufm_convex._arrays import IntArray, frozen
+from ufm_convex.candidate.counting import counted, counts_for, labelled
 from ufm_convex.candidate.files import map_npy, read_npz, release
 from ufm_convex.candidate.formats import FORMATS, read_arrays
 from ufm_convex.candidate.names import require_renaming
 from ufm_convex.candidate.statistics import ClassStatistics
-from ufm_convex.class_counts import fewer_labels, validate_class_counts, validate_labels
-from ufm_convex.errors import CandidateError, LabelsError, ShapeError
+from ufm_convex.errors import CandidateError, ShapeError
 from ufm_convex.losses import Loss
 from ufm_convex.problem import Features, Problem
 
@@ -39,21 +42,21 @@ class Candidate:
     """A classifier with features, to be judged. All arguments by keyword.
 
     Args:
-        weights: W, (K, d), float32 or float64, finite.
+        weights: W, (K, d), float32 or float64, finite; for a table of targets (V, d).
         features: (N, d) with ``labels``, or class means (K, d) with ``class_counts``; float32 or float64, in memory
             or memory-mapped. Not copied: the caller does not change them while the candidate is in use. PyTorch
             tensors will do for either, of half precision too, which is widened and copied, exactly.
         labels: Class 0 … K − 1 of each row of ``features``, (N,); a class that none of them names has no samples.
+            For a table of targets its column 0 … m − 1, and each of them is named.
         class_counts: n_k, (K,): how many samples each class mean stands for; the row of ``features`` of a class without
-            samples is zero. Exactly one of this and ``labels``.
+            samples is zero. For a table (m,), all > 0. Exactly one of this and ``labels``.
         bias: b of the logits W h + b, (K,), as ``weights``; None for a classifier without one, which is judged as
             b = 0 where the problem has a bias. A problem that has none refuses a candidate with one.
 
     Raises:
-        ShapeError: the shapes do not fit together, W has one row, or both or neither of labels and class_counts are
-            given.
-        LabelsError: the labels are not integers 0 … K − 1.
-        CountsError: the class counts are not K integers ≥ 0, one of them > 0.
+        ShapeError: the shapes do not fit together, or both or neither of labels and class_counts are given.
+        LabelsError: the labels are neither integers 0 … K − 1 nor those of all columns of a table.
+        CountsError: the class counts are not integers ≥ 0, one of them > 0.
         CandidateError: an array is neither float32 nor float64, is masked or sparse, an entry of the weights or of the
             bias is NaN or infinite, or a class without samples has a class mean that is not zero.
             (A feature that is NaN or infinite is found, and named with its row, when the features are read.)
@@ -89,10 +92,9 @@ class Candidate:
                 fix="pass labels=y for features (N, d), class_counts=n for class means (K, d).",
             )
         if labels is not None:
-            class_of = _labels(labels, W.shape[0])
-            counts = np.bincount(class_of, minlength=W.shape[0])
+            class_of, counts = labelled(labels, W.shape[0])
         else:
-            counts = _counts(class_counts, W.shape[0])
+            counts = counted(class_counts, W.shape[0])
             class_of = np.arange(counts.size)
         _check_shapes(W, F, class_of.size, "labels" if labels is not None else "class_counts")
         _check_finite("weights", W)
@@ -173,7 +175,12 @@ class Candidate:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of counts: for a table of targets that of columns, as of a ``Problem``."""
+        return int(self.class_counts.size)
+
+    @property
+    def num_outputs(self) -> int:
+        """V: the rows of W."""
         return int(self.weights.shape[0])
 
     @property
@@ -223,15 +230,43 @@ class Candidate:
         feature_dim: int | None = None,
         bias: float | Literal["free"] | None = None,
     ) -> Problem:
-        """The problem of which this is a candidate: counts from the labels, the rest as for ``Problem``."""
+        """The problem of which this is a candidate: counts from the labels, the rest as for ``Problem``.
+
+        Raises:
+            UFMError: as ``of_loss`` and ``Problem``.
+        """
         given: dict[str, Any] = {"loss": loss, "features": features, "feature_dim": feature_dim, "bias": bias}
-        return Problem(self.class_counts, lambda_w, lambda_h, **given)
+        counts = self.of_loss(loss).class_counts
+        return Problem(counts, lambda_w, lambda_h, **given)
+
+    def of_loss(self, loss: Loss | None) -> Self:
+        """The candidate with the counts of a problem with this loss; None for cross-entropy of classes.
+
+        It is another only where a table has fewer columns than outputs, which labels alone do not tell from classes
+        without samples.
+
+        Raises:
+            ShapeError: W has other rows than there are outputs.
+            LabelsError: a label names no class.
+            CountsError: the table has other columns than the candidate.
+        """
+        labels = self.labels if self.level == "sample" else None
+        counts = counts_for(loss, self.num_outputs, self.class_counts, labels)
+        if counts.size == self.num_classes:
+            return self
+        found = object.__new__(type(self))
+        for field in fields(self):
+            object.__setattr__(found, field.name, getattr(self, field.name))
+        object.__setattr__(found, "class_counts", frozen(counts, dtype=np.int64))
+        return found
 
     def __repr__(self) -> str:
         rows = "samples" if self.level == "sample" else "class means"
+        outputs = f"{self.num_outputs} outputs, " if self.num_outputs != self.num_classes else ""
         bias = "" if self.bias is None else f", bias {self.bias.dtype}"
         return (
-            f"Candidate({self.num_classes} classes, {self.features.shape[0]} {rows}, dimension {self.feature_dim}, "
+            f"Candidate({outputs}{self.num_classes} {'columns' if outputs else 'classes'}, "
+            f"{self.features.shape[0]} {rows}, dimension {self.feature_dim}, "
             f"weights {self.weights.dtype}, features {self.features.dtype}{bias})"
         )
 
@@ -291,34 +326,6 @@ def _conversion(name: str, array: npt.NDArray[Any]) -> str:
     if array.dtype.kind in "biufUS":
         return f"pass np.asarray({name}, dtype=np.float64)."
     return f"real numbers are needed: choose a part or a field of {name}, as {name}.real or {name}['field']."
-
-
-def _labels(labels: npt.ArrayLike, num_classes: int) -> IntArray:
-    y = validate_labels(labels)
-    if y.max() >= num_classes:
-        raise LabelsError(
-            f"labels run up to {y.max()}, but weights has {num_classes} rows.",
-            expected=f"labels 0 … {num_classes - 1}",
-            fix=fewer_labels(y, num_classes, "if your weights are (d, K), pass weights.T; each class has a row of W."),
-        )
-    if num_classes < 2:
-        raise ShapeError(
-            "weights has one row.",
-            expected="(K, d) with K >= 2, one row a class",
-            fix="a classifier with one output tells nothing apart; check that all rows are there.",
-        )
-    return y
-
-
-def _counts(class_counts: npt.ArrayLike | None, num_classes: int) -> IntArray:
-    counts = validate_class_counts(class_counts if class_counts is not None else ())
-    if counts.size != num_classes:
-        raise ShapeError(
-            f"class_counts has {counts.size} entries, but weights has {num_classes} rows.",
-            expected="one count a class",
-            fix="if your weights are (d, K), pass weights.T.",
-        )
-    return counts
 
 
 def _check_shapes(W: npt.NDArray[Any], F: npt.NDArray[Any], rows: int, counted_by: str) -> None:

@@ -11,19 +11,20 @@ from ufm_convex.errors import CandidateError, CountsError
 from ufm_convex.problem import Problem
 
 
-def require_match(problem: Problem, candidate: Candidate) -> None:
-    """Raise unless this is a candidate for the problem: its class counts, and a bias only where the problem has one.
+def require_match(problem: Problem, candidate: Candidate) -> Candidate:
+    """The candidate, with the columns of the problem; a bias only where the problem has one.
 
     Without a bias, a candidate for a problem that has one is judged as b = 0.
 
     Raises:
         CandidateError: it is no ``Candidate``, or has a bias that the problem has not.
-        HypothesisError: a table of targets has other outputs than columns.
+        ShapeError: W has other rows than the problem has outputs.
+        LabelsError: a label names no class.
         CountsError: its counts are others.
     """
     require_candidate(candidate)
-    problem.require_classes("the judgement of a candidate")
-    require_counts(candidate, problem.class_counts)
+    found = candidate.of_loss(problem.loss)
+    require_counts(found, problem.class_counts)
     if candidate.bias is not None and problem.bias is None:
         raise CandidateError(
             "the candidate has a bias, and the problem has none.",
@@ -31,6 +32,7 @@ def require_match(problem: Problem, candidate: Candidate) -> None:
             fix='make the problem with bias="free", or bias=0.01 for a weight decay of it (--bias on the command '
             "line); or leave the bias of the candidate out, and the classifier is judged without it.",
         )
+    return found
 
 
 def require_counts(candidate: Candidate, class_counts: IntArray) -> None:

@@ -165,7 +165,7 @@ def blocks(candidate: Candidate, *, progress: Progress | None = None, chunk: int
 
 def _chunk(chunk: int | None, candidate: Candidate) -> int:
     if chunk is None:
-        widest = max(candidate.num_classes, candidate.feature_dim)
+        widest = max(candidate.num_outputs, candidate.feature_dim)
         return max(1, min(_BLOCK_ROWS, _BLOCK_ENTRIES // widest))
     number = whole(chunk)
     if number is not None and number >= 1:

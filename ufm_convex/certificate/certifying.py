@@ -184,7 +184,7 @@ def assemble(
     claims: dict[str, Any] = {"lower": dyadic(below), "upper": dyadic(above), "tolerance": dyadic(float(tolerance))}
     claims["candidate"] = None
     if candidate is not None and judged is not None:
-        claims["candidate"] = _candidate_claims(problem, candidate, judged, below, above)
+        claims["candidate"] = candidate_claims(problem, candidate, judged, below, above)
     claims["verdict"] = judge(claims).value
     require_checkable(content)
     return Certificate({**content, "claims": claims}, {"generator": f"ufm-convex {__version__}", **provenance})
@@ -199,8 +199,8 @@ def _require_problem(problem: Problem, candidate: object) -> Candidate | None:
     found = chosen(candidate, Candidate, "an ufm_convex.Candidate", fix)
     require_encodable(problem)
     if found is not None:
-        _require_judgeable(problem)
-        check_match(problem, found)
+        require_judgeable(problem)
+        found = check_match(problem, found)
     return found
 
 
@@ -213,7 +213,7 @@ def _check_recheck(candidate: object, recheck: bool) -> None:
         )
 
 
-def _require_judgeable(problem: Problem) -> None:
+def require_judgeable(problem: Problem) -> None:
     """Raise ``HypothesisError`` unless the objective of somebody's W, features and bias is finite and penalised."""
     problem.require_decays("a certificate of a candidate")
     traits.require(problem.loss, ("finite",), fix="leave the candidate out: certify(problem) proves the optimum.")
@@ -254,16 +254,16 @@ def _refuse_proof(proof: str, beside: str, why: str) -> None:
         )
 
 
-def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
+def rows_told(progress: Progress | None) -> Callable[[int, int], object] | None:
     return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
 
 
-def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
+def enclosed(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
     """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is checked."""
-    few = embeddable(candidate) and problem.num_classes * len(candidate.features) <= UNSTREAMED_LOGITS
+    few = embeddable(candidate) and problem.num_outputs * len(candidate.features) <= UNSTREAMED_LOGITS
     if is_streamed(problem.loss) or not few:
-        return enclose_objective(problem, candidate, progress=_rows(progress))
-    return enclose_exactly(problem, candidate, progress=_rows(progress))
+        return enclose_objective(problem, candidate, progress=rows_told(progress))
+    return enclose_exactly(problem, candidate, progress=rows_told(progress))
 
 
 # -- claims -------------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def _rounded_bounds(lower: ProvedBound, upper: ProvedBound, bits: int, tolerance
     return Fraction(0) if 0 < below < _SMALLEST else below, _SMALLEST if 0 < above < _SMALLEST else above
 
 
-def _candidate_claims(
+def candidate_claims(
     problem: Problem, candidate: Candidate, judged: CandidateEnclosure, below: Fraction, above: Fraction
 ) -> dict[str, Any]:
     """The enclosure of the objective and of the gap, or the first violation that is worst."""
@@ -299,7 +299,7 @@ def _candidate_claims(
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
     low, high = fraction(judged.lower), fraction(judged.upper)
-    logits = problem.num_classes * len(candidate.features)
+    logits = problem.num_outputs * len(candidate.features)
     if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
         high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
@@ -360,7 +360,7 @@ def _about_problem(
 ) -> Certificate:
     """The certificate of a ``Problem``, its settings checked."""
     about = _require_problem(problem, candidate)
-    judged = None if about is None else _judged(problem, about, progress)
+    judged = None if about is None else enclosed(problem, about, progress)
     if digits is not None:
         problem.require_plain("digits")
         _refuse_solution(solution)

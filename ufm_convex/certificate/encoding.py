@@ -306,7 +306,7 @@ EMBEDDED_LOGITS = 1 << 23
 
 def embeddable(candidate: Candidate) -> bool:
     """Whether the arrays are written into the certificate."""
-    logits = len(candidate.features) * candidate.num_classes
+    logits = len(candidate.features) * candidate.num_outputs
     few = candidate.weights.size + candidate.features.size <= EMBEDDED_NUMBERS and logits <= EMBEDDED_LOGITS
     return bool(few) and spans_little(candidate)
 

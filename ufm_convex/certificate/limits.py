@@ -39,7 +39,7 @@ def spans_little(candidate: Candidate) -> bool:
     bits = max(
         _span(candidate.weights), _span(candidate.features), 0 if candidate.bias is None else _span(candidate.bias)
     )
-    logits = len(candidate.features) * candidate.num_classes
+    logits = len(candidate.features) * candidate.num_outputs
     multiplications = logits * candidate.feature_dim
     short = (candidate.weights.size + candidate.features.size) * bits <= EMBEDDED_BITS
     short = short and bits <= (SHORT_BITS if logits > EXACT_LOGITS else INTEGER_BITS)

@@ -92,7 +92,11 @@ def certify(
         candidate = reading.load(path)
         instance, fitted = _instance(problem, candidate, decays, tell)
         say_zero_bias(path, candidate, instance)
-        solution, proved = _certified(instance, candidate, method, wanted, recheck, tell)
+        file = {"-o": output.output, "--digits": digits, "--recheck": recheck or None}
+        if _is_written(instance, [name for name, value in file.items() if value is not None]):
+            solution, proved = _certified(instance, candidate, method, wanted, recheck, tell)
+        else:
+            solution, proved = _judged(instance, candidate, method, tell)
         tell("explaining the gap")
         explained = _attribution(instance, candidate, proved, solution)
     if output.output is not None:
@@ -130,6 +134,30 @@ def _certified(
         progress=tell,
     )
     return solution or solve(), proved
+
+
+def _is_written(problem: Model, asked: list[str]) -> bool:
+    """Whether a file carries the problem; where none does, raises ``HypothesisError`` for options about one."""
+    from ufm_convex import certificate
+    from ufm_convex.problem import Problem
+
+    if not isinstance(problem, Problem) or certificate.is_written(problem):
+        return True
+    if asked:
+        certificate.require_encodable(problem)
+    return False
+
+
+def _judged(
+    problem: Any, candidate: Candidate | None, method: MethodOptions, tell: Callable[[str], None]
+) -> tuple[Any, Any]:
+    """The same bounds of a problem that no file carries."""
+    from ufm_convex import certificate, solving
+
+    settings = method.arguments()
+    solution = solving.solve(problem, progress=tell, **settings)
+    tolerance = settings["tolerance"]
+    return solution, certificate.judged(problem, candidate, solution=solution, tolerance=tolerance, progress=tell)
 
 
 def _show(
@@ -195,19 +223,20 @@ def _instance(
     """The problem, with a candidate a ``Problem``; and the effective decays if they are asked for."""
     if candidate is None:
         return problem.problem(), None
-    what, counts = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate", candidate.class_counts
+    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
     if decays is None:
-        return problem.plain_problem(what, counts, or_else=_OFFER), None
+        return problem.plain_problem(what, candidate, or_else=_OFFER), None
     from ufm_convex.measures import effective_decays
 
-    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1").plain_problem(what, counts)
+    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1")
+    wanted = asked.plain_problem(what, candidate)
     tell("fitting the decays")
     # a negative feature where features are not is a verdict, not a reason to have no decays
-    fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
+    fitted = effective_decays(candidate, wanted.loss, None if wanted.nonnegative else wanted.features)
     chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
     bias = problem.bias or (None if fitted.bias is None else str(fitted.bias))
     chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=bias)
-    return chosen.plain_problem(what, counts), fitted
+    return chosen.plain_problem(what, candidate), fitted
 
 
 def _attribution(
@@ -253,7 +282,7 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
         else [{"class": dead.index, "cost": finite(dead.cost)} for dead in explained.dead_classes],
         "digits": None if digits is None else {"lower": lower, "upper": upper},
         "proof": proved.proof,
-        "digest": proved.digest,
+        "digest": proved.digest or None,
     }
 
 

@@ -96,11 +96,11 @@ class ProblemOptions:
         ),
     ] = None
 
-    def problem(self, counts: IntArray | None = None, *, or_else: str = "") -> Model:
+    def problem(self, candidate: Candidate | None = None, *, or_else: str = "") -> Model:
         """The problem that the options describe, of the kind that the file says.
 
         Args:
-            counts: Class counts to take when the options name no source of their own.
+            candidate: Whose counts to take when the options name no source of their own.
             or_else: What else the command takes where a decay is not given: the end of the advice.
 
         Raises:
@@ -110,7 +110,7 @@ class ProblemOptions:
         other = self._of_another_kind()
         if other is not None:
             return other
-        sourced = counts is None or self._sources()
+        sourced = candidate is None or self._sources()
         if sourced:
             self._check_sources()
         self._check_num_classes()
@@ -129,10 +129,13 @@ class ProblemOptions:
         else:
             if self.constraint is None:
                 self._check_decays(or_else)
-            content = {"class_counts": self._counts() if sourced else counts}
+            content = {"class_counts": self._counts()} if sourced else {}
         content.update({name: value for name, value in given.items() if value is not None})
         if self._says_loss() or "constraint" not in content:
             content["loss"] = self._loss(content.get("loss"))
+        if not sourced and candidate is not None:
+            loss = _made(content["loss"]) if "loss" in content else None
+            content["class_counts"] = candidate.of_loss(loss).class_counts
         return Problem.from_content(content, source="the command line")
 
     def effective_loss(self) -> Loss:
@@ -141,7 +144,6 @@ class ProblemOptions:
         Raises:
             ProblemError: an option is given that only a problem has.
         """
-        from ufm_convex import losses
         from ufm_convex.errors import ProblemError
 
         options = {
@@ -157,14 +159,13 @@ class ProblemOptions:
                 expected="both decays, or none of a problem's options but its loss",
                 fix="add --lambda-w and --lambda-h, or leave it out for the candidate's effective decays.",
             )
-        table = self._loss(None)
-        return losses.make(table.pop("name"), table)
+        return _made(self._loss(None))
 
-    def plain_problem(self, what: str, counts: IntArray | None = None, *, or_else: str = "") -> Problem:
+    def plain_problem(self, what: str, candidate: Candidate | None = None, *, or_else: str = "") -> Problem:
         """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""
         from ufm_convex.problem import require_problem
 
-        found = self.problem(counts, or_else=or_else)
+        found = self.problem(candidate, or_else=or_else)
         require_problem(found, what)
         return cast("Problem", found)
 
@@ -294,6 +295,14 @@ class ProblemOptions:
                     fix="keep one of them.",
                 )
         return {name: value for one in given for name, value in one.items()}
+
+
+def _made(content: Mapping[str, Any]) -> Loss:
+    """The loss that the content of a problem names."""
+    from ufm_convex import losses
+
+    table = dict(content)
+    return losses.make(table.pop("name"), table)
 
 
 @dataclass(frozen=True)

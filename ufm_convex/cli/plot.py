@@ -117,7 +117,7 @@ def _sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOpti
 def _instance(options: ProblemOptions, candidate: Candidate | None, certificate: Path | None) -> Problem:
     """The certificate's problem as it stands, or the one that the options describe."""
     if certificate is None:
-        return options.plain_problem("a figure", None if candidate is None else candidate.class_counts)
+        return options.plain_problem("a figure", candidate)
     from ufm_convex.certificate import Certificate
 
     described = [name for name in names_of(ProblemOptions) if name != "file"]

@@ -83,12 +83,19 @@ def gram_positivity(solution: Solution) -> CompletePositivity | None:
     Ctrl-C: whoever pressed it waits for no verdict of seconds.
     """
     from ufm_convex.positivity.copositivity import LARGEST
+
+    asked = may_be_strict(solution, LARGEST) and not solution.interrupted
+    return solution.gram_positivity if asked else None
+
+
+def may_be_strict(solution: Solution, most: int) -> bool:
+    """Whether bounds stay apart, with non-negative features under decays and at most so many different columns."""
     from ufm_convex.solution import Status
 
     problem = solution.problem
     decays = problem.constraint is None or not problem.constraint.replaces_decays
-    asked = problem.nonnegative and decays and problem.num_classes <= LARGEST and not solution.interrupted
-    return solution.gram_positivity if asked and solution.status is Status.BOUNDED else None
+    few = problem.nonnegative and decays and problem.merged[0].num_classes <= most
+    return few and solution.status is Status.BOUNDED
 
 
 def relative_difference(solution: Solution | ContrastiveSolution) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ufm_convex.cli.record import gram_positivity, relative_difference
+from ufm_convex.cli.record import gram_positivity, may_be_strict, relative_difference
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -327,7 +327,8 @@ def _judgement(proved: Certificate, digits: int | None) -> Table:
         low, high = proved.candidate_gap
         table.add_row("candidate at most", repr(proved.upper))
         table.add_row("above the optimum", f"by at least {low!r} and at most {high!r}")
-    table.add_row("proof", f"{_proof(proved)}; certificate {proved.digest[:16]}…")
+    file = f"certificate {proved.digest[:16]}…" if proved.digest else "no certificate: no file carries this table"
+    table.add_row("proof", f"{_proof(proved)}; {file}")
     return table
 
 
@@ -353,7 +354,8 @@ def _attribution_table(explained: GapAttribution) -> Table:
 def _costliest(explained: GapAttribution) -> str:
     """The classes that contribute most to the gap."""
     order = (-explained.by_class).argsort(kind="stable")[:3]
-    return "most of it: " + ", ".join(f"class {k} {explained.by_class[k]:.2e}" for k in order.tolist())
+    noun = "class" if explained.by_output.size == explained.by_class.size else "column"
+    return "most of it: " + ", ".join(f"{noun} {k} {explained.by_class[k]:.2e}" for k in order.tolist())
 
 
 def _verdict(passed: bool) -> str:
@@ -373,12 +375,14 @@ def _degenerate(solution: Solution) -> tuple[str, str]:
 
 def _positivity(solution: Solution) -> list[Line]:
     """Why the bounds are apart, where the relaxation's Gram matrix may be the reason."""
+    from ufm_convex.positivity.parrilo import LARGEST_CUBIC
+
     found = gram_positivity(solution)
-    if found is None:
-        return []
-    words: list[Line] = [("Gram matrix", str(found))]
-    if found.verdict != "completely positive" and solution.problem.bias is None:
-        words.append(("", "the relaxation may be strict; in Python, ufm.close_gap(problem) raises the lower bound"))
+    words: list[Line] = [] if found is None else [("Gram matrix", str(found))]
+    open_ = found.verdict != "completely positive" if found is not None else may_be_strict(solution, LARGEST_CUBIC)
+    if open_ and solution.problem.bias is None:
+        said = "the relaxation may be strict; in Python, ufm.close_gap(problem) raises the lower bound"
+        words.append(("" if words else "Gram matrix", said))
     return words
 
 

@@ -88,7 +88,7 @@ def report(
 def _asked(options: ProblemOptions, candidate: Candidate) -> tuple[Problem | None, Any]:
     """The problem that the options describe; None where they leave the decays to the candidate, and then the loss."""
     if options.file is not None or options.lambda_w is not None or options.lambda_h is not None:
-        return options.plain_problem("a report on W and features", candidate.class_counts), None
+        return options.plain_problem("a report on W and features", candidate), None
     return None, options.effective_loss()
 
 

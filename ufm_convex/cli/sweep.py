@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ufm_convex.cli.command import command
+from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
-from ufm_convex.cli.options import MethodOptions, OutputOptions, Verbose, check_output
+from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose, check_output
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.values import whole_number
 
 if TYPE_CHECKING:
-    from ufm_convex.sweep import Grid
+    from ufm_convex.problem import Problem
+    from ufm_convex.sweep import DecayGrid, Grid
 
 _SUFFIXES = (".csv", ".parquet")
+_LOSS = "cross-entropy"
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,33 @@ class GridOptions:
         str, typer.Option(metavar="LIST|LOW:HIGH:COUNT", help="Ratios of the largest count to the smallest.")
     ] = "1:1000:20"
     classes: Annotated[str, typer.Option(metavar="LIST", help="Numbers of classes.")] = "10"
-    loss: Annotated[str, typer.Option(metavar="LIST", help="Names of losses.")] = "cross-entropy"
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Names of losses.")] = _LOSS
     max_count: Annotated[str, typer.Option(metavar="N", help="Samples of the largest class.")] = "1000"
     profile: Annotated[str, typer.Option(metavar="NAME", help="Profile of the counts: exponential, step.")] = (
         "exponential"
     )
     features: Annotated[str, typer.Option(metavar="WORD", help="nonnegative or free.")] = "nonnegative"
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PROBLEM.TOML", help="Instead: this problem, with each of the decays in place of its own."
+        ),
+    ] = None
+    class_counts: Annotated[
+        str | None,
+        typer.Option(metavar="LIST|FILE.CSV", help="Instead of a profile: samples in each column of --targets."),
+    ] = None
+    targets: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table of targets, with --class-counts; as for solve.")
+    ] = None
 
-    def grid(self) -> Grid:
-        """The grid that the options describe; raises as ``Grid`` and ``values_of``."""
-        from ufm_convex.sweep import Grid, values_of
+    def grid(self) -> Grid | DecayGrid:
+        """The grid that the options describe; raises as ``Grid``, ``DecayGrid``, ``Problem`` and ``values_of``."""
+        from ufm_convex.sweep import DecayGrid, Grid, values_of
 
+        base = self._base()
+        if base is not None:
+            return DecayGrid(base, values_of(self.decays, "--decays"))
         return Grid(
             values_of(self.decays, "--decays"),
             values_of(self.imbalances, "--imbalances"),
@@ -52,6 +70,23 @@ class GridOptions:
             profile=self.profile,
             features=self.features,  # type: ignore[arg-type]  # judged by Problem
         )
+
+    def _base(self) -> Problem | None:
+        """The one problem whose decays vary; None for a grid of profiles."""
+        given = {"the problem of a file": self.file, "a table of targets": self.targets or self.class_counts}
+        words = next((name for name, value in given.items() if value is not None), None)
+        if words is None:
+            return None
+        options = "imbalances", "classes", "max_count", "profile"
+        others = "loss", "features", "class_counts", "targets"
+        refuse(words, options if self.file is None else (*options, *others), "decays, and one problem")
+        if self.file is not None:
+            return ProblemOptions(file=self.file).plain_problem("a sweep over decays")
+        loss = None if self.loss == _LOSS else self.loss
+        counts, unit = self.class_counts, "1"  # decays are those of the sweep
+        asked = ProblemOptions(class_counts=counts, targets=self.targets, loss=loss, features=self.features,
+                               lambda_w=unit, lambda_h=unit)  # fmt: skip
+        return asked.plain_problem("a sweep over decays")
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -63,7 +98,7 @@ def sweep(
     plot: Annotated[bool, typer.Option("--plot", help="Draw the phase diagram beside the table, as .png.")] = False,
     verbose: Verbose = False,
 ) -> ExitCode:
-    """Solve a grid of problems and draw where classes collapse.
+    """Solve a grid of problems and draw where classes collapse, or one problem over its decays.
 
     -o NAME.parquet or -o NAME.csv writes both tables (NAME.parquet and NAME.csv); NAME.journal.jsonl keeps each point
     as it is finished, and the same command takes up where an interrupted one was left. Needs the extra sweep.
@@ -72,6 +107,7 @@ def sweep(
 
     Examples:
         ufm-convex sweep --decays 1e-4:1e-1:40 --imbalances 1:1000:25 --workers 2 --plot -o phase.parquet
+        ufm-convex sweep --class-counts 5,4,3,2 --targets targets.csv --decays 1e-4:1e-2:9 -o decays.csv
     """
     target = _target(output)
     from ufm_convex import sweep as room
@@ -79,7 +115,6 @@ def sweep(
     points = grid.grid()
     _check_outputs(target, plot)
     if plot:
-        room.check_panels(len(set(points.losses)) * len(set(points.classes)))
         _check_drawable(points)
     with progress(verbose) as tell:
         rows = room.sweep(
@@ -116,10 +151,21 @@ def _check_outputs(target: Path, plot: bool) -> None:
         check_output(target.with_suffix(suffix), "make the folder, or choose another path.")
 
 
-def _check_drawable(points: Grid) -> None:
-    """Raise ``ProblemError`` for free features: their classes merge, and none is without a feature."""
+def _check_drawable(points: Grid | DecayGrid) -> None:
+    """Raise unless there is a diagram: of imbalances, too, and of few panels.
+
+    ``ProblemError`` for free features: their classes merge, and none is without a feature.
+    """
+    from ufm_convex import sweep as room
     from ufm_convex.errors import ProblemError
 
+    if isinstance(points, room.DecayGrid):
+        raise ProblemError(
+            "--plot is given with one problem.",
+            expected="a grid of decays and imbalances, over which the diagram is drawn",
+            fix="leave out --plot; the tables have the values.",
+        )
+    room.check_panels(len(set(points.losses)) * len(set(points.classes)))
     if points.features == "free":
         raise ProblemError(
             "--plot is given with free features.",

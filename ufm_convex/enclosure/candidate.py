@@ -116,8 +116,23 @@ def enclose_objective(
         SolverError: binary64 numbers are not rounded to nearest.
     """
     problem.require_decays("the objective of a candidate")
-    check_match(problem, candidate)
-    kernel = _kernel(problem.loss, candidate.num_classes)
+    candidate = check_match(problem, candidate)
+    return enclose_with(
+        problem, candidate, _kernel(problem.loss, candidate.num_outputs), progress=progress, chunk=chunk
+    )
+
+
+def enclose_with(
+    problem: Problem,
+    candidate: Candidate,
+    kernel: _Kernel,
+    *,
+    progress: Progress | None = None,
+    chunk: int | None = None,
+) -> CandidateEnclosure:
+    """``enclose_objective`` with a loss in floating point, whose errors are proved; raises as that."""
+    problem.require_decays("the objective of a candidate")
+    candidate = check_match(problem, candidate)
     negative = NegativeEntries()
     stream = _Stream(problem, candidate, kernel)
     for block in blocks(candidate, progress=progress, chunk=chunk):
@@ -152,15 +167,16 @@ def bias_weight(problem: Problem) -> Fraction:
     return Fraction(0) if problem.bias is None or isinstance(problem.bias, str) else fraction(problem.bias)
 
 
-def check_match(problem: Problem, candidate: Candidate) -> None:
-    """Raise unless the candidate has the problem's counts and dimension, and a bias only where that has one."""
-    require_match(problem, candidate)
+def check_match(problem: Problem, candidate: Candidate) -> Candidate:
+    """``require_match``, and no more dimensions than the problem has."""
+    candidate = require_match(problem, candidate)
     if problem.feature_dim is not None and candidate.feature_dim > problem.feature_dim:
         raise ShapeError(
             f"the candidate's features have dimension {candidate.feature_dim}.",
             expected=f"at most feature_dim = {problem.feature_dim}",
             fix="judge it with a problem of its own dimension, or without feature_dim.",
         )
+    return candidate
 
 
 # -- one pass -----------------------------------------------------------------------------------------------------
@@ -191,7 +207,7 @@ class _Stream:
         self._squares_w = _sum_of_squares([math.fsum(square_norms.tolist())], d, K)
         multiplicities = candidate.multiplicities.astype(np.float64)
         self._multiplicities = multiplicities
-        self._row_weights = multiplicities * problem.loss.weights(K)
+        self._row_weights = multiplicities * problem.loss.weights(problem.num_classes)
         if not self._row_weights.max() <= _LARGEST_ROW_WEIGHT:
             raise CandidateError(
                 f"a class weight, times its count for class means, is {self._row_weights.max()}.",

@@ -37,14 +37,14 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     from ufm_convex.verifier.precision import working_precision
 
     problem.require_decays("the objective of a candidate")
-    check_match(problem, candidate)
+    candidate = check_match(problem, candidate)
     negative = NegativeEntries()
     means = _mean_weights(problem, candidate)
     W, w_exponent = _integers(widened(candidate.weights))
     transposed = W.transpose()
-    columns = [problem.loss.exact_column(problem.num_classes, k) for k in range(problem.num_classes)]
+    columns = [problem.loss.exact_column(problem.num_outputs, k) for k in range(problem.num_classes)]
     with working_precision(PRECISION):
-        b = _bias(candidate, problem.num_classes)
+        b = _bias(candidate, problem.num_outputs)
         loss = feature = arb(0)
         for block in blocks(candidate, progress=progress, chunk=_ROWS):
             negative.see(block)
@@ -73,12 +73,12 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
         )
 
 
-def _bias(candidate: Candidate, num_classes: int) -> list[arb]:
+def _bias(candidate: Candidate, num_outputs: int) -> list[arb]:
     """The entries of b, exactly; zeros without one."""
     from flint import arb
 
     if candidate.bias is None:
-        return [arb(0)] * num_classes
+        return [arb(0)] * num_outputs
     exact = ExactVector.of_floats(widened(candidate.bias))
     unit = arb(power(exact.exponent))
     return [arb(entry) * unit for entry in exact.integers]

@@ -33,11 +33,12 @@ def export_cbf(problem: Problem, level: str = "class") -> str:
     states, as it does the level and the problem's SHA-256. Numbers are written so that reading gives them back exactly.
 
     Args:
-        problem: The problem; its loss is cross-entropy. A binding ``feature_dim`` is no part of the relaxation.
+        problem: The problem; its loss is cross-entropy, or a table of soft targets. A binding ``feature_dim`` is no
+            part of the relaxation.
         level: "sample", "class" or "group".
 
     Raises:
-        HypothesisError: the loss is not cross-entropy.
+        HypothesisError: the loss is not cross-entropy, or the level is one of alike classes, which a table has not.
         UnknownNameError: there is no such level.
         SizeError: the Gram matrix would be too large for the level.
         ProblemError: the ratio of a class weight and the decays leaves the range of binary64.
@@ -109,8 +110,8 @@ def evaluate(model: ConicProgramme, values: FloatArray) -> tuple[float, float]:
             t, shares = values[start], values[start + 1 : start + column.num_scalars]
             start += column.num_scalars
             d = np.array([sum(c * blocks[b][r, k] for (b, r, k), c in form.items()) for form in column.differences])
-            smoothed = model.share * float(np.dot(column.multiplicities, d))
-            total += column.weight * (float(t) - smoothed)
+            aimed = float(np.multiply(column.multiplicities, column.targets) @ d)
+            total += column.weight * (float(t) - aimed)
             needed = np.exp(np.array([0.0, *d]) + np.log([1.0, *column.multiplicities]) - t)
             violation = max(violation, float((needed - shares).max()), float(shares.sum()) - 1.0)
     return float(model.objective_scale * total), min(violation, sys.float_info.max)
@@ -133,7 +134,7 @@ def _body(model: ConicProgramme) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
     exponentials = len(signs) + len(columns)
     scalar, row = 0, exponentials
     for i, column in enumerate(columns):
-        _add_smoothing(linear, column.weight * model.share, column)
+        _add_targets(linear, column)
         objective.append(f"{scalar} {_number(column.weight)}")
         constants.append(f"{len(signs) + i} 1.0")
         for k, (form, m) in enumerate(zip(({}, *column.differences), (1.0, *column.multiplicities), strict=True)):
@@ -148,12 +149,12 @@ def _body(model: ConicProgramme) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
     return cones, _psd(linear, ""), objective, psd_entries, entries, constants
 
 
-def _add_smoothing(linear: dict[tuple[int, int, int], float], share: float, column: LossColumn) -> None:
-    """Take share · Σ m d off the objective."""
-    if share:
-        for form, m in zip(column.differences, column.multiplicities, strict=True):
-            for entry, coefficient in form.items():
-                linear[entry] = linear.get(entry, 0.0) - share * m * coefficient
+def _add_targets(linear: dict[tuple[int, int, int], float], column: LossColumn) -> None:
+    """Take w Σ m y d off the objective."""
+    for form, m, y in zip(column.differences, column.multiplicities, column.targets, strict=True):
+        share = column.weight * y
+        for entry, coefficient in form.items() if share else ():
+            linear[entry] = linear.get(entry, 0.0) - share * m * coefficient
 
 
 def _psd(form: Form, prefix: str) -> Rows:

@@ -1,11 +1,12 @@
 """The relaxation with cross-entropy as a plain conic programme, one class for each kind of level.
 
-    min  Σ_i w_i ( t_i − (α/K) Σ_j m_ij d_ij ) + <C, X>
+    min  Σ_i w_i ( t_i − Σ_j m_ij y_ij d_ij ) + <C, X>
     s.t. (s_ij, 1, d_ij + log m_ij − t_i) ∈ K_exp,     Σ_j s_ij ≤ 1,     X_b ⪰ 0,     listed entries ≥ 0
 
 Column i has the logit differences d_ij = z_j − z_y of its classes j to its own class y (for which d = 0 and m = 1), so
-that t_i ≥ log Σ_j m_ij exp(d_ij) and t_i − (α/K) Σ_j m_ij d_ij is cross-entropy with smoothing α. The multiplicity
-m_ij is 1 but at group level, where one entry stands for all alike classes.
+that t_i ≥ log Σ_j m_ij exp(d_ij) and t_i − Σ_j m_ij y_ij d_ij is cross-entropy against the targets y_ij: α/K with
+smoothing α, or the entries of a table, whose own entry is 1 minus the others. The multiplicity m_ij is 1 but at group
+level, where one entry stands for all alike classes.
 
 The blocks X_b are scaled as docs/interchange.md says: Z = E X E with a positive diagonal E, and the objective is
 divided by ``objective_scale``. Pure NumPy: no solver, no modelling layer, no I/O.
@@ -24,6 +25,7 @@ import numpy as np
 from ufm_convex import relaxation
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
+from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import Alike, Columns, Gram, Level, Units
 
@@ -39,11 +41,13 @@ class LossColumn:
         weight: w_i, the weight of the loss divided by the objective's scale.
         differences: d_ij for the classes j other than the column's own, as forms in the blocks.
         multiplicities: m_ij, likewise.
+        targets: y_ij, likewise.
     """
 
     weight: float
     differences: tuple[Form, ...]
     multiplicities: tuple[float, ...]
+    targets: tuple[float, ...]
 
     @property
     def num_scalars(self) -> int:
@@ -93,19 +97,14 @@ class ConicProgramme(ABC):
     def point(self, blocks: Sequence[FloatArray]) -> Gram:
         """The point of the level with the given scaled blocks."""
 
-    @property
-    def share(self) -> float:
-        """α/K, the target of every class but the own one."""
-        return self.problem.loss.target(self.problem.num_classes)[1]
-
 
 @dataclass(frozen=True, eq=False)
 class ColumnConic(ConicProgramme):
-    """Levels sample and class: one block of order K + m, E = Diag(√S_j/√λ_W ; √c_i/√(λ_H ν_i)).
+    """Levels sample and class: one block of order V + m, E = Diag(√S_j/√λ_W ; √c_i/√(λ_H ν_i)).
 
     Attributes:
         columns: The columns.
-        rows: S, (K,).
+        rows: S, (V,).
         cols: c, (m,).
     """
 
@@ -129,7 +128,7 @@ class ColumnConic(ConicProgramme):
 
     @property
     def orders(self) -> tuple[int, ...]:
-        """(K + m,)."""
+        """(V + m,)."""
         return (self.rows.size + self.cols.size,)
 
     def penalty(self) -> Form:
@@ -138,15 +137,17 @@ class ColumnConic(ConicProgramme):
         return {(0, j, j): weight for j, weight in enumerate(weights.tolist())}
 
     def losses(self) -> Iterator[LossColumn]:
-        """L_ji = √(S_j c_i)/σ_i X_{K+i, j}."""
-        K = self.rows.size
+        """L_ji = √(S_j c_i)/σ_i X_{V+i, j}."""
+        V, loss = self.rows.size, self.problem.loss
+        owns = loss.own_outputs(self.columns.rows).tolist()
         entries = (np.outer(np.sqrt(self.rows), np.sqrt(self.cols)) / self.columns.sigma).T.tolist()
         with np.errstate(over="ignore"):  # refused when it is written
             weights = (self.columns.loss_weights / self.objective_scale).tolist()
-        for i, (own, weight, row) in enumerate(zip(self.columns.rows.tolist(), weights, entries, strict=True)):
-            minus_own = {(0, K + i, own): -row[own]}
-            differences = tuple({(0, K + i, j): row[j], **minus_own} for j in range(K) if j != own)
-            yield LossColumn(weight, differences, (1.0,) * (K - 1))
+        for i, (own, weight, row) in enumerate(zip(owns, weights, entries, strict=True)):
+            minus_own = {(0, V + i, own): -row[own]}
+            differences = tuple({(0, V + i, j): row[j], **minus_own} for j in range(V) if j != own)
+            target = loss.target_columns(V, self.columns.rows[i : i + 1])[:, 0].tolist()
+            yield LossColumn(weight, differences, (1.0,) * (V - 1), tuple(target[:own] + target[own + 1 :]))
 
     def nonnegative(self) -> Iterator[Form]:
         """The strict lower triangle of the features' block."""
@@ -215,12 +216,14 @@ class GroupConic(ConicProgramme):
     def losses(self) -> Iterator[LossColumn]:
         """One column a group; the alike classes of group g, other than the column's own, are one entry."""
         others = np.tile(self._sizes[:, None], (1, self.units.size)) - np.eye(self.units.size)
+        share = self.problem.loss.target(self.problem.num_classes)[1]  # α/K
         with np.errstate(over="ignore"):  # refused when it is written
             weights = (self.columns.orbit_weights / self.objective_scale).tolist()
         for h, weight in enumerate(weights):
             present = [g for g in range(self.units.size) if others[g, h] > 0.0]
             differences = tuple(self._difference(g, h) for g in present)
-            yield LossColumn(weight, differences, tuple(others[present, h].tolist()))
+            numbers = tuple(others[present, h].tolist())
+            yield LossColumn(weight, differences, numbers, (share,) * len(numbers))
 
     def nonnegative(self) -> Iterator[Form]:
         """B_gh ≥ 0 for g > h, and B_gg ≥ β_g for groups of two classes or more."""
@@ -293,7 +296,7 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
     """The conic programme of a problem at a level.
 
     Raises:
-        HypothesisError: the loss is not cross-entropy.
+        HypothesisError: the loss is not cross-entropy, or the level is one of alike classes, which a table has not.
         UnknownNameError: there is no such level; "auto" is none.
         SizeError: the Gram matrix would be too large for the level.
         ProblemError: the decays are so small or so large that the scales leave the range of binary64.
@@ -306,11 +309,11 @@ def programme(problem: Problem, level: str = "class") -> ConicProgramme:
             expected="one of " + ", ".join(sorted(relaxation.available())),
             fix="use 'class', or 'group' where many classes are alike.",
         )
-    if problem.loss.softmax_share is None:
+    if problem.loss.softmax_share is None and type(problem.loss) is not SoftTargetCrossEntropy:
         raise HypothesisError(
             f"loss {problem.loss.name!r} is not written as exponential cones here.",
-            expected="cross-entropy, with or without class weights and smoothing",
-            fix="use CrossEntropy(), or solve the problem with ufm_convex.solve.",
+            expected="cross-entropy, with or without class weights and smoothing, or a table of soft targets",
+            fix="use CrossEntropy() or SoftTargetCrossEntropy(targets), or solve the problem with ufm_convex.solve.",
         )
     kind = relaxation.level(level)
     kind.check_size(problem)

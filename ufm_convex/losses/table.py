@@ -27,6 +27,7 @@ from ufm_convex.losses.layout import ExactColumn
 _ROUNDING = 1e-9
 """How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
 _KEYS = ("num_outputs", "starts", "outputs", "entries")
+_DIVIDE = "divide each row by its sum, in float64: convert what is float32 first, as by targets.astype(float)."
 _SPARSE = 4
 """A table that is not square is written entry by entry where one of so many, or fewer, is not 0."""
 _SHOWN = 64
@@ -308,17 +309,17 @@ def _check(m: int, V: int, rows: IntArray, outputs: IntArray, entries: FloatArra
         _refuse(f"targets has the entry {float(entries[at])!r} in row {rows[at]}.", fix, kind)
     if not kind.shares:
         return
-    sums = np.bincount(rows, entries, minlength=m)
+    sums, across = np.bincount(rows, entries, minlength=m), np.bincount(outputs, entries, minlength=V)
     off = np.abs(sums - 1.0) > _ROUNDING
-    if off.any():
-        k, across = int(off.argmax()), np.bincount(outputs, entries, minlength=V)
-        turned = m != V and bool((np.abs(across - 1.0) <= _ROUNDING).all())
+    turned = m != V and bool(off.any() and (np.abs(across - 1.0) <= _ROUNDING).all())
+    if off.any() and (turned or V > 1):
+        k = int(off.argmax())
         said = "has no entry" if not (rows == k).any() else f"sums to {float(sums[k])!r}"
-        fix = "divide each row by its sum." if (rows == k).any() else "leave the row out, with its count."
+        fix = _DIVIDE if (rows == k).any() else "leave the row out, with its count."
         _refuse(f"row {k} of targets {said}.", "your table is (V, m): pass targets.T." if turned else fix, kind)
     if V == 1:
         _refuse(
-            "targets has one output, whose share is 1 in each row.",
+            "targets has one output, and a softmax gives it the share 1 in each row.",
             "take BinaryCrossEntropy or MeanSquaredError for one output, or give a column to each of two.",
             kind,
         )

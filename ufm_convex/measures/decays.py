@@ -104,6 +104,7 @@ def effective_decays(
         CandidateError: it is none, or a feature is negative, NaN or infinite where it may not be.
         UnknownNameError: ``features`` is neither of its words.
         HypothesisError: the loss has no gradient; or s ≤ 0, and no decay > 0 fits.
+        ShapeError, LabelsError, CountsError: the loss is one of other outputs or columns.
 
     Source: docs/decays.md.
 
@@ -124,6 +125,7 @@ def effective_decays(
         )
     loss = CrossEntropy() if loss is None else loss
     traits.require(loss, ("differentiable",), fix="choose the loss that the network was trained with.")
+    candidate = candidate.of_loss(loss)
     sums = _Sums.of(candidate, loss, progress)
     if features == "nonnegative" and sums.negative:
         raise CandidateError(
@@ -149,10 +151,10 @@ class _Sums:
     def of(cls, candidate: Candidate, loss: Loss, progress: Progress | None) -> _Sums:
         """The sums over all samples of a candidate, in one pass."""
         W, K = candidate.weights.astype(np.float64), candidate.num_classes
-        b = np.zeros(K) if candidate.bias is None else candidate.bias.astype(np.float64)
+        b = np.zeros(len(W)) if candidate.bias is None else candidate.bias.astype(np.float64)
         shares = Problem(candidate.class_counts, 1.0, 1.0, loss=loss, features="free").loss_weights
         shares = shares / np.maximum(candidate.class_counts, 1) * candidate.multiplicities
-        sums = cls(np.zeros_like(W), np.zeros(K), np.zeros(K), np.zeros(K))
+        sums = cls(np.zeros_like(W), np.zeros(len(W)), np.zeros(K), np.zeros(K))
         for block in blocks(candidate, progress=progress):
             sums._add(block.features, block.labels, W, b, loss, shares, candidate.multiplicities)
         return sums
@@ -167,7 +169,7 @@ class _Sums:
         shares: FloatArray,
         multiplicities: np.ndarray,
     ) -> None:
-        K, layout, plain = len(W), loss.layout(len(W), y), W @ H.T
+        K, layout, plain = self.pull.size, loss.layout(len(W), y), W @ H.T
         logits = plain + b[:, None]
         G = loss.residuals(logits, layout) * shares[y]
         gradient = G.T @ W  # of all samples that a row stands for

@@ -39,8 +39,11 @@ class SimplexMeasures:
 
 
 def simplex_measures(rows: FloatArray | None) -> SimplexMeasures:
-    """The measures of vectors (K, d), which the caller has centred where they should be; None stands for zeros."""
-    if rows is None or not rows.any():
+    """The measures of vectors (K, d), which the caller has centred where they should be; None stands for zeros.
+
+    One vector is no simplex, and has none of the measures.
+    """
+    if rows is None or len(rows) < 2 or not rows.any():
         return SimplexMeasures(None, None, None, None)
     K, lengths = len(rows), np.linalg.norm(rows, axis=1)
     unit = _directions(rows)

@@ -11,7 +11,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import widened
 from ufm_convex._pairs import row_blocks
 from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics, require_match
-from ufm_convex.errors import CandidateError, CountsError
+from ufm_convex.errors import CandidateError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
 from ufm_convex.measures.grams import GramDistances, gram_distances
@@ -28,6 +28,9 @@ class GeometryReport:
 
     Class means, and K in what is said of them, are those of classes with samples; so are the rows of W beside them in
     ``self_duality`` and ``duality_structure``. All rows of W count in ``weights`` and ``theorem_self_duality``.
+
+    With a table of other outputs than columns, class means are those of its columns, and what pairs them with rows of W
+    (NC3 and NC4) is None.
 
     Centred class means are h̄_k less the centre; it enters the first two and ``means``, ``self_duality`` and
     ``duality_structure``, and no other.
@@ -48,7 +51,7 @@ class GeometryReport:
             not. None where W = 0 and H = 0, and with norm bounds in place of the decays.
         duality_structure: NC3, W Mᵀ against the simplex, in [0, 2]. 0 at balanced optima. None as self_duality.
         nearest_centre: NC4, share of samples on which nearest class mean and classifier, with its bias, agree. 1 at
-            the optimum.
+            the optimum. None where columns are not classes.
         grams: Distances to the optimal Gram matrices. 0 at the optimum. None where no theorem gives them.
         centre: What class means were centred about: "classes", their own mean, or "samples", that of all samples.
     """
@@ -64,7 +67,7 @@ class GeometryReport:
     self_duality: float | None
     theorem_self_duality: float | None
     duality_structure: float | None
-    nearest_centre: float
+    nearest_centre: float | None
     grams: GramDistances | None
     centre: Centre
 
@@ -104,15 +107,8 @@ def geometry(
     """
     require_problem(problem)
     require_centre(centre)
-    problem.require_classes("measures of classes")
-    candidate = subject if isinstance(subject, Candidate) else _of_solution(subject)
-    if not np.array_equal(problem.class_counts, candidate.class_counts):
-        raise CountsError(
-            "the class counts of the problem are not those of what is measured.",
-            expected="the problem that was solved, or labels that occur as often as class_counts says",
-            fix="pass solution.problem, or make the problem with candidate.problem(lambda_w, lambda_h).",
-        )
-    require_match(problem, candidate)
+    candidate = require_match(problem, subject if isinstance(subject, Candidate) else _of_solution(subject))
+    paired = candidate.num_outputs == candidate.num_classes  # a row of W for each class mean
     statistics = feature_statistics(candidate, progress=progress)
     W, means = _weights(candidate), statistics.class_means
     root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
@@ -134,10 +130,10 @@ def geometry(
         largest_overlap=largest,
         means=frames.simplex_measures(away),
         weights=frames.simplex_measures(V),
-        self_duality=self_duality.textbook(V[there], away),
-        theorem_self_duality=self_duality.theorem(problem, W, means),
-        duality_structure=self_duality.structure(V[there], away),
-        nearest_centre=agreement,
+        self_duality=self_duality.textbook(V[there], away) if paired else None,
+        theorem_self_duality=self_duality.theorem(problem, W, means) if paired else None,
+        duality_structure=self_duality.structure(V[there], away) if paired else None,
+        nearest_centre=agreement if paired else None,
         grams=gram_distances(problem, W, means),
         centre=centre,
     )
@@ -174,8 +170,8 @@ def _second_pass(
     centres: tuple[FloatArray, FloatArray | None],
     unit: float,
     progress: Progress | None,
-) -> tuple[FloatArray, float | None, float]:
-    """v_k by class (M,), tr(Σ_W Σ_B⁺)/M, and the share of samples on which nearest mean and classifier agree.
+) -> tuple[FloatArray, float | None, float | None]:
+    """v_k by class (M,), tr(Σ_W Σ_B⁺)/M, and the share of samples on which nearest mean and classifier agree, or None.
 
     Args:
         candidate: The candidate, M of whose K classes have samples.
@@ -185,17 +181,19 @@ def _second_pass(
         progress: As for ``geometry``.
     """
     M, root = centres
+    paired = candidate.num_outputs == candidate.num_classes
     K, N, there = len(M), candidate.num_samples, candidate.class_counts > 0
     place = np.where(there, np.cumsum(there) - 1, 0)  # rows of classes without samples count 0 times
     squares, whitened, agreeing = np.zeros(K), 0.0, 0
     for block in blocks(candidate, progress=progress):
         y, features = place[block.labels], block.features / unit
         times, classes = candidate.multiplicities[block.labels], np.flatnonzero(there)
-        for part in row_blocks(len(y), candidate.num_classes):
+        for part in row_blocks(len(y), candidate.num_outputs) if paired else ():
             agreeing += int(times[part] @ nearest_centre.agrees(features[part], *classifier, M, classes))
         away = features - M[y]
         squares += np.bincount(y, np.einsum("ij,ij->i", away, away) * times, minlength=K)
         if root is not None:
             projected = away @ root
             whitened += float(times @ np.einsum("ij,ij->i", projected, projected))
-    return squares / candidate.class_counts[there], None if root is None else whitened / N / K, agreeing / N
+    shares = agreeing / N if paired else None
+    return squares / candidate.class_counts[there], None if root is None else whitened / N / K, shares

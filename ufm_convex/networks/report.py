@@ -14,8 +14,8 @@ import numpy as np
 
 from ufm_convex.attribution import GapAttribution, explained
 from ufm_convex.attribution.dead_classes import NEGLIGIBLE
-from ufm_convex.candidate import Candidate, feature_statistics
-from ufm_convex.certificate import Certificate, Judgement, certify
+from ufm_convex.candidate import Candidate, feature_statistics, require_match
+from ufm_convex.certificate import Certificate, Judgement, proved_gap
 from ufm_convex.errors import HypothesisError, LabelsError, SizeError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.measures.decays import EffectiveDecays, effective_decays
@@ -43,7 +43,7 @@ class NetworkReport:
         decays: The effective decays; None where the candidate has none (``why`` says so).
         applies: Whether the model describes this layer: spread ≤ 10 and misfit_w ≤ 0.5.
         why: The reason, in words.
-        certificate: The proof of the gap.
+        certificate: The proof of the gap; where no file carries the problem, its bounds alone.
         solution: The optimum.
         attribution: The gap by part; None where it is not explained, as for a negative feature.
         dead_classes: Active at the optimum, without a feature here; indices, the costliest first.
@@ -189,8 +189,9 @@ def report_on(
         LabelsError: there are not K names.
         UFMError: as ``certify``.
     """
-    names = _checked_names(class_names, candidate.num_classes)
     loss = loss if problem is None else problem.loss
+    candidate = candidate.of_loss(loss) if problem is None else require_match(problem, candidate)
+    names = _checked_names(class_names, candidate.num_classes)
     why_not = ""
     if decays is None:
         try:
@@ -203,7 +204,7 @@ def report_on(
     problem = _effective_problem(candidate, decays, loss) if problem is None else problem
     applies, why = _applies(decays, why_not)
     solution = solve(problem, tolerance=tolerance)
-    proved = certify(problem, candidate, solution=solution, tolerance=tolerance)
+    proved = proved_gap(problem, candidate, solution=solution, tolerance=tolerance)
     return NetworkReport(
         candidate=candidate,
         problem=problem,
@@ -228,7 +229,7 @@ def _checked_names(names: Sequence[str] | None, num_classes: int) -> tuple[str, 
         raise LabelsError(
             f"class_names is {shown(names)}.",
             expected=f"{num_classes} names, one a class",
-            fix="give one name for each row of the weights.",
+            fix="give one name for each class in the order of the counts; with a table of targets for each column.",
         )
     return tuple(names)
 
@@ -296,9 +297,15 @@ def _headline(candidate: Candidate, problem: Problem) -> str:
     empty = int((candidate.class_counts == 0).sum())
     without = f", {empty} of them without samples" if empty else ""
     return (
-        f"{candidate.num_classes:,} classes{without}, {candidate.num_samples:,} samples, dimension "
+        f"{_sizes(problem)}{without}, {candidate.num_samples:,} samples, dimension "
         f"{candidate.feature_dim}, {'non-negative' if problem.nonnegative else 'free'} features"
     )
+
+
+def _sizes(problem: Problem) -> str:
+    if problem.paired:
+        return f"{problem.num_classes:,} classes"
+    return f"{problem.num_outputs:,} outputs, {problem.num_columns:,} columns"
 
 
 def _problem_words(problem: Problem) -> str:

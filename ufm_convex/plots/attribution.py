@@ -41,7 +41,7 @@ class AttributionPlot(Plot):
             2, 1, sharex=True, height_ratios=[len(found.totals), min(_COSTLIEST, subject.problem.num_classes)]
         )
         _parts(parts, found)
-        _classes(classes, found)
+        _classes(classes, found, "class" if subject.problem.paired else "column")
         largest = max(*found.totals.values(), *found.by_class.tolist())
         for ax in (parts, classes):
             _finish(ax, largest)
@@ -63,14 +63,14 @@ def _parts(ax: Axes, found: GapAttribution) -> None:
     ax.set_title("by part")
 
 
-def _classes(ax: Axes, found: GapAttribution) -> None:
+def _classes(ax: Axes, found: GapAttribution, noun: str) -> None:
     """The classes that contribute most; each bears half of a pair, nobody the classifier mean."""
     order = (-found.by_class).argsort(kind="stable")[:_COSTLIEST]
     values = found.by_class[order].tolist()
-    bars = ax.barh([f"class {k}" for k in order.tolist()], values, color=VERMILLION, height=0.7)
+    bars = ax.barh([f"{noun} {k}" for k in order.tolist()], values, color=VERMILLION, height=0.7)
     gap = found.gap
     ax.bar_label(bars, [f"{100.0 * value / gap if gap else 0.0:.1f} %" for value in values], padding=2.0, fontsize=7.0)
-    ax.set_title("by class, the costliest first" if found.by_class.size > order.size else "by class")
+    ax.set_title(f"by {noun}, the costliest first" if found.by_class.size > order.size else f"by {noun}")
     ax.set_xlabel("contribution to the gap (nats)")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.candidate import Candidate, feature_statistics, require_match
 from ufm_convex.errors import CountsError, ProblemError
 from ufm_convex.problem import Problem
@@ -71,18 +71,23 @@ class CandidateGeometry:
         weights: W, (K, d).
         class_means: H̄, (K, d).
         bias: b, (K,); zeros without one.
+        own_outputs: The own output of each class mean, (K,).
+
+    With a table of targets W has V rows, and there are m class means.
     """
 
     weights: FloatArray
     class_means: FloatArray
     bias: FloatArray
+    own_outputs: IntArray
 
     @classmethod
-    def of(cls, candidate: Candidate) -> CandidateGeometry:
+    def of(cls, problem: Problem, candidate: Candidate) -> CandidateGeometry:
         """Read the features once. Raises ``CandidateError`` when one is NaN or infinite."""
         means = feature_statistics(candidate).class_means
-        bias = np.zeros(candidate.num_classes) if candidate.bias is None else candidate.bias.astype(np.float64)
-        return cls(candidate.weights.astype(np.float64), means, bias)
+        bias = np.zeros(candidate.num_outputs) if candidate.bias is None else candidate.bias.astype(np.float64)
+        own = problem.loss.own_outputs(np.arange(len(means)))
+        return cls(candidate.weights.astype(np.float64), means, bias, own)
 
     @property
     def feature_norms(self) -> FloatArray:
@@ -97,13 +102,13 @@ class CandidateGeometry:
     @property
     def margins(self) -> FloatArray:
         """Own logit of each class mean minus its largest other logit, (K,); in blocks of classes."""
-        K = len(self.weights)
-        step, margins = max(1, _BLOCK // K), np.empty(K)
+        K, V = len(self.class_means), len(self.weights)
+        step, margins = max(1, _BLOCK // V), np.empty(K)
         for start in range(0, K, step):
             logits = self.class_means[start : start + step] @ self.weights.T + self.bias
-            rows = np.arange(len(logits))
-            own = logits[rows, start + rows]
-            logits[rows, start + rows] = -np.inf
+            at = np.arange(len(logits)), self.own_outputs[start : start + step]
+            own = logits[at]
+            logits[at] = -np.inf
             margins[start : start + step] = own - logits.max(axis=1)
         return margins
 
@@ -123,7 +128,7 @@ class CandidateGeometry:
         return self._product(self.class_means, self.class_means)
 
     def _product(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        require_dense(len(left), "a Gram matrix of classes", "the norms and margins")
+        require_dense(max(len(left), len(right)), "a Gram matrix of classes", "the norms and margins")
         return left @ right.T
 
 
@@ -159,14 +164,13 @@ class Subject:
                 if kind.source is Source.CANDIDATE
                 else "pass solution=ufm_convex.solve(problem).",
             )
-        for counts in self._counts():
-            if not np.array_equal(counts, self.problem.class_counts):
-                raise CountsError(
-                    "what is to be drawn has other class counts than the problem.",
-                    expected="a solution or a candidate of this very problem",
-                    fix="draw with solution.problem, or with candidate.problem(lambda_w, lambda_h).",
-                )
-
+        solution = self.solution
+        if solution is not None and not np.array_equal(solution.problem.class_counts, self.problem.class_counts):
+            raise CountsError(
+                "what is to be drawn has other class counts than the problem.",
+                expected="a solution or a candidate of this very problem",
+                fix="draw with solution.problem, or with candidate.problem(lambda_w, lambda_h).",
+            )
         if self.candidate is not None:
             require_match(self.problem, self.candidate)
         if self.solution is not None and self.solution.problem != self.problem:
@@ -175,10 +179,6 @@ class Subject:
                 expected="a solution of this very problem, beside which theory is drawn",
                 fix="draw with solution.problem.",
             )
-
-    def _counts(self) -> list[np.ndarray]:
-        counts = [] if self.solution is None else [self.solution.problem.class_counts]
-        return counts + ([] if self.candidate is None else [self.candidate.class_counts])
 
     @property
     def label(self) -> str:
@@ -189,7 +189,7 @@ class Subject:
     def geometry(self) -> Geometry:
         """That of the candidate or, without one, of the solution."""
         if self.candidate is not None:
-            return CandidateGeometry.of(self.candidate)
+            return CandidateGeometry.of(self.problem, require_match(self.problem, self.candidate))
         if self.solution is None:
             raise ProblemError(
                 "neither a solution nor a candidate is given.", expected="one of them", fix="solve the problem first."

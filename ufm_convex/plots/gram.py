@@ -13,6 +13,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import SizeError
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.style import BOTH_SIGNS, ONE_SIGN, new_figure
+from ufm_convex.problem import Problem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +25,13 @@ _TITLES = {
     "logits": r"$W \bar H^\top$ (logits)",
     "feature_gram": r"$\bar H \bar H^\top$",
 }
+
+_COUNTED = {
+    "weight_gram": ("output", "output"),
+    "logits": ("output", "column"),
+    "feature_gram": ("column", "column"),
+}
+"""What rows and columns are, with a table of other outputs than columns."""
 
 
 @runtime_checkable
@@ -57,7 +65,7 @@ class GramPlot(Plot):
 
     def draw(self, subject: Subject, width: float) -> Figure:
         """Three rows; one column where theory has no Gram matrices."""
-        self.check_size(subject.problem.num_classes)
+        self.check_size(max(subject.problem.num_classes, subject.problem.num_outputs))
         optimum: object = subject.optimum
         sides: dict[str, dict[str, FloatArray]] = {
             subject.label: {name: getattr(subject.geometry, name) for name in _TITLES}
@@ -72,7 +80,7 @@ class GramPlot(Plot):
             for ax, side, matrix in zip(row, sides, matrices, strict=True):
                 image = ax.imshow(matrix, **scale)
                 ax.set_title(f"{title}\n{side}" if ax is row[0] and len(sides) == 1 else side)
-                _label(ax, subject.problem.num_classes, left=ax is row[0], bottom=name == "feature_gram")
+                _label(ax, subject.problem, name, left=ax is row[0])
             bar = figure.colorbar(image, ax=row.tolist(), shrink=0.9, aspect=14)
             bar.set_label(title)
         figure.suptitle(_difference(sides) if len(sides) == 2 else f"Gram matrices of the {subject.label}")
@@ -88,16 +96,20 @@ def _scale(matrices: list[FloatArray]) -> dict[str, Any]:
     return {"cmap": BOTH_SIGNS, "vmin": -largest, "vmax": largest}
 
 
-def _label(ax: Any, num_classes: int, *, left: bool, bottom: bool) -> None:
+def _label(ax: Any, problem: Problem, name: str, *, left: bool) -> None:
+    """Ticks and what they count: of classes, which all matrices share, below the last one alone."""
     from matplotlib.ticker import MaxNLocator
 
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=min(2, num_classes)))
+    rows, columns = ("class", "class") if problem.paired else _COUNTED[name]
+    for axis, noun in ((ax.xaxis, columns), (ax.yaxis, rows)):
+        number = problem.num_outputs if noun == "output" else problem.num_classes
+        axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=min(2, number)))
+    bottom = name == "feature_gram" or not problem.paired
     for side in ("top", "right"):
         ax.spines[side].set_visible(True)
     ax.tick_params(labelleft=left, labelbottom=bottom, length=2.0)
-    ax.set_ylabel("class" if left else "")
-    ax.set_xlabel("class" if bottom else "")
+    ax.set_ylabel(rows if left else "")
+    ax.set_xlabel(columns if bottom else "")
 
 
 def _difference(sides: dict[str, dict[str, FloatArray]]) -> str:

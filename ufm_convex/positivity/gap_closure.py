@@ -29,7 +29,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._process import apart
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
-from ufm_convex.evidence import Evidence, relative_gap
+from ufm_convex.evidence import Evidence, allowed_gap, excess_gap, relative_gap
 from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
 from ufm_convex.positivity.copositivity import lowest_direction
 from ufm_convex.positivity.features import feature_positivity
@@ -93,7 +93,7 @@ class GapClosure(Generic[S]):
         residuals: V, (K, K), at which D − G is copositive up to rounding, unless the search was cut short.
         gram: The verdict on B of the relaxation's solution, in units of the penalty; that of its factors where they
             close the gap.
-        tolerance: Relative gap that was asked for.
+        tolerance: Relative gap that was asked for; where targets have a floor, relative to the excess.
         seconds: Wall time.
     """
 
@@ -135,6 +135,11 @@ class GapClosure(Generic[S]):
         return relative_gap(self.lower_bound, self.upper_bound)
 
     @property
+    def excess_gap(self) -> float:
+        """The same over the excess, upper bound less floor, where targets have a floor."""
+        return excess_gap(self.problem.floor, self.lower_bound, self.upper_bound)
+
+    @property
     def verdict(self) -> Positivity:
         """What was shown about the optima of the relaxation.
 
@@ -144,7 +149,8 @@ class GapClosure(Generic[S]):
         """
         if self.relaxation_is_strict:
             return Positivity.NOT_COMPLETELY_POSITIVE
-        solved = relative_gap(self.relaxation_lower, self.relaxation_upper) <= self.tolerance
+        allowed = allowed_gap(self.problem.floor, self.relaxation_upper, self.tolerance)
+        solved = relative_gap(self.relaxation_lower, self.relaxation_upper) <= allowed
         shown = solved and self.gram.verdict is Positivity.COMPLETELY_POSITIVE
         return Positivity.COMPLETELY_POSITIVE if shown else Positivity.UNDECIDED
 
@@ -175,13 +181,15 @@ def closed_gap(problem: Problem, given: S | None, tolerance: float, solve: Calla
         solve: Solves the problem: ``solve(problem, solver=…, level=…, tolerance=…)``.
     """
     started = time.perf_counter()
+    if problem.num_columns > LARGEST_CUBIC:
+        return _written_out(problem, given, tolerance, solve)
     columns = of_classes(problem)
     relaxed = solve(problem, solver="clarabel", level="class", tolerance=tolerance)
     # absurd decays overflow; what comes of it is judged in exact arithmetic, so there is nothing to warn of
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         best = _Best.of(relaxed if given is None else given)
         for way in _ways(problem, columns, relaxed, tolerance, solve):
-            if best.relative_gap <= tolerance:
+            if best.relative_gap <= allowed_gap(problem.floor, best.upper.value, tolerance):
                 break
             best = best.better(way(best))
         point = relaxed.evidence.dense_point()
@@ -202,6 +210,29 @@ def closed_gap(problem: Problem, given: S | None, tolerance: float, solve: Calla
         gram=gram,
         tolerance=tolerance,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _written_out(problem: Problem, given: S | None, tolerance: float, solve: Callable[..., S]) -> GapClosure[S]:
+    """The closed gap of the merged columns of a table; its bounds are the problem's own (docs/targets.md).
+
+    Their exact points are not: they are on the merged columns.
+    """
+    merged, column = problem.merged
+    found = closed_gap(merged, None, tolerance, solve)
+    lower, upper = replace(found.lower, exact_point=None), replace(found.upper, exact_point=None)
+    best = _Best(lower, upper, found.W, found.H[column], found.residuals[:, column])
+    if given is not None:
+        best = best.better(_Best.of(given))
+    return replace(
+        found,
+        problem=problem,
+        relaxation=solve(problem, solver="clarabel", level="class", tolerance=tolerance),
+        lower=best.lower,
+        upper=best.upper,
+        W=best.W,
+        H=best.H,
+        residuals=best.residuals,
     )
 
 
@@ -280,7 +311,7 @@ def check(problem: object) -> Problem:
     Raises:
         ProblemError: it is no problem.
         HypothesisError: features are free; the relaxation is then exact.
-        SizeError: more than 20 classes have samples.
+        SizeError: more than 20 classes have samples, or a table has more than 20 different columns.
     """
     if not isinstance(problem, Problem):
         raise ProblemError(
@@ -295,9 +326,11 @@ def check(problem: object) -> Problem:
             expected="non-negative features",
             fix="without the sign constraint the relaxation is exact, and solve() closes its gap.",
         )
-    if problem.num_columns > LARGEST_CUBIC:
+    different = problem.merged[0].num_columns
+    if different > LARGEST_CUBIC:
+        noun = "classes with samples" if problem.paired else "different columns"
         raise SizeError(
-            f"there are {problem.num_columns} classes with samples.",
+            f"there are {different} {noun}.",
             expected=f"at most {LARGEST_CUBIC}: the programme grows as the third power of their number",
             fix="use solve(), whose bounds hold for every number of classes.",
         )

@@ -131,6 +131,11 @@ class Problem(Model):
         """Whether a table gives each column its target, and columns need not be classes."""
         return self.loss.table is not None
 
+    @property
+    def paired(self) -> bool:
+        """Whether there are as many counts as outputs: classes, or a table that gives each class its target."""
+        return self.num_outputs == self.num_classes
+
     @cached_property
     def floor(self) -> float:
         """Σ pt_j Ent(y_j): what no model can go below; 0 for hard labels, squared error, and norm bounds."""
@@ -197,7 +202,7 @@ class Problem(Model):
 
     def require_classes(self, what: str) -> None:
         """Raise ``HypothesisError`` if a table has other outputs than columns, which ``what`` has no form for."""
-        if self.num_outputs != self.num_classes:
+        if not self.paired:
             raise HypothesisError(
                 f"the table of targets has {self.num_outputs} outputs and {self.num_columns} rows.",
                 expected=f"classes, or as many rows as outputs, for {what}",

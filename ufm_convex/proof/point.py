@@ -244,7 +244,7 @@ def _mean_wrong(W: FloatArray, b: FloatArray, features: FloatArray, labels: IntA
 def chain_point(problem: Problem, candidate: Candidate, progress: Progress | None = None) -> ChainPoint:
     """Read a candidate in two passes; arguments and errors as ``proof_steps``."""
     optimum = _optimum(problem)
-    require_match(problem, candidate)
+    candidate = require_match(problem, candidate)
     statistics = feature_statistics(candidate, progress=progress)
     require_nonnegative(statistics)
     W = candidate.weights.astype(np.float64)

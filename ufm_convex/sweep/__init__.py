@@ -5,12 +5,14 @@ keeps every finished point when it is interrupted or killed, and takes up where 
 """
 
 from ufm_convex.sweep.figure import check_panels, phase_diagram
+from ufm_convex.sweep.fixed import DecayGrid
 from ufm_convex.sweep.grid import Grid, Point, values_of
 from ufm_convex.sweep.running import FIELDS, sweep
 from ufm_convex.sweep.tables import require_pyarrow, write_csv, write_parquet
 
 __all__ = [
     "FIELDS",
+    "DecayGrid",
     "Grid",
     "Point",
     "check_panels",

@@ -37,6 +37,7 @@ from ufm_convex.errors import (
     shown,
 )
 from ufm_convex.problem import Problem
+from ufm_convex.sweep.fixed import DecayGrid
 from ufm_convex.sweep.grid import Grid, Point
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ Progress = Callable[[int, int], object]
 
 
 def sweep(
-    grid: Grid,
+    grid: Grid | DecayGrid,
     journal: str | Path,
     *,
     workers: int = 1,
@@ -86,7 +87,7 @@ def sweep(
     """Solve every point of a grid that the journal does not have yet.
 
     Args:
-        grid: The problems.
+        grid: The problems: a ``Grid``, or one problem over its decays, a ``DecayGrid``.
         journal: JSON lines; made if missing, else taken up. One journal belongs to one grid and one method.
         workers: Processes; each keeps to one thread, so that the numbers do not depend on it. −1 takes all cores. A
             single one is this process.
@@ -164,7 +165,9 @@ class _Here(Executor):
         return future
 
 
-def _solved(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _solved(
+    pool: Executor, grid: Grid | DecayGrid, indices: list[int], method: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The rows of these points, as they are finished.
 
     The first is solved alone: a wrong name or a missing package is an error, not a thousand failed rows.
@@ -173,7 +176,9 @@ def _solved(pool: Executor, grid: Grid, indices: list[int], method: dict[str, An
     yield from _from(pool, grid, indices[1:], method)
 
 
-def _from(pool: Executor, grid: Grid, indices: list[int], method: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _from(
+    pool: Executor, grid: Grid | DecayGrid, indices: list[int], method: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The rows of these points from the pool, where a limited number waits at a time."""
     finished: SimpleQueue[Future[dict[str, Any]]] = SimpleQueue()
     running: dict[Future[dict[str, Any]], Point] = {}

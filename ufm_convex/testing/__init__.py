@@ -41,9 +41,11 @@ from ufm_convex.testing.strategies import (
     problems,
     spurious_minima,
 )
+from ufm_convex.testing.tables import TABLE_LOSSES, tabled_problems
 
 __all__ = [
     "REGIMES",
+    "TABLE_LOSSES",
     "SpuriousMinimum",
     "assert_certified",
     "assert_collapse_pattern",
@@ -58,6 +60,7 @@ __all__ = [
     "feasible_primal_points",
     "problems",
     "spurious_minima",
+    "tabled_problems",
 ]
 
 _prepare()

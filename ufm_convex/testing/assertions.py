@@ -22,7 +22,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._given import class_index
 from ufm_convex.attribution import LARGEST_WEIGHT, GapAttribution, attribute_gap
 from ufm_convex.candidate import Candidate, FeatureStatistics, feature_statistics, require_match
-from ufm_convex.certificate import Certificate, Judgement, certify
+from ufm_convex.certificate import Certificate, Judgement, certify, proved_gap
 from ufm_convex.duality import repair, report
 from ufm_convex.errors import CandidateError, HypothesisError, ProblemError, shown
 from ufm_convex.problem import Problem, require_problem
@@ -46,7 +46,7 @@ def assert_optimal(problem: Problem, candidate: Judged, *, tolerance: float = 1e
     tolerance = _given.tolerance(tolerance)
     candidate, _ = _read(problem, candidate)
     if not isinstance(_closed_form(problem), theory.FrameOptimum):
-        certificate = certify(problem, candidate, tolerance=tolerance)
+        certificate = proved_gap(problem, candidate, tolerance=tolerance)
         if certificate.verdict is not Judgement.OPTIMAL:
             _fail(f"the candidate is {certificate.verdict}, relative gap up to {certificate.relative_gap:.2e}")
         return
@@ -127,10 +127,12 @@ def assert_self_dual(problem: Problem, candidate: Judged, *, tolerance: float = 
 
     Raises:
         AssertionError: a row of W is no class mean; the message names the worst.
-        HypothesisError: the problem has a bias that is not idle, of whose optima the theorem says nothing.
+        HypothesisError: the problem has a bias that is not idle, of whose optima the theorem says nothing; or a table
+            of other outputs than columns.
     """
     tolerance = _given.tolerance(tolerance)
     candidate, statistics = _read(problem, candidate)
+    problem.require_classes("classifiers that are class means")
     if not theory.has_idle_bias(problem):
         raise HypothesisError(
             "the problem has a bias, and its classes are not alike.",
@@ -279,7 +281,7 @@ def _offset(problem: Problem, candidate: Candidate) -> FloatArray | None:
     """The bias in binary64, (K,), zeros where the candidate has none; None where the problem has none."""
     if problem.bias is None:
         return None
-    return np.zeros(problem.num_classes) if candidate.bias is None else np.asarray(candidate.bias, dtype=np.float64)
+    return np.zeros(problem.num_outputs) if candidate.bias is None else np.asarray(candidate.bias, dtype=np.float64)
 
 
 def _require_gradient(problem: Problem) -> None:
@@ -295,7 +297,7 @@ def _require_gradient(problem: Problem) -> None:
 def _read(problem: Problem, candidate: Judged) -> tuple[Candidate, FeatureStatistics]:
     """The candidate with its statistics; features that no candidate may have fail the assertion."""
     candidate = _candidate(problem, candidate)
-    require_match(problem, candidate)
+    candidate = require_match(problem, candidate)
     try:
         statistics = feature_statistics(candidate)
     except CandidateError as error:

@@ -88,6 +88,7 @@ def problems(
     max_classes: int = 6,
     max_count: int = 10_000,
     min_active: int = 0,
+    max_empty: int = 0,
     losses: Sequence[Loss] = (PLAIN,),
     regimes: Sequence[Regime] = REGIMES,
 ) -> Problem:
@@ -98,6 +99,8 @@ def problems(
         max_classes: Largest K.
         max_count: Largest number of samples in a class.
         min_active: Least number of classes that do not collapse.
+        max_empty: Largest number of classes without samples, < ``max_classes``; they count among the K, and there is
+            none in the regime "boundary".
         losses: Losses to draw from. Regimes other than "generic" and "balanced" are for cross-entropy; "boundary"
             is drawn for its plain form alone, whose threshold two binary64 decays can hit exactly.
         regimes: Regimes to draw from, of ``REGIMES``; the first is what examples shrink to.
@@ -106,18 +109,21 @@ def problems(
         ProblemError: the limits leave nothing to draw.
         UnknownNameError: a regime is not one of ``REGIMES``.
     """
-    _check_limits(min_classes, max_classes, max_count, min_active, losses, regimes)
+    _check_limits(min_classes, max_classes, max_count, min_active, max_empty, losses, regimes)
     loss = draw(st.sampled_from(losses))
     regime = draw(st.sampled_from(_possible(regimes, loss, min_classes, max_count, min_active)))
-    least = max(min_classes, min_active)
+    most_empty = 0 if regime == "boundary" else min(max_empty, max_classes - max(min_active, 1))
+    empty = draw(st.integers(0, most_empty)) if most_empty else 0
+    least, most = max(min_classes - empty, min_active, 1), max_classes - empty
     if regime == "boundary":
-        problem = draw(_at_the_boundary(max(least, 2), min(max_classes, math.isqrt(max_count)), max_count))
+        problem = draw(_at_the_boundary(max(least, 2), min(most, math.isqrt(max_count)), max_count))
     else:
         size = st.integers(1, max_count)
         if regime == "balanced":
-            counts = [draw(size)] * draw(st.integers(least, max_classes))
+            counts = [draw(size)] * draw(st.integers(least, most))
         else:
-            counts = draw(st.lists(size, min_size=least, max_size=max_classes))
+            counts = draw(st.lists(size, min_size=least, max_size=most))
+        counts = draw(st.permutations([*counts, *[0] * empty])) if empty else counts
         level = draw(_levels(counts, loss, regime, min_active))
         problem = Problem(counts, *decays_for(counts, level, draw(_SPLITS)), loss=loss)
     if min_active:
@@ -126,17 +132,25 @@ def problems(
 
 
 def _check_limits(
-    min_classes: int, max_classes: int, max_count: int, min_active: int, losses: Sequence[Loss], regimes: Sequence[str]
+    min_classes: int,
+    max_classes: int,
+    max_count: int,
+    min_active: int,
+    max_empty: int,
+    losses: Sequence[Loss],
+    regimes: Sequence[str],
 ) -> None:
     unknown = [regime for regime in regimes if regime not in REGIMES]
     if unknown:
         raise UnknownNameError(
             f"the regime is {shown(unknown[0])}.", expected="one of " + ", ".join(REGIMES), fix="leave it out for all."
         )
-    if not (2 <= min_classes <= max_classes and max_count >= 1 and 0 <= min_active <= max_classes):
+    there = 0 <= min_active <= max_classes and 0 <= max_empty < max_classes
+    if not (2 <= min_classes <= max_classes and max_count >= 1 and there):
         raise ProblemError(
-            f"{min_classes=}, {max_classes=}, {max_count=}, {min_active=}.",
-            expected="2 <= min_classes <= max_classes, max_count >= 1, min_active <= max_classes",
+            f"{min_classes=}, {max_classes=}, {max_count=}, {min_active=}, {max_empty=}.",
+            expected="2 <= min_classes <= max_classes, max_count >= 1, min_active <= max_classes, "
+            "max_empty < max_classes",
             fix="leave out what need not be limited.",
         )
     if not losses or not regimes:
@@ -176,7 +190,7 @@ def _levels(counts: Sequence[int], loss: Loss, regime: Regime, min_active: int) 
             low = math.log10(1.01 * collapse[-1])
             high = low + 1.0
         else:
-            alive = len(counts) if regime == "none_collapsed" else min_active
+            alive = np.count_nonzero(counts) if regime == "none_collapsed" else min_active
             high = high if alive == 0 else min(high, math.log10(0.99 * collapse[-alive]))
             low = min(low, high - 1.0)
     return st.floats(low, high).map(lambda exponent: 10.0**exponent)
@@ -230,7 +244,8 @@ def candidates(
         problem: The problem.
         near: True for the optimum moved by 1e-12 to 1e-1 of its size (it need not move at all), False for matrices
             that know nothing of it, None for both. Only where a theorem gives the optimum as an orthogonal frame.
-        feature_dim: d; by default the problem's, or from 1 to K + 1 and large enough for the optimum when near.
+        feature_dim: d; by default the problem's, or from 1 to K + 1 (m + 1 for a table) and large enough for the
+            optimum when near.
         level: "class" for class means, "sample" for features of all samples (keep N small).
 
     Raises:
@@ -242,7 +257,7 @@ def candidates(
         raise UnknownNameError(f"level is {shown(level)}.", expected='"class" or "sample"', fix='use "class".')
     if near is None:
         near = draw(st.booleans()) if _has_frame(problem) else False
-    K, d = problem.num_classes, problem.feature_dim if feature_dim is None else feature_dim
+    V, K, d = problem.num_outputs, problem.num_classes, problem.feature_dim if feature_dim is None else feature_dim
     if near:
         optimum = _frame(problem)
         d = draw(st.integers(max(1, optimum.num_active), K + 1)) if d is None else d
@@ -251,10 +266,10 @@ def candidates(
         sizes = scale * (np.abs(W).max() or 1.0), scale * (np.abs(H).max() or 1.0)
     else:
         d = draw(st.integers(1, K + 1)) if d is None else d
-        W, H = np.zeros((K, d)), np.zeros((K, d))
+        W, H = np.zeros((V, d)), np.zeros((K, d))
         sizes = 10.0 ** draw(_FAR_EXPONENTS), 10.0 ** draw(_FAR_EXPONENTS)
-    W = W + sizes[0] * draw(_integers(K, d))
-    bias = None if problem.bias is None else sizes[0] * draw(_integers(K, 1)).ravel()
+    W = W + sizes[0] * draw(_integers(V, d))
+    bias = None if problem.bias is None else sizes[0] * draw(_integers(V, 1)).ravel()
     if level == "class":
         features = _admissible(problem, H + sizes[1] * draw(_integers(K, d)))
         features[problem.class_counts == 0] = 0.0
@@ -284,9 +299,9 @@ def feasible_primal_points(draw: st.DrawFn, problem: Problem, *, max_rank: int |
 
     Args:
         problem: The problem.
-        max_rank: Largest rank of Z; by default 2K, which is full.
+        max_rank: Largest rank of Z; by default V + m, which is full.
     """
-    d = draw(st.integers(1, 2 * problem.num_classes if max_rank is None else max_rank))
+    d = draw(st.integers(1, problem.num_outputs + problem.num_classes if max_rank is None else max_rank))
     candidate = draw(candidates(problem, near=False, feature_dim=d))
     return GramPoint.from_factors(np.asarray(candidate.weights), np.asarray(candidate.features), candidate.bias)
 
@@ -299,13 +314,14 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     arbitrary, or what cancels the negative entries of G. Where a theorem gives it, the dual optimum is among them.
     """
     problem.require_plain("points drawn at random")
-    K, columns = problem.num_classes, of_classes(problem)
+    columns = of_classes(problem)
     V, m = columns.outputs, columns.columns
+    there, K = m.positions, m.size
     frame = problem.nonnegative and problem.loss.margins_only and theory.find(problem) is not None
     if draw(st.booleans()) and frame:
-        residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals
+        residuals = FrameDual(frame_strengths(problem)).dense(problem).residuals[:, there]
     else:
-        logits = 10.0 ** draw(st.integers(-2, 0)) * draw(_integers(K, K))
+        logits = 10.0 ** draw(st.integers(-2, 0)) * draw(_integers(V.size, K))
         residuals = columns.loss.residuals(logits, columns.layout)
     residuals = residuals * draw(st.sampled_from((1.0, 0.5, 0.0)))
     T = np.zeros((K, K))
@@ -319,7 +335,9 @@ def feasible_dual_points(draw: st.DrawFn, problem: Problem) -> DualPoint:
     load = scaled_load(columns, Dual(Alike.matrix(V, m, residuals), Alike.matrix(m, m, T))).even
     # V → sV, T → s²T divides the largest eigenvalue; the margin covers the rounding of K × K eigenvalues
     shrink = 1.0 / max(1.0, float(np.linalg.eigvalsh(load)[-1]) * (1.0 + 1e-14 * K))
-    return DualPoint(residuals * math.sqrt(shrink), T * shrink)
+    whole = np.zeros((V.size, problem.num_classes)), np.zeros((problem.num_classes,) * 2)
+    whole[0][:, there], whole[1][np.ix_(there, there)] = residuals * math.sqrt(shrink), T * shrink
+    return DualPoint(*whole)
 
 
 # -- spurious minima -----------------------------------------------------------------------------------------------
