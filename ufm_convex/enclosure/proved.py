@@ -79,9 +79,9 @@ class FactorWitness:
         The rows of H of classes without samples are 0.
         """
         classes, coordinates = self.W.rows, self.W.cols
-        places = classes.members[self.H.rows.first]
         if self.bias is not None or self.plain or coordinates.repeated:
             return None
+        places = classes.members[self.H.rows.first]
         if not alike_orbits(classes.kept(places), self.H.rows):
             return None
         H = self.H.on_rows(classes, places.tolist())

@@ -150,7 +150,7 @@ def verify(
     certificate = contrastive.Certificate(fields) if contrastive.speaks_of(fields["problem"]) else _Certificate(fields)
     about = certificate.problem
     said = (
-        statement.of_problem(certificate.content, about.K, about.N),
+        statement.of_problem(certificate.content, about.K, about.N, certificate.table),
         statement.of_claims(certificate.claims, certificate.candidate),
     )
     given = _Asked(certificate, candidate, problem)
@@ -178,6 +178,7 @@ class _Certificate:
         self.witness = make[kind_of(fields["witness"], "kind", tuple(make))](problem, fields["witness"])
         self.candidate = None if fields["candidate"] is None else Candidate(problem, fields["candidate"])
         self.claims = Claims(fields["claims"], with_candidate=self.candidate is not None)
+        self.table = statement.of_table(problem)
 
 
 # -- the steps (section 6) ----------------------------------------------------------------------------------------

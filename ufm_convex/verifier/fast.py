@@ -154,8 +154,9 @@ class InFile:
         self.repeats = np.ones_like(counts) if sample else counts
         classes = sample and third.min() >= 0 and third.max() < problem.K
         given = np.bincount(third, minlength=problem.K) if classes else None if sample else third
-        shapes = (self.W.shape, self.F.shape, (problem.K,) if self.bias is None else self.bias.shape)
-        if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim), (problem.K,)):
+        V, d = problem.V, candidate.feature_dim
+        shapes = (self.W.shape, self.F.shape, (V,) if self.bias is None else self.bias.shape)
+        if shapes != ((V, d), (len(self.labels), d), (V,)):
             raise Refuted("the arrays of the candidate do not have the shapes of the problem")
         if given is None or not np.array_equal(given, counts):
             raise Refuted("the candidate does not have the problem's class counts")

@@ -168,7 +168,7 @@ class Factors:
     def __init__(
         self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None, bias: Vector | None = None
     ) -> None:
-        self.numbers = problem.K * (problem.K if labels is None else len(labels))
+        self.numbers = problem.V * (problem.K if labels is None else len(labels))
         if self.numbers > MAX_LOGITS:
             raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
@@ -176,7 +176,7 @@ class Factors:
         self.problem, self.classes, self.bias = problem, problem.classes(), bias
         self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
-        self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
+        self.W = rows_of(matrices[0]["rows"], [d] * problem.V)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
         if labels is None:
             check_empty(self.classes, self.H)
@@ -186,7 +186,7 @@ class Factors:
     def read(cls, problem: Problem, value: Any) -> Factors:
         """Class means, row k for class k."""
         fields = fields_of(value, "kind feature_dim W H bias" if problem.bias.present else "kind feature_dim W H")
-        bias = vector(fields["bias"], problem.K) if problem.bias.present else None
+        bias = vector(fields["bias"], problem.V) if problem.bias.present else None
         return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"], bias=bias)
 
     def check_admissible(self) -> None:
@@ -227,13 +227,14 @@ class Factors:
         logits = (row for block in self._products for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         total += arb(problem.bias.penalty(self.bias or ()))
-        b = [arb(entry) for entry in self.bias or [fmpq(0)] * problem.K]
+        b = [arb(entry) for entry in self.bias or [fmpq(0)] * problem.V]
         for z, row, k in zip(logits, self.H, self.labels, strict=True):
             if not self.repeats[k]:
                 continue
-            others = [(arb(entry) * unit + b[j], 1) for j, entry in enumerate(z) if j != k]
+            home = problem.home(k)
+            others = [(arb(entry) * unit + b[j], 1) for j, entry in enumerate(z) if j != home]
             mean = self.classes[k].weight * self.repeats[k] / problem.N
-            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit + b[k], others))
+            total += arb(mean) * problem.loss.value(Column(k, arb(z[home]) * unit + b[home], others))
             total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
         return total
 
@@ -277,7 +278,7 @@ class Candidate:
             counts = {k: group.samples for k, group in enumerate(problem.classes()) if group.samples}
             if len(labels) != problem.N or Counter(labels) != counts:
                 raise MalformedCertificate("the labels do not have the problem's class counts")
-        bias = vector(arrays["bias"], problem.K) if "bias" in arrays else None
+        bias = vector(arrays["bias"], problem.V) if "bias" in arrays else None
         self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels, bias)
 
 
