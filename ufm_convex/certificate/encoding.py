@@ -36,6 +36,7 @@ _SLACK_LEMMA = {
     "group": "symmetry-slack",
     "dense": "dense-slack",
     "copositive": "copositive-slack",
+    "residuals": "residual-slack",
 }
 
 
@@ -234,6 +235,8 @@ def encode_dual(
     )
     if isinstance(proof, enclosure.DiagonalDual):
         return {"kind": "diagonal", "strengths": _vector(proof.strengths), **own_decays}
+    if isinstance(proof, enclosure.ResidualDual):
+        return {"kind": "residuals", "scale": dyadic(proof.scale), "point": None}
     if not isinstance(proof, enclosure.BlockDual):
         raise TypeError(f"{type(proof).__name__} is no dual point")
     exact, columns = enclosure.ExactColumns.of_classes(problem), proof.columns

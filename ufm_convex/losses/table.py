@@ -151,7 +151,9 @@ class Table:
             return False
         m = len(self)
         chosen = np.arange(m) if self.square else _largest(m, self.starts, self.outputs, self.entries)
-        return any(self._exact_own(k) != self._entry(k, int(self.own[k])) for k in np.flatnonzero(chosen != self.own))
+        return any(
+            self._exact_own(k) != self._entry(k, int(self.own[k])) for k in np.flatnonzero(chosen != self.own).tolist()
+        )
 
     def _exact_own(self, row: int) -> Fraction:
         """1 minus the others."""

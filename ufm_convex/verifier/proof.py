@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import gcd, lcm
 from typing import Any
 
-from flint import fmpq
+from flint import arb, fmpq
 
 from .losses import Column
 from .problem import Group, Problem, check_singles, product
@@ -47,13 +47,21 @@ class Dual(ABC):
     def check_slack(self) -> None:
         """Show that the slack is ≥ 0 on the features that are admissible, exactly."""
 
-    @abstractmethod
     def columns(self) -> Iterator[Column[fmpq]]:
-        """The columns of V, one a group."""
+        """The columns of V, one a group, where they are rational."""
+        raise NotImplementedError
 
-    @abstractmethod
     def sums(self) -> Iterator[tuple[fmpq, int]]:
-        """The entries of U1, one a group, with how many classes have them."""
+        """The entries of U1, one a group, with how many classes have them, likewise."""
+        raise NotImplementedError
+
+    def value(self, precision: int) -> arb:
+        """−Σ ω_k n_k/N l_k*(v_k), paid for at a precision, that of the context."""
+        self.pay(precision)
+        problem, total = self.problem, arb(0)
+        for group, column in zip(self.groups, self.columns(), strict=True):
+            total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
+        return total
 
     def price(self) -> fmpq:
         """What the dual value pays for a budget, and for a bias; ``Refuted`` where that is infinite."""

@@ -5,6 +5,7 @@ A ``Column`` of such a loss has its row for a place; the entry of the first outp
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from itertools import accumulate
 from typing import Any
 
@@ -24,9 +25,12 @@ from .reading import (
     vector,
 )
 
+_FALLING = fmpq(1, 3)
+"""Up to here, and to 1/e, x log x falls."""
+
 
 class Table:
-    """m rows of V numbers, of which those that are not 0 are written: row j has entries ``starts[j]``, …"""
+    """m rows of V numbers, of which those that are not 0 are written: row j has those from ``starts[j]`` on."""
 
     def __init__(self, value: Any, m: int, least: int) -> None:
         fields = fields_of(value, "outputs lengths places entries")
@@ -35,7 +39,9 @@ class Table:
         if min(lengths) < 0 or max(lengths) > self.outputs:
             raise MalformedCertificate("a row has more entries than there are outputs, or fewer than none")
         self.starts = [0, *accumulate(lengths)]
-        if (fields["places"] is None) != (self.starts[-1] == 0) or (fields["entries"] is None) != (self.starts[-1] == 0):
+        if (fields["places"] is None) != (self.starts[-1] == 0) or (fields["entries"] is None) != (
+            self.starts[-1] == 0
+        ):
             raise MalformedCertificate("places and entries are null where no entry is written, and nowhere else")
         self.places, self.entries = [], Vector([0], 0)
         if self.starts[-1]:
@@ -81,6 +87,21 @@ class Tabled(Loss):
         self.table = Table(fields_of(value, "name targets")["targets"], K, self.least)
         self.outputs, self.bits = self.table.outputs, self.table.entries.bits
 
+    @abstractmethod
+    def outcomes(self, z: list[arb]) -> list[arb]:
+        """What the logits predict, to be compared with the targets: ∇l_j(z) is the outcomes less row j."""
+
+    @abstractmethod
+    def conjugate_at(self, outcomes: list[arb], row: int, scale: fmpq) -> arb:
+        """The ball l_j*(s ∇l_j), s from 0 to 1."""
+
+    def residuals(self, outcomes: list[arb], row: int) -> list[arb]:
+        """∇l_j."""
+        found = list(outcomes)
+        for i in self.table.span(row):
+            found[self.table.places[i]] -= arb(self.table.number(i))
+        return found
+
     def entropy(self, y: fmpq) -> arb:
         """What an entry y adds to −l*(0), below which the loss is nowhere."""
         return arb(0)
@@ -114,6 +135,17 @@ class TabledSoftmax(Tabled, Softmax):
             raise Refuted("a column of the dual point does not sum to zero")
         return super().conjugate(column)
 
+    def outcomes(self, z: list[arb]) -> list[arb]:
+        """Softmax, from differences to a large entry."""
+        top = max(z, key=lambda entry: float(entry.mid()))
+        powers = [(entry - top).exp() for entry in z]
+        total = sum(powers, arb(0))
+        return [power / total for power in powers]
+
+    def conjugate_at(self, outcomes: list[arb], row: int, scale: fmpq) -> arb:
+        """Σ p log p at the mean of outcomes and targets."""
+        return sum(map(_x_log_x, _mean(outcomes, self.table.row(row), scale)), arb(0))
+
     def entropy(self, y: fmpq) -> arb:
         """−y log y."""
         return -p_log_p(y)
@@ -128,6 +160,18 @@ class TabledSquares(Tabled):
         """See ``Loss``."""
         pairs = zip(entries(column), self.table.row(column.place), strict=True)
         return sum((arb(v * (v / 2 + y)) for v, y in pairs if v), arb(0))
+
+    def outcomes(self, z: list[arb]) -> list[arb]:
+        """The logits themselves."""
+        return z
+
+    def conjugate_at(self, outcomes: list[arb], row: int, scale: fmpq) -> arb:
+        """½ ‖s v‖² + <s v, y>, v = z − y."""
+        s, total = arb(scale), arb(0)
+        for z, y in zip(outcomes, map(arb, self.table.row(row)), strict=True):
+            v = s * (z - y)
+            total += v * (v / 2 + y)
+        return total
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``."""
@@ -164,6 +208,15 @@ class TabledSigmoids(Tabled):
                     total += arb(share) * (sign * z).exp().log1p()
         return total
 
+    def outcomes(self, z: list[arb]) -> list[arb]:
+        """Sigmoids."""
+        return [1 / (1 + (-entry).exp()) for entry in z]
+
+    def conjugate_at(self, outcomes: list[arb], row: int, scale: fmpq) -> arb:
+        """Σ p log p + (1−p) log(1−p) at the mean of outcomes and targets."""
+        means = _mean(outcomes, self.table.row(row), scale)
+        return sum((_x_log_x(p) + _x_log_x(1 - p) for p in means), arb(0))
+
     def entropy(self, y: fmpq) -> arb:
         """−y log y − (1−y) log(1−y)."""
         return -p_log_p(y) - p_log_p(1 - y)
@@ -185,7 +238,23 @@ def is_tabled(value: Any) -> bool:
 def read_loss(value: Any, K: int) -> Loss:
     """The loss that an object of the file describes."""
     known: dict[str, Any] = dict(TABLED if is_tabled(value) else LOSSES)
-    return known[kind_of(value, "name", tuple(known))](value, K)  # type: ignore[no-any-return]
+    return known[kind_of(value, "name", tuple(known))](value, K)
+
+
+def _mean(outcomes: list[arb], targets: list[fmpq], scale: fmpq) -> list[arb]:
+    """The outcomes times s, and the targets times 1 − s."""
+    s = arb(scale)
+    return [s * p + arb((1 - scale) * y) if y else s * p for p, y in zip(outcomes, targets, strict=True)]
+
+
+def _x_log_x(x: arb) -> arb:
+    """The ball x log x at a number ≥ 0 in a ball; near 0, where it falls, all from there to the end."""
+    if x > 0:
+        return x * x.log()
+    end = arb(x.upper())
+    if not end > 0:
+        return arb(0)
+    return (end * end.log()).union(arb(0)) if end < _FALLING else arb(0, "inf")
 
 
 def entries(column: Column[Any]) -> list[Any]:
