@@ -37,7 +37,7 @@ _ROOM, _COARSE_ROOM = Fraction(1, 2**40), Fraction(1, 2**34)
 _BITS, _FEWEST_BITS, _BITS_A_DIGIT = 52, 26, 3.33
 _POLISHING, _SHARE = 300, 0.1
 """Iterations, where the bounds are farther apart than this share of the tolerance."""
-_ROOMY = 0.8
+_ROOMY = 0.9
 """Share of the largest file that W and H may fill."""
 
 
@@ -54,8 +54,8 @@ def lacks(problem: Problem) -> str | None:
         return "the bias is free, and residuals that are no rational numbers do not sum to zero for sure"
     if numbers > (_SOFTMAX if softmax else _OTHERS) or (not softmax and least > _SMALLEST_SIDE):
         return f"there are {numbers:,} residuals, more than a verifier forms"
-    if _bits(problem, least if problem.feature_dim is None else min(least, problem.feature_dim)) < _FEWEST_BITS:
-        return "W and H would fill more than a file"
+    if _bits(problem, min(least, problem.feature_dim or least)) < _FEWEST_BITS:
+        return f"W and H of {min(least, problem.feature_dim or least):,} coordinates fill more than a file"
     return None
 
 
@@ -169,7 +169,8 @@ def _rounding(W: FloatArray, H: FloatArray, b: FloatArray, units: FloatArray) ->
     longest, offset = float(np.sqrt((W * W).sum(axis=1).max())), float(np.abs(b).max())
     logits = 2.1 * (W.shape[1] + 8) * 2.0**-53 * (longest * np.sqrt((H * H).sum(axis=1)) + offset)
     each = units * (2.2 * logits + 2.0**-46 + len(W) * 2.0**-51)
-    return 4.0 * float(np.sqrt(each @ each)) + 16.0 * (len(W) + 300) * 2.0**-53 * len(W)
+    least = min(len(W), len(H))
+    return 4.0 * float(np.sqrt(each @ each)) + (16.0 * (least + 300) + 4.0 * len(W)) * 2.0**-53 * least
 
 
 __all__ = ["KIND", "bounds_by_residuals", "lacks", "require_proof", "residual_bounds"]

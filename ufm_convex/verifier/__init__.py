@@ -45,9 +45,9 @@ from .residuals import Residuals
 from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
 
 try:
-    from . import arrays, fast
+    from . import arrays, fast, fast_tables
 except ImportError:  # no NumPy: the exact path decides everything but candidates in files of their own
-    arrays = fast = None  # type: ignore[assignment]
+    arrays = fast = fast_tables = None  # type: ignore[assignment]
 
 __all__ = [
     "CandidateClaims",
@@ -248,11 +248,13 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
-    quick: many.Integral | fast.Fast | None = None
+    quick: many.Integral | fast.Fast | fast_tables.Fast | None = None
     if isinstance(dual, Diagonal):
         quick = many.Integral.of(dual)
     elif fast is not None and isinstance(dual, Blocks) and not isinstance(dual, Copositive):
         quick = fast.Fast.of(dual)
+    elif fast is not None and isinstance(dual, Residuals):
+        quick = fast_tables.Fast.of(dual)
     price = cache(dual.price)
     value = None if quick is None else lambda: _less(quick.dual_value(), price)
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
@@ -264,7 +266,8 @@ def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     if isinstance(witness, Frame) and witness.numbers >= many.FEW:
         objective = partial(many.frame_objective, witness)
     if objective is None and fast is not None:
-        objective = partial(fast.witness_objective, witness)
+        tabled = witness.problem.loss.tabled
+        objective = partial(fast_tables.witness_objective if tabled else fast.witness_objective, witness)
     yield "witness", witness.check_admissible
     yield "upper bound", lambda: _compare(witness.objective, optimum.high, -1, witness.numbers, objective)
     if certificate.candidate is not None:

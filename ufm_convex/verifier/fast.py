@@ -44,8 +44,8 @@ class Fast:
         columns, triangle = blocks.columns_, np.tril_indices(size)
         places = zip(blocks.groups, blocks.own, columns, blocks.places, strict=True)
         own = [entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places]
-        given = [_numbers(columns), _numbers(own)]
-        given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
+        given = [numbers(columns), numbers(own)]
+        given += [numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
         if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
             return None
         rows, own_entries, *triangles = given
@@ -71,7 +71,7 @@ class Fast:
 
         None, too, where binary64 is not rounded to nearest. All numbers are integers, which no flushing changes.
         """
-        radii = _numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
+        radii = numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
         if radii is None or radii.max() > _VAST:
             return None
         right = np.hstack([self.rows, self.factor])
@@ -115,8 +115,13 @@ class Fast:
 
 
 def _log(x: Any) -> Any:
-    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46: table of 128, then a Taylor polynomial."""
-    mantissa, exponent = np.frexp(np.maximum(x, 1.0))
+    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46."""
+    return log(np.maximum(x, 1.0))
+
+
+def log(x: Any) -> Any:
+    """Log x for x > 0: table of 128, then a Taylor polynomial; with error below 2^-45 from 2^-128 to 2^64."""
+    mantissa, exponent = np.frexp(x)
     place = (mantissa * 256.0).astype(np.int64)
     centre = (place + 0.5) / 256.0
     r = (mantissa - centre) / centre
@@ -215,8 +220,8 @@ def witness_objective(witness: Any) -> arb | None:
         return None
     if witness.numbers < _FEW:
         return None
-    matrices = [_exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
-    biases = [] if witness.bias is None else [_exactly([witness.bias.integers], witness.bias.exponent)]
+    matrices = [exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
+    biases = [] if witness.bias is None else [exactly([witness.bias.integers], witness.bias.exponent)]
     if any(matrix is None for matrix in (*matrices, *biases)):
         return None
     repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
@@ -227,7 +232,7 @@ def witness_objective(witness: Any) -> arb | None:
         return None
 
 
-def _numbers(rows: Any) -> Any:
+def numbers(rows: Any) -> Any:
     """Integers of any size as the nearest binary64 numbers; None when one is beyond them."""
     try:
         return np.array(rows, dtype=np.float64)
@@ -235,17 +240,17 @@ def _numbers(rows: Any) -> Any:
         return None
 
 
-def _exactly(rows: list[list[int]], exponent: int) -> Any:
+def exactly(rows: list[list[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
-    numbers = _numbers(rows)
-    if numbers is None:
+    found = numbers(rows)
+    if found is None:
         return None
-    rounded = max(numbers.max(), -numbers.min()) >= 1 << 53  # perhaps; no smaller integer is
-    if rounded and list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
+    rounded = max(found.max(), -found.min()) >= 1 << 53  # perhaps; no smaller integer is
+    if rounded and list(map(int, found.ravel().tolist())) != [x for row in rows for x in row]:
         return None
     with np.errstate(over="ignore", under="ignore"):
-        scaled_ = np.ldexp(numbers, exponent)
-        return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), numbers) else None
+        scaled_ = np.ldexp(found, exponent)
+        return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), found) else None
 
 
 def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any, bias: Any = None) -> arb:
@@ -254,7 +259,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     if not isinstance(problem.loss, CrossEntropy):
         raise Undecided("no streamed enclosure is known for this loss")
     K, d = W.shape
-    if not _moderate(W) or not _moderate(b):
+    if not moderate(W) or not moderate(b):
         raise Undecided("an entry of the classifier is not finite, or too large for binary64")
     unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
     squares_w = (W * W).sum(axis=1)
@@ -264,7 +269,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     _require_nearest(min(rows, len(features)), d, K)
     for start in range(0, len(features), rows):
         H = widened(features[start : start + rows])
-        if not _moderate(H):
+        if not moderate(H):
             raise Undecided("a feature is not finite, or too large for binary64")
         y = labels[start : start + len(H)]
         square = (H * H).sum(axis=1)
@@ -274,7 +279,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         below = logits.max(axis=1)[:, None] - logits
         behind = below[np.arange(len(y)), y]
         smooth = alpha * (below.mean(axis=1) - behind)
-        log = _log(_exp_of_minus(below).sum(axis=1))
+        log = _log(exp_of_minus(below).sum(axis=1))
         error = 2.02 * (d + 7) * unit * (longest * np.sqrt(square) + offset) * 1.001  # logits, and their differences
         error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
         losses += np.bincount(y, log + behind + smooth, minlength=K)
@@ -293,7 +298,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     return total
 
 
-def _moderate(array: Any) -> bool:
+def moderate(array: Any) -> bool:
     """All entries are at most 2^100 in absolute value, so that no sum of squares overflows; NaN is not."""
     return bool(array.min() >= -_MODERATE and array.max() <= _MODERATE)
 
@@ -309,7 +314,7 @@ def _require_nearest(rows: int, inner: int, columns: int) -> None:
         raise Undecided("binary64 numbers are not rounded to nearest on this machine now")
 
 
-def _exp_of_minus(below: Any) -> Any:
+def exp_of_minus(below: Any) -> Any:
     """e^{−n} for n ≥ 0, relative error below 2^-50 up to 64 and 0 beyond: table of e^{−k/64}, Taylor polynomial."""
     scaled_ = np.minimum(below, 2.0 * _CUT) * _STEPS
     place = np.rint(scaled_)

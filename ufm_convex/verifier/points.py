@@ -35,6 +35,7 @@ from .reading import (
 )
 
 MAX_LOGITS, MAX_EXACT_LOGITS, MAX_UNSTREAMED_LOGITS = 1 << 23, 1 << 18, 1 << 21
+MAX_TABLE_LOGITS = 1 << 24
 _ROWS = 64
 
 
@@ -170,8 +171,9 @@ class Factors:
         self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None, bias: Vector | None = None
     ) -> None:
         self.numbers = problem.V * (problem.K if labels is None else len(labels))
-        if self.numbers > MAX_LOGITS:
-            raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
+        most = MAX_TABLE_LOGITS if problem.loss.tabled else MAX_LOGITS
+        if self.numbers > most:
+            raise MalformedCertificate(f"more than {most} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
         self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
         self.problem, self.classes, self.bias = problem, problem.classes(), bias
