@@ -22,7 +22,6 @@ from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
 from ufm_convex.certificate.tables import decode_table, encode_table, require_writable
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses.table import Table
 from ufm_convex.positivity.cubic import CopositiveProof
 from ufm_convex.problem import Problem, constraints
 from ufm_convex.problem.constraints import HardMargin, LayerPeeled
@@ -157,7 +156,7 @@ def _parameters(loss: losses.Loss) -> dict[str, Any]:
     return {name: _parameter(value) for name, value in loss.exact_parameters().items()}
 
 
-def _of_classes(table: Table) -> bool:
+def _of_classes(table: losses.Table) -> bool:
     """Whether row k is a distribution for class k, which the format has carried as a matrix ever since."""
     return table.square and table.shares and table.own.tolist() == list(range(len(table)))
 

@@ -10,7 +10,7 @@ from typing import Any
 from ufm_convex._bits import fraction
 from ufm_convex.enclosure import ExactVector
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses.table import Table
+from ufm_convex.losses import Table
 
 
 def require_writable(table: Table) -> None:

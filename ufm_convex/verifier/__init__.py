@@ -260,7 +260,7 @@ def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
     yield (
         "lower bound",
-        lambda: _compare(lambda: dual.value(ctx.prec) - arb(price()), optimum.low, 1, dual.numbers, value),
+        lambda: _compare(lambda: _dual_value(dual) - arb(price()), optimum.low, 1, dual.numbers, value),
     )
     objective = None
     if isinstance(witness, Frame) and witness.numbers >= many.FEW:
@@ -330,6 +330,11 @@ def _compare(
                 raise Refuted(f"the value that is proved misses the claim by {(-difference).str(3)}")
         precision *= 2
     raise Undecided("the claim is too close to the value to be told apart")
+
+
+def _dual_value(dual: Dual) -> arb:
+    """−Σ ω_k n_k/N l_k*(v_k), at the precision of the context."""
+    return dual.value(ctx.prec)
 
 
 def _less(value: arb | None, price: Callable[[], fmpq]) -> arb | None:

@@ -44,8 +44,8 @@ class Fast:
         columns, triangle = blocks.columns_, np.tril_indices(size)
         places = zip(blocks.groups, blocks.own, columns, blocks.places, strict=True)
         own = [entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places]
-        given = [numbers(columns), numbers(own)]
-        given += [numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
+        given = [_numbers(columns), _numbers(own)]
+        given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
         if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
             return None
         rows, own_entries, *triangles = given
@@ -71,7 +71,7 @@ class Fast:
 
         None, too, where binary64 is not rounded to nearest. All numbers are integers, which no flushing changes.
         """
-        radii = numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
+        radii = _numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
         if radii is None or radii.max() > _VAST:
             return None
         right = np.hstack([self.rows, self.factor])
@@ -220,8 +220,8 @@ def witness_objective(witness: Any) -> arb | None:
         return None
     if witness.numbers < _FEW:
         return None
-    matrices = [exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
-    biases = [] if witness.bias is None else [exactly([witness.bias.integers], witness.bias.exponent)]
+    matrices = [_exactly(rows, e) for rows, e in zip((witness.W, witness.H), witness.exponents, strict=True)]
+    biases = [] if witness.bias is None else [_exactly([witness.bias.integers], witness.bias.exponent)]
     if any(matrix is None for matrix in (*matrices, *biases)):
         return None
     repeats = np.array(witness.repeats, dtype=np.int64)  # their sum is below 2^63
@@ -232,7 +232,7 @@ def witness_objective(witness: Any) -> arb | None:
         return None
 
 
-def numbers(rows: Any) -> Any:
+def _numbers(rows: Any) -> Any:
     """Integers of any size as the nearest binary64 numbers; None when one is beyond them."""
     try:
         return np.array(rows, dtype=np.float64)
@@ -240,9 +240,9 @@ def numbers(rows: Any) -> Any:
         return None
 
 
-def exactly(rows: list[list[int]], exponent: int) -> Any:
+def _exactly(rows: list[list[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
-    found = numbers(rows)
+    found = _numbers(rows)
     if found is None:
         return None
     rounded = max(found.max(), -found.min()) >= 1 << 53  # perhaps; no smaller integer is
@@ -259,7 +259,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     if not isinstance(problem.loss, CrossEntropy):
         raise Undecided("no streamed enclosure is known for this loss")
     K, d = W.shape
-    if not moderate(W) or not moderate(b):
+    if not _moderate(W) or not _moderate(b):
         raise Undecided("an entry of the classifier is not finite, or too large for binary64")
     unit, alpha = 2.0**-53, int(problem.loss.smoothing.p) / int(problem.loss.smoothing.q)
     squares_w = (W * W).sum(axis=1)
@@ -269,7 +269,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     _require_nearest(min(rows, len(features)), d, K)
     for start in range(0, len(features), rows):
         H = widened(features[start : start + rows])
-        if not moderate(H):
+        if not _moderate(H):
             raise Undecided("a feature is not finite, or too large for binary64")
         y = labels[start : start + len(H)]
         square = (H * H).sum(axis=1)
@@ -279,7 +279,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         below = logits.max(axis=1)[:, None] - logits
         behind = below[np.arange(len(y)), y]
         smooth = alpha * (below.mean(axis=1) - behind)
-        log = _log(exp_of_minus(below).sum(axis=1))
+        log = _log(_exp_of_minus(below).sum(axis=1))
         error = 2.02 * (d + 7) * unit * (longest * np.sqrt(square) + offset) * 1.001  # logits, and their differences
         error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
         losses += np.bincount(y, log + behind + smooth, minlength=K)
@@ -298,7 +298,7 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     return total
 
 
-def moderate(array: Any) -> bool:
+def _moderate(array: Any) -> bool:
     """All entries are at most 2^100 in absolute value, so that no sum of squares overflows; NaN is not."""
     return bool(array.min() >= -_MODERATE and array.max() <= _MODERATE)
 
@@ -314,7 +314,7 @@ def _require_nearest(rows: int, inner: int, columns: int) -> None:
         raise Undecided("binary64 numbers are not rounded to nearest on this machine now")
 
 
-def exp_of_minus(below: Any) -> Any:
+def _exp_of_minus(below: Any) -> Any:
     """e^{−n} for n ≥ 0, relative error below 2^-50 up to 64 and 0 beyond: table of e^{−k/64}, Taylor polynomial."""
     scaled_ = np.minimum(below, 2.0 * _CUT) * _STEPS
     place = np.rint(scaled_)

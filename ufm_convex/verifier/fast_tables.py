@@ -56,17 +56,17 @@ class Arrays:
         d = len(point.W[0])
         problem.costs.multiply_quickly(point.numbers * (d + min(problem.V, problem.K)), _MULTIPLICATION)
         self.W, self.H = (
-            _required(fast.exactly(rows, e)) for rows, e in zip((point.W, point.H), point.exponents, strict=True)
+            _required(fast._exactly(rows, e)) for rows, e in zip((point.W, point.H), point.exponents, strict=True)
         )
         bias = point.bias
-        self.b = np.zeros(problem.V) if bias is None else _required(fast.exactly([bias.integers], bias.exponent))[0]
+        self.b = np.zeros(problem.V) if bias is None else _required(fast._exactly([bias.integers], bias.exponent))[0]
         table = loss.table
         self.starts, self.places = np.array(table.starts), np.array(table.places)
         with np.errstate(over="ignore", under="ignore"):
-            self.entries = np.ldexp(_required(fast.numbers(table.entries.integers)), table.entries.exponent)
+            self.entries = np.ldexp(_required(fast._numbers(table.entries.integers)), table.entries.exponent)
         shares = [problem.share(group) for group in problem.classes()]
         self.shares = np.array([float(arb(share)) for share in shares])
-        if not (fast.moderate(self.W) and fast.moderate(self.H) and fast.moderate(self.b)):
+        if not (fast._moderate(self.W) and fast._moderate(self.H) and fast._moderate(self.b)):
             raise Undecided("W or H has entries too large for binary64")
         if min(self.entries.min(), self.shares.min()) < 2.0**-900:
             raise Undecided("a target or a weight is too small for binary64")
@@ -87,7 +87,7 @@ class Arrays:
             logits = H @ self.W.T + self.b
             below = logits.max(axis=1)[:, None] - logits
             shift = 2.02 * (d + 7) * _UNIT * (longest * np.sqrt((H * H).sum(axis=1)) + offset) * 1.001
-            powers = fast.exp_of_minus(below)
+            powers = fast._exp_of_minus(below)
             sums = powers.sum(axis=1)
             error = 2.04 * shift + 2.0**-48 + 2.02 * (V + 8) * _UNIT + V * _CUT
             if not (error < 0.01).all():

@@ -342,6 +342,11 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
+def read_loss(value: Any, K: int) -> Loss:
+    """The loss of classes that an object of the file describes."""
+    return LOSSES[kind_of(value, "name", tuple(LOSSES))](value, K)
+
+
 def _table(value: Any, K: int) -> list[list[fmpq]]:
     """Margins of pairs: positive, with the diagonal 0."""
     if K > MAX_BLOCKS:

@@ -11,7 +11,8 @@ from typing import Any
 
 from flint import arb, fmpq
 
-from .losses import LOSSES, Column, Loss, Softmax, p_log_p
+from . import losses
+from .losses import Column, Loss, Softmax, p_log_p
 from .reading import (
     MAX_LENGTH,
     MalformedCertificate,
@@ -237,8 +238,9 @@ def is_tabled(value: Any) -> bool:
 
 def read_loss(value: Any, K: int) -> Loss:
     """The loss that an object of the file describes."""
-    known: dict[str, Any] = dict(TABLED if is_tabled(value) else LOSSES)
-    return known[kind_of(value, "name", tuple(known))](value, K)
+    if not is_tabled(value):
+        return losses.read_loss(value, K)
+    return TABLED[kind_of(value, "name", tuple(TABLED))](value, K)
 
 
 def _mean(outcomes: list[arb], targets: list[fmpq], scale: fmpq) -> list[arb]:
