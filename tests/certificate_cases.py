@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from fractions import Fraction
+from functools import cache
 
 import naive_verifier
 import numpy as np
@@ -210,16 +211,26 @@ def margin_certificates():
     }
 
 
+def circle_targets(K):
+    """Each row confused with either neighbour, on a circle."""
+    return 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
+
+
 def circle(K, **keywords):
     """Balanced classes on a circle, each confused with either neighbour: the relaxation of five of them is strict."""
-    targets = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
-    return Problem([20] * K, 0.01, 0.01, loss=SoftTargetCrossEntropy(targets), **keywords)
+    return Problem([20] * K, 0.01, 0.01, loss=SoftTargetCrossEntropy(circle_targets(K)), **keywords)
+
+
+@cache
+def closed_circle():
+    """The gap of five classes on a circle, closed."""
+    return close_gap(circle(5))
 
 
 def copositive_certificates():
     """Name → certificate of a strict relaxation, its slack proved by a cubic form and on all supports."""
     problem = circle(5)
-    closed = close_gap(problem)
+    closed = closed_circle()
     lower = copositive_lower_bound(problem, closed.residuals)
     return {
         "copositive, cubic": certify(problem, solution=closed),
@@ -235,9 +246,6 @@ def table_certificates():
     """Name → certificate of tables of targets: every loss, bias and sign of features, and both kinds of dual points."""
     given = ([4, 2, 1], 2e-2, 3e-2)
     free, pick = {"features": "free"}, SoftTargetCrossEntropy.pick_all([[0], [0, 2], [1, 2], [0, 1, 2]], 3)
-    strict = Problem(
-        [10, 8, 6, 4, 3], 3e-4, 3e-4, loss=SoftTargetCrossEntropy.pick_all([[0], [1], [2], [0, 1], [0, 2]], 3)
-    )
     mixed, bits, shares = SoftTargetCrossEntropy(MIXED), BinaryCrossEntropy(BITS), BinaryCrossEntropy([[0.25], [1.0]])
     numbers = MeanSquaredError([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
     biased = Problem(*given, loss=mixed, bias=0.25)
@@ -258,9 +266,20 @@ def table_certificates():
         "table, squares and residuals": certify(Problem([5, 3], 2e-2, 3e-2, loss=numbers, **free), proof="residuals"),
         "table, no entry": certify(Problem([4, 3], 2e-2, 3e-2, loss=MeanSquaredError(np.zeros((2, 3))))),
         "table, square": certify(Problem(*given, loss=MeanSquaredError(0.5 * np.eye(3)))),
-        "table, copositive": certify(strict, solution=close_gap(strict)),
+        "table, copositive": copositive_table(),
         "table, candidate": with_candidate(Problem(*given, loss=mixed), W, H + 0.25),
     }
+
+
+def copositive_table():
+    """That of the circle with one more output, which has no mass: p = 0 there is feasible, and W = 0 admissible."""
+    problem = Problem(
+        [20] * 5, 0.01, 0.01, loss=SoftTargetCrossEntropy(np.hstack([circle_targets(5), np.zeros((5, 1))]))
+    )
+    closed = closed_circle()
+    lower = copositive_lower_bound(problem, np.vstack([closed.residuals, np.zeros((1, 5))]))
+    upper = enclosure.upper_bound(problem, (np.vstack([closed.W, np.zeros((1, closed.W.shape[1]))]), closed.H))
+    return assemble(problem, lower, upper, 1e-6, {})
 
 
 def with_candidate(problem, W, H):

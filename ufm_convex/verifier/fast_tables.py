@@ -49,12 +49,13 @@ class Rows(NamedTuple):
 class Arrays:
     """W, H, b, the table and the weights of columns as binary64 numbers."""
 
-    def __init__(self, point: Factors) -> None:
+    def __init__(self, point: Factors, *, gram: bool) -> None:
         problem, loss = point.problem, point.problem.loss
         if not isinstance(loss, TabledSoftmax):
             raise Undecided("no streamed enclosure is known for this loss")
         d = len(point.W[0])
-        problem.costs.multiply_quickly(point.numbers * (d + min(problem.V, problem.K)), _MULTIPLICATION)
+        inner = d + min(problem.V, problem.K) if gram else d
+        problem.costs.multiply_quickly(point.numbers * inner, _MULTIPLICATION)
         self.W, self.H = (
             _required(fast._exactly(rows, e)) for rows, e in zip((point.W, point.H), point.exponents, strict=True)
         )
@@ -115,7 +116,7 @@ class Fast:
         if dual.numbers < FEW or dual.problem.bias.present or not exact:
             return None
         try:
-            return cls(dual, Arrays(dual.point))
+            return cls(dual, Arrays(dual.point, gram=True))
         except Undecided:
             return None
 
@@ -200,7 +201,7 @@ def witness_objective(witness: Any) -> arb | None:
     if witness.numbers < FEW or len(witness.H) != witness.problem.K:
         return None
     try:
-        return _objective(witness, Arrays(witness))
+        return _objective(witness, Arrays(witness, gram=False))
     except Undecided:
         return None
 
