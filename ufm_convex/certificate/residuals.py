@@ -77,8 +77,8 @@ def require_proof(problem: Problem, proof: str) -> None:
         raise SizeError(
             f"the table of targets has {problem.num_columns:,} columns and {problem.num_outputs:,} outputs; {reason}.",
             expected=f"at most {DENSE_COLUMNS:,} columns, or a proof by residuals (docs/certificate.md, section 4.4)",
-            fix="use ufm_convex.solve(problem), which proves its bounds without a file; equal columns may be merged: "
-            "problem.merged[0].",
+            fix="certify problem.merged[0], in which equal columns are one; what is larger has the bounds of "
+            "ufm_convex.solve, and no file.",
         )
 
 
