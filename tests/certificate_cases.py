@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from fractions import Fraction
+from functools import cache
 
 import naive_verifier
 import numpy as np
@@ -16,6 +17,7 @@ from ufm_convex import enclosure
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.certificate.certifying import assemble
+from ufm_convex.certificate.model import Certificate, judge
 from ufm_convex.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -209,16 +211,26 @@ def margin_certificates():
     }
 
 
+def circle_targets(K):
+    """Each row confused with either neighbour, on a circle."""
+    return 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
+
+
 def circle(K, **keywords):
     """Balanced classes on a circle, each confused with either neighbour: the relaxation of five of them is strict."""
-    targets = 0.5 * np.eye(K) + 0.25 * np.roll(np.eye(K), 1, axis=1) + 0.25 * np.roll(np.eye(K), -1, axis=1)
-    return Problem([20] * K, 0.01, 0.01, loss=SoftTargetCrossEntropy(targets), **keywords)
+    return Problem([20] * K, 0.01, 0.01, loss=SoftTargetCrossEntropy(circle_targets(K)), **keywords)
+
+
+@cache
+def closed_circle():
+    """The gap of five classes on a circle, closed."""
+    return close_gap(circle(5))
 
 
 def copositive_certificates():
     """Name → certificate of a strict relaxation, its slack proved by a cubic form and on all supports."""
     problem = circle(5)
-    closed = close_gap(problem)
+    closed = closed_circle()
     lower = copositive_lower_bound(problem, closed.residuals)
     return {
         "copositive, cubic": certify(problem, solution=closed),
@@ -226,9 +238,74 @@ def copositive_certificates():
     }
 
 
+MIXED = np.array([[0.5, 0.5, 0.0, 0.0], [0.0, 0.25, 0.75, 0.0], [0.1, 0.1, 0.1, 0.7]])
+BITS = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+
+
+def table_certificates():
+    """Name → certificate of tables of targets: every loss, bias and sign of features, and both kinds of dual points."""
+    given = ([4, 2, 1], 2e-2, 3e-2)
+    free, pick = {"features": "free"}, SoftTargetCrossEntropy.pick_all([[0], [0, 2], [1, 2], [0, 1, 2]], 3)
+    mixed, bits, shares = SoftTargetCrossEntropy(MIXED), BinaryCrossEntropy(BITS), BinaryCrossEntropy([[0.25], [1.0]])
+    numbers = MeanSquaredError([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
+    biased = Problem(*given, loss=mixed, bias=0.25)
+    W, H = solve(Problem(*given, loss=mixed)).factors()
+    return {
+        "table": certify(Problem(*given, loss=mixed)),
+        "table, free": certify(Problem(*given, loss=mixed, **free)),
+        "table, residuals": certify(Problem(*given, loss=mixed, **free), proof="residuals"),
+        "table, residuals and bias": certify(Problem(*given, loss=mixed, bias=0.25, **free), proof="residuals"),
+        "table, free bias": certify(Problem(*given, loss=bits, bias="free", **free)),
+        "table, bias": certify(biased),
+        "table, one column": certify(Problem([3], 2e-2, 3e-2, loss=SoftTargetCrossEntropy([[0.25, 0.75]]))),
+        "table, sets": certify(Problem([5, 3, 2, 1], 2e-2, 1e-2, loss=pick, **free)),
+        "table, sigmoids": certify(Problem(*given, loss=bits)),
+        "table, sigmoids and residuals": certify(Problem(*given, loss=bits, **free), proof="residuals"),
+        "table, one output": certify(Problem([4, 3], 2e-2, 3e-2, loss=shares)),
+        "table, squares": certify(Problem([4, 3], 2e-2, 3e-2, loss=numbers, feature_dim=1)),
+        "table, squares and residuals": certify(Problem([5, 3], 2e-2, 3e-2, loss=numbers, **free), proof="residuals"),
+        "table, no entry": certify(Problem([4, 3], 2e-2, 3e-2, loss=MeanSquaredError(np.zeros((2, 3))))),
+        "table, square": certify(Problem(*given, loss=MeanSquaredError(0.5 * np.eye(3)))),
+        "table, copositive": copositive_table(),
+        "table, candidate": with_candidate(Problem(*given, loss=mixed), W, H + 0.25),
+    }
+
+
+def copositive_table():
+    """That of the circle with one more output, which has no mass: p = 0 there is feasible, and W = 0 admissible."""
+    problem = Problem(
+        [20] * 5, 0.01, 0.01, loss=SoftTargetCrossEntropy(np.hstack([circle_targets(5), np.zeros((5, 1))]))
+    )
+    closed = closed_circle()
+    lower = copositive_lower_bound(problem, np.vstack([closed.residuals, np.zeros((1, 5))]))
+    upper = enclosure.upper_bound(problem, (np.vstack([closed.W, np.zeros((1, closed.W.shape[1]))]), closed.H))
+    return assemble(problem, lower, upper, 1e-6, {})
+
+
+def with_candidate(problem, W, H):
+    """A certificate about W (V, d) and H (m, d), rows of columns, whose objective is claimed to its enclosure."""
+    made = json.loads(certify(problem).to_json())
+    arrays = {"W": encoding._exact_matrix(W), "features": encoding._exact_matrix(H), "labels": None}
+    candidate = {"level": "class", "feature_dim": W.shape[1], "sha256": None, "arrays": arrays}
+    naive = naive_verifier.NaiveProblem({**made["problem"]})
+    counts = [n for n, _ in naive.classes]
+    value = naive_verifier.objective(
+        naive, naive_verifier.matrix(arrays["W"]), naive_verifier.matrix(arrays["features"]), range(naive.K), counts
+    )
+    low, high = (Fraction(float(end)) * (1 + sign * Fraction(1, 2**40)) for end, sign in ((value.a, -1), (value.b, 1)))
+    lower, upper = (naive_verifier.dyadic(made["claims"][name]) for name in ("lower", "upper"))
+    pairs = {"objective": (low, high), "gap": (max(low - upper, Fraction(0)), high - lower)}
+    about = {name: {"lower": encoding.dyadic(a), "upper": encoding.dyadic(b)} for name, (a, b) in pairs.items()}
+    claims = {**made["claims"], "candidate": {**about, "violation": None}}
+    claims["verdict"] = judge(claims).value
+    content = {key: made[key] for key in ("format", "version", "problem", "lemmas", "dual", "witness")}
+    return Certificate({**content, "candidate": candidate, "claims": claims}, {})
+
+
 def model_certificates():
     """Name → certificate of every model beside the penalised one without bias, and of copositive slacks."""
-    return {**peeled_certificates(), **biased_certificates(), **margin_certificates(), **copositive_certificates()}
+    others = {**margin_certificates(), **copositive_certificates(), **table_certificates()}
+    return {**peeled_certificates(), **biased_certificates(), **others}
 
 
 def large_certificates():

@@ -76,6 +76,7 @@ def document(problem, dual, witness, candidate=None, lemmas=None, **claims):
         "group": "symmetry-slack",
         "dense": "dense-slack",
         "copositive": "copositive-slack",
+        "residuals": "residual-slack",
     }.get(dual["kind"])
     bounds = {"lower": "0p0", "upper": "1p900", "tolerance": "1p-20", "verdict": "undecided", "candidate": None}
     return {
@@ -160,6 +161,54 @@ def table_of_targets(scale=1.0):
     rows = [" ".join(str(2**4095 - K + 1) if j == k else "1" for j in range(K)) for k in range(K)]
     loss = {"name": "soft-target-cross-entropy", "targets": {"exponent": -4095, "rows": rows}}
     return document(problem(counting(1, K), many(1, K), loss), dense(K), factors(K))
+
+
+def table(outputs, columns, length, **loss):
+    """A softmax against rows with as many equal targets, a power of two; entries for the first outputs."""
+    places = " ".join(map(str, range(length)))
+    entries = {"exponent": 1 - length.bit_length(), "integers": many(1, columns * length)}
+    written = {"outputs": outputs, "lengths": many(length, columns), "places": " ".join([places] * columns)}
+    return {"name": "soft-target-cross-entropy", "targets": {**written, "entries": entries}, **loss}
+
+
+def of_table(outputs, columns, length, dual, d=1, entry=1, exponent=-9, bias=None):
+    """W and H of one entry against such a table, and its residuals."""
+    arrays = {"W": matrix(entry, outputs, d, exponent), "H": matrix(entry, columns, d, exponent)}
+    more = {} if bias is None else {"bias": vector(bias, outputs, exponent)}
+    witness = {"kind": "dense", "feature_dim": d, **arrays, **more}
+    made = problem(counting(1, columns), many(1, columns), table(outputs, columns, length), features="free")
+    made.update({"lambda_w": "1p0", "lambda_h": "1p0"}, **({} if bias is None else {"bias": "1p0"}))
+    return document(made, dual, witness)
+
+
+@hostile
+def table_of_entries(scale=1.0):
+    """As many targets as a string has integers, and a dual point with as many whole columns."""
+    m = scaled(BLOCKS, scale**0.5)
+    zeros = {"exponents": many(0, m), "columns": [many(0, 1024)] * m, "multiplier": None, "factor": None}
+    return of_table(1024, m, 1024, {"kind": "dense", **zeros})
+
+
+@hostile
+def table_in_binary64(scale=1.0):
+    """The most residuals, V = m, many coordinates."""
+    V = scaled(4096, scale**0.5)
+    return of_table(V, V, 2, {"kind": "residuals", "scale": "3p-2", "point": None}, d=scaled(256, scale))
+
+
+@hostile
+def table_in_balls(scale=1.0):
+    """The most residuals that are formed in balls: a bias keeps them from binary64."""
+    m = scaled(4096, scale**0.5)
+    return of_table(256, m, 2, {"kind": "residuals", "scale": "3p-2", "point": None}, d=4, bias=odd(64))
+
+
+@hostile
+def table_of_few(scale=1.0):
+    """One column, and more outputs than anything is written about; long W and H of the proof's own."""
+    V = scaled(LENGTH // 8, scale)
+    point = {"kind": "dense", "feature_dim": 8, "W": matrix(odd(50), V, 8, -60), "H": matrix(odd(50), 1, 8, -60)}
+    return of_table(V, 1, 1, {"kind": "residuals", "scale": "1p-1", "point": point})
 
 
 @hostile

@@ -141,11 +141,79 @@ class Sigmoids:
         return -sum((entropy([q, 1 - q]) for q in p), iv.mpf(0))
 
 
-def naive_loss(fields, K, vector, matrix, dyadic):
+def x_log_x(q):
+    """Of a number >= 0 in an interval, which may reach below 0; it falls up to 1/e."""
+    if q.a > 0:
+        return q * iv.log(q)
+    end = iv.mpf(q.b)
+    return iv.mpf([(end * iv.log(end)).a, 0]) if 0 < end.b < 0.36 else iv.mpf(0) if end.b <= 0 else iv.mpf([-1, 1])
+
+
+class Against:
+    """Any of the three losses against rows of numbers; p is what a logit predicts."""
+
+    def __init__(self, name, rows):
+        self.name, self.rows, self.tied = name, rows, name.startswith("soft")
+        self.alike, self.scale, self.shift = False, None, None
+
+    def value(self, z, j):
+        y = [interval(entry) for entry in self.rows[j]]
+        if self.tied:
+            return iv.log(sum((iv.exp(entry - z[0]) for entry in z), iv.mpf(0))) - sum(
+                (t * (entry - z[0]) for t, entry in zip(y, z, strict=True)), iv.mpf(0)
+            )
+        pairs = list(zip(y, z, strict=True))
+        if self.name.startswith("mean"):
+            return sum(((entry - t) ** 2 for t, entry in pairs), iv.mpf(0)) / 2
+        return sum((iv.log(1 + iv.exp(entry)) - t * entry for t, entry in pairs), iv.mpf(0))
+
+    def conjugate(self, v, j):
+        p = [entry + t for entry, t in zip(v, self.rows[j], strict=True)]
+        if self.name.startswith("mean"):
+            return interval(sum(entry * (entry / 2 + t) for entry, t in zip(v, self.rows[j], strict=True)))
+        if min(p) < 0 or (sum(v) != 0 if self.tied else max(p) > 1):
+            return None
+        return -entropy(p if self.tied else [q for one in p for q in (one, 1 - one)])
+
+    def predicted(self, z):
+        if self.tied:
+            powers = [iv.exp(entry - z[0]) for entry in z]
+            return [power / sum(powers, iv.mpf(0)) for power in powers]
+        return [1 / (1 + iv.exp(-entry)) if self.name.startswith("binary") else entry for entry in z]
+
+    def conjugate_at(self, v, j):
+        """The same of intervals that lie in the domain: v = s (p - y)."""
+        y = [interval(entry) for entry in self.rows[j]]
+        if self.name.startswith("mean"):
+            return sum((entry * (entry / 2 + t) for entry, t in zip(v, y, strict=True)), iv.mpf(0))
+        p = [entry + t for entry, t in zip(v, y, strict=True)]
+        p = p if self.tied else [q for one in p for q in (one, 1 - one)]
+        return sum(map(x_log_x, p), iv.mpf(0))
+
+
+def table_rows(fields, m, numbers, vector):
+    """The full rows of a table that is written entry by entry; None where a rule of section 3.7 is broken."""
+    lengths, V = numbers(fields["lengths"]), fields["outputs"]
+    places = numbers(fields["places"]) if fields["places"] is not None else []
+    entries = vector(fields["entries"]) if fields["entries"] is not None else []
+    rows, start = [], 0
+    for length in lengths:
+        row = [Fraction(0)] * V
+        for place, entry in zip(places[start : start + length], entries[start : start + length], strict=True):
+            row[place] = entry
+        rows.append(row)
+        start += length
+    assert len(rows) == m
+    return rows
+
+
+def naive_loss(fields, K, vector, matrix, dyadic, numbers=None):
     """The loss of an object of the file; the readers of numbers are the caller's."""
     one_hot = [[Fraction(j == k) for j in range(K)] for k in range(K)]
     ones, zeros = [Fraction(1)] * K, [Fraction(0)] * K
     name = fields["name"]
+    if "outputs" in fields.get("targets", ()):
+        return Against(name, table_rows(fields["targets"], K, numbers, vector))
     if name == "cross-entropy":
         alpha = dyadic(fields["smoothing"])
         return Softmax([[(1 - alpha) * y + alpha / K for y in row] for row in one_hot], ones, zeros)

@@ -49,7 +49,9 @@ class NaiveProblem:
             (Fraction(0), Fraction(0)) if self.budgets else (dyadic(fields["lambda_w"]), dyadic(fields["lambda_h"]))
         )
         self.nonnegative, self.feature_dim = fields["features"] == "nonnegative", fields["feature_dim"]
-        self.loss = naive_loss(fields["loss"], self.K, vector, matrix, dyadic)
+        self.loss = naive_loss(fields["loss"], self.K, vector, matrix, dyadic, numbers)
+        self.table = getattr(self.loss, "rows", None)
+        self.V = self.K if self.table is None else len(self.table[0])
         self.active = [k for k, (n, _) in enumerate(self.classes) if n > 0]  # the others are outputs alone
         self.distinct = sorted({self.classes[k] for k in self.active})
 
@@ -89,6 +91,10 @@ def full_columns(problem, dual):
             columns.append([q / K - (q if j == k else 0) for j in range(K)])
         return columns
     place, dense = places(problem, dual), dual["kind"] in ("dense", "copositive")
+    if problem.table is not None:  # columns are whole
+        units = [Fraction(2) ** e for e in numbers(dual["exponents"])]
+        rows = [[unit * x for x in numbers(row)] for unit, row in zip(units, dual["columns"], strict=True)]
+        return [[entry / problem.load(j) for entry in row] for j, row in enumerate(rows)]
     outputs = [j if dense else problem.output_group(j) for j in range(K)]
     integers, exponents = [numbers(row) for row in dual["columns"]], numbers(dual["exponents"])
     for i, k in enumerate(problem.active):
@@ -224,6 +230,8 @@ def slack_is_psd(problem, dual):
         if problem.nonnegative:  # T cancels what is positive off the diagonal
             R = [[R[k][j] if k == j else min(R[k][j], Fraction(0)) for j in range(K)] for k in range(K)]
         return is_psd(R)
+    if dual["kind"] == "residuals":
+        return True  # ``residuals_hold`` asks this question and no other
     M, place = congruent(problem, dual)
     if dual["kind"] == "copositive":
         return keller(M)
@@ -261,7 +269,7 @@ def dual_value(problem, dual):
         total -= interval(sum(decay * budget / 2 for decay, budget in pairs))
     if problem.bias is not None:
         shares = [problem.pt[k] for k in problem.active]
-        sums = [sum(pt * column[j] for pt, column in zip(shares, columns, strict=True)) for j in range(problem.K)]
+        sums = [sum(pt * column[j] for pt, column in zip(shares, columns, strict=True)) for j in range(problem.V)]
         if problem.bias == "free" and any(sums):
             return None
         if problem.bias != "free":
@@ -280,7 +288,7 @@ def dual_value(problem, dual):
 def objective(problem, W, rows, labels, repeats, b=None):
     """Interval of f at explicit arrays; ``repeats[i]`` samples have the feature of row i."""
     total = interval(problem.lambda_w * sum(w * w for row in W for w in row) / 2)
-    b = [Fraction(0)] * problem.K if b is None else b
+    b = [Fraction(0)] * problem.V if b is None else b
     if problem.bias not in (None, "free"):
         total += interval(dyadic(problem.bias) * sum(entry * entry for entry in b) / 2)
     for h, k, repeat in zip(rows, labels, repeats, strict=True):
@@ -353,12 +361,59 @@ def _at_least(enclosure, bound):
     return False if enclosure.b < bound.a else None
 
 
+def residuals(problem, dual, witness):
+    """Intervals of v = s (p − y) at W and H, column by column."""
+    point, s = dual["point"] or witness, dyadic(dual["scale"])
+    W, H = matrix(point["W"]), matrix(point["H"])
+    b = vector(point["bias"]) if "bias" in point else [Fraction(0)] * problem.V
+    columns = []
+    for h, row in zip(H, problem.table, strict=True):
+        z = [interval(sum((x * y for x, y in zip(w, h, strict=True)), entry)) for w, entry in zip(W, b, strict=True)]
+        columns.append([interval(s) * (p - interval(y)) for p, y in zip(problem.loss.predicted(z), row, strict=True)])
+    return columns
+
+
+def residuals_hold(problem, dual, witness):
+    """Whether D − UᵀU, m × m whatever V is, has positive pivots; None where they are not told from 0."""
+    V, n = residuals(problem, dual, witness), [n for n, _ in problem.classes]
+    U = [[interval(pt) * entry for entry in column] for pt, column in zip(problem.pt, V, strict=True)]
+    rest = [[-sum((a * b for a, b in zip(u, v, strict=True)), iv.mpf(0)) for v in U] for u in U]
+    for j, count in enumerate(n):
+        rest[j][j] += interval(problem.lambda_w * problem.lambda_h * count)
+    for k in range(len(rest)):
+        if rest[k][k].b < 0:
+            return False
+        if rest[k][k].a <= 0:
+            return None
+        for i in range(k + 1, len(rest)):
+            ratio = rest[i][k] / rest[k][k]
+            rest[i] = [a - ratio * b for a, b in zip(rest[i], rest[k], strict=True)]
+    return True
+
+
+def residual_value(problem, dual, witness):
+    """Interval of the dual value at the residuals."""
+    total, V = iv.mpf(0), residuals(problem, dual, witness)
+    for j, (pt, column) in enumerate(zip(problem.pt, V, strict=True)):
+        total -= interval(pt) * problem.loss.conjugate_at(column, j)
+    if problem.bias is not None:
+        for j in range(problem.V):
+            s = sum((interval(pt) * column[j] for pt, column in zip(problem.pt, V, strict=True)), iv.mpf(0))
+            total -= s * s / interval(2 * dyadic(problem.bias))
+    return total
+
+
 def _decisions(document):
     problem, claims = NaiveProblem(document["problem"]), document["claims"]
     lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
-    yield slack_holds(problem, document["dual"])
-    value = dual_value(problem, document["dual"])
-    yield False if value is None else _at_least(value, lower)
+    dual, witness = document["dual"], document["witness"]
+    if dual["kind"] == "residuals":
+        yield residuals_hold(problem, dual, witness)
+        yield _at_least(residual_value(problem, dual, witness), lower)
+    else:
+        yield slack_holds(problem, dual)
+        value = dual_value(problem, dual)
+        yield False if value is None else _at_least(value, lower)
     W, H, admissible, used = witness_arrays(problem, document["witness"])
     yield admissible and _fits(problem, used) and within(problem, W, H)
     b = vector(document["witness"]["bias"]) if "bias" in document["witness"] else None

@@ -227,6 +227,11 @@ def series(index: list[int]) -> Any:
     return sys.modules["pandas"].Series([20, 500, 100], index)
 
 
+TABLED = ufm.Problem([5, 4], 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]))
+LONG_TABLE = ufm.Problem([2] * 2049, 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.5, 0.25, 0.25]] * 2049))
+ROUNDED = [[1.0, 0.0, 0.0], [0.1, 0.0, 0.9], [0.0, 0.0, 1.0]]
+"""1 minus the others of the second row is below 0, which a table of classes may be."""
+
 CASES: list[Case] = [
     # arrays
     Case(
@@ -585,10 +590,22 @@ CASES: list[Case] = [
         lambda _: ufm.solve(ufm.Problem([3, 2], 1e-2, 1e-2, loss=ufm.BinaryCrossEntropy(np.eye(3)[:2]))),
     ),
     Case(
-        "certificate.encoding:_require_classes",
-        call(ufm.certify, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=ufm.MeanSquaredError(np.ones((3, 2))))),
-        "ufm_convex.solve(problem)",
-        call(ufm.solve, ufm.Problem(COUNTS, 5e-3, 5e-3, loss=ufm.MeanSquaredError(np.ones((3, 2))))),
+        "certificate.residuals:require_proof",
+        call(ufm.certify, TABLED, proof="residuals"),
+        "leave proof out",
+        call(ufm.certify, TABLED),
+    ),
+    Case(
+        "certificate.residuals:require_proof",
+        call(ufm.certify, LONG_TABLE),
+        "certify problem.merged[0]",
+        call(ufm.certify, LONG_TABLE.merged[0]),
+    ),
+    Case(
+        "certificate.tables:require_writable",
+        call(ufm.certify, ufm.Problem([5], 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy(ROUNDED).kept(np.array([1])))),
+        "sum to 1 exactly",
+        call(ufm.certify, ufm.Problem([5], 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.125, 0.0, 0.875]]))),
     ),
     Case("problem.constraints.hard_margin:_refused", call(HardMargin, 0), "margins=1", call(HardMargin, margins=1)),
     Case(

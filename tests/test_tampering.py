@@ -34,7 +34,7 @@ FIRST_OF_ITS_LOSS = {
 }  # fmt: skip
 FIRST_OF_ITS_MODEL = {
     "peeled", "peeled, squares", "free bias, squares", "penalised bias, squares", "penalised bias, candidate", "margin",
-    "copositive, cubic", "copositive, supports",
+    "copositive, cubic", "copositive, supports", "table", "table, squares and residuals",
 }  # fmt: skip
 SLOW = (OF_LOSSES.keys() - FIRST_OF_ITS_LOSS) | (OF_MODELS.keys() - FIRST_OF_ITS_MODEL)
 """Their corpora are searched in the slow tests."""

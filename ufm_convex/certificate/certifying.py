@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, get_args, overload
+from typing import Any, Literal, get_args, overload
 
 from ufm_convex import _given, enclosure
 from ufm_convex._arrays import whole
 from ufm_convex._bits import fraction
 from ufm_convex._version import __version__
 from ufm_convex.candidate import Candidate
-from ufm_convex.certificate import contrastive
+from ufm_convex.certificate import contrastive, residuals
 from ufm_convex.certificate.arguments import chosen, solved
 from ufm_convex.certificate.checking import require_accepted
 from ufm_convex.certificate.encoding import (
@@ -48,6 +48,8 @@ from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import method_of
 
+Proof = enclosure.Proof | Literal["residuals"]
+_PROOFS = (*get_args(enclosure.Proof), residuals.KIND)
 _FLOAT_BITS = 53
 _FAST_ROOM = Fraction(1, 2**36)
 """Relative room left in the bounds of a large dense proof: the verifier's fast path encloses to about 40 bits."""
@@ -66,7 +68,7 @@ def certify(
     solution: Solution | GapClosure[Solution] | None = ...,
     tolerance: float = ...,
     digits: int | None = ...,
-    proof: enclosure.Proof = ...,
+    proof: Proof = ...,
     time_limit: float | None = ...,
     recheck: bool = ...,
     progress: Progress | None = ...,
@@ -79,7 +81,7 @@ def certify(
     solution: object = ...,
     tolerance: float = ...,
     digits: int | None = ...,
-    proof: enclosure.Proof = ...,
+    proof: Proof = ...,
     time_limit: float | None = ...,
     recheck: bool = ...,
     progress: Progress | None = ...,
@@ -91,7 +93,7 @@ def certify(
     solution: object = None,
     tolerance: float = 1e-6,
     digits: int | None = None,
-    proof: enclosure.Proof = "auto",
+    proof: Proof = "auto",
     time_limit: float | None = None,
     recheck: bool = False,
     progress: Progress | None = None,
@@ -108,7 +110,8 @@ def certify(
             the relaxation is strict; by default ``solve(problem)``.
         tolerance: Relative gap that counts as optimal, in (0, 1).
         digits: Digits to which the two bounds of the optimum agree, from the closed form; None for binary64.
-        proof: The slack proof, "diagonal", "group" or "dense"; "auto" takes the smallest that applies.
+        proof: The slack proof, "diagonal", "group" or "dense", or for a table of targets with free features
+            "residuals", those at W and H; "auto" takes the smallest that applies.
         time_limit: Seconds for ``solve``, where no solution is given; what is proved by then is certified.
         recheck: Whether the verifier reads the arrays of a candidate, too, that is so large that the certificate
             knows it by SHA-256: a second pass over them. Those that the certificate embeds it reads anyway.
@@ -126,8 +129,8 @@ def certify(
         CountsError: the candidate has other class counts than the problem.
         ShapeError: the candidate has more dimensions than the problem allows.
         CandidateError: the candidate has a bias, and the problem has none.
-        HypothesisError: digits were asked for, and no theorem holds; a candidate is given for a problem with a
-            constraint; or certificates do not carry the loss.
+        HypothesisError: digits were asked for, and no theorem holds; or residuals, and the problem has no such proof;
+            a candidate is given for a problem with a constraint; or certificates do not carry the loss.
         UnknownNameError: the loss has no streamed enclosure, and the candidate is too large for the exact one.
         SizeError: the certificate would be beyond the limits of its format.
         CertificateError: the verifier refused a step of the certificate, which the message names.
@@ -228,10 +231,10 @@ def _check_settings(digits: object, proof: str, time_limit: object) -> None:
         )
     if digits is not None and whole(digits) is None:
         raise ProblemError(f"digits is {shown(digits)}.", expected="an integer, or None", fix="use 50, it is plenty.")
-    if proof not in get_args(enclosure.Proof):
+    if proof not in _PROOFS:
         raise UnknownNameError(
             f"proof is {proof!r}.",
-            expected="one of " + ", ".join(get_args(enclosure.Proof)),
+            expected="one of " + ", ".join(_PROOFS),
             fix="leave it out: the smallest proof is taken.",
         )
 
@@ -354,7 +357,7 @@ def _about_problem(
     solution: object,
     tolerance: float,
     digits: int | None,
-    proof: enclosure.Proof,
+    proof: Proof,
     time_limit: float | None,
     progress: Progress | None,
 ) -> Certificate:
@@ -372,8 +375,10 @@ def _about_problem(
         bounds = _of_closure(solution)
         origin = _origin(solution, bounds.lower, bounds.upper)
     else:
+        residuals.require_proof(problem, proof)
         found = solved(problem, Solution, solution, tolerance, time_limit, progress)
-        bounds = method_of(problem).bounds(found, proof)
+        shorter = residuals.bounds_by_residuals(found, proof)
+        bounds = shorter or method_of(problem).bounds(found, "auto" if proof == "residuals" else proof)
         origin = _origin(found, bounds.lower, bounds.upper)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
     return assemble(

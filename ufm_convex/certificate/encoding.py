@@ -20,6 +20,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import ratio, widened
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate.limits import spans_little
+from ufm_convex.certificate.tables import decode_table, encode_table, require_writable
 from ufm_convex.errors import HypothesisError
 from ufm_convex.positivity.cubic import CopositiveProof
 from ufm_convex.problem import Problem, constraints
@@ -34,6 +35,7 @@ _SLACK_LEMMA = {
     "group": "symmetry-slack",
     "dense": "dense-slack",
     "copositive": "copositive-slack",
+    "residuals": "residual-slack",
 }
 
 
@@ -88,9 +90,6 @@ def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
     return [integers(row) for row in rows]
 
 
-_TABLES = frozenset({"soft-target-cross-entropy"})
-"""Losses whose table of targets the format carries."""
-
 # -- the problem --------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +100,6 @@ def require_encodable(problem: Problem) -> None:
     """
     from ufm_convex.verifier.losses import LOSSES
 
-    _require_classes(problem)
     require_exactly(problem, Problem, "the problem")
     constraint = problem.constraint
     if constraint is not None:
@@ -116,18 +114,8 @@ def require_encodable(problem: Problem) -> None:
             expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
         )
-
-
-def _require_classes(problem: Problem) -> None:
-    """Raise ``HypothesisError`` for a table of targets that is not one of classes."""
-    if not problem.tabled or (problem.num_outputs == problem.num_classes and problem.loss.name in _TABLES):
-        return
-    raise HypothesisError(
-        f"certificates of format version {VERSION} do not carry a table of {problem.num_columns} rows and "
-        f"{problem.num_outputs} outputs with loss {problem.loss.name!r}.",
-        expected="classes, or a square table of soft targets",
-        fix="use ufm_convex.solve(problem), whose bounds are proved for every table.",
-    )
+    if problem.loss.table is not None and not _of_classes(problem.loss.table):
+        require_writable(problem.loss.table)
 
 
 def require_exactly(given: object, kind: type | None, what: str) -> None:
@@ -156,12 +144,21 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
         **_regulariser(problem),
         "features": problem.features,
         "feature_dim": problem.feature_dim,
-        "loss": {
-            "name": problem.loss.name,
-            **{name: _parameter(value) for name, value in problem.loss.exact_parameters().items()},
-        },
+        "loss": {"name": problem.loss.name, **_parameters(problem.loss)},
     }
     return {**content, "sha256": canonical_sha256(content)}
+
+
+def _parameters(loss: losses.Loss) -> dict[str, Any]:
+    """The parameters of a loss; of a table of targets its entries."""
+    if loss.table is not None and not _of_classes(loss.table):
+        return {"targets": encode_table(loss.table)}
+    return {name: _parameter(value) for name, value in loss.exact_parameters().items()}
+
+
+def _of_classes(table: losses.Table) -> bool:
+    """Whether row k is a distribution for class k, which the format has carried as a matrix ever since."""
+    return table.square and table.shares and table.own.tolist() == list(range(len(table)))
 
 
 def _regulariser(problem: Problem) -> dict[str, str]:
@@ -192,6 +189,8 @@ def _parameter(value: Any) -> Any:
 
 def _unparameter(value: Any) -> Any:
     """The parameter that ``_parameter`` wrote, numbers rounded to binary64."""
+    if isinstance(value, dict) and "outputs" in value:
+        return decode_table(value)
     if isinstance(value, dict):
         unit = Fraction(2) ** value["exponent"]
         rows = [[float(int(number) * unit) for number in row.split(" ")] for row in value.get("rows", ())]
@@ -235,10 +234,16 @@ def encode_dual(
     )
     if isinstance(proof, enclosure.DiagonalDual):
         return {"kind": "diagonal", "strengths": _vector(proof.strengths), **own_decays}
+    if isinstance(proof, enclosure.ResidualDual):
+        return {"kind": "residuals", "scale": dyadic(proof.scale), "point": None}
     if not isinstance(proof, enclosure.BlockDual):
         raise TypeError(f"{type(proof).__name__} is no dual point")
-    units, columns = enclosure.ExactColumns.of_classes(problem).closing_units, proof.columns
-    if units is not None and set(units) != {1}:
+    exact, columns = enclosure.ExactColumns.of_classes(problem), proof.columns
+    whole = problem.loss.table is not None and not _of_classes(problem.loss.table)
+    units, own = exact.closing_units, proof.own_entries(exact) if whole or proof.own is not None else []
+    if whole:
+        columns = [[*x[:k], entry, *x[k + 1 :]] for x, k, entry in zip(columns, exact.places, own, strict=True)]
+    elif units is not None and set(units) != {1}:
         columns = [[x // unit for x, unit in zip(column, units, strict=True)] for column in columns]
     encoded = {
         "kind": proof.kind,
@@ -247,7 +252,7 @@ def encode_dual(
         **_slack(proof),
         **own_decays,
     }
-    return encoded if units is not None else {**encoded, "own": integers(proof.own or ())}
+    return encoded if whole or units is not None else {**encoded, "own": integers(own)}
 
 
 def _slack(proof: enclosure.BlockDual) -> dict[str, Any]:

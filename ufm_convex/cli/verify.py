@@ -16,7 +16,13 @@ from ufm_convex.cli.exits import parts
 from ufm_convex.cli.options import CandidateOptions
 
 if TYPE_CHECKING:
-    from ufm_convex.verifier import CandidateClaims, ClaimsStatement, MalformedCertificate, VerificationResult
+    from ufm_convex.verifier import (
+        CandidateClaims,
+        ClaimsStatement,
+        MalformedCertificate,
+        ProblemStatement,
+        VerificationResult,
+    )
 
 
 class VerifyExit(IntEnum):
@@ -83,12 +89,20 @@ def _as_json(result: VerificationResult) -> str:
     record = {
         "verdict": str(result.verdict),
         "steps": steps,
-        "problem": {"words": result.problem.words, "sha256": result.problem.sha256},
+        "problem": _problem(result.problem),
         "claims": _claims(result.claims),
         "reading_seconds": result.reading_seconds,
         "checking_seconds": result.checking_seconds,
     }
     return json.dumps(record, allow_nan=False)
+
+
+def _problem(problem: ProblemStatement) -> dict[str, Any]:
+    """The problem in words; of a table of targets its outputs, its columns and its floor."""
+    said: dict[str, Any] = {"words": problem.words, "sha256": problem.sha256}
+    if problem.num_outputs is None:
+        return said
+    return {**said, **{name: getattr(problem, name) for name in ("num_outputs", "num_columns", "floor")}}
 
 
 def _claims(claims: ClaimsStatement) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ufm_convex.enclosure.proved import (
     FactorWitness,
     FrameWitness,
     ProvedBound,
+    ResidualDual,
 )
 from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.upper import upper_bound
@@ -32,6 +33,7 @@ __all__ = [
     "FrameWitness",
     "Proof",
     "ProvedBound",
+    "ResidualDual",
     "alike_orbits",
     "fraction_above",
     "fraction_below",

@@ -38,6 +38,17 @@ class DiagonalDual:
 
 
 @dataclass(frozen=True, eq=False)
+class ResidualDual:
+    """v_j = s ∇l_j at W and H of the witness beside it; real numbers, which nobody writes down.
+
+    Attributes:
+        scale: s from 0 to 1, a dyadic number.
+    """
+
+    scale: Fraction
+
+
+@dataclass(frozen=True, eq=False)
 class FrameWitness:
     """h_k = η_k e_k and W = (I − 11ᵀ/V) Diag(ω); one entry for each kind of class that is treated alike.
 
@@ -79,9 +90,9 @@ class FactorWitness:
         The rows of H of classes without samples are 0.
         """
         classes, coordinates = self.W.rows, self.W.cols
-        places = classes.members[self.H.rows.first]
         if self.bias is not None or self.plain or coordinates.repeated:
             return None
+        places = classes.members[self.H.rows.first]
         if not alike_orbits(classes.kept(places), self.H.rows):
             return None
         H = self.H.on_rows(classes, places.tolist())
@@ -97,7 +108,7 @@ class FactorWitness:
         return self.W.placed(classes, chosen), H.placed(classes, chosen)
 
 
-ExactPoint: TypeAlias = DiagonalDual | BlockDual | FrameWitness | FactorWitness
+ExactPoint: TypeAlias = DiagonalDual | BlockDual | ResidualDual | FrameWitness | FactorWitness
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class ProvedBound:
     Attributes:
         value: The bound, rounded to the safe side; infinite when nothing is proved.
         proof: How: the slack proof ("diagonal", "group", "dense", "parrilo", "copositive", "trivial"), the theorem
-            ("singular values") or the witness ("frame", "dense").
+            ("singular values"), "residuals" of a witness, or the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
         exact_point: The exact point behind it; None when nothing is proved.
     """

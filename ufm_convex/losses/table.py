@@ -28,6 +28,8 @@ _ROUNDING = 1e-9
 """How far the sum of a row may be from 1; the own entry is then taken as 1 minus the others."""
 _KEYS = ("num_outputs", "starts", "outputs", "entries")
 _DIVIDE = "divide each row by its sum, in float64: convert what is float32 first, as by targets.astype(float)."
+_OWN = "own"
+"""Written, too, where reading the other keys would choose other own outputs, and so other numbers."""
 _SPARSE = 4
 """A table that is not square is written entry by entry where one of so many, or fewer, is not 0."""
 _SHOWN = 64
@@ -90,15 +92,19 @@ class Table:
         """
         if isinstance(given, Table) and given.shares == kind.shares:
             return given
+        own: IntArray | None = None
         if hasattr(given, "tocoo") and hasattr(given, "toarray"):  # first: one of them is a mapping as well
             m, V, rows, outputs, entries = _sparse(given, kind)
         elif isinstance(given, Mapping):
             m, V, rows, outputs, entries = _written(given, kind)
+            own = _written_own(given, m, V, kind)
         else:
             m, V, rows, outputs, entries = _dense(given, kind)
-        _check(m, V, rows, outputs, entries, kind)
+        if own is None and m == V:
+            own = np.arange(m)
+        _check(m, V, rows, outputs, entries, own, kind)
         starts = np.searchsorted(rows, np.arange(m + 1))
-        own = np.arange(m) if m == V else _largest(m, starts, outputs, entries)
+        own = _largest(m, starts, outputs, entries) if own is None else own
         if kind.shares:
             rows, outputs, entries = _closed(own, starts, outputs, entries)
         return cls._made(V, m, rows, outputs, entries, own, kind.shares)
@@ -135,8 +141,28 @@ class Table:
         return f"<{len(self)} x {self.num_outputs} table, {self.entries.size} entries>"
 
     @cached_property
-    def _key(self) -> tuple[int, bytes, bytes, bytes]:
-        return self.num_outputs, self.starts.tobytes(), self.outputs.tobytes(), self.entries.tobytes()
+    def _key(self) -> tuple[int, bytes, bytes, bytes, bytes]:
+        own = self.own.tobytes() if self._says_own else b""
+        return self.num_outputs, self.starts.tobytes(), self.outputs.tobytes(), self.entries.tobytes(), own
+
+    @cached_property
+    def _says_own(self) -> bool:
+        """Whether the rounded numbers alone would be closed at other outputs, and be other numbers without rounding."""
+        if not self.shares:
+            return False
+        m = len(self)
+        chosen = np.arange(m) if self.square else _largest(m, self.starts, self.outputs, self.entries)
+        return any(
+            self._exact_own(k) != self._entry(k, int(self.own[k])) for k in np.flatnonzero(chosen != self.own).tolist()
+        )
+
+    def _exact_own(self, row: int) -> Fraction:
+        """1 minus the others."""
+        own = int(self.own[row])
+        return 1 - sum((fraction(y) for v, y in zip(*self._span(row), strict=True) if v != own), Fraction(0))
+
+    def _entry(self, row: int, output: int) -> Fraction:
+        return next((fraction(y) for v, y in zip(*self._span(row), strict=True) if v == output), Fraction(0))
 
     # -- rows and columns ---------------------------------------------------------------------------------------------
 
@@ -179,10 +205,16 @@ class Table:
         for output, entry in zip(*self._span(row), strict=True):
             found[output] = fraction(entry)
         if self.shares:
-            own = int(self.own[row])
-            found[own] = Fraction(0)
-            found[own] = 1 - sum((found[output] for output in self._span(row)[0]), Fraction(0))
+            found[int(self.own[row])] = self._exact_own(row)
         return found
+
+    def exact_entries(self) -> Iterator[list[tuple[int, Fraction]]]:
+        """The entries of each row that are not 0, without rounding: output, rising, and number."""
+        for row, own in enumerate(self.own.tolist()):
+            found = {output: fraction(entry) for output, entry in zip(*self._span(row), strict=True)}
+            if self.shares:
+                found[own] = self._exact_own(row)
+            yield sorted(pair for pair in found.items() if pair[1])
 
     def exact_column(self, row: int) -> ExactColumn:
         """The row as a column of single outputs, without rounding."""
@@ -209,13 +241,15 @@ class Table:
 
     def content(self) -> Any:
         """The table in plain values: its rows, or only its entries where those are few and it is not square."""
-        if self.square or _SPARSE * self.entries.size > len(self) * self.num_outputs:
+        many = _SPARSE * self.entries.size > len(self) * self.num_outputs
+        if (self.square or many) and not self._says_own:
             return [list(row) for row in self]
         return self._sparse_content()
 
     def _sparse_content(self) -> dict[str, Any]:
         arrays = zip(_KEYS[1:], (self.starts, self.outputs, self.entries), strict=True)
-        return {"num_outputs": self.num_outputs, **{name: array.tolist() for name, array in arrays}}
+        found = {"num_outputs": self.num_outputs, **{name: array.tolist() for name, array in arrays}}
+        return {**found, _OWN: self.own.tolist()} if self._says_own else found
 
     def _span(self, row: int) -> tuple[list[int], list[float]]:
         span = slice(self.starts[row], self.starts[row + 1])
@@ -276,7 +310,7 @@ def _sparse(given: Any, kind: Kind) -> _Entries:
 
 def _written(given: Mapping[str, Any], kind: Kind) -> _Entries:
     """Of the mapping that ``content`` writes."""
-    _given.require_known(given, _KEYS, "targets key", ProblemError)
+    _given.require_known(given, (*_KEYS, _OWN), "targets key", ProblemError)
     lists = [_given.entries(f"targets.{name}", given.get(name), ProblemError, expected=kind.expected) for name in _KEYS]
     V, starts, outputs, entries = lists
     V, wrong = whole(V), "targets does not describe a table by num_outputs, starts, outputs and entries."
@@ -296,11 +330,24 @@ def _written(given: Mapping[str, Any], kind: Kind) -> _Entries:
     return len(starts) - 1, V, rows[kept], places[kept], numbers[kept]
 
 
-def _check(m: int, V: int, rows: IntArray, outputs: IntArray, entries: FloatArray, kind: Kind) -> None:
+def _written_own(given: Mapping[str, Any], m: int, V: int, kind: Kind) -> IntArray | None:
+    """The own outputs, where that mapping says them."""
+    if _OWN not in given:
+        return None
+    listed = _given.entries(f"targets.{_OWN}", given[_OWN], ProblemError, expected=kind.expected)
+    own = [whole(one) for one in listed] if isinstance(listed, list) else []
+    if not kind.shares or len(own) != m or any(one is None or not 0 <= one < V for one in own):
+        _refuse(f"targets.{_OWN} is {shown(given[_OWN])}.", f"give an output of each of {m} rows of shares.", kind)
+    return np.array(own, dtype=np.int64)
+
+
+def _check(
+    m: int, V: int, rows: IntArray, outputs: IntArray, entries: FloatArray, own: IntArray | None, kind: Kind
+) -> None:
     """Raise ``ProblemError`` for an entry out of range, a row that does not sum to 1, or a softmax of one output."""
     lowest = np.full(entries.size, kind.lowest)
-    if kind.shares and m == V:  # the own entry is not read
-        lowest[rows == outputs] = -_ROUNDING
+    if kind.shares and own is not None:  # the own entry is not read
+        lowest[outputs == own[rows]] = -_ROUNDING
     wrong = ~(np.isfinite(entries) & (lowest <= entries) & (entries <= kind.highest))
     if wrong.any():
         at, fix = int(wrong.argmax()), "give finite numbers."

@@ -39,14 +39,15 @@ from .costs import Costs
 from .points import Alike, Candidate, Factors, Frame
 from .precision import working_precision
 from .problem import Problem
-from .proof import Blocks, Diagonal
+from .proof import Blocks, Diagonal, Dual
 from .reading import Another, MalformedCertificate, Refuted, Undecided, UnreadableInput, document, kind_of
+from .residuals import Residuals
 from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
 
 try:
-    from . import arrays, fast
+    from . import arrays, fast, fast_tables
 except ImportError:  # no NumPy: the exact path decides everything but candidates in files of their own
-    arrays = fast = None  # type: ignore[assignment]
+    arrays = fast = fast_tables = None  # type: ignore[assignment]
 
 __all__ = [
     "CandidateClaims",
@@ -65,11 +66,12 @@ WORK = 1 << 26
 """Bits of precision times numbers that are evaluated: what a value may cost before it is left undecided."""
 
 _LEMMAS = ["class-mean-reduction", "master-identity", "weak-duality"]
-_DUALS: dict[str, tuple[str, type[Diagonal] | type[Blocks]]] = {
-    "diagonal": ("frame-slack", Diagonal),
-    "group": ("symmetry-slack", Blocks),
-    "dense": ("dense-slack", Blocks),
-    "copositive": ("copositive-slack", Copositive),
+_DUALS: dict[str, tuple[str, Callable[[Problem, Any, Any], Dual]]] = {
+    "diagonal": ("frame-slack", lambda problem, value, _: Diagonal(problem, value)),
+    "group": ("symmetry-slack", lambda problem, value, _: Blocks(problem, value)),
+    "dense": ("dense-slack", lambda problem, value, _: Blocks(problem, value)),
+    "copositive": ("copositive-slack", lambda problem, value, _: Copositive(problem, value)),
+    "residuals": ("residual-slack", Residuals),
 }
 """Kinds of dual points: the lemma that their slack needs, and how they are read."""
 
@@ -150,7 +152,7 @@ def verify(
     certificate = contrastive.Certificate(fields) if contrastive.speaks_of(fields["problem"]) else _Certificate(fields)
     about = certificate.problem
     said = (
-        statement.of_problem(certificate.content, about.K, about.N),
+        statement.of_problem(certificate.content, about.K, about.N, certificate.table),
         statement.of_claims(certificate.claims, certificate.candidate),
     )
     given = _Asked(certificate, candidate, problem)
@@ -173,11 +175,12 @@ class _Certificate:
         lemma, read = _DUALS[kind_of(fields["dual"], "kind", tuple(_DUALS))]
         if fields["lemmas"] != [*_LEMMAS, *problem.lemmas, lemma]:
             raise MalformedCertificate("not the lemmas that this kind of proof needs")
-        self.dual: Diagonal | Blocks = read(problem, fields["dual"])
         make: dict[str, Callable[[Problem, Any], Any]] = {"frame": Frame, "group": Alike, "dense": Factors.read}
         self.witness = make[kind_of(fields["witness"], "kind", tuple(make))](problem, fields["witness"])
+        self.dual = read(problem, fields["dual"], self.witness)
         self.candidate = None if fields["candidate"] is None else Candidate(problem, fields["candidate"])
         self.claims = Claims(fields["claims"], with_candidate=self.candidate is not None)
+        self.table = statement.of_table(problem)
 
 
 # -- the steps (section 6) ----------------------------------------------------------------------------------------
@@ -245,20 +248,26 @@ def _step(name: str, check: Callable[[], None]) -> Step:
 
 def _steps(certificate: _Certificate, given: _Asked) -> Iterator[_Check]:
     dual, witness, optimum = certificate.dual, certificate.witness, certificate.claims.optimum
-    quick: many.Integral | fast.Fast | None = None
+    quick: many.Integral | fast.Fast | fast_tables.Fast | None = None
     if isinstance(dual, Diagonal):
         quick = many.Integral.of(dual)
-    elif fast is not None and not isinstance(dual, Copositive):
+    elif fast is not None and isinstance(dual, Blocks) and not isinstance(dual, Copositive):
         quick = fast.Fast.of(dual)
+    elif fast is not None and isinstance(dual, Residuals):
+        quick = fast_tables.Fast.of(dual)
     price = cache(dual.price)
     value = None if quick is None else lambda: _less(quick.dual_value(), price)
     yield "slack", lambda: None if quick is not None and quick.slack_dominates() else dual.check_slack()
-    yield "lower bound", lambda: _compare(lambda: _dual_value(dual) - arb(price()), optimum.low, 1, dual.numbers, value)
+    yield (
+        "lower bound",
+        lambda: _compare(lambda: _dual_value(dual) - arb(price()), optimum.low, 1, dual.numbers, value),
+    )
     objective = None
     if isinstance(witness, Frame) and witness.numbers >= many.FEW:
         objective = partial(many.frame_objective, witness)
     if objective is None and fast is not None:
-        objective = partial(fast.witness_objective, witness)
+        tabled = witness.problem.loss.tabled
+        objective = partial(fast_tables.witness_objective if tabled else fast.witness_objective, witness)
     yield "witness", witness.check_admissible
     yield "upper bound", lambda: _compare(witness.objective, optimum.high, -1, witness.numbers, objective)
     if certificate.candidate is not None:
@@ -323,14 +332,10 @@ def _compare(
     raise Undecided("the claim is too close to the value to be told apart")
 
 
+def _dual_value(dual: Dual) -> arb:
+    """−Σ ω_k n_k/N l_k*(v_k), at the precision of the context."""
+    return dual.value(ctx.prec)
+
+
 def _less(value: arb | None, price: Callable[[], fmpq]) -> arb | None:
     return None if value is None else value - arb(price())
-
-
-def _dual_value(dual: Diagonal | Blocks) -> arb:
-    """−Σ ω_k n_k/N l_k*(v_k)."""
-    problem, total = dual.problem, arb(0)
-    dual.pay(ctx.prec)
-    for group, column in zip(dual.groups, dual.columns(), strict=True):
-        total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
-    return total

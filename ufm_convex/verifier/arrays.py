@@ -86,8 +86,8 @@ def _typed(name: str, array: Any) -> Any:
 
 def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...]) -> None:
     """Unpack no more than the certificate announces: a compressed archive of a megabyte may hold a thousand."""
-    K, rows = candidate.problem.K, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
-    most = 8 * ((K + rows) * candidate.feature_dim + rows + K) + _HEADERS
+    V, rows = candidate.problem.V, candidate.problem.N if candidate.level == "sample" else candidate.problem.K
+    most = 8 * ((V + rows) * candidate.feature_dim + rows + V) + _HEADERS
     wanted = {f"{name}.npy" for name in names}
     if sum(member.file_size for member in archive.zip.infolist() if member.filename in wanted) > most:
         raise Another("the archive holds more than the arrays of the candidate")
@@ -96,7 +96,7 @@ def _require_fitting(candidate: Candidate, archive: Any, names: tuple[str, ...])
 def require_embedded(candidate: Candidate, embedded: Factors, given: Mapping[str, Any]) -> None:
     """Raise ``Another`` unless the arrays are, number for number, those in the certificate."""
     W, F = given["weights"], given["features"]
-    shapes = (candidate.problem.K, candidate.feature_dim), (len(embedded.labels), candidate.feature_dim)
+    shapes = (candidate.problem.V, candidate.feature_dim), (len(embedded.labels), candidate.feature_dim)
     if (W.shape, F.shape) != shapes:
         raise Another(f"the candidate of the certificate has weights of shape {shapes[0]}, features of {shapes[1]}")
     third = given["labels"] if candidate.level == "sample" else given["class_counts"]

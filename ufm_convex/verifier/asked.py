@@ -52,6 +52,8 @@ def numbers(problem: Mapping[str, Any]) -> dict[str, Any]:
     if "loss" in problem:
         neutral = LOSSES[problem["loss"]["name"]].neutral
         found |= {f"loss {name}": _entries(value, neutral.get(name)) for name, value in problem["loss"].items()}
+        if "targets" in problem["loss"]:
+            found["loss targets"] = _targets(problem["loss"]["targets"])
     return found
 
 
@@ -74,7 +76,7 @@ def _entries(value: Any, neutral: str | None) -> Any:
     """A parameter: null as the number it stands for; words and dyadic numbers as they are, written in one way each."""
     if value is None:
         return neutral
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or "outputs" in value:
         return value
     if "integers" in value:
         return _vector(_integers(value["integers"]), value["exponent"])
@@ -83,6 +85,19 @@ def _entries(value: Any, neutral: str | None) -> Any:
     if not any(row[k] for k, row in enumerate(rows)) and all(len(set(row)) == 1 for row in others):
         return _vector([row[0] for row in others], value["exponent"])  # one number a class, written as a table
     return _vector([entry for row in rows for entry in row], value["exponent"])
+
+
+def _targets(value: Mapping[str, Any]) -> tuple[int, list[int], list[int], Entries]:
+    """A table: V, how many entries of each row are not 0, their outputs and numbers; of classes it is a matrix."""
+    if "outputs" in value:
+        count = 0 if value["places"] is None else length_of(value["places"])
+        places = integers(value["places"], count) if count else []
+        given = _vector(_integers(value["entries"]["integers"]), value["entries"]["exponent"]) if count else "0p0"
+        return value["outputs"], _integers(value["lengths"]), places, given
+    rows = [_integers(row) for row in value["rows"]]
+    there = [[j for j, entry in enumerate(row) if entry] for row in rows]
+    numbers_ = [row[j] for row, places in zip(rows, there, strict=True) for j in places]
+    return len(rows[0]), list(map(len, there)), [j for row in there for j in row], _vector(numbers_, value["exponent"])
 
 
 def _vector(entries: list[int], exponent: int) -> Entries:

@@ -42,7 +42,7 @@ def speaks_of(problem: Any) -> bool:
 class Certificate:
     """The content, decoded; nothing is proved yet. There is no candidate."""
 
-    candidate = None
+    candidate = table = None
 
     def __init__(self, fields: dict[str, Any]) -> None:
         costs = Costs.of(fields)

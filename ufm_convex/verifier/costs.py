@@ -77,6 +77,10 @@ class Costs:
         """Pay for a product of matrices of integers; raises as ``spend``."""
         self._pay(multiplications * (1 + (bits / _WORD) ** 2) * _MULTIPLICATION)
 
+    def multiply_quickly(self, multiplications: int, thousand: float) -> None:
+        """Pay for a product of matrices in binary64, of which a thousand multiplications take so long; likewise."""
+        self._pay(multiplications / 1000 * thousand)
+
     def _pay(self, microseconds: float) -> None:
         if self.work + microseconds > MAX_WORK:
             raise Undecided("it takes too long, with what the file has cost before")

@@ -115,8 +115,13 @@ class Fast:
 
 
 def _log(x: Any) -> Any:
-    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46: table of 128, then a Taylor polynomial."""
-    mantissa, exponent = np.frexp(np.maximum(x, 1.0))
+    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46."""
+    return log(np.maximum(x, 1.0))
+
+
+def log(x: Any) -> Any:
+    """Log x for x > 0: table of 128, then a Taylor polynomial; with error below 2^-45 from 2^-128 to 2^64."""
+    mantissa, exponent = np.frexp(x)
     place = (mantissa * 256.0).astype(np.int64)
     centre = (place + 0.5) / 256.0
     r = (mantissa - centre) / centre
@@ -154,8 +159,9 @@ class InFile:
         self.repeats = np.ones_like(counts) if sample else counts
         classes = sample and third.min() >= 0 and third.max() < problem.K
         given = np.bincount(third, minlength=problem.K) if classes else None if sample else third
-        shapes = (self.W.shape, self.F.shape, (problem.K,) if self.bias is None else self.bias.shape)
-        if shapes != ((problem.K, candidate.feature_dim), (len(self.labels), candidate.feature_dim), (problem.K,)):
+        V, d = problem.V, candidate.feature_dim
+        shapes = (self.W.shape, self.F.shape, (V,) if self.bias is None else self.bias.shape)
+        if shapes != ((V, d), (len(self.labels), d), (V,)):
             raise Refuted("the arrays of the candidate do not have the shapes of the problem")
         if given is None or not np.array_equal(given, counts):
             raise Refuted("the candidate does not have the problem's class counts")
@@ -236,15 +242,15 @@ def _numbers(rows: Any) -> Any:
 
 def _exactly(rows: list[list[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
-    numbers = _numbers(rows)
-    if numbers is None:
+    found = _numbers(rows)
+    if found is None:
         return None
-    rounded = max(numbers.max(), -numbers.min()) >= 1 << 53  # perhaps; no smaller integer is
-    if rounded and list(map(int, numbers.ravel().tolist())) != [x for row in rows for x in row]:
+    rounded = max(found.max(), -found.min()) >= 1 << 53  # perhaps; no smaller integer is
+    if rounded and list(map(int, found.ravel().tolist())) != [x for row in rows for x in row]:
         return None
     with np.errstate(over="ignore", under="ignore"):
-        scaled_ = np.ldexp(numbers, exponent)
-        return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), numbers) else None
+        scaled_ = np.ldexp(found, exponent)
+        return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), found) else None
 
 
 def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats: Any, bias: Any = None) -> arb:

@@ -54,6 +54,10 @@ class Loss(ABC):
     """The a > 0, one a class, where they are not 1."""
     bits = 0
     """Of its longest parameter, as a rational number."""
+    tabled = False
+    """Whether a table gives each column its target, and columns need not be classes: ``tables``."""
+    outputs: int | None = None
+    """V, where it is not the number of columns."""
     streamed = False
     """Whether binary64 decides about many logits (section 7.3); else balls are given more time."""
     neutral: ClassVar[dict[str, str]] = {}
@@ -89,7 +93,7 @@ class Softmax(Loss):
     def _p_log_p(self, p: fmpq) -> arb:
         if p < 0:
             raise Refuted("a column of the dual point lies outside the simplex")
-        return _p_log_p(p)
+        return p_log_p(p)
 
     def value(self, column: Column[arb]) -> arb:
         """See ``Loss``; in differences from the own logit, so that a small loss keeps its digits."""
@@ -269,7 +273,7 @@ class BinaryCrossEntropy(Loss):
         for p, multiplicity in [(-column.own, 1), *column.others]:
             if not 0 <= p <= 1:
                 raise Refuted("an entry of the dual point lies outside [0, 1]")
-            total += multiplicity * (_p_log_p(p) + _p_log_p(1 - p))
+            total += multiplicity * (p_log_p(p) + p_log_p(1 - p))
         return total
 
     def value(self, column: Column[arb]) -> arb:
@@ -339,7 +343,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 def read_loss(value: Any, K: int) -> Loss:
-    """The loss that an object of the file describes."""
+    """The loss of classes that an object of the file describes."""
     return LOSSES[kind_of(value, "name", tuple(LOSSES))](value, K)
 
 
@@ -354,7 +358,7 @@ def _table(value: Any, K: int) -> list[list[fmpq]]:
     return [[scaled(entry, exponent) for entry in row] for row in rows]
 
 
-def _p_log_p(p: fmpq) -> arb:
+def p_log_p(p: fmpq) -> arb:
     """The ball p log p, p ≥ 0; near 1 the logarithm is formed from the exact 1 − p, and keeps its relative accuracy."""
     if not p:
         return arb(0)

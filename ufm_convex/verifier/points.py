@@ -27,6 +27,7 @@ from .reading import (
     fields_of,
     integer,
     integers,
+    kind_of,
     length_of,
     rows_of,
     scaled,
@@ -34,6 +35,7 @@ from .reading import (
 )
 
 MAX_LOGITS, MAX_EXACT_LOGITS, MAX_UNSTREAMED_LOGITS = 1 << 23, 1 << 18, 1 << 21
+MAX_TABLE_LOGITS = 1 << 24
 _ROWS = 64
 
 
@@ -168,25 +170,28 @@ class Factors:
     def __init__(
         self, problem: Problem, d: int, W: Any, H: Any, labels: list[int] | None = None, bias: Vector | None = None
     ) -> None:
-        self.numbers = problem.K * (problem.K if labels is None else len(labels))
-        if self.numbers > MAX_LOGITS:
-            raise MalformedCertificate(f"more than {MAX_LOGITS} logits")
+        self.numbers = problem.V * (problem.K if labels is None else len(labels))
+        most = MAX_TABLE_LOGITS if problem.loss.tabled else MAX_LOGITS
+        if self.numbers > most:
+            raise MalformedCertificate(f"more than {most} logits")
         matrices = [fields_of(matrix, "exponent rows") for matrix in (W, H)]
         self.exponents = [exponent_of(matrix["exponent"]) for matrix in matrices]
         self.problem, self.classes, self.bias = problem, problem.classes(), bias
         self.repeats = [group.samples if labels is None else 1 for group in self.classes]
         self.labels = list(range(problem.K)) if labels is None else labels
-        self.W = rows_of(matrices[0]["rows"], [d] * problem.K)
+        self.W = rows_of(matrices[0]["rows"], [d] * problem.V)
         self.H = rows_of(matrices[1]["rows"], [d] * len(self.labels))
         if labels is None:
             check_empty(self.classes, self.H)
         self.unit_w, self.unit_h = (scaled(1, exponent) for exponent in self.exponents)
 
     @classmethod
-    def read(cls, problem: Problem, value: Any) -> Factors:
-        """Class means, row k for class k."""
+    def read(cls, problem: Problem, value: Any, kind: str | None = None) -> Factors:
+        """Class means, row k for class k; of an object that has to say its kind, if one is given."""
+        if kind is not None:
+            kind_of(value, "kind", (kind,))
         fields = fields_of(value, "kind feature_dim W H bias" if problem.bias.present else "kind feature_dim W H")
-        bias = vector(fields["bias"], problem.K) if problem.bias.present else None
+        bias = vector(fields["bias"], problem.V) if problem.bias.present else None
         return cls(problem, integer(fields["feature_dim"], 1, MAX_LENGTH), fields["W"], fields["H"], bias=bias)
 
     def check_admissible(self) -> None:
@@ -215,25 +220,31 @@ class Factors:
         require_short(len(self.H), self.H, self.W, costs=self.problem.costs)
         return [product(self.H[start : start + _ROWS], self.W) for start in range(0, len(self.H), _ROWS)]
 
+    def logits(self) -> Iterator[list[arb]]:
+        """W h + b, row by row."""
+        unit = arb(self.unit_w * self.unit_h)
+        b = [arb(entry) for entry in self.bias or [fmpq(0)] * self.problem.V]
+        rows = (row for block in self._products for row in block.tolist())
+        return ([arb(entry) * unit + offset for entry, offset in zip(row, b, strict=True)] for row in rows)
+
     def objective(self) -> arb:
         """Enclose its objective."""
-        problem, unit = self.problem, arb(self.unit_w * self.unit_h)
+        problem = self.problem
         streamed = problem.loss.streamed and self.bias is None
         if self.numbers > (MAX_EXACT_LOGITS if streamed else MAX_UNSTREAMED_LOGITS):
             raise Undecided("more logits than are evaluated one by one")
         balls = 3 if problem.loss.streamed else 4 if problem.loss.alike else 6
         problem.costs.spend(self.numbers, 1, problem.loss.bits, balls=balls, precision=ctx.prec)
         problem.costs.spend((len(self.W) + len(self.H)) * len(self.W[0]), 1, 0)
-        logits = (row for block in self._products for row in block.tolist())
         total = arb(problem.lambda_w * self.unit_w**2 * sum(w * w for row in self.W for w in row)) / 2
         total += arb(problem.bias.penalty(self.bias or ()))
-        b = [arb(entry) for entry in self.bias or [fmpq(0)] * problem.K]
-        for z, row, k in zip(logits, self.H, self.labels, strict=True):
+        for z, row, k in zip(self.logits(), self.H, self.labels, strict=True):
             if not self.repeats[k]:
                 continue
-            others = [(arb(entry) * unit + b[j], 1) for j, entry in enumerate(z) if j != k]
+            home = problem.home(k)
+            others = [(entry, 1) for j, entry in enumerate(z) if j != home]
             mean = self.classes[k].weight * self.repeats[k] / problem.N
-            total += arb(mean) * problem.loss.value(Column(k, arb(z[k]) * unit + b[k], others))
+            total += arb(mean) * problem.loss.value(Column(k, z[home], others))
             total += arb(problem.lambda_h * self.unit_h**2 * self.repeats[k] * sum(h * h for h in row)) / 2
         return total
 
@@ -277,7 +288,7 @@ class Candidate:
             counts = {k: group.samples for k, group in enumerate(problem.classes()) if group.samples}
             if len(labels) != problem.N or Counter(labels) != counts:
                 raise MalformedCertificate("the labels do not have the problem's class counts")
-        bias = vector(arrays["bias"], problem.K) if "bias" in arrays else None
+        bias = vector(arrays["bias"], problem.V) if "bias" in arrays else None
         self.embedded = Factors(problem, self.feature_dim, arrays["W"], arrays["features"], labels, bias)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from flint import fmpq, fmpz_mat
 
 from .costs import Costs
-from .losses import read_loss
 from .reading import (
     MAX_LENGTH,
     MalformedCertificate,
@@ -23,6 +22,7 @@ from .reading import (
     size_of,
     vector,
 )
+from .tables import is_tabled, read_loss
 from .terms import Bias, Budget, Penalty
 
 MAX_CLASSES = 10**8
@@ -41,7 +41,8 @@ class Group(NamedTuple):
 class Problem:
     """Section 3.1. ``runs`` are in class order; ``distinct``, of weights ``weights``, sorted by count, then weight.
 
-    Classes without samples are outputs alone: they are in no group of ``distinct``, and all of them are alike.
+    Classes without samples are outputs alone: they are in no group of ``distinct``, and all of them are alike. With a
+    table of targets the K counts are those of its rows, the columns, and there are ``V`` outputs; else V = K.
     """
 
     def __init__(self, value: Any) -> None:
@@ -59,8 +60,9 @@ class Problem:
         self.costs = Costs()
         self.K = sum(repeats)
         self.N = sum(number * repeat for number, repeat in zip(numbers, repeats, strict=True))
-        if not 2 <= self.K <= MAX_CLASSES or not 1 <= self.N < 1 << 63:
-            raise MalformedCertificate(f"from 2 to {MAX_CLASSES} classes, from 1 to 2^63 - 1 samples")
+        least = 1 if is_tabled(fields["loss"]) else 2
+        if not least <= self.K <= MAX_CLASSES or not 1 <= self.N < 1 << 63:
+            raise MalformedCertificate(f"from {least} to {MAX_CLASSES} classes, from 1 to 2^63 - 1 samples")
         self.empty = sum(repeat for number, repeat in zip(numbers, repeats, strict=True) if not number)
         if self.empty and kind is Budget:
             raise MalformedCertificate("norm bounds are about means over the samples of each class, and one has none")
@@ -82,6 +84,9 @@ class Problem:
         dimension = fields["feature_dim"]
         self.feature_dim = None if dimension is None else integer(dimension, 1, (1 << 63) - 1)
         self.loss = read_loss(fields["loss"], self.K)
+        self.V = self.loss.outputs or self.K
+        if self.loss.tabled and (self.empty or (kind is Budget and self.V != self.K)):
+            raise MalformedCertificate("each row of a table has samples, and norm bounds are about classes")
         constants = [self.lambda_w, self.lambda_h, self.bias.weight, *self.regulariser.constants]
         self.bits = weights.bits + self.loss.bits + max(map(size_of, constants))
         """Of the rational constants that an operation may meet, all together."""
@@ -109,6 +114,14 @@ class Problem:
         """The same, after the group of the classes without samples, if there are any."""
         groups = self.groups(limit)
         return [Group(0, fmpq(1), self.empty), *groups] if self.empty else groups
+
+    def single_outputs(self, limit: int = MAX_LENGTH) -> list[Group]:
+        """One group an output: the classes, unless a table has other outputs than columns."""
+        return [Group(1, fmpq(1), 1)] * self.V if self.loss.tabled else self.classes(limit)
+
+    def home(self, column: int) -> int:
+        """The output whose entry stands apart in a column: that of the class, or the first of a table."""
+        return 0 if self.loss.tabled else column
 
     def classes(self, limit: int = MAX_LENGTH) -> list[Group]:
         """One group a class, in class order."""

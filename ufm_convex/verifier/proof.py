@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import gcd, lcm
 from typing import Any
 
-from flint import fmpq
+from flint import arb, fmpq
 
 from .losses import Column
 from .problem import Group, Problem, check_singles, product
@@ -47,13 +47,21 @@ class Dual(ABC):
     def check_slack(self) -> None:
         """Show that the slack is ≥ 0 on the features that are admissible, exactly."""
 
-    @abstractmethod
     def columns(self) -> Iterator[Column[fmpq]]:
-        """The columns of V, one a group."""
+        """The columns of V, one a group, where they are rational."""
+        raise NotImplementedError
 
-    @abstractmethod
     def sums(self) -> Iterator[tuple[fmpq, int]]:
-        """The entries of U1, one a group, with how many classes have them."""
+        """The entries of U1, one a group, with how many classes have them, likewise."""
+        raise NotImplementedError
+
+    def value(self, precision: int) -> arb:
+        """−Σ ω_k n_k/N l_k*(v_k), paid for at a precision, that of the context."""
+        self.pay(precision)
+        problem, total = self.problem, arb(0)
+        for group, column in zip(self.groups, self.columns(), strict=True):
+            total -= arb(problem.share(group) * group.multiplicity) * problem.loss.conjugate(column)
+        return total
 
     def price(self) -> fmpq:
         """What the dual value pays for a budget, and for a bias; ``Refuted`` where that is infinite."""
@@ -117,19 +125,24 @@ class Blocks(Dual):
     """Fields of the proof that the slack is ≥ 0."""
 
     def __init__(self, problem: Problem, value: Any) -> None:
-        names = f"kind exponents columns {self.slack}{problem.regulariser.proof}"
-        fields = fields_of(value, names if problem.loss.closed else f"{names} own")
+        names, whole = f"kind exponents columns {self.slack}{problem.regulariser.proof}", problem.loss.tabled
+        fields = fields_of(value, names if problem.loss.closed or whole else f"{names} own")
         super().__init__(problem, fields)
         alike = fields["kind"] == "group"
-        self.outputs: list[Group] = problem.outputs(MAX_BLOCKS) if alike else problem.classes(MAX_BLOCKS)
-        self.places = [h for h, group in enumerate(self.outputs) if group.samples]
-        self.groups = [self.outputs[h] for h in self.places]
+        self.outputs: list[Group] = problem.outputs(MAX_BLOCKS) if alike else problem.single_outputs(MAX_BLOCKS)
+        if whole:
+            self.groups = problem.classes(MAX_BLOCKS)
+            self.places = [problem.home(j) for j in range(len(self.groups))]
+        else:
+            self.places = [h for h, group in enumerate(self.outputs) if group.samples]
+            self.groups = [self.outputs[h] for h in self.places]
         size, width = len(self.groups), len(self.outputs)
         self.numbers = size * width
         self.loads = [group.weight * group.samples if problem.bias.free else fmpq(1) for group in self.groups]
         self.exponents = [exponent_of(number) for number in integers(fields["exponents"], size)]
         columns = rows_of(fields["columns"], [width] * size)
-        check_singles(self.groups, columns, self.places)
+        if not whole:
+            check_singles(self.groups, columns, self.places)
         units = None if problem.loss.scale is None else _coprime(problem.loss.scale)
         longest = 0 if units is None else max(units).bit_length()
         bits = sum(
@@ -156,7 +169,12 @@ class Blocks(Dual):
     def _integers(
         self, columns: list[list[int]], units: list[int] | None, own: Any
     ) -> tuple[list[list[int]], list[int]]:
-        """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out."""
+        """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out.
+
+        Columns of a table are whole: the own entry is one of theirs.
+        """
+        if self.problem.loss.tabled:
+            return columns, [column[place] for place, column in zip(self.places, columns, strict=True)]
         if not self.problem.loss.closed:
             return columns, integers(own, len(self.groups))
         sizes = [group.multiplicity for group in self.outputs]
@@ -231,7 +249,7 @@ class Blocks(Dual):
                 for h, (other, x) in enumerate(zip(self.outputs, column, strict=True))
                 if other.multiplicity > (h == place)
             ]
-            yield Column(place, unit * own * inverse[place], others)
+            yield Column(g if self.problem.loss.tabled else place, unit * own * inverse[place], others)
 
     def sums(self) -> Iterator[tuple[fmpq, int]]:
         """See ``Dual``."""

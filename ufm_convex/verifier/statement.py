@@ -13,16 +13,19 @@ from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from flint import arb, fmpq
 
 from .claims import Claims, Enclosures, Interval, Violation
 from .points import Candidate
 from .precision import working_precision
-from .reading import dyadic, scaled, sha256_of
+from .problem import Problem
+from .reading import Undecided, dyadic, scaled, sha256_of
+from .tables import Tabled
 
 _SHOWN, _DIGITS = 6, 6
+_FLOOR_BITS = 96
 _SAID = {"class_counts", "multiplicities", "class_weights", "loss", "sha256"}
 _ORDER = ["model", "features", "feature_dim", "lambda_w", "lambda_h", "weight_radius", "feature_radius", "bias"]
 
@@ -34,10 +37,16 @@ class ProblemStatement:
     Attributes:
         words: The problem in one line.
         sha256: SHA-256 of the object ``problem`` of the file.
+        num_outputs: V, where a table gives each column its target; else None, as the next two.
+        num_columns: m.
+        floor: What no model goes below, sum pt_j (-l_j*(0)), rounded down.
     """
 
     words: str
     sha256: str
+    num_outputs: int | None = None
+    num_columns: int | None = None
+    floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,19 +108,50 @@ class ClaimsStatement:
         return rows
 
 
-def of_problem(problem: Mapping[str, Any], num_classes: int, num_samples: int) -> ProblemStatement:
+def of_problem(
+    problem: Mapping[str, Any], num_classes: int, num_samples: int, table: TableStatement | None = None
+) -> ProblemStatement:
     """The statement of a problem that has been decoded, from its texts: tables are not read again."""
     loss = problem.get("loss", {})
     named = [str(loss["name"])] if loss else []
     parameters = [f"{name} {_value(value)}" for name, value in loss.items() if name != "name" and value is not None]
     weights = problem.get("class_weights")
+    what = "classes" if table is None else "columns"
     parts = [
-        _counts(problem["class_counts"], problem["multiplicities"], num_classes, num_samples),
+        "" if table is None else f"{table.num_outputs} outputs",
+        _counts(problem["class_counts"], problem["multiplicities"], f"{num_classes} {what}", num_samples),
         ", ".join(named + parameters),
         "" if weights is None else f"class weights {_value(weights)}",
         *(_term(name, problem[name]) for name in sorted(set(problem) - _SAID, key=_place)),
     ]
-    return ProblemStatement("; ".join(part for part in parts if part), str(problem["sha256"]))
+    words, digest = "; ".join(part for part in parts if part), str(problem["sha256"])
+    if table is None:
+        return ProblemStatement(words, digest)
+    said = "" if table.floor is None else f"; floor = {table.floor!r}"
+    return ProblemStatement(words + said, digest, *table)
+
+
+class TableStatement(NamedTuple):
+    """What is said of a table of targets: V, m, and the floor, rounded down; None where it takes too long."""
+
+    num_outputs: int
+    num_columns: int
+    floor: float | None
+
+
+def of_table(problem: Problem) -> TableStatement | None:
+    """The statement of a problem's table, if there is one."""
+    loss = problem.loss
+    if not isinstance(loss, Tabled):
+        return None
+    try:
+        problem.costs.spend(max(len(loss.table.places), 1), 4, loss.bits, balls=2, precision=_FLOOR_BITS)
+    except Undecided:
+        return TableStatement(problem.V, problem.K, None)
+    with working_precision(_FLOOR_BITS):
+        floor = sum((arb(problem.share(g)) * loss.floor(j) for j, g in enumerate(problem.classes())), arb(0))
+        low = float(floor.lower())
+    return TableStatement(problem.V, problem.K, max(math.nextafter(low, -math.inf), 0.0))
 
 
 def of_claims(claims: Claims, candidate: Candidate | None) -> ClaimsStatement:
@@ -167,12 +207,12 @@ def _number(number: fmpq) -> str:
 # -- words --------------------------------------------------------------------------------------------------------
 
 
-def _counts(counts: str, multiplicities: str, num_classes: int, num_samples: int) -> str:
+def _counts(counts: str, multiplicities: str, kinds: str, num_samples: int) -> str:
     """Number of classes and samples, and the first runs."""
     pairs = zip(*(text.split(" ", _SHOWN)[:_SHOWN] for text in (counts, multiplicities)), strict=True)
     listed = [f"{size} x {count}" if size != "1" else count for count, size in pairs]
     more = [f"... ({counts.count(' ') + 1 - _SHOWN} more)"] if counts.count(" ") >= _SHOWN else []
-    return f"{num_classes} classes of {', '.join(listed + more)} samples, {num_samples} in all"
+    return f"{kinds} of {', '.join(listed + more)} samples, {num_samples} in all"
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -192,7 +232,7 @@ def _value(value: Any) -> str:
         return _decimal(value) if value[-1].isdigit() else value
     if isinstance(value, int):
         return str(value)
-    integers, exponent = value.get("integers", ""), value["exponent"]
+    integers, exponent = value.get("integers", ""), value.get("exponent", 0)
     if integers and integers.count(" ") < _SHOWN:
         return "(" + ", ".join(_number(scaled(int(entry), exponent)) for entry in integers.split(" ")) + ")"
     return f"of SHA-256 {sha256_of(value, leave_out=())[:16]}..."
