@@ -18,7 +18,7 @@ from ufm_convex import _deadline, enclosure, evidence, relaxation, solvers
 from ufm_convex._deadline import OutOfTime
 from ufm_convex._process import apart, once
 from ufm_convex.errors import RangeError, SizeError, SolverDiedError, UFMError, UnknownNameError
-from ufm_convex.evidence import Bounds, Evidence, MergedEvidence, lower_with_point
+from ufm_convex.evidence import Bounds, Evidence, MergedEvidence, lower_with_point, spread_out
 from ufm_convex.methods.base import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Gram, GramPoint
@@ -52,7 +52,7 @@ class Direct(Method[Problem, Evidence, Solution]):
             return
         prefix = f"{problem.num_columns} columns, equal ones merged into {merged.num_columns}: "
         for finding in self._findings(merged, settings, tell):
-            whole = MergedEvidence(problem, finding.evidence, column)
+            whole = spread_out(problem, finding.evidence, column)
             yield replace(finding, evidence=whole, line=prefix + finding.line)
 
     def _findings(self, problem: Problem, settings: Settings, tell: Progress) -> Iterator[Finding[Evidence]]:
