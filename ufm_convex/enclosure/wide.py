@@ -35,6 +35,7 @@ _INFLATE = 1.0 + 2.0**-20
 _INFLATE_LITTLE = 1.0 + 2.0**-48
 """Pays for the few roundings of the norm itself."""
 _LEAST_OWN = 2.0**-40
+_SHRINKINGS = 4
 _FAINT = 2.0**-600
 """Smaller shares count as 0 in an entropy, which only lowers it."""
 _SHIFTS = tuple(2.0**-k for k in (42, 36, 30, 24, 18, 12, 6, 0))
@@ -73,7 +74,9 @@ def wide_lower_bound(problem: Problem, shares: FloatArray) -> ProvedBound:
         shares: p, (V, m), any numbers; those below 0 are taken for 0.
 
     Returns:
-        The bound; that of p = y, the floor, where the shares are no numbers or have columns without a large entry.
+        The bound; that of p = y, the floor, where the shares are no numbers or have columns without a large entry. A
+        square table may have own entries below 0 by a rounding; y is then no point, and p is shrunk towards it until
+        the norm is at most 1; −∞ where that fails.
 
     Raises:
         ProblemError: the problem is another one.
@@ -84,25 +87,51 @@ def wide_lower_bound(problem: Problem, shares: FloatArray) -> ProvedBound:
     V, m = problem.num_outputs, problem.num_columns
     if shares.shape != (V, m):
         raise ShapeError(
-            f"shares has shape {shares.shape}.", expected=f"(V, m) = ({V}, {m})", fix="pass one column a row of targets."
+            f"shares has shape {shares.shape}.",
+            expected=f"(V, m) = ({V}, {m})",
+            fix="pass one column a row of targets.",
         )
     require_nearest(V, m, V)
-    if not _proper(table):
-        return ProvedBound(-math.inf, "trivial")
-    floor = _mean(problem, _entropies_of_table(table))
-    found = _point(shares)
-    value = floor
-    if found is not None:
-        others, own, largest = found
-        norm = _norm(problem, table, others, own, largest)
-        if math.isfinite(norm):
-            s = min(Fraction(1), 1 / fraction(norm)) if norm > 0.0 else Fraction(1)
-            whole = others
-            whole[own, np.arange(m)] = largest
-            value = max(value, s * _mean(problem, _entropies(whole)) + (1 - s) * floor)
+    floor: Fraction | None = None
+    value: Fraction | None = None
+    if _proper(table):
+        floor = _mean(problem, _entropies_of_table(table))
+        value = max(floor, _worth(problem, table, shares, floor) or floor)
+    else:
+        for _ in range(_SHRINKINGS):
+            norm, worth = _norm_and_worth(problem, table, shares)
+            if not math.isfinite(norm):
+                break
+            if norm <= 1.0:
+                value = worth
+                break
+            Y = table.rows(np.arange(m)).T
+            shares = np.maximum(Y + (shares - Y) * ((1.0 - 2.0**-40) / norm), 0.0)
     require_nearest(V, m, V)
+    if value is None:
+        return ProvedBound(-math.inf, "trivial")
     bound = rounded_down(value)
-    return ProvedBound(bound, PROOF if value > floor else "trivial", fraction(bound))
+    return ProvedBound(bound, PROOF if value != floor else "trivial", fraction(bound))
+
+
+def _worth(problem: Problem, table: Table, shares: FloatArray, floor: Fraction) -> Fraction | None:
+    """The entropy of the shares times s and the floor times 1 − s; None where they are no point."""
+    norm, worth = _norm_and_worth(problem, table, shares)
+    if not math.isfinite(norm):
+        return None
+    s = min(Fraction(1), 1 / fraction(norm)) if norm > 0.0 else Fraction(1)
+    return s * worth + (1 - s) * floor
+
+
+def _norm_and_worth(problem: Problem, table: Table, shares: FloatArray) -> tuple[float, Fraction]:
+    """A number not below ‖U D^{-1/2}‖, and one below Σ pt Ent(p); infinity and 0 where the shares are no point."""
+    found = _point(shares)
+    if found is None:
+        return math.inf, Fraction(0)
+    whole, own, largest = found
+    norm = _norm(problem, table, whole, own, largest)
+    whole[own, np.arange(largest.size)] = largest
+    return norm, _mean(problem, _entropies(whole))
 
 
 def _point(shares: FloatArray) -> tuple[FloatArray, IntArray, FloatArray] | None:
@@ -187,7 +216,7 @@ def _norm(problem: Problem, table: Table, others: FloatArray, own: IntArray, lar
     size = float(np.sqrt(np.vdot(P, P))) * _INFLATE
     # differences, scales and products are right to 12 units; own shares of p and of y, at most 1, to one each
     moved = 12.0 * UNIT * size + 8.0 * UNIT * float(np.sqrt(np.vdot(scales, scales)))
-    G = np.tril(P @ P.T if V <= m else P.T @ P)
+    G = np.tril(P @ P.T if m >= V else P.T @ P)
     G += np.tril(G, -1).T
     rounded = (max(V, m) + 4) * UNIT * size * size  # |P̂| |P̂|ᵀ has at most the norm ‖P̂‖²_F
     above = _eigenvalue_above(G)

@@ -1,8 +1,8 @@
 """Evidence: what a run is worth, in the representation that its points come in.
 
-Each module is one representation (orthogonal frame in O(K), factors, columns of any orbits) and does everything that depends on
-it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and ``Solution``
-know none of them apart.
+Each module is one representation (orthogonal frame in O(K), factors, columns of any orbits) and does everything that
+depends on it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and
+``Solution`` know none of them apart.
 """
 
 from __future__ import annotations

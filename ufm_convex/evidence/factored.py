@@ -20,7 +20,7 @@ from ufm_convex.enclosure import ProvedBound, wide_lower_bound, wide_upper_bound
 from ufm_convex.evidence.base import Representation, relative_gap
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import require_dimension, spectrum
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, GramPoint, Orbits, require_dense
+from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Gram, GramPoint, require_dense
 from ufm_convex.solvers import SolverRun
 
 _NOISE = 1e-12
@@ -113,8 +113,10 @@ class FactoredEvidence(Representation):
 
     def settled(self, tolerance: float) -> bool:
         """See ``Evidence.settled``: one run with ``feature_dim`` is as good as the next."""
-        return self.problem.feature_dim is not None and self.relaxed is not None and (
-            relative_gap(self.lower.value, self.upper.value) > relative_gap(self.lower.value, self.relaxed)
+        return (
+            self.problem.feature_dim is not None
+            and self.relaxed is not None
+            and (relative_gap(self.lower.value, self.upper.value) > relative_gap(self.lower.value, self.relaxed))
         )
 
     def square_norms(self) -> tuple[Fraction, Fraction] | None:

@@ -91,7 +91,7 @@ class Projection:
 
     @cached_property
     def _loads(self) -> FloatArray:
-        """pt / σ, (m,)."""
+        """The weight of the loss over σ, (m,)."""
         return np.asarray(self.columns.loss_weights / self.columns.sigma)
 
     @cached_property
@@ -196,13 +196,13 @@ class Projection:
         inner[:, np.arange(k), np.arange(k)] += likely
         inner *= curvature[:, None, None]
         nearby = kernel[places[:, :, None], places[:, None, :]]
-        inner = np.linalg.solve(np.eye(k) + inner @ nearby, inner)
+        solved: FloatArray = np.linalg.solve(np.eye(k) + inner @ nearby, inner)
         step = slope @ inverse
         rows = max(1, _CHUNK // (k * w.shape[1]))
         for first in range(0, m, rows):
             part = slice(first, first + rows)
             seen = np.einsum("mkd,md->mk", w[places[part]], step[part])
-            given = np.einsum("mkl,ml->mk", inner[part], seen)
+            given = np.einsum("mkl,ml->mk", solved[part], seen)
             step[part] -= np.einsum("mk,mkd->md", given, image[places[part]])
         return np.asarray(step)
 
