@@ -27,7 +27,7 @@ from ufm_convex.enclosure.arithmetic import TINY, UNIT, require_nearest
 from ufm_convex.enclosure.candidate import EXP_ERROR, EXP_TAIL, LOG_ERROR, STEPS, exp_of_minus, log1p_of, log_of
 from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.errors import ProblemError, ShapeError
-from ufm_convex.losses.table import Table
+from ufm_convex.losses import Table
 from ufm_convex.problem import Problem
 
 _INFLATE = 1.0 + 2.0**-20

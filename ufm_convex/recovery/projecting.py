@@ -24,7 +24,7 @@ import numpy as np
 
 from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray, IntArray
-from ufm_convex.losses.table import Table
+from ufm_convex.losses import Table
 from ufm_convex.relaxation import Columns
 
 _LIKELY = 16
@@ -196,7 +196,7 @@ class Projection:
         inner[:, np.arange(k), np.arange(k)] += likely
         inner *= curvature[:, None, None]
         nearby = kernel[places[:, :, None], places[:, None, :]]
-        solved: FloatArray = np.linalg.solve(np.eye(k) + inner @ nearby, inner)
+        solved: FloatArray = np.asarray(np.linalg.solve(np.eye(k) + inner @ nearby, inner), dtype=np.float64)
         step = slope @ inverse
         rows = max(1, _CHUNK // (k * w.shape[1]))
         for first in range(0, m, rows):
