@@ -227,7 +227,9 @@ def series(index: list[int]) -> Any:
     return sys.modules["pandas"].Series([20, 500, 100], index)
 
 
-TABLED = ufm.Problem([5, 4], 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]))
+TABLE = SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
+TABLED = ufm.Problem([5, 4], 5e-3, 5e-3, loss=TABLE)
+TABLED_FREE = ufm.Problem([5, 4], 5e-3, 5e-3, loss=TABLE, features="free")
 LONG_TABLE = ufm.Problem([2] * 2049, 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.5, 0.25, 0.25]] * 2049))
 ROUNDED = [[1.0, 0.0, 0.0], [0.1, 0.0, 0.9], [0.0, 0.0, 1.0]]
 """1 minus the others of the second row is below 0, which a table of classes may be."""
@@ -2499,6 +2501,64 @@ CASES += [
         command("plot", "FOLDER/a.json", "--lambda-w", "1", "-o", "FOLDER/f.png", a_json=CERTIFICATE),
         "leave out --lambda-w",
         command("plot", "FOLDER/a.json", "-o", "FOLDER/f.png", a_json=CERTIFICATE),
+    ),
+    # next tokens, and many columns against many outputs
+    Case(
+        "class_counts.tokens:next_tokens",
+        call(ufm.next_tokens, [0, -1, 2], 1),
+        "leave out marks",
+        call(ufm.next_tokens, [0, 2], 1),
+    ),
+    Case(
+        "class_counts.tokens:next_tokens",
+        call(ufm.next_tokens, [0, 1, 2], 3),
+        "shorten the context",
+        call(ufm.next_tokens, [0, 1, 2], 2),
+    ),
+    Case(
+        "class_counts.tokens:_vocabulary",
+        call(ufm.next_tokens, [0, 0, 0], 1),
+        "num_outputs=2",
+        call(ufm.next_tokens, [0, 0, 0], 1, num_outputs=2),
+    ),
+    Case(
+        "class_counts.tokens:_vocabulary",
+        call(ufm.next_tokens, [0, 1, 2], 1, 2),
+        "leave it out",
+        call(ufm.next_tokens, [0, 1, 2], 1),
+    ),
+    Case(
+        "class_counts.tokens:read_tokens",
+        call(ufm.read_tokens, "tokens.csv"),
+        "np.save(path, tokens)",
+        lambda path: (np.save(path / "t.npy", [0, 1, 2]), ufm.read_tokens(path / "t.npy")),
+    ),
+    Case(
+        "cli.options:ProblemOptions._check_num_classes",
+        command("solve", "--class-counts", "5,3", "--context", "2", *DECAYS),
+        "--tokens",
+        lambda path: (
+            np.save(path / "corpus.npy", [0, 1, 0, 0, 1]),
+            command("solve", "--tokens", str(path / "corpus.npy"), "--context", "2", *DECAYS)(path),
+        ),
+    ),
+    Case(
+        "solvers.variable_projection:VariableProjectionSolver.require",
+        call(ufm.solve, TABLED, solver="variable-projection"),
+        "'factored'",
+        call(ufm.solve, TABLED, solver="factored"),
+    ),
+    Case(
+        "enclosure.wide:require_wide",
+        call(enclosure.wide_upper_bound, FREE, W, H),
+        "enclosure.upper_bound",
+        call(enclosure.upper_bound, FREE, (W, W)),
+    ),
+    Case(
+        "enclosure.wide:wide_lower_bound",
+        call(enclosure.wide_lower_bound, TABLED_FREE, np.full((2, 3), 0.5)),
+        "one column a row",
+        call(enclosure.wide_lower_bound, TABLED_FREE, np.full((3, 2), 1 / 3)),
     ),
     # processes, certificates and what is asked about them
 ]

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from ufm_convex.certificate import certify as certify
     from ufm_convex.class_counts import class_counts_from_labels as class_counts_from_labels
     from ufm_convex.class_counts import counts_from_profile as counts_from_profile
+    from ufm_convex.class_counts import next_tokens as next_tokens
     from ufm_convex.class_counts import read_class_counts as read_class_counts
     from ufm_convex.class_counts import read_labels as read_labels
+    from ufm_convex.class_counts import read_tokens as read_tokens
     from ufm_convex.contrastive import ContrastiveCandidate as ContrastiveCandidate
     from ufm_convex.contrastive import ContrastiveProblem as ContrastiveProblem
     from ufm_convex.contrastive import ContrastiveSolution as ContrastiveSolution
@@ -109,9 +111,11 @@ _HOME = {
     "cross_check": "crosscheck",
     "effective_decays": "measures",
     "geometry": "measures",
+    "next_tokens": "class_counts",
     "proof_steps": "proof",
     "read_class_counts": "class_counts",
     "read_labels": "class_counts",
+    "read_tokens": "class_counts",
     "solve": "solving",
     "stability_bounds": "attribution",
     "verify": "verifying",

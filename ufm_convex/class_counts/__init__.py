@@ -15,19 +15,23 @@ from ufm_convex.class_counts.profiles import (
     profile_names,
     step,
 )
+from ufm_convex.class_counts.tokens import NextTokens, next_tokens, read_tokens
 from ufm_convex.class_counts.validation import MAX_SAMPLES, validate_class_counts
 
 __all__ = [
     "MAX_SAMPLES",
+    "NextTokens",
     "balanced",
     "class_counts_from_labels",
     "counts_from_profile",
     "exponential",
     "fewer_labels",
+    "next_tokens",
     "pareto",
     "profile_names",
     "read_class_counts",
     "read_labels",
+    "read_tokens",
     "step",
     "validate_class_counts",
     "validate_labels",

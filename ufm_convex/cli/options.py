@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from ufm_convex._arrays import IntArray
     from ufm_convex.candidate import Candidate
+    from ufm_convex.class_counts import NextTokens
     from ufm_convex.losses import Loss
     from ufm_convex.problem import Model, Problem
 
-_SOURCES = "problem.toml, --class-counts, --labels or --profile"
+_SOURCES = "problem.toml, --class-counts, --labels, --profile or --tokens"
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")]
 
@@ -54,7 +56,7 @@ class ProblemOptions:
     ] = None
     num_classes: Annotated[
         str | None,
-        typer.Option(metavar="K", help="With --labels: outputs of the classifier, of which some may have no samples."),
+        typer.Option(metavar="K", help="With --labels or --tokens: outputs, of which some may have no samples."),
     ] = None
     profile: Annotated[
         str | None,
@@ -78,6 +80,15 @@ class ProblemOptions:
         typer.Option(
             metavar="FILE", help="A table of targets, one row a count: .npy, .npz (scipy.sparse, or one array), .csv."
         ),
+    ] = None
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Next tokens: the contexts of a corpus, a .npy or .txt of integers, and what follows."
+        ),
+    ] = None
+    context_length: Annotated[
+        str | None, typer.Option("--context", metavar="K", help="With --tokens: how many tokens a context has.")
     ] = None
     features: Annotated[
         str | None,
@@ -198,6 +209,7 @@ class ProblemOptions:
             "--class-counts": self.class_counts,
             "--labels": self.labels,
             "--profile": self.profile,
+            "--tokens": self.tokens,
         }
         return [name for name, value in sources.items() if value is not None]
 
@@ -218,13 +230,20 @@ class ProblemOptions:
             )
 
     def _check_num_classes(self) -> None:
-        """Raise ``ProblemError`` for a number of classes without the labels that it belongs to."""
+        """Raise ``ProblemError`` for a number of classes, or a context, without the file that it belongs to."""
         from ufm_convex.errors import ProblemError
 
-        if self.num_classes is not None and self.labels is None:
+        if (self.context_length is None) != (self.tokens is None):
+            raise ProblemError(
+                f"--{'tokens' if self.context_length is None else 'context'} is given without "
+                f"--{'context' if self.context_length is None else 'tokens'}.",
+                expected="both, or neither",
+                fix="write for example --tokens corpus.npy --context 2.",
+            )
+        if self.num_classes is not None and self.labels is None and self.tokens is None:
             raise ProblemError(
                 "--num-classes is given without --labels.",
-                expected="a file of labels, which may not name every class",
+                expected="a file of labels or of tokens, which may not name every class",
                 fix="leave it out: other sources say how many classes there are, counts of 0 included.",
             )
 
@@ -251,14 +270,25 @@ class ProblemOptions:
             return counting.class_counts_from_labels(labels, classes)
         if self.profile is not None:
             return counting.counts_from_profile(self.profile)
+        if self.tokens is not None:
+            return self._next_tokens.counts
         text = self.class_counts or ""
         if values.names_a_file(text):
             return counting.read_class_counts(text)
         return values.integers(text)
 
+    @cached_property
+    def _next_tokens(self) -> NextTokens:
+        """What follows the contexts of the file of tokens."""
+        from ufm_convex.class_counts import next_tokens, read_tokens
+
+        path, context = cast("Path", self.tokens), values.whole_number("--context", self.context_length)
+        outputs = values.whole_number("--num-classes", self.num_classes)
+        return next_tokens(read_tokens(path), cast("int", context), outputs, name=str(path))
+
     def _says_loss(self) -> bool:
         """Whether an option says something about the loss."""
-        given = (self.loss, self.loss_parameter or None, self.class_weights, self.smoothing, self.targets)
+        given = (self.loss, self.loss_parameter or None, self.class_weights, self.smoothing, self.targets, self.tokens)
         return any(option is not None for option in given)
 
     def _loss(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -266,7 +296,7 @@ class ProblemOptions:
         table = dict(before or {"name": "cross-entropy"})
         if self.loss is not None and self.loss != table["name"]:
             table = {"name": self.loss}
-        if self.targets is not None and self.loss is None and table["name"] == "cross-entropy":
+        if (self.targets or self.tokens) is not None and self.loss is None and table["name"] == "cross-entropy":
             table = {"name": "soft-target-cross-entropy"}  # what a table implies
         return {**table, **self._loss_parameters()}
 
@@ -286,6 +316,8 @@ class ProblemOptions:
             from ufm_convex.class_counts.target_files import read_targets
 
             given.append({"targets": read_targets(self.targets)})
+        if self.tokens is not None:
+            given.append({"targets": self._next_tokens.targets})
         names = [name for one in given for name in one]
         for name in names:
             if names.count(name) > 1:

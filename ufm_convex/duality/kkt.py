@@ -177,6 +177,38 @@ def frame_report(problem: Problem, point: FramePoint, dual: FrameDual, epsilon: 
     return _report(residuals, epsilon, bias)
 
 
+def factors_report(columns: Columns, point: Factors, dual: Dual, epsilon: float) -> KKTReport:
+    """The report for free features at factors and a dual point without T, with nothing m × m.
+
+    Equal to that of their Gram matrices, which are positive semidefinite by being those.
+    """
+    found, value = terms(columns, point, dual), objective(columns, point)
+    scale = _scale(value, found.dual_value)
+    P = columns.weighted(dual.V).scaled(None, 1.0 / columns.sigma)
+    wide = P.rows.size <= P.cols.size
+    norm = math.sqrt(max(float((P @ P.T if wide else P.T @ P).eigenvalues().max()), 0.0))
+    features = columns.lambda_h * columns.columns.numbers * columns.feature_weights
+    penalties = columns.lambda_w * point.weight_trace(), float(features @ point.feature_squares())
+    stray = np.abs((dual.V - columns.residuals(columns.outputs_of(point.logits, point.bias))).entries())
+    lengths = (columns.layout.numbers * stray).sum(axis=0)
+    residuals = {
+        "primal_psd": 0.0,
+        "primal_nonnegativity": 0.0,
+        "factor_consistency": 0.0,
+        "dual_domain": columns.loss.violation(dual.V.entries(), columns.layout),
+        "dual_nonnegativity": 0.0,
+        "dual_slack_psd": max(0.0, 0.5 * (norm - 1.0)),  # S = ½ [[I, P], [Pᵀ, I]]
+        "stationarity_logits": float((lengths * np.sqrt(columns.loss_weights / scale)).max()),
+        "stationarity_weight_gram": 0.0,
+        "stationarity_feature_gram": 0.0,
+        "complementarity_psd": abs(found.alignment + found.slack) / scale,
+        "complementarity_nonnegativity": 0.0,
+        "duality_gap": abs(value - found.dual_value) / scale,
+        "balance": abs(penalties[0] - penalties[1]) / scale,
+    }
+    return _report(residuals, epsilon, columns.bias)
+
+
 def _scale(value: float, dual_value: float) -> float:
     """The objective, or the dual value where the loss is infinite at the point: an indicator, missed by a little."""
     return max(abs(value if math.isfinite(value) else dual_value), np.finfo(float).tiny)

@@ -20,6 +20,7 @@ from ufm_convex.enclosure.proved import (
 )
 from ufm_convex.enclosure.rank import rank_bound
 from ufm_convex.enclosure.upper import upper_bound
+from ufm_convex.enclosure.wide import wide_lower_bound, wide_upper_bound
 
 __all__ = [
     "BlockDual",
@@ -42,4 +43,6 @@ __all__ = [
     "square_norms",
     "trivial_bound",
     "upper_bound",
+    "wide_lower_bound",
+    "wide_upper_bound",
 ]

@@ -117,8 +117,8 @@ class ProvedBound:
 
     Attributes:
         value: The bound, rounded to the safe side; infinite when nothing is proved.
-        proof: How: the slack proof ("diagonal", "group", "dense", "parrilo", "copositive", "trivial"), the theorem
-            ("singular values"), "residuals" of a witness, or the witness ("frame", "dense").
+        proof: How: the slack proof ("diagonal", "group", "dense", "norm", "parrilo", "copositive", "trivial"), the
+            theorem ("singular values"), "residuals" of a witness, or the witness ("frame", "dense").
         exact: The bound before rounding to binary64, a dyadic number; None when nothing is proved.
         exact_point: The exact point behind it; None when nothing is proved.
     """

@@ -1,8 +1,8 @@
 """Evidence: what a run is worth, in the representation that its points come in.
 
-Each module is one representation (orthogonal frame in O(K), columns of any orbits) and does everything that depends on
-it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and ``Solution``
-know none of them apart.
+Each module is one representation (orthogonal frame in O(K), factors, columns of any orbits) and does everything that
+depends on it: repair, recovery of factors, proofs, the KKT report, the quantities read off a solution. ``solve`` and
+``Solution`` know none of them apart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from ufm_convex.evidence.base import Evidence, Representation, allowed_gap, excess_gap, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
 from ufm_convex.evidence.columns import ColumnsEvidence
+from ufm_convex.evidence.factored import FactoredEvidence
 from ufm_convex.evidence.frame import FrameEvidence
-from ufm_convex.evidence.merged import MergedEvidence
+from ufm_convex.evidence.merged import MergedEvidence, spread_out
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
@@ -29,9 +30,10 @@ __all__ = [
     "gather",
     "lower_with_point",
     "relative_gap",
+    "spread_out",
 ]
 
-_KINDS: tuple[type[Representation], ...] = (FrameEvidence, ColumnsEvidence)
+_KINDS: tuple[type[Representation], ...] = (FrameEvidence, FactoredEvidence, ColumnsEvidence)
 """The most compressed first; the last accepts every run."""
 
 

@@ -296,6 +296,8 @@ def _own_factors(columns: Columns, run: SolverRun) -> Factors | None:
 
 
 def _solver_point(run: SolverRun) -> GramPoint | Gram | None:
+    if isinstance(run.point, Factors):
+        return run.point.gram()
     return run.point.dense() if isinstance(run.point, FramePoint) else run.point
 
 

@@ -20,8 +20,16 @@ from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.evidence.base import Evidence
 from ufm_convex.evidence.bounds import Bounds
 from ufm_convex.evidence.columns import ColumnsEvidence
+from ufm_convex.evidence.factored import FactoredEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Columns, Dual, DualPoint, Factors, FrameDual, Gram, GramPoint, require_dense
+
+
+def spread_out(problem: Problem, inner: Evidence, column: IntArray) -> Evidence:
+    """Evidence about the merged problem, as evidence about the problem; ``column`` is the new one of each, (m,)."""
+    if isinstance(inner, FactoredEvidence):
+        return inner.spread_out(problem, column)
+    return MergedEvidence(problem, inner, column)
 
 
 class MergedEvidence(Evidence):

@@ -70,6 +70,14 @@ class Loss(ABC):
         """
         return None
 
+    @property
+    def tabled_softmax(self) -> bool:
+        """True for log-sum-exp against the rows of a table of shares, times a weight a row.
+
+        A subclass, whose values may be others, has to say it again.
+        """
+        return False
+
     def weighted(self, weights: tuple[float, ...]) -> Loss | None:
         """The same loss with these class weights in place of its own; None where it has none."""
         return None

@@ -70,6 +70,11 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
         """The targets."""
         return Table.of(self.targets, SHARES)  # itself: it was made one on the way in
 
+    @property
+    def tabled_softmax(self) -> bool:
+        """Of this class alone."""
+        return type(self) is SoftTargetCrossEntropy
+
     def validate(self, num_classes: int) -> None:
         """Raise ``ShapeError`` unless there is one row a count, and one weight a row or none at all."""
         require_rows(self.table, num_classes)

@@ -18,6 +18,7 @@ _MISSING = {
     ),
     "finite": ("is 0 or infinite, and nothing descends on it", "a loss that is finite everywhere"),
     "differentiable": ("has kinks, where descents stall", "a loss with a gradient everywhere"),
+    "tabled_softmax": ("is no softmax against a table of shares", "SoftTargetCrossEntropy"),
 }
 """Attribute of ``Loss`` → what is said of a loss that lacks it, and what was expected."""
 

@@ -18,7 +18,7 @@ from ufm_convex import _deadline, enclosure, evidence, relaxation, solvers
 from ufm_convex._deadline import OutOfTime
 from ufm_convex._process import apart, once
 from ufm_convex.errors import RangeError, SizeError, SolverDiedError, UFMError, UnknownNameError
-from ufm_convex.evidence import Bounds, Evidence, MergedEvidence, lower_with_point
+from ufm_convex.evidence import Bounds, Evidence, MergedEvidence, lower_with_point, spread_out
 from ufm_convex.methods.base import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Gram, GramPoint
@@ -52,7 +52,7 @@ class Direct(Method[Problem, Evidence, Solution]):
             return
         prefix = f"{problem.num_columns} columns, equal ones merged into {merged.num_columns}: "
         for finding in self._findings(merged, settings, tell):
-            whole = MergedEvidence(problem, finding.evidence, column)
+            whole = spread_out(problem, finding.evidence, column)
             yield replace(finding, evidence=whole, line=prefix + finding.line)
 
     def _findings(self, problem: Problem, settings: Settings, tell: Progress) -> Iterator[Finding[Evidence]]:
@@ -203,13 +203,21 @@ def _too_large(problem: Problem) -> SizeError:
     what = f"{problem.num_classes} classes, {kinds} of them different,"
     if problem.num_outputs != problem.num_classes:
         what = f"{problem.num_outputs} outputs and {problem.num_columns} columns"
+    advice = f"take at most {most} classes, or a loss that treats classes of one count alike, such as CrossEntropy."
+    if problem.tabled:
+        advice = f"take V + m of at most {2 * most}"
+        if problem.loss.tabled_softmax:
+            advice += "; or, without a bias, features='free': their optimum bounds that of non-negative ones from below"
+        advice += "."
     return SizeError(
         f"no solver takes {what} with loss {problem.loss.name!r}, "
         f"{problem.features} features{'' if problem.bias is None else ' and a bias'}.",
-        expected=f"at most {most} different classes, unless a theorem or the frame solves the problem",
+        expected=f"V + m of at most {2 * most}"
+        if problem.tabled
+        else f"at most {most} different classes, unless a theorem or the frame solves the problem",
         fix=f"give classes of similar size the same count: up to {most} different ones are solved as groups."
         if grouped
-        else f"take at most {most} classes, or a loss that treats classes of one count alike, such as CrossEntropy.",
+        else advice,
     )
 
 

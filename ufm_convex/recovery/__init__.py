@@ -3,12 +3,16 @@
 from ufm_convex.recovery.admission import admitted
 from ufm_convex.recovery.descending import balanced, descend, escape, steepness
 from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
+from ufm_convex.recovery.projecting import Feasible, Projected, Projection, spectrum
 from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
 from ufm_convex.recovery.scaled import Entries, Scaled, Softened
 from ufm_convex.recovery.starts import rays
 
 __all__ = [
     "Entries",
+    "Feasible",
+    "Projected",
+    "Projection",
     "Recovered",
     "Scaled",
     "Softened",
@@ -23,6 +27,7 @@ __all__ = [
     "rays",
     "recoveries",
     "require_dimension",
+    "spectrum",
     "steepness",
     "summary",
     "undescended",

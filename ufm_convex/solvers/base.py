@@ -39,7 +39,8 @@ class SolverRun:
         level: Level of the variables.
         claim: What the solver says of itself.
         message: Its own words.
-        point: Primal point at class level, as full arrays, or on orbits of alike classes; None when it left none.
+        point: Primal point at class level, as full arrays, as factors, or on orbits of alike classes; None when it left
+            none.
         dual: Dual point as the solver left it, unrepaired, likewise.
         factors: W, class-mean features H and b, where the solver works on them; else None.
         value: Optimal value the solver reports, or None.
@@ -56,7 +57,7 @@ class SolverRun:
     level: str
     claim: Claim
     message: str
-    point: GramPoint | FramePoint | Gram | None = None
+    point: GramPoint | FramePoint | Gram | Factors | None = None
     dual: DualPoint | FrameDual | Dual | None = None
     factors: Factors | None = None
     value: float | None = None
