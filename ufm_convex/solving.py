@@ -27,6 +27,7 @@ from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
 from ufm_convex.evidence import relative_gap
+from ufm_convex.losses import traits
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
@@ -34,6 +35,12 @@ from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Stat
 
 METHODS: tuple[Method[Any, Any, Any], ...] = (NormBalls(), Contrastive(), Direct())
 """How problems are solved; of those that accept a problem the first takes it."""
+
+FOREIGN = (
+    "the loss {!r} is one of another package, which the verifier does not know: its bounds rest on the values and "
+    "conjugates that the loss itself encloses, and are not called certified"
+)
+"""The line of the route that says why a gap within the tolerance is "bounded" and no more."""
 
 BELOW_BINARY64 = "the optimum lies below 2.3e-308, where binary64 ends: its bounds say no more than that"
 """The last line of the route where that is why no relative gap is proved."""
@@ -118,7 +125,7 @@ def solve(
     with isolation(isolate or seconds is not None), _deadline.limited(seconds):
         method.check(problem, settings)
         found = _loop(method, problem, settings, progress or (lambda _: None))
-    return replace(_explained(found), time_limit=seconds)
+    return replace(_capped(_explained(found)), time_limit=seconds)
 
 
 def method_of(problem: object) -> Method[Any, Any, Any]:
@@ -274,6 +281,14 @@ def _explained(solution: Any) -> Any:
     if not vanishing or solution.status is Status.CERTIFIED or solution.interrupted:
         return solution
     return replace(solution, route=(*solution.route, BELOW_BINARY64))
+
+
+def _capped(solution: Any) -> Any:
+    """The solution; "bounded" at most, and the reason, where its bounds are as good as a loss that nothing here knows."""
+    loss = getattr(solution.problem, "loss", None)
+    if loss is None or solution.status is not Status.CERTIFIED or not traits.foreign(loss):
+        return solution
+    return replace(solution, status=Status.BOUNDED, route=(*solution.route, FOREIGN.format(loss.name)))
 
 
 def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClosure[Solution]:
