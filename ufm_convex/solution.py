@@ -34,7 +34,8 @@ class Status(StrEnum):
     CERTIFIED = "certified"
     """Both bounds are proved and their relative gap is within the tolerance."""
     BOUNDED = "bounded"
-    """Both bounds are proved, and their gap is larger than the tolerance."""
+    """Both bounds are proved, and their gap is larger than the tolerance; or the loss is one of another package, on
+    whose own enclosures they rest (docs/plugins.md)."""
     FAILED = "failed"
     """No solver left a point to work from, and the bounds are those of V = 0 and W = H = 0; or no admissible W and H
     were found, and the upper bound is infinite."""

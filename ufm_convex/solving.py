@@ -284,7 +284,7 @@ def _explained(solution: Any) -> Any:
 
 
 def _capped(solution: Any) -> Any:
-    """The solution; "bounded" at most, and the reason, where its bounds are as good as a loss that nothing here knows."""
+    """The solution; "bounded" at most, and why, where its bounds are as good as a loss that nothing here knows."""
     loss = getattr(solution.problem, "loss", None)
     if loss is None or solution.status is not Status.CERTIFIED or not traits.foreign(loss):
         return solution
