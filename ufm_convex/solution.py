@@ -9,12 +9,17 @@ Shapes: K classes; Gram matrices are (K, K); W (K, d) and H (K, d) hold one row 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex._tables import Columns, dataframe
 from ufm_convex.errors import HypothesisError
 from ufm_convex.evidence import Evidence, relative_gap
 from ufm_convex.positivity import CompletePositivity, feature_positivity
@@ -42,7 +47,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(ABC):
     """What solutions of every kind of problem have: how they came about, and what their two bounds amount to.
 
     Attributes:
@@ -60,6 +65,22 @@ class Outcome:
     route: tuple[str, ...] = field(default=(), kw_only=True)
     seconds: float = field(default=0.0, kw_only=True)
     time_limit: float | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def per_class(self) -> Columns:
+        """Name → column of numbers, one entry a class; what ``to_dataframe`` and ``--table`` hold."""
+
+    def to_dataframe(self, library: str | None = None) -> Any:
+        """``per_class`` as a data frame of Polars or pandas.
+
+        Args:
+            library: "polars" or "pandas"; None for the one that is installed, Polars where both are.
+
+        Raises:
+            UnknownNameError: the library is another one.
+            MissingExtraError: it is not installed, or neither is.
+        """
+        return dataframe(self.per_class(), library)
 
     @property
     def interrupted(self) -> bool:
@@ -147,6 +168,33 @@ class Solution(Outcome):
     def relative_gap(self) -> float:
         """(upper − lower) / upper; 0 when both are 0."""
         return relative_gap(self.lower_bound, self.upper_bound)
+
+    def per_class(self) -> Columns:
+        """Name → column, one entry a class: numbers of the optimum, as computed.
+
+        ``class`` (from 0), ``count``, ``loss_weight`` (pt_k = ω_k n_k / N), ``margin``, ``feature_norm`` (‖h_k‖),
+        ``weight_norm`` (‖w_k‖), ``bias``, ``collapsed``, and ``merged_with``: the first class with the same free
+        feature, the class itself where it shares none. Where outputs are not classes (tables of targets) rows are
+        columns of the table, and the numbers of outputs are left out.
+        """
+        K = self.problem.class_counts.size
+        first = np.arange(K)
+        for group in self.merged_groups:
+            first[list(group)] = group[0]
+        collapsed = np.zeros(K, dtype=np.bool_)
+        collapsed[list(self.collapsed_classes)] = True
+        found = {
+            "class": np.arange(K),
+            "count": self.problem.class_counts,
+            "loss_weight": self.problem.loss_weights,
+            "margin": self.margins,
+            "feature_norm": self.feature_norms,
+            "weight_norm": self.weight_norms,
+            "bias": self.bias,
+            "collapsed": collapsed,
+            "merged_with": first,
+        }
+        return {name: column for name, column in found.items() if column.size == K}
 
     @property
     def weight_gram(self) -> FloatArray:
