@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex._tables import Columns, dataframe
 from ufm_convex.errors import HypothesisError
-from ufm_convex.evidence import Evidence, relative_gap
+from ufm_convex.evidence import Evidence, kept, relative_gap
+from ufm_convex.losses import traits
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, as_dimension, of_classes
@@ -31,6 +33,11 @@ INTERRUPTED = "interrupted: the best bounds so far are kept"
 """The last line of the route after Ctrl-C."""
 TIME_LIMIT = "time limit: the best bounds so far are kept"
 """The line of the route that says so."""
+FOREIGN = (
+    "the loss {!r} is one of another package, which the verifier does not know: its bounds rest on the values and "
+    "conjugates that the loss itself encloses, and are not called certified"
+)
+"""The line of the route that says why a gap within the tolerance is "bounded" and no more."""
 
 
 class Status(StrEnum):
@@ -44,6 +51,21 @@ class Status(StrEnum):
     FAILED = "failed"
     """No solver left a point to work from, and the bounds are those of V = 0 and W = H = 0; or no admissible W and H
     were found, and the upper bound is infinite."""
+
+
+def status_of(low: float, high: float, left_nothing: bool, tolerance: float) -> Status:
+    """What two proved bounds amount to."""
+    if relative_gap(low, high) <= tolerance:
+        return Status.CERTIFIED
+    return Status.FAILED if left_nothing or not math.isfinite(high) else Status.BOUNDED
+
+
+def capped(solution: Any) -> Any:
+    """The solution; "bounded" at most, and why, where its bounds are as good as a loss that nothing here knows."""
+    loss = getattr(solution.problem, "loss", None)
+    if loss is None or solution.status is not Status.CERTIFIED or not traits.foreign(loss):
+        return solution
+    return replace(solution, status=Status.BOUNDED, route=(*solution.route, FOREIGN.format(loss.name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +130,40 @@ class Solution(Outcome):
     """
 
     evidence: Evidence
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the solution as one ``.npz``, whole or not at all: the problem, the solver's run, how it came about.
+
+        The bounds are not written: ``load`` proves them again. A certificate is what convinces others.
+
+        Raises:
+            ProblemError: norm bounds stand in place of the decays, and the run is one of another problem.
+            FileFormatError: the file has another suffix, or cannot be written.
+        """
+        kept.save(self.problem, self.run, self.evidence, path, self._words())
+
+    def _words(self) -> dict[str, Any]:
+        names = ("value", "tolerance", "route", "seconds", "time_limit")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Solution:
+        """Read a file of ``save``, and prove it: repair, recovery and both bounds are made again from the run.
+
+        Nothing in the file is believed: its status follows from the bounds that are proved here, and its value is moved
+        between them.
+
+        Raises:
+            FileFormatError: the file cannot be read, is not one of ``save``, or its points do not fit its problem.
+            UFMError: as ``Problem.from_toml``.
+        """
+        evidence, words = kept.load(path)
+        low, high = evidence.lower.value, evidence.upper.value
+        status = status_of(low, high, evidence.left_nothing, words["tolerance"])
+        value = min(max(words.pop("value"), low), high)
+        return cast("Solution", capped(cls(value=value, status=status, evidence=evidence, **words)))
 
     @property
     def problem(self) -> Problem:

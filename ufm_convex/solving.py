@@ -26,21 +26,13 @@ from ufm_convex._files import parse_toml, read_text
 from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
-from ufm_convex.evidence import relative_gap
-from ufm_convex.losses import traits
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
-from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status
+from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status, capped, status_of
 
 METHODS: tuple[Method[Any, Any, Any], ...] = (NormBalls(), Contrastive(), Direct())
 """How problems are solved; of those that accept a problem the first takes it."""
-
-FOREIGN = (
-    "the loss {!r} is one of another package, which the verifier does not know: its bounds rest on the values and "
-    "conjugates that the loss itself encloses, and are not called certified"
-)
-"""The line of the route that says why a gap within the tolerance is "bounded" and no more."""
 
 BELOW_BINARY64 = "the optimum lies below 2.3e-308, where binary64 ends: its bounds say no more than that"
 """The last line of the route where that is why no relative gap is proved."""
@@ -125,7 +117,7 @@ def solve(
     with isolation(isolate or seconds is not None), _deadline.limited(seconds):
         method.check(problem, settings)
         found = _loop(method, problem, settings, progress or (lambda _: None))
-    return replace(_capped(_explained(found)), time_limit=seconds)
+    return replace(capped(_explained(found)), time_limit=seconds)
 
 
 def method_of(problem: object) -> Method[Any, Any, Any]:
@@ -251,8 +243,7 @@ def judged(method: Method[Any, Any, Any], problem: Any, finding: Finding[Any], t
     """A finding becomes a solution: its status follows from its two bounds, and its value lies between them."""
     found = finding.evidence
     low, high = found.lower.value, found.upper.value
-    nothing = found.left_nothing or not math.isfinite(high)
-    status = Status.CERTIFIED if relative_gap(low, high) <= tolerance else Status.FAILED if nothing else Status.BOUNDED
+    status = status_of(low, high, found.left_nothing, tolerance)
     return method.solution(problem, finding, within(low, high, *finding.estimates), status, tolerance)
 
 
@@ -281,14 +272,6 @@ def _explained(solution: Any) -> Any:
     if not vanishing or solution.status is Status.CERTIFIED or solution.interrupted:
         return solution
     return replace(solution, route=(*solution.route, BELOW_BINARY64))
-
-
-def _capped(solution: Any) -> Any:
-    """The solution; "bounded" at most, and why, where its bounds are as good as a loss that nothing here knows."""
-    loss = getattr(solution.problem, "loss", None)
-    if loss is None or solution.status is not Status.CERTIFIED or not traits.foreign(loss):
-        return solution
-    return replace(solution, status=Status.BOUNDED, route=(*solution.route, FOREIGN.format(loss.name)))
 
 
 def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClosure[Solution]:

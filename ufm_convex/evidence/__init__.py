@@ -7,31 +7,8 @@ know none of them apart.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from ufm_convex.evidence.base import Evidence, Representation, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
-from ufm_convex.evidence.columns import ColumnsEvidence
-from ufm_convex.evidence.frame import FrameEvidence
-from ufm_convex.problem import Problem
-from ufm_convex.solvers import SolverRun
+from ufm_convex.evidence.gathering import gather
 
 __all__ = ["Bounds", "Evidence", "Representation", "gather", "lower_with_point", "relative_gap"]
-
-_KINDS: tuple[type[Representation], ...] = (FrameEvidence, ColumnsEvidence)
-"""The most compressed first; the last accepts every run."""
-
-
-def gather(problem: Problem, run: SolverRun, tolerance: float) -> Representation:
-    """Repair, recover, prove: what a run is worth."""
-    try:
-        return _kind(problem, run).gather(problem, run, tolerance)
-    except np.linalg.LinAlgError:  # numbers too large or too small for an eigenvalue: worth what nothing is worth
-        empty = replace(run, point=None, dual=None, factors=None)
-        return _kind(problem, empty).gather(problem, empty, tolerance)
-
-
-def _kind(problem: Problem, run: SolverRun) -> type[Representation]:
-    return next(kind for kind in _KINDS if kind.accepts(problem, run))
