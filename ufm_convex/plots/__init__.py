@@ -6,6 +6,7 @@ something is drawn.
 
     ``draw(name, problem, …)``   the figure called ``name``
     ``save(figure, path)``       PNG, SVG or PDF by the suffix, whole or not at all
+    ``styled()``                 a context with the style of these figures, for figures of your own
     ``available()``              name → class of every figure
 """
 
@@ -41,6 +42,7 @@ __all__ = [
     "rendered",
     "require",
     "save",
+    "styled",
     "width_in_inches",
 ]
 
