@@ -156,7 +156,7 @@ def test_many_classes_are_blocks_of_the_mean_entries(counts, starts):
         np.testing.assert_allclose(cells.reshape(between.shape), between, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(squares, own, rtol=1e-10, atol=1e-12)
         assert ax.collections[0].get_clim() == ax.collections[1].get_clim()
-    assert panels[-1].get_xticklabels()[0].get_text() == f"0–{starts[1] - 1}"
+    assert [text.get_text() for text in panels[-1].get_xticklabels()] == ["0", str(counts.size - 1)]
 
 
 @pytest.mark.parametrize(("num_classes", "blocks"), [(63, False), (64, True)])

@@ -57,8 +57,3 @@ class Blocks:
         sums[on] -= self.own(matrix) * self.sizes
         pairs[on] -= self.sizes
         return np.divide(sums, pairs, out=np.full_like(sums, np.nan), where=pairs > 0.0)
-
-    def labels(self) -> list[str]:
-        """The classes of each block, in words."""
-        ends = self.starts[1:] - 1
-        return [str(a) if a == b else f"{a}–{b}" for a, b in zip(self.starts[:-1].tolist(), ends.tolist(), strict=True)]
