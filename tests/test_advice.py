@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex import attribution, enclosure, interchange, losses, plots, relaxation, sweep, testing, theory
+from ufm_convex._registry import loaded
+from ufm_convex._tables import encoded
 from ufm_convex.candidate import feature_statistics
 from ufm_convex.candidate.statistics import ClassStatistics
 from ufm_convex.class_counts import profiles, read_class_counts, read_labels, validate_class_counts, validate_labels
 from ufm_convex.cli import application
 from ufm_convex.crosscheck.scaled import ScaledClasses
 from ufm_convex.enclosure.candidate import enclose_objective
+from ufm_convex.interchange import Claims
 from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy, MulticlassHinge, SoftTargetCrossEntropy
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.networks.report import report_on
@@ -50,7 +54,9 @@ from ufm_convex.relaxation import (
     of_groups,
     programme,
 )
+from ufm_convex.solvers import Solver
 from ufm_convex.sweep import Grid
+from ufm_convex.testing import assert_loss_is_consistent
 
 PACKAGE = Path(ufm.__file__).parent
 COUNTS, W, H, y = [4, 2, 2], np.eye(3), np.eye(3)[[0, 0, 0, 0, 1, 1, 2, 2]], np.repeat([0, 1, 2], [4, 2, 2])
@@ -2600,6 +2606,83 @@ def pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(Series=Series))
 
 
+def ball() -> ufm.Solution:
+    """The solution of a problem with norm bounds."""
+    return ufm.solve(ufm.Problem([4, 4], constraint=ufm.LayerPeeled(1.0, 5.0)), tolerance=1e-3)
+
+
+def kept(folder: Path, name: str = "s.npz") -> Path:
+    """A solution in a file."""
+    ufm.solve(SMALL).save(folder / name)
+    return folder / name
+
+
+ZEROS = np.zeros((3, 3)).tolist()
+CASES += [
+    Case(
+        "_registry:_refuse",
+        lambda folder: loaded(EntryPoint("x", "no_such_module:X", "ufm_convex.solvers"), Solver),
+        "mend its import",
+        lambda folder: loaded(EntryPoint("scs", "ufm_convex.solvers.scs:SCS", "ufm_convex.solvers"), Solver),
+    ),
+    Case(
+        "_tables:check_table",
+        lambda folder: encoded({"a": np.ones(2)}, folder / "t.xlsx"),
+        "use .csv",
+        lambda folder: encoded({"a": np.ones(2)}, folder / "t.csv"),
+    ),
+    Case("evidence.kept:_checked", lambda folder: kept(folder, "s.json"), "name it so", kept),
+    Case(
+        "evidence.kept:_malformed",
+        lambda folder: ufm.Solution.load(folder / "none.npz"),
+        "write it again with Solution.save",
+        lambda folder: ufm.Solution.load(kept(folder)),
+    ),
+    Case(
+        "evidence.kept:save",
+        lambda folder: ball().save(folder / "s.npz"),
+        "certify(problem, solution=solution).save(path)",
+        lambda folder: ufm.certify((found := ball()).problem, solution=found, tolerance=1e-3).save(folder / "c.json"),
+    ),
+    Case(
+        "interchange.claims:Claims.checked",
+        lambda folder: Claims.checked(3, "solved", None, None, None),
+        "translate the solver's own word; leave it out",
+        lambda folder: (Claims.checked(3, "optimal", None, None, None), Claims.checked(3, None, None, None, None)),
+    ),
+    Case(
+        "interchange.claims:Claims.of_fields",
+        lambda folder: Claims.of_fields(3, {"value": None}),
+        "leave out what the solver says nothing of",
+        lambda folder: Claims.of_fields(3, {}),
+    ),
+    Case(
+        "interchange.claims:_number",
+        lambda folder: Claims.of_fields(3, {"value": "0.5"}),
+        "leave it out",
+        lambda folder: Claims.of_fields(3, {}),
+    ),
+    Case(
+        "interchange.claims:_point",
+        lambda folder: Claims.checked(3, None, None, None, 5),
+        "pass DualPoint(residuals, multiplier)",
+        lambda folder: Claims.checked(3, None, None, None, DualPoint(np.zeros((3, 3)), np.zeros((3, 3)))),
+    ),
+    Case(
+        "interchange.claims:_matrix",
+        lambda folder: Claims.of_fields(3, {"dual": {"residuals": [[0.0]], "nonnegativity": ZEROS}}),
+        "give dual points at class level",
+        lambda folder: Claims.of_fields(3, {"dual": {"residuals": ZEROS, "nonnegativity": ZEROS}}),
+    ),
+    Case(
+        "testing.losses:assert_loss_is_consistent",
+        lambda folder: assert_loss_is_consistent(CrossEntropy, num_classes=3),
+        "pass an instance of your class",
+        lambda folder: assert_loss_is_consistent(CrossEntropy(), num_classes=3),
+    ),
+]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.where}-{case.advice}"[:90])
 @pytest.mark.usefixtures("pandas")
 def test_advice_is_good(case: Case, tmp_path: Path) -> None:
@@ -2623,6 +2706,7 @@ HELPERS = frozenset(
             "problem.constraints.hard_margin:_refused",
             "contrastive.candidate:_features",
             "interchange.solutions:_malformed",
+            "evidence.kept:_malformed",
         ),
         *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
         *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
@@ -2670,7 +2754,7 @@ UNFOLLOWED = {
         ),
         "names the package to install; tests install nothing",
     ),
-    **dict.fromkeys(("sweep.tables:require_pyarrow", "testing.__init__:"), "likewise"),
+    **dict.fromkeys(("_tables:dataframe", "_tables:require_pyarrow", "testing.__init__:"), "likewise"),
     "errors:_rebuild": "builds an error again on the other side of a process",
     "solvers.clarabel:Clarabel.check_order": "needs a machine whose memory does not hold the Newton system",
     **dict.fromkeys(("cli.exits:_interrupted", "cli.exits:_misused"), "a usage error or Ctrl-C as an object of JSON"),

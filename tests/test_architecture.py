@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 LAYERS = [
     {"errors", "_version", "_arrays"},
     {"_given", "_deadline"},
-    {"_bits", "_files", "_pairs", "_process", "_registry"},
+    {"_bits", "_files", "_pairs", "_process", "_registry", "_tables"},
     {"class_counts"},
     {"losses"},
     {"problem"},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from ufm_convex.interchange import (
     save_cbf,
     save_cbf_solution,
 )
+from ufm_convex.relaxation import DualPoint
 
 LEVELS = ("sample", "class", "group")
 PROBLEMS = {
@@ -366,6 +368,64 @@ def test_a_damaged_solution_file_is_refused(change, kind, tmp_path):
     path.write_text(change(path.read_text()))
     with pytest.raises(kind):
         load_cbf_solution(path, problem)
+
+
+CLAIMS = {"status": "inaccurate", "value": 0.25, "dual_value": -1.5}
+
+
+def test_claims_come_back_from_a_file(tmp_path):
+    problem, path = PROBLEMS["plain"], tmp_path / "s.json"
+    K = problem.num_classes
+    V, T = np.random.default_rng(3).standard_normal((2, K, K))
+    save_cbf_solution(path, problem, "class", [0.0] * 56, **CLAIMS, dual=DualPoint(V, T, feature_block=2.0 * T))
+    found = load_cbf_solution(path, problem).claims
+    assert (found.status, found.value, found.dual_value) == tuple(CLAIMS.values())
+    assert (found.dual.residuals == V).all()
+    assert (found.dual.nonnegativity == T).all()
+    assert (found.dual.feature_block == 2.0 * T).all()
+    assert found.dual.weight_block is None
+    save_cbf_solution(path, problem, "class", [0.0] * 56)
+    assert set(json.loads(path.read_text())) == {"format", "version", "problem_sha256", "level", "values"}
+
+
+SQUARE = [[0.0] * 4] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("status", "solved", "status is 'solved'"),
+        ("status", 1, "status is 1"),
+        ("status", ["optimal"], "status is"),
+        ("status", None, "status is null"),
+        ("value", "0.5", "value is '0.5'"),
+        ("value", True, "value is True"),
+        ("value", [1.0], "value is"),
+        ("value", 10**400, "value is an integer"),
+        ("dual_value", None, "dual_value is null"),
+        ("dual", [SQUARE, SQUARE], "dual is"),
+        ("dual", {"residuals": SQUARE}, "dual lacks nonnegativity"),
+        ("dual", {"residuals": SQUARE, "nonnegativity": SQUARE, "slack": SQUARE}, "slack"),
+        ("dual", {"residuals": SQUARE[:3], "nonnegativity": SQUARE}, "residuals of the dual point is"),
+        ("dual", {"residuals": SQUARE, "nonnegativity": [[0.0] * 3] * 4}, "nonnegativity of the dual point is"),
+        ("dual", {"residuals": [["0"] * 4] * 4, "nonnegativity": SQUARE}, "no finite number"),
+        ("dual", {"residuals": [[True] * 4] * 4, "nonnegativity": SQUARE}, "no finite number"),
+        ("claim", "optimal", "it holds"),
+    ],
+)
+def test_claims_in_another_form_are_refused_when_read(name, value, words, tmp_path):
+    path, problem = tmp_path / "s.json", PROBLEMS["plain"]
+    save_cbf_solution(path, problem, "class", [0.0] * 56)
+    path.write_text(replaced(**{name: value})(path.read_text()))
+    with pytest.raises(FileFormatError, match=re.escape(words)):
+        load_cbf_solution(path, problem)
+
+
+@pytest.mark.parametrize("claims", [{"status": "done"}, {"value": math.inf}, {"dual": 3}])
+def test_claims_in_another_form_are_refused_when_written(claims, tmp_path):
+    with pytest.raises(ProblemError):
+        save_cbf_solution(tmp_path / "s.json", PROBLEMS["plain"], "class", [0.0] * 56, **claims)
+    assert not (tmp_path / "s.json").exists()
 
 
 def test_a_missing_solution_file_is_refused(tmp_path):

@@ -121,6 +121,71 @@ def test_heat_maps_are_the_solutions_and_theorys_matrices(solution):
     assert scales[4][0] == 0.0
 
 
+def naive_blocks(matrix, starts):
+    """Means over pairs of different classes, and over classes with themselves, pair by pair."""
+    B, K = len(starts) - 1, len(matrix)
+    block = np.repeat(np.arange(B), np.diff(starts))
+    between = np.full((B, B), np.nan)
+    for g in range(B):
+        for h in range(B):
+            entries = [matrix[k, j] for k in range(K) for j in range(K) if k != j and block[k] == g and block[j] == h]
+            between[g, h] = np.mean(entries) if entries else np.nan
+    return between, [np.mean([matrix[k, k] for k in range(K) if block[k] == g]) for g in range(B)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "starts"),
+    [
+        (np.repeat([9, 5, 2], [30, 1, 40]), [0, 30, 31, 71]),  # a run of one class, too
+        (np.arange(80, 0, -1), [0, *range(5, 80, 5), 80]),
+    ],
+)
+def test_many_classes_are_blocks_of_the_mean_entries(counts, starts):
+    problem, rng = ufm.Problem(counts, 1e-3, 1e-3, features="free"), np.random.default_rng(1)
+    W, H = rng.standard_normal((2, counts.size, 6))
+    candidate = ufm.Candidate(weights=W, features=H, class_counts=counts)
+    figure = plots.draw("gram", problem, candidate=candidate)
+    panels = [
+        ax for ax in figure.axes if ax.collections and ax.get_ylabel() in ("", "classes") and len(ax.collections) == 2
+    ]
+    assert len(panels) == 3
+    for ax, matrix in zip(panels, (W @ W.T, W @ H.T, H @ H.T), strict=True):
+        between, own = naive_blocks(matrix, starts)
+        cells, squares = (np.ma.filled(drawn.get_array(), np.nan) for drawn in ax.collections)
+        # means of at most 1600 entries in another order
+        np.testing.assert_allclose(cells.reshape(between.shape), between, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(squares, own, rtol=1e-10, atol=1e-12)
+        assert ax.collections[0].get_clim() == ax.collections[1].get_clim()
+    assert [text.get_text() for text in panels[-1].get_xticklabels()] == ["0", str(counts.size - 1)]
+
+
+@pytest.mark.parametrize(("num_classes", "blocks"), [(63, False), (64, True)])
+def test_blocks_begin_where_a_class_is_less_than_a_point(num_classes, blocks):
+    problem = ufm.Problem([3] * num_classes, 0.01, 0.01)
+    figure = plots.draw("gram", problem, solution=ufm.solve(problem))
+    assert bool(heat_maps(figure)) is not blocks
+    assert len(plots.rendered(figure, ".svg")) < 500_000
+
+
+def test_a_thousand_classes_are_a_small_figure_of_vectors():
+    counts = ufm.counts_from_profile("exponential:classes=1000,max=1000,ratio=100")
+    problem = ufm.Problem(counts, 2e-5, 2e-5)
+    figure = plots.draw("gram", problem, solution=ufm.solve(problem))
+    image = plots.rendered(figure, ".pdf")
+    assert len(image) < 200_000
+    assert len(figure.axes[0].collections[0].get_array().ravel()) == 16 * 16
+
+
+def test_the_style_is_there_for_figures_of_ones_own():
+    import matplotlib as mpl
+
+    before = mpl.rcParams["font.size"]
+    with plots.styled():
+        assert mpl.rcParams["pdf.fonttype"] == 42
+        assert mpl.rcParams["font.size"] >= 7.0
+    assert mpl.rcParams["font.size"] == before
+
+
 def test_the_difference_in_the_title_sees_a_planted_one():
     W, H = ufm.theory.optimum(PROBLEM).factors()
     exact = ufm.Candidate(weights=W, features=H, class_counts=PROBLEM.class_counts)

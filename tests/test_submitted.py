@@ -256,6 +256,50 @@ def test_every_variable_of_a_solution_file_counts(level, spoil, tmp_path):
     assert row.verdict == "wrong", row.reason
 
 
+@pytest.mark.parametrize(
+    ("claims", "verdict"),
+    [
+        ({}, "right"),
+        ({"status": "optimal"}, "right"),
+        ({"status": "stopped"}, "inaccurate"),
+        ({"status": "infeasible"}, "wrong"),
+        ({"value": 1.0}, "right"),
+        ({"value": 0.99}, "overclaims"),
+        ({"value": 1.01}, "wrong"),
+        ({"dual_value": 1.0}, "right"),
+        ({"dual_value": 1.01}, "overclaims"),
+        ({"dual_value": 0.99}, "wrong"),
+    ],
+)
+def test_what_a_solution_file_claims_is_judged(claims, verdict, tmp_path):
+    """Values as shares of the optimum."""
+    problem, solution, path = PROBLEMS["active"], SOLUTIONS["active"], tmp_path / "s.json"
+    stated = {key: solution.value * one if isinstance(one, float) else one for key, one in claims.items()}
+    save_cbf_solution(path, problem, "class", cbf_solution(problem, solution, "class"), **stated)
+    row = case("active").judge(SolutionFile(path)(problem))
+    assert row.verdict == verdict, row.reason
+
+
+def test_a_dual_point_in_a_solution_file_is_judged(tmp_path):
+    problem, solution, path = PROBLEMS["active"], SOLUTIONS["active"], tmp_path / "s.json"
+    values, dual = cbf_solution(problem, solution, "class"), solution.dual.dense(problem)
+    for factor, verdict in ((1.0, "right"), (1.05, "wrong")):
+        wrong = DualPoint(factor * dual.residuals, dual.nonnegativity)
+        save_cbf_solution(path, problem, "class", values, dual=wrong)
+        row = case("active").judge(SolutionFile(path)(problem))
+        assert row.verdict == verdict, row.reason
+
+
+def test_a_stated_value_hides_no_variable(tmp_path):
+    """The file states the optimum, and its epigraph variable says something else."""
+    problem, solution, path = PROBLEMS["active"], SOLUTIONS["active"], tmp_path / "s.json"
+    values = cbf_solution(problem, solution, "class")
+    order = programme(problem, "class").orders[0]
+    spoil_epigraph_up(values, order * (order + 1) // 2, order)
+    save_cbf_solution(path, problem, "class", values, status="optimal", value=solution.value)
+    assert case("active").judge(SolutionFile(path)(problem)).verdict == "wrong"
+
+
 def test_samples_of_a_file_are_not_averaged(tmp_path):
     """Two samples of class 0 move apart: their mean, and the objective of the class means, stay as they are."""
     problem, path = PROBLEMS["active"], tmp_path / "s.json"

@@ -121,5 +121,9 @@ class NetworkError(UFMError, ValueError):
     """A network, its head or its batches are not what a judgement of the last layer needs."""
 
 
+class PluginError(UFMError, TypeError):
+    """An entry point of another package names something else than the class that its group is for."""
+
+
 class MissingExtraError(UFMError, ImportError):
     """A part of the package was imported whose optional dependencies are not installed."""

@@ -10,14 +10,21 @@ by columns has m entries, and what is by outputs V: H (m, d), B (m, m), L (V, m)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
 
 from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
+from ufm_convex._tables import Columns, dataframe
 from ufm_convex.errors import HypothesisError
-from ufm_convex.evidence import Evidence, excess_gap, relative_gap
+from ufm_convex.evidence import Evidence, allowed_gap, excess_gap, kept, relative_gap
+from ufm_convex.losses import traits
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, as_dimension, of_classes
@@ -27,6 +34,11 @@ INTERRUPTED = "interrupted: the best bounds so far are kept"
 """The last line of the route after Ctrl-C."""
 TIME_LIMIT = "time limit: the best bounds so far are kept"
 """The line of the route that says so."""
+FOREIGN = (
+    "the loss {!r} is one of another package, which the verifier does not know: its bounds rest on the values and "
+    "conjugates that the loss itself encloses, and are not called certified"
+)
+"""The line of the route that says why a gap within the tolerance is "bounded" and no more."""
 
 
 class Status(StrEnum):
@@ -36,14 +48,30 @@ class Status(StrEnum):
     """Both bounds are proved and their relative gap is within the tolerance; where the problem has a floor, upper −
     lower ≤ tolerance · max(upper − floor, tolerance · upper)."""
     BOUNDED = "bounded"
-    """Both bounds are proved, and their gap is larger than the tolerance."""
+    """Both bounds are proved, and their gap is larger than the tolerance; or the loss is one of another package, on
+    whose own enclosures they rest (docs/plugins.md)."""
     FAILED = "failed"
     """No solver left a point to work from, and the bounds are those of V = 0 and W = H = 0; or no admissible W and H
     were found, and the upper bound is infinite."""
 
 
+def status_of(floor: float, low: float, high: float, left_nothing: bool, tolerance: float) -> Status:
+    """What two proved bounds amount to, over a floor."""
+    if relative_gap(low, high) <= allowed_gap(floor, high, tolerance):
+        return Status.CERTIFIED
+    return Status.FAILED if left_nothing or not math.isfinite(high) else Status.BOUNDED
+
+
+def capped(solution: Any) -> Any:
+    """The solution; "bounded" at most, and why, where its bounds are as good as a loss that nothing here knows."""
+    loss = getattr(solution.problem, "loss", None)
+    if loss is None or solution.status is not Status.CERTIFIED or not traits.foreign(loss):
+        return solution
+    return replace(solution, status=Status.BOUNDED, route=(*solution.route, FOREIGN.format(loss.name)))
+
+
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(ABC):
     """What solutions of every kind of problem have: how they came about, and what their two bounds amount to.
 
     Attributes:
@@ -61,6 +89,22 @@ class Outcome:
     route: tuple[str, ...] = field(default=(), kw_only=True)
     seconds: float = field(default=0.0, kw_only=True)
     time_limit: float | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def per_class(self) -> Columns:
+        """Name → column of numbers, one entry a class; what ``to_dataframe`` and ``--table`` hold."""
+
+    def to_dataframe(self, library: str | None = None) -> Any:
+        """``per_class`` as a data frame of Polars or pandas.
+
+        Args:
+            library: "polars" or "pandas"; None for the one that is installed, Polars where both are.
+
+        Raises:
+            UnknownNameError: the library is another one.
+            MissingExtraError: it is not installed, or neither is.
+        """
+        return dataframe(self.per_class(), library)
 
     @property
     def interrupted(self) -> bool:
@@ -88,6 +132,40 @@ class Solution(Outcome):
     """
 
     evidence: Evidence
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the solution as one ``.npz``, whole or not at all: the problem, the solver's run, how it came about.
+
+        The bounds are not written: ``load`` proves them again. A certificate is what convinces others.
+
+        Raises:
+            ProblemError: norm bounds stand in place of the decays, and the run is one of another problem.
+            FileFormatError: the file has another suffix, or cannot be written.
+        """
+        kept.save(self.problem, self.run, self.evidence, path, self._words())
+
+    def _words(self) -> dict[str, Any]:
+        names = ("value", "tolerance", "route", "seconds", "time_limit")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Solution:
+        """Read a file of ``save``, and prove it: repair, recovery and both bounds are made again from the run.
+
+        Nothing in the file is believed: its status follows from the bounds that are proved here, and its value is moved
+        between them.
+
+        Raises:
+            FileFormatError: the file cannot be read, is not one of ``save``, or its points do not fit its problem.
+            UFMError: as ``Problem.from_toml``.
+        """
+        evidence, words = kept.load(path)
+        low, high = evidence.lower.value, evidence.upper.value
+        status = status_of(evidence.problem.floor, low, high, evidence.left_nothing, words["tolerance"])
+        value = min(max(words.pop("value"), low), high)
+        return cast("Solution", capped(cls(value=value, status=status, evidence=evidence, **words)))
 
     @property
     def problem(self) -> Problem:
@@ -149,6 +227,33 @@ class Solution(Outcome):
     def relative_gap(self) -> float:
         """(upper − lower) / upper; 0 when both are 0."""
         return relative_gap(self.lower_bound, self.upper_bound)
+
+    def per_class(self) -> Columns:
+        """Name → column, one entry a class: numbers of the optimum, as computed.
+
+        ``class`` (from 0), ``count``, ``loss_weight`` (pt_k = ω_k n_k / N), ``margin``, ``feature_norm`` (‖h_k‖),
+        ``weight_norm`` (‖w_k‖), ``bias``, ``collapsed``, and ``merged_with``: the first class with the same free
+        feature, the class itself where it shares none. Where outputs are not classes (tables of targets) rows are
+        columns of the table, and the numbers of outputs are left out.
+        """
+        K = self.problem.class_counts.size
+        first = np.arange(K)
+        for group in self.merged_groups:
+            first[list(group)] = group[0]
+        collapsed = np.zeros(K, dtype=np.bool_)
+        collapsed[list(self.collapsed_classes)] = True
+        found = {
+            "class": np.arange(K),
+            "count": self.problem.class_counts,
+            "loss_weight": self.problem.loss_weights,
+            "margin": self.margins,
+            "feature_norm": self.feature_norms,
+            "weight_norm": self.weight_norms,
+            "bias": self.bias,
+            "collapsed": collapsed,
+            "merged_with": first,
+        }
+        return {name: column for name, column in found.items() if column.size == K}
 
     @property
     def floor(self) -> float:

@@ -26,11 +26,10 @@ from ufm_convex._files import parse_toml, read_text
 from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
-from ufm_convex.evidence import allowed_gap, relative_gap
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
-from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status
+from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status, capped, status_of
 
 METHODS: tuple[Method[Any, Any, Any], ...] = (NormBalls(), Contrastive(), Direct())
 """How problems are solved; of those that accept a problem the first takes it."""
@@ -119,7 +118,7 @@ def solve(
     with isolation(isolate or seconds is not None), _deadline.limited(seconds):
         method.check(problem, settings)
         found = _loop(method, problem, settings, progress or (lambda _: None))
-    return replace(_explained(found), time_limit=seconds)
+    return replace(capped(_explained(found)), time_limit=seconds)
 
 
 def method_of(problem: object) -> Method[Any, Any, Any]:
@@ -245,9 +244,7 @@ def judged(method: Method[Any, Any, Any], problem: Any, finding: Finding[Any], t
     """A finding becomes a solution: its status follows from its two bounds, and its value lies between them."""
     found = finding.evidence
     low, high = found.lower.value, found.upper.value
-    nothing = found.left_nothing or not math.isfinite(high)
-    closed = relative_gap(low, high) <= allowed_gap(problem.floor, high, tolerance)
-    status = Status.CERTIFIED if closed else Status.FAILED if nothing else Status.BOUNDED
+    status = status_of(problem.floor, low, high, found.left_nothing, tolerance)
     return method.solution(problem, finding, within(low, high, *finding.estimates), status, tolerance)
 
 

@@ -112,7 +112,7 @@ def require_encodable(problem: Problem) -> None:
         raise HypothesisError(
             f"certificates of format version {VERSION} do not carry the loss {problem.loss.name!r}.",
             expected="a loss among " + ", ".join(sorted(LOSSES)),
-            fix="use ufm_convex.solve(problem), whose bounds are proved for every loss.",
+            fix="use ufm_convex.solve(problem), whose bounds rest on the loss's own enclosures then (docs/plugins.md).",
         )
     if problem.loss.table is not None and not _of_classes(problem.loss.table):
         require_writable(problem.loss.table)

@@ -24,6 +24,7 @@ from ufm_convex.cli.options import (
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import decays_record, finite
 from ufm_convex.cli.render import show_judgement
+from ufm_convex.cli.tables import TableOptions
 from ufm_convex.cli.values import whole_number
 from ufm_convex.cli.views import show, solution_record
 
@@ -45,6 +46,7 @@ def certify(
     method: MethodOptions,
     reading: CandidateOptions,
     output: OutputOptions,
+    table: TableOptions,
     second: Annotated[
         Path | None,
         typer.Argument(
@@ -80,6 +82,7 @@ def certify(
         ufm-convex certify --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3 --digits 50
     """
     output.check()
+    table.check()
     wanted = whole_number("--digits", digits)
     if wanted is not None:
         refuse("--digits", ["solver", "level"], "the closed form, which digits come from whatever a solver says")
@@ -101,6 +104,10 @@ def certify(
         explained = _attribution(instance, candidate, proved, solution)
     if output.output is not None:
         proved.save(output.output)
+    if candidate is None:
+        table.write(solution)
+    else:
+        table.write_candidate(solution.problem, candidate, explained)
     if output.as_json:
         found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
         typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))

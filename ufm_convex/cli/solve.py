@@ -8,11 +8,18 @@ from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
 from ufm_convex.cli.options import MethodOptions, OutputOptions, ProblemOptions, Verbose
 from ufm_convex.cli.progress import progress
+from ufm_convex.cli.tables import TableOptions
 from ufm_convex.cli.views import as_json, show
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
-def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions, verbose: Verbose = False) -> ExitCode:
+def solve(
+    problem: ProblemOptions,
+    method: MethodOptions,
+    output: OutputOptions,
+    table: TableOptions,
+    verbose: Verbose = False,
+) -> ExitCode:
     """Find the global optimum, with proved bounds.
 
     A convex relaxation is solved, and a lower and an upper bound of the optimum are proved from its solution. A file
@@ -25,9 +32,10 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
     Examples:
         ufm-convex solve --class-counts 500,100,20 --lambda-w 5e-3 --lambda-h 5e-3
         ufm-convex solve problem.toml --solver scs --json -o certificate.json
-        ufm-convex solve problem.toml --time-limit 60
+        ufm-convex solve problem.toml --time-limit 60 --table classes.csv
     """
     output.check()
+    table.check()
     with progress(verbose) as tell:
         instance = problem.problem()
         if output.output is not None:
@@ -40,6 +48,7 @@ def solve(problem: ProblemOptions, method: MethodOptions, output: OutputOptions,
 
         solution = solving.solve(instance, **method.arguments(), progress=tell)
     try:
+        table.write(solution)
         if output.output is not None:
             from ufm_convex.certificate import certify
 

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._tables import Columns
 from ufm_convex.contrastive import kkt, theory
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
@@ -160,6 +161,17 @@ class ContrastiveSolution(Outcome):
         saved = samples * (zero - losses - problem.scaled_penalty * margins)
         small = (counts == 1.0) | (self.lengths == 0.0) | (saved <= self.upper_bound - self.lower_bound)
         return tuple(np.flatnonzero(small[groups.members]).tolist())
+
+    def per_class(self) -> Columns:
+        """Name → column, one entry a class: ``class`` (from 0), ``count``, ``feature_norm`` and ``collapsed``."""
+        collapsed = np.zeros(self.problem.num_classes, dtype=np.bool_)
+        collapsed[list(self.collapsed_classes)] = True
+        return {
+            "class": np.arange(collapsed.size),
+            "count": self.problem.class_counts,
+            "feature_norm": self.feature_norms,
+            "collapsed": collapsed,
+        }
 
     @property
     def feature_gram(self) -> FloatArray:

@@ -12,11 +12,12 @@ from ufm_convex.solvers import Claim
 
 
 class SolutionFile:
-    """The variables of an exported programme, in the order of its file (docs/interchange.md); claims to be optimal.
+    """The variables of an exported programme, in the order of its file, and what it claims (docs/interchange.md).
 
     Its point has the level that the file says. Its other variables count as well: where they make the objective of the
     programme larger than the point's own, that is the value it reports, and where they leave their cones it is
-    infeasible.
+    infeasible. Of that value and one that the file states, the one farther from the point's own counts. A file without
+    a status claims to be optimal.
 
     Args:
         path: The JSON file. One that is damaged, or belongs to another problem, is a row with verdict "failed".
@@ -33,5 +34,14 @@ class SolutionFile:
         found = load_cbf_solution(self.path, problem)
         point = found.level_point
         full = point.full() if isinstance(point, Gram) else point
-        excess = found.objective > point_value(problem, full)
-        return Answer(Claim.OPTIMAL, found.objective if excess else None, point=full, residual=found.cone_violation)
+        own, said = point_value(problem, full), found.claims
+        values = [value for value in (said.value, max(found.objective, own)) if value is not None]
+        value = max(values, key=lambda one: abs(one - own))
+        return Answer(
+            said.status or Claim.OPTIMAL,
+            None if said.value is None and value == own else value,
+            said.dual_value,
+            point=full,
+            dual=said.dual,
+            residual=found.cone_violation,
+        )

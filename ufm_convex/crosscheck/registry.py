@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from ufm_convex._registry import discover
+from ufm_convex._registry import Registry, discover
 from ufm_convex.crosscheck.base import Contestant
 from ufm_convex.errors import SolverNotInstalledError, UnknownNameError, shown
 
 
 @cache
-def available() -> dict[str, type[Contestant]]:
-    """Name → class, installed or not, in the order of the names."""
+def available() -> Registry[Contestant]:
+    """Name → class, installed or not, in the order of the names; then those of other packages."""
     found = discover("ufm_convex.crosscheck", Contestant)  # type: ignore[type-abstract]
-    return dict(sorted(found.items()))
+    return Registry(dict(sorted(found.items())), Contestant, "ufm_convex.contestants")  # type: ignore[type-abstract]
 
 
 def installed() -> list[str]:

@@ -1,5 +1,6 @@
 """Interchange with solvers that read files: Conic Benchmark Format out, solutions in both directions."""
 
+from ufm_convex.interchange.claims import Claims
 from ufm_convex.interchange.conic_benchmark import export_cbf, save_cbf
 from ufm_convex.interchange.programmes import ConicProgramme, programme
 from ufm_convex.interchange.solutions import (
@@ -11,6 +12,7 @@ from ufm_convex.interchange.solutions import (
 )
 
 __all__ = [
+    "Claims",
     "ConicProgramme",
     "ConicSolution",
     "cbf_solution",

@@ -1,7 +1,8 @@
 """Solutions of an exported programme: between our points and the variables of the file, and as JSON files.
 
-A solution file has exactly the fields ``format``, ``version``, ``problem_sha256``, ``level`` and ``values``; the values
-are all variables in the order of the file (``conic_benchmark``). Reading trusts nothing: another problem, another
+A solution file has the fields ``format``, ``version``, ``problem_sha256``, ``level`` and ``values``; the values are all
+variables in the order of the file (``conic_benchmark``). What the solver says of them may stand beside: ``status``,
+``value``, ``dual_value`` and ``dual`` (``claims``), and nothing else. Reading trusts nothing: another problem, another
 length, a NaN, an unknown or doubled field, or a file that was cut short is a named error.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,10 +21,11 @@ from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, frozen, real
 from ufm_convex._files import read_text, write_atomically
 from ufm_convex.errors import FileFormatError, ProblemError, ShapeError, UFMError, shown
+from ufm_convex.interchange.claims import FIELDS, Claims
 from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
 from ufm_convex.interchange.programmes import ConicProgramme, programme
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Factors, FramePoint, Gram, GramPoint
+from ufm_convex.relaxation import Alike, Columns, DualPoint, Factors, FramePoint, Gram, GramPoint
 from ufm_convex.solution import Solution
 
 FORMAT, VERSION = "ufm-convex-cbf-solution", 1
@@ -38,11 +40,13 @@ class ConicSolution:
         problem: The problem that was exported.
         level: The level it was exported at.
         values: The variables in the order of the file; finite.
+        claims: What the solver says of them.
     """
 
     problem: Problem
     level: str
     values: FloatArray
+    claims: Claims = field(default_factory=Claims)
 
     @property
     def point(self) -> GramPoint | Gram:
@@ -108,14 +112,41 @@ def point_from_cbf(problem: Problem, level: str, values: npt.ArrayLike) -> GramP
     return model.level.reported(problem, model.point(unpack(model, _checked(model, values))))
 
 
-def save_cbf_solution(path: str | Path, problem: Problem, level: str, values: npt.ArrayLike) -> None:
-    """Write a solution file, whole or not at all; raises as ``point_from_cbf``, or ``FileFormatError``."""
+def save_cbf_solution(
+    path: str | Path,
+    problem: Problem,
+    level: str,
+    values: npt.ArrayLike,
+    *,
+    status: str | None = None,
+    value: float | None = None,
+    dual_value: float | None = None,
+    dual: DualPoint | None = None,
+) -> None:
+    """Write a solution file, whole or not at all.
+
+    Args:
+        path: The file.
+        problem: The problem that was exported.
+        level: The level it was exported at.
+        values: All variables, in the order of the exported file.
+        status: What the solver claims, a word of ``solvers.Claim``; None for a claim of optimality.
+        value: The optimal value that it reports, in the units of the problem.
+        dual_value: The dual objective that it reports, likewise.
+        dual: Its dual point at class level.
+
+    Raises:
+        UFMError: as ``point_from_cbf`` and ``Claims.checked``.
+        FileFormatError: the file cannot be written.
+    """
+    claims = Claims.checked(problem.num_classes, status, value, dual_value, dual)
     document = {
         "format": FORMAT,
         "version": VERSION,
         "problem_sha256": problem.sha256,
         "level": level,
         "values": _checked(programme(problem, level), values).tolist(),
+        **claims.fields(),
     }
     write_atomically(Path(path), json.dumps(document, allow_nan=False) + "\n")
 
@@ -125,7 +156,7 @@ def load_cbf_solution(path: str | Path, problem: Problem) -> ConicSolution:
 
     Raises:
         FileFormatError: the file is missing, truncated, not of this format, or holds anything else than finite numbers
-            of the right length, one a variable.
+            of the right length, one a variable, and claims in their form.
         ProblemError: it belongs to another problem.
         UFMError: as ``export_cbf``.
     """
@@ -141,8 +172,9 @@ def load_cbf_solution(path: str | Path, problem: Problem) -> ConicSolution:
         raise _malformed(path, f"level is {shown(level)} and values is {shown(values)}")
     model = programme(problem, level)
     try:
-        return ConicSolution(problem, level, frozen(_checked(model, values)))
-    except (ShapeError, ProblemError) as error:
+        claims = Claims.of_fields(problem.num_classes, document)
+        return ConicSolution(problem, level, frozen(_checked(model, values)), claims)
+    except (ShapeError, ProblemError, FileFormatError) as error:
         raise _malformed(path, error.got.rstrip(".")) from error
 
 
@@ -187,7 +219,7 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(read_text(path), object_pairs_hook=_once, parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise _malformed(path, f"it cannot be read: {error}") from error
-    if not isinstance(document, dict) or set(document) != _FIELDS:
+    if not isinstance(document, dict) or not _FIELDS <= set(document) <= _FIELDS | set(FIELDS):
         raise _malformed(path, f"it holds {shown(sorted(document) if isinstance(document, dict) else document)}")
     if document["format"] != FORMAT or document["version"] is True or document["version"] != VERSION:
         raise _malformed(path, f"it has format {shown(document['format'])}, version {shown(document['version'])}")
@@ -208,6 +240,6 @@ def _refuse(word: str) -> NoReturn:
 def _malformed(path: str | Path, reason: str) -> UFMError:
     return FileFormatError(
         f"{path}: {reason}.",
-        expected="one JSON object with " + ", ".join(sorted(_FIELDS)),
+        expected=f"one JSON object with {', '.join(sorted(_FIELDS))}, and perhaps {', '.join(FIELDS)}",
         fix="write it with save_cbf_solution, or as docs/interchange.md says.",
     )

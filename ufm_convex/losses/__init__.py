@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ufm_convex._registry import choose, discover
+from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex._registry import make as build
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
@@ -47,9 +47,9 @@ _REFUSED = {
 
 
 @cache
-def available() -> dict[str, type[Loss]]:
-    """The registry: name → class, for every loss module in this folder."""
-    return discover(__name__, Loss)  # type: ignore[type-abstract]
+def available() -> Registry[Loss]:
+    """The registry: name → class, for every loss module in this folder and those of other packages."""
+    return plugged_in(__name__, Loss, "ufm_convex.losses")  # type: ignore[type-abstract]
 
 
 def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:

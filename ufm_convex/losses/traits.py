@@ -23,6 +23,11 @@ _MISSING = {
 """Attribute of ``Loss`` → what is said of a loss that lacks it, and what was expected."""
 
 
+def foreign(loss: Loss) -> bool:
+    """Whether its class is one of another package, which the verifier does not know: its balls are that one's word."""
+    return type(loss).__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
 def missing(loss: Loss, needs: Sequence[str]) -> str | None:
     """The first of the needed traits that the loss does not have, or None."""
     return next((need for need in needs if not getattr(loss, need)), None)

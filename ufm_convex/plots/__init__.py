@@ -6,6 +6,7 @@ something is drawn.
 
     ``draw(name, problem, …)``   the figure called ``name``
     ``save(figure, path)``       PNG, SVG or PDF by the suffix, whole or not at all
+    ``styled()``                 a context with the style of these figures, for figures of your own
     ``available()``              name → class of every figure
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ufm_convex._registry import choose, discover
+from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.phase import boundary
 from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, rendered, require, save, styled, width_in_inches
@@ -41,14 +42,15 @@ __all__ = [
     "rendered",
     "require",
     "save",
+    "styled",
     "width_in_inches",
 ]
 
 
 @cache
-def available() -> dict[str, type[Plot]]:
-    """The registry: name → class."""
-    return discover(__name__, Plot)  # type: ignore[type-abstract]
+def available() -> Registry[Plot]:
+    """The registry: name → class; those of other packages included."""
+    return plugged_in(__name__, Plot, "ufm_convex.plots")  # type: ignore[type-abstract]
 
 
 def plot(name: str) -> Plot:

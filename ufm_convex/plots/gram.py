@@ -1,6 +1,7 @@
 """Heat maps of the Gram matrices W Wᵀ, W H̄ᵀ and H̄ H̄ᵀ, beside theory's where a theorem gives them.
 
-Classes keep the order of class_counts. One row of the figure is one matrix; both panels of a row share one scale.
+Classes keep the order of class_counts. One row of the figure is one matrix; both panels of a row share one scale. From
+64 classes on panels show blocks of classes (``blocks``), with a square for the mean entry of classes with themselves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import SizeError
 from ufm_convex.plots.base import Plot, Source, Subject
+from ufm_convex.plots.blocks import FROM, Blocks
 from ufm_convex.plots.style import BOTH_SIGNS, ONE_SIGN, new_figure
 from ufm_convex.problem import Problem
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 2_000
-"""Classes: more than the pixels of a panel show, and 32 MB a matrix."""
+"""Classes: 32 MB a matrix."""
+_SQUARE = 0.7
+"""Side of the marks on the diagonal, as a share of a cell."""
 _TITLES = {
     "weight_gram": r"$W W^\top$",
     "logits": r"$W \bar H^\top$ (logits)",
@@ -74,13 +78,15 @@ class GramPlot(Plot):
             sides["theory"] = {name: getattr(optimum, name)() for name in _TITLES}
         figure = new_figure(width, 1.36 * width if len(sides) == 2 else 1.9 * width)
         axes = figure.subplots(3, len(sides), squeeze=False)
+        problem = subject.problem  # the runs of counts are those of rows and columns only where each output is a class
+        blocks = Blocks.of(problem.class_counts) if problem.paired and problem.num_classes >= FROM else None
         for row, (name, title) in zip(axes, _TITLES.items(), strict=True):
             matrices = [matrices[name] for matrices in sides.values()]
             scale = _scale(matrices)
             for ax, side, matrix in zip(row, sides, matrices, strict=True):
-                image = ax.imshow(matrix, **scale)
+                image = ax.imshow(matrix, **scale) if blocks is None else _draw_blocks(ax, blocks, matrix, scale)
                 ax.set_title(f"{title}\n{side}" if ax is row[0] and len(sides) == 1 else side)
-                _label(ax, subject.problem, name, left=ax is row[0])
+                _label(ax, problem, name, blocks, left=ax is row[0])
             bar = figure.colorbar(image, ax=row.tolist(), shrink=0.9, aspect=14)
             bar.set_label(title)
         figure.suptitle(_difference(sides) if len(sides) == 2 else f"Gram matrices of the {subject.label}")
@@ -96,12 +102,34 @@ def _scale(matrices: list[FloatArray]) -> dict[str, Any]:
     return {"cmap": BOTH_SIGNS, "vmin": -largest, "vmax": largest}
 
 
-def _label(ax: Any, problem: Problem, name: str, *, left: bool) -> None:
+def _draw_blocks(ax: Any, blocks: Blocks, matrix: FloatArray, scale: dict[str, Any]) -> Any:
+    """Cells of equal size, as vectors; squares on the diagonal. A block of one class has no cell with itself."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    between, own, B = blocks.between(matrix), blocks.own(matrix), blocks.sizes.size
+    edges = np.arange(B + 1) - 0.5
+    image = ax.pcolormesh(edges, edges, np.ma.masked_invalid(between), edgecolors="face", linewidth=0.1, **scale)
+    corners = np.arange(B) - 0.5 * _SQUARE
+    squares = PatchCollection([Rectangle((corner, corner), _SQUARE, _SQUARE) for corner in corners.tolist()])
+    squares.set(array=own, cmap=scale["cmap"], clim=(scale["vmin"], scale["vmax"]), edgecolor="black", linewidth=0.4)
+    ax.add_collection(squares)
+    ax.set_aspect("equal")
+    ax.invert_yaxis()
+    return image
+
+
+def _label(ax: Any, problem: Problem, name: str, blocks: Blocks | None, *, left: bool) -> None:
     """Ticks and what they count: of classes, which all matrices share, below the last one alone."""
     from matplotlib.ticker import MaxNLocator
 
     rows, columns = ("class", "class") if problem.paired else _COUNTED[name]
-    for axis, noun in ((ax.xaxis, columns), (ax.yaxis, rows)):
+    if blocks is not None:  # the edges of the panel are the first class and the last
+        rows = columns = "classes"
+        ends = [-0.5, blocks.sizes.size - 0.5]
+        ax.set_xticks(ends, ["0", str(problem.num_classes - 1)])
+        ax.set_yticks(ends, ["0", str(problem.num_classes - 1)])
+    for axis, noun in ((ax.xaxis, columns), (ax.yaxis, rows)) if blocks is None else ():
         number = problem.num_outputs if noun == "output" else problem.num_classes
         axis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=min(2, number)))
     bottom = name == "feature_gram" or not problem.paired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from ufm_convex._registry import choose, discover
+from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex.errors import SolverNotInstalledError
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.stalling import STALLED, Stalls, thorough
@@ -13,9 +13,9 @@ __all__ = ["STALLED", "Claim", "Solver", "SolverRun", "Stalls", "available", "so
 
 
 @cache
-def available() -> dict[str, type[Solver]]:
-    """The registry: name → class, installed or not."""
-    return discover(__name__, Solver)  # type: ignore[type-abstract]
+def available() -> Registry[Solver]:
+    """The registry: name → class, installed or not; those of other packages included."""
+    return plugged_in(__name__, Solver, "ufm_convex.solvers")  # type: ignore[type-abstract]
 
 
 def solver(name: str) -> Solver:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ufm_convex._files import write_atomically
-from ufm_convex.errors import MissingExtraError
+from ufm_convex._tables import require_pyarrow
 from ufm_convex.sweep.running import FIELDS
+
+__all__ = ["require_pyarrow", "write_csv", "write_parquet"]
 
 _INTEGERS = {"index", "classes", "num_samples", "smallest_count", "largest_count", "collapsed", "theory_collapsed"}
 _WORDS = {"loss", "profile", "status", "solver", "level", "problem_sha256", "message"}
@@ -47,13 +48,3 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: str | Path) -> None:
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     write_atomically(Path(path), buffer.getvalue())
-
-
-def require_pyarrow() -> None:
-    """Raise ``MissingExtraError`` where pyarrow is not installed."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            "pyarrow is not installed.",
-            expected="the package pyarrow, which writes .parquet",
-            fix="pip install pyarrow, or write .csv",
-        )

@@ -30,6 +30,7 @@ from ufm_convex.testing.assertions import (
     assert_self_dual,
     assert_stationary,
 )
+from ufm_convex.testing.losses import assert_loss_is_consistent
 from ufm_convex.testing.readiness import prepare as _prepare
 from ufm_convex.testing.strategies import (
     REGIMES,
@@ -50,6 +51,7 @@ __all__ = [
     "assert_certified",
     "assert_collapse_pattern",
     "assert_kkt",
+    "assert_loss_is_consistent",
     "assert_optimal",
     "assert_orthogonal_frame",
     "assert_self_dual",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 
-from ufm_convex._registry import discover
+from ufm_convex._registry import plugged_in
 from ufm_convex.problem import Model, Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import cross_entropy, exact_threshold
@@ -46,8 +46,9 @@ __all__ = [
 
 @cache
 def theorems() -> tuple[Theorem, ...]:
-    """One instance of every theorem in this folder, in the order of their file names."""
-    return tuple(kind() for kind in discover(__name__, Theorem).values())  # type: ignore[type-abstract]
+    """One instance of every theorem in this folder, in the order of their file names, then those of other packages."""
+    kinds = plugged_in(__name__, Theorem, "ufm_convex.theorems")  # type: ignore[type-abstract]
+    return tuple(kind() for kind in kinds.values())
 
 
 def theorems_about(problem: object) -> tuple[Theorem, ...]:
