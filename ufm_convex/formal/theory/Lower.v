@@ -1,0 +1,235 @@
+(* Lower bounds that a computation proves. *)
+From Coq Require Import Reals List ZArith QArith Qreals Lia Lra.
+From UFM Require Import Model Sums Duality Losses Slack Compute.
+Import ListNotations.
+Open Scope R_scope.
+
+Definition lower_bound (P : problem) (x : dyadic) : Prop := forall d W H, admissible P d H -> real x <= objective P d W H.
+
+(* -- what is asked of a problem ---------------------------------------------------------------------------------------- *)
+
+Definition count (P : problem) (r : nat) : Z := nth r (counts P) 0%Z.
+Definition weight_of (P : problem) (r : nat) : Q := rational (nth r (weights P) (1, 0)%Z).
+Definition population (P : problem) : Z :=
+  zsum (length (multiplicities P)) (fun r => nth r (multiplicities P) 0 * count P r)%Z.
+Definition K_of (P : problem) : Z := total (multiplicities P).
+Definition share (P : problem) (r : nat) : Q := (weight_of P r * inject_Z (count P r) * over (population P))%Q.
+Definition alike (l : loss) : bool := match l with SoftTargets _ _ => false | _ => true end.
+
+Fixpoint all (n : nat) (f : nat -> bool) : bool := match n with O => true | S m => if all m f then f m else false end.
+Lemma all_true n f : all n f = true -> forall i, (i < n)%nat -> f i = true.
+Proof.
+induction n; cbn [all]; intros H i L; [lia|]. destruct (all n f) eqn:E; [|discriminate].
+destruct (Nat.eq_dec i n) as [->|]; [assumption|]. apply IHn; [reflexivity|lia].
+Qed.
+
+Definition targets_fit (l : loss) (n : nat) : bool :=
+  match l with
+  | SoftTargets e rows => all n (fun k => Qeq_bool (rational (zsum n (fun j => nth j (nth k rows []) 0%Z), e)) 1)
+  | _ => true
+  end.
+
+Definition valid (P : problem) : bool :=
+  let R := length (multiplicities P) in
+  forallb (fun m => if alike (loss_of P) then 0 <? m else m =? 1)%Z (multiplicities P)
+  && all R (fun r => (0 <=? count P r)%Z && Qlt_bool 0 (weight_of P r))
+  && Qlt_bool 0 (rational (lambda_w P)) && Qlt_bool 0 (rational (lambda_h P))
+  && (0 <? population P)%Z && targets_fit (loss_of P) R.
+
+Lemma Qpos q : Qlt_bool 0 q = true -> 0 < Q2R q.
+Proof. intros H. apply Qlt_R in H. rewrite Q2R_0 in H. exact H. Qed.
+
+Section Valid.
+Variable P : problem.
+Hypothesis ok : valid P = true.
+Notation ms := (multiplicities P).
+Notation K := (classes P).
+Notation n := (length ms).
+Notation l := (loss_of P).
+
+Lemma valid_parts : forallb (fun m => if alike l then 0 <? m else m =? 1)%Z ms = true
+  /\ (forall r, (r < n)%nat -> (0 <= count P r)%Z /\ 0 < Q2R (weight_of P r))
+  /\ 0 < real (lambda_w P) /\ 0 < real (lambda_h P) /\ (0 < population P)%Z /\ targets_fit l n = true.
+Proof.
+unfold valid in ok. repeat (apply andb_prop in ok as [ok ?]). rewrite <- !rational_real.
+repeat split; try (apply Qpos; assumption); try assumption.
+- pose proof (all_true _ _ H3 r H4) as E. cbv beta in E. apply andb_prop in E as [E _]. apply Z.leb_le, E.
+- pose proof (all_true _ _ H3 r H4) as E. cbv beta in E. apply andb_prop in E as [_ E]. apply Qpos, E.
+- apply Z.ltb_lt. assumption.
+Qed.
+
+Lemma ms_pos : positive_runs ms.
+Proof.
+destruct valid_parts as [F _]. unfold positive_runs. rewrite Forall_forall. rewrite forallb_forall in F. intros m I.
+specialize (F m I). destruct (alike l); [apply Z.ltb_lt, F|apply Z.eqb_eq in F; lia].
+Qed.
+
+Lemma classes_K : K = Z.to_nat (total ms). Proof. reflexivity. Qed.
+Lemma INR_K : INR K = IZR (K_of P).
+Proof. rewrite classes_K, INR_IZR_INZ, Z2Nat.id by apply total_ge0, ms_pos. reflexivity. Qed.
+
+Lemma samples_R k : (k < K)%nat -> INR (samples P k) = IZR (count P (run_of ms k)).
+Proof.
+intros L. unfold samples. rewrite INR_IZR_INZ, Z2Nat.id; [reflexivity|].
+destruct valid_parts as [_ [F _]]. apply (F (run_of ms k)), run_of_lt; [apply ms_pos|exact L].
+Qed.
+
+Lemma all_samples_R : all_samples P = IZR (population P).
+Proof.
+unfold all_samples. rewrite (sum_ext _ _ (fun k => IZR (count P (run_of ms k)))) by apply samples_R.
+rewrite classes_K, (sum_classes ms (fun r => IZR (count P r)) ms_pos). unfold population. rewrite zsum_R.
+apply sum_ext; intros r _. rewrite mult_IZR. reflexivity.
+Qed.
+
+Lemma population_pos : 0 < all_samples P.
+Proof. rewrite all_samples_R. apply IZR_lt. apply valid_parts. Qed.
+
+Lemma weight_R k : weight P k = Q2R (weight_of P (run_of ms k)).
+Proof. unfold weight, weight_of. symmetry. apply rational_real. Qed.
+
+Lemma weight_pos k : (k < K)%nat -> 0 < weight P k.
+Proof. intros L. rewrite weight_R. destruct valid_parts as [_ [F _]]. apply F, run_of_lt; [apply ms_pos|exact L]. Qed.
+
+Lemma share_R k : (k < K)%nat -> pt (samples P) (weight P) (all_samples P) k = Q2R (share P (run_of ms k)).
+Proof.
+intros L. unfold pt, share. rewrite !Q2R_mult, Q2R_IZR, over_R by apply valid_parts.
+rewrite weight_R, samples_R, all_samples_R by assumption. reflexivity.
+Qed.
+
+Lemma share_ge0 k : (k < K)%nat -> 0 <= pt (samples P) (weight P) (all_samples P) k.
+Proof.
+intros L. unfold pt. apply Rmult_le_pos; [apply Rmult_le_pos; [left; apply weight_pos; assumption|apply pos_INR]|].
+left. apply Rinv_0_lt_compat, population_pos.
+Qed.
+
+Lemma K_pos : (0 < K)%nat.
+Proof.
+destruct (Nat.eq_dec K 0) as [E|]; [|lia]. pose proof population_pos as H. unfold all_samples in H. rewrite E in H.
+cbn in H. lra.
+Qed.
+
+Lemma K_of_pos : (0 < K_of P)%Z.
+Proof. apply lt_IZR. rewrite <- INR_K. apply lt_0_INR, K_pos. Qed.
+
+(* -- targets -- *)
+
+Definition target_of (r s : nat) (own : bool) : Q :=
+  match l with
+  | CrossEntropy a => ((if own then 1 - rational a else 0) + rational a * over (K_of P))%Q
+  | SoftTargets e rows => rational (nth s (nth r rows []) 0%Z, e)
+  | _ => 0%Q
+  end.
+
+Lemma singles : alike l = false -> forall k, (k < K)%nat -> run_of ms k = k.
+Proof.
+intros A k. rewrite classes_K. destruct valid_parts as [F _]. rewrite A in F. clear -F. revert k.
+induction ms as [|m ms' IH]; intros k L; [simpl in L; lia|].
+cbn [forallb] in F. apply andb_prop in F as [M F]. apply Z.eqb_eq in M. subst m.
+cbn [run_of]. change (Z.to_nat 1) with 1%nat. destruct (Nat.ltb_spec k 1); [lia|]. rewrite IH; [lia|assumption|].
+cbn [total fold_right] in L. fold (total ms') in L.
+assert (0 <= total ms')%Z.
+{ apply total_ge0. unfold positive_runs. rewrite Forall_forall. rewrite forallb_forall in F. intros m I.
+  specialize (F m I). apply Z.eqb_eq in F. lia. }
+lia.
+Qed.
+
+Lemma singles_length : alike l = false -> K = n.
+Proof.
+intros A. rewrite classes_K. destruct valid_parts as [F _]. rewrite A in F. clear -F.
+assert (T : total ms = Z.of_nat (length ms)); [|rewrite T; lia].
+induction ms as [|m ms' IH]; [reflexivity|]. cbn [forallb] in F. apply andb_prop in F as [M F]. apply Z.eqb_eq in M.
+cbn [total fold_right length]. fold (total ms'). rewrite IH by assumption. lia.
+Qed.
+
+Lemma target_R k j : (k < K)%nat -> (j < K)%nat -> target l K k j = Q2R (target_of (run_of ms k) (run_of ms j) (j =? k)%nat).
+Proof.
+intros Lk Lj. unfold target, target_of. destruct l eqn:E; try (symmetry; apply Q2R_0).
+- rewrite Q2R_plus, Q2R_mult, over_R by apply K_of_pos. rewrite rational_real, INR_K. unfold one_hot.
+  destruct (j =? k)%nat; [rewrite Q2R_minus, Q2R_1, rational_real|rewrite Q2R_0]; unfold Rdiv; ring.
+- assert (A : alike l = false) by (rewrite E; reflexivity). rewrite !singles by assumption. symmetry. apply rational_real.
+Qed.
+
+Lemma target_sum k : (k < K)%nat -> sum K (target l K k) = match l with CrossEntropy _ | SoftTargets _ _ => 1 | _ => 0 end.
+Proof.
+intros L. pose proof K_pos as K0. apply lt_0_INR in K0. unfold target. destruct l eqn:E; try apply sum_0.
+- rewrite sum_plus, sum_scal, sum_const. unfold one_hot. rewrite (sum_single K k (fun _ => 1)) by assumption. field. lra.
+- assert (A : alike l = false) by (rewrite E; reflexivity). destruct valid_parts as [_ [_ [_ [_ [_ T]]]]].
+  rewrite E in T. cbn [targets_fit] in T. rewrite (singles_length A) in *. pose proof (all_true _ _ T k L) as Q. cbv beta in Q.
+  apply Qeq_bool_iff, Qeq_eqR in Q. rewrite rational_real, Q2R_1 in Q. unfold real in *. cbn [fst snd] in *.
+  rewrite zsum_R in Q. rewrite sum_scal_r. exact Q.
+Qed.
+
+(* -- columns that are alike on runs: v_kj = b r s at another class of run s, o r at the class itself ------------------- *)
+
+Variables (b : nat -> nat -> Q) (o : nat -> Q).
+Definition column (k j : nat) : R := if (j =? k)%nat then Q2R (o (run_of ms k)) else Q2R (b (run_of ms k) (run_of ms j)).
+Definition entry_of (r : nat) (own : bool) (s : nat) : Q := if own then o r else b r s.
+Definition conjugate_sum (k : nat) : R := sum K (fun j => conjugate l (j =? k)%nat (target l K k j) (column k j)).
+
+Lemma column_entry k j : column k j = Q2R (entry_of (run_of ms k) (j =? k)%nat (run_of ms j)).
+Proof. unfold column, entry_of. destruct (j =? k)%nat; reflexivity. Qed.
+
+Definition value (prec : F.precision) (c : nat -> I.type) : I.type :=
+  isum prec n (fun r => if (count P r =? 0)%Z then iz prec 0
+    else imul prec (iq prec (inject_Z (- nth r ms 0%Z) * share P r)) (c r)).
+
+Theorem lower_by_columns prec (c : nat -> I.type) (x : dyadic) :
+  (forall k, (k < K)%nat -> (0 < count P (run_of ms k))%Z -> holds (c (run_of ms k)) (conjugate_sum k)
+     /\ (forall j, (j < K)%nat -> domain l (j =? k)%nat (target l K k j) (column k j))
+     /\ (tied l = true -> sum K (column k) = 0)) ->
+  slack K (samples P) (weight P) (all_samples P) (real (lambda_w P)) (real (lambda_h P)) (nonnegative P) column ->
+  at_least prec (rational x) (value prec c) = true -> lower_bound P x.
+Proof.
+intros C S V d W H [H0 _]. destruct valid_parts as [_ [F [LW [LH _]]]].
+assert (FY : forall k z, (k < K)%nat -> (0 < samples P k)%nat ->
+  sum K (fun j => column k j * z j) - conjugate_sum k <= loss_value l K k z).
+{ intros k z L N. assert (N' : (0 < count P (run_of ms k))%Z) by (apply lt_INR in N; rewrite samples_R in N by assumption; apply lt_IZR, N).
+  destruct (C k L N') as [_ [D T]]. apply fenchel_young; auto. apply target_sum; assumption. }
+pose proof (weak_duality K d (samples P) (weight P) (all_samples P) _ _ (nonnegative P) (loss_value l K) column conjugate_sum
+  population_pos LW LH (fun k L => Rlt_le _ _ (weight_pos k L)) FY S W H H0) as D.
+apply Rle_trans with (2 := D). rewrite <- rational_real.
+(* the value is constant on runs *)
+set (cr := fun k => if (count P (run_of ms k) =? 0)%Z then 0 else conjugate_sum k).
+assert (REP : exists g : nat -> R, forall k, (k < K)%nat -> cr k = g (run_of ms k) /\ holds (if (count P (run_of ms k) =? 0)%Z then iz prec 0 else c (run_of ms k)) (g (run_of ms k))).
+{ exists (fun r => if (count P r =? 0)%Z then 0 else
+    IZR 0 + (sum n (fun s => IZR (others ms r s) * conjugate l false (Q2R (target_of r s false)) (Q2R (entry_of r false s)))
+      + conjugate l true (Q2R (target_of r r true)) (Q2R (entry_of r true r)))).
+  intros k L. pose proof (run_of_lt ms k ms_pos L) as Lr. unfold cr. destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [Z0|Z0]; [split; [reflexivity|apply iz_holds]|].
+  assert (E : conjugate_sum k = sum K (fun j => conjugate l (j =? k)%nat
+      (Q2R (target_of (run_of ms k) (run_of ms j) (j =? k)%nat)) (Q2R (entry_of (run_of ms k) (j =? k)%nat (run_of ms j))))).
+  { apply sum_ext; intros j Lj. rewrite target_R, column_entry by assumption. reflexivity. }
+  assert (E2 : conjugate_sum k = IZR 0 + (sum n (fun s => IZR (others ms (run_of ms k) s) * conjugate l false (Q2R (target_of (run_of ms k) s false)) (Q2R (entry_of (run_of ms k) false s)))
+      + conjugate l true (Q2R (target_of (run_of ms k) (run_of ms k) true)) (Q2R (entry_of (run_of ms k) true (run_of ms k))))).
+  { rewrite E. set (g := fun own s => conjugate l own (Q2R (target_of (run_of ms k) s own)) (Q2R (entry_of (run_of ms k) own s))).
+    change (sum K (fun j => g (j =? k)%nat (run_of ms j)) = 0 + (sum n (fun s => IZR (others ms (run_of ms k) s) * g false s) + g true (run_of ms k))).
+    rewrite (sum_ext _ _ (fun j => if (j =? k)%nat then g true (run_of ms j) else g false (run_of ms j)))
+      by (intros j _; destruct (j =? k)%nat; reflexivity).
+    rewrite sum_others by assumption. rewrite classes_K, (sum_classes ms (g false) ms_pos).
+    rewrite (sum_ext n (fun s => IZR (others ms (run_of ms k) s) * g false s)
+      (fun s => size ms s * g false s - (if (s =? run_of ms k)%nat then g false s else 0))).
+    - rewrite sum_minus, sum_single by assumption. ring.
+    - intros s _. unfold others. rewrite minus_IZR. unfold size. destruct (s =? run_of ms k)%nat; ring. }
+  split; [exact E2|]. rewrite <- E2. apply C; [assumption|]. destruct (F _ Lr). lia. }
+destruct REP as [g REP].
+assert (E : - sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k)
+  = sum n (fun r => if (count P r =? 0)%Z then 0 else Q2R (inject_Z (- nth r ms 0%Z) * share P r) * g r)).
+{ transitivity (sum K (fun k => (fun r => if (count P r =? 0)%Z then 0 else - (Q2R (share P r) * g r)) (run_of ms k))).
+  - replace (- sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k))
+      with (sum K (fun k => -1 * (pt (samples P) (weight P) (all_samples P) k * conjugate_sum k))) by (rewrite sum_scal; ring).
+    apply sum_ext; intros k L. cbv beta. rewrite share_R by assumption. destruct (REP k L) as [E _]. rewrite <- E. unfold cr.
+    destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [Z0|_]; [|ring].
+    unfold share. rewrite Z0, !Q2R_mult, Q2R_IZR. ring.
+  - rewrite classes_K, (sum_classes ms (fun r => if (count P r =? 0)%Z then 0 else - (Q2R (share P r) * g r)) ms_pos). apply sum_ext; intros r _.
+    destruct (count P r =? 0)%Z; [ring|]. rewrite Q2R_mult, Q2R_IZR, opp_IZR. unfold size. ring. }
+rewrite E. apply at_least_holds with (2 := V). apply isum_holds; intros r Lr.
+assert (EX : exists k, (k < K)%nat /\ run_of ms k = r).
+{ clear -Lr ok. rewrite classes_K. pose proof ms_pos as MP. revert r Lr. induction MP as [|m ms' M MP' IH]; intros r Lr; [simpl in Lr; lia|].
+  assert (T := total_ge0 ms' MP'). cbn [total fold_right run_of]. fold (total ms'). destruct r as [|r].
+  - exists O. split; [lia|]. destruct (Nat.ltb_spec 0 (Z.to_nat m)); [reflexivity|lia].
+  - destruct (IH r ltac:(simpl in Lr; lia)) as [k [Lk Rk]]. exists (Z.to_nat m + k)%nat. split; [lia|].
+    destruct (Nat.ltb_spec (Z.to_nat m + k) (Z.to_nat m)); [lia|].
+    replace (Z.to_nat m + k - Z.to_nat m)%nat with k by lia. rewrite Rk. reflexivity. }
+destruct EX as [k [L <-]]. destruct (REP k L) as [_ HR]. destruct (count P (run_of ms k) =? 0)%Z; [apply iz_holds|].
+apply imul_holds; [apply iq_holds|exact HR].
+Qed.
+End Valid.
