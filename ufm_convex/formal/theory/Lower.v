@@ -223,12 +223,7 @@ assert (E : - sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conj
     destruct (count P r =? 0)%Z; [ring|]. rewrite Q2R_mult, Q2R_IZR, opp_IZR. unfold size. ring. }
 rewrite E. apply at_least_holds with (2 := V). apply isum_holds; intros r Lr.
 assert (EX : exists k, (k < K)%nat /\ run_of ms k = r).
-{ clear -Lr ok. rewrite classes_K. pose proof ms_pos as MP. revert r Lr. induction MP as [|m ms' M MP' IH]; intros r Lr; [simpl in Lr; lia|].
-  assert (T := total_ge0 ms' MP'). cbn [total fold_right run_of]. fold (total ms'). destruct r as [|r].
-  - exists O. split; [lia|]. destruct (Nat.ltb_spec 0 (Z.to_nat m)); [reflexivity|lia].
-  - destruct (IH r ltac:(simpl in Lr; lia)) as [k [Lk Rk]]. exists (Z.to_nat m + k)%nat. split; [lia|].
-    destruct (Nat.ltb_spec (Z.to_nat m + k) (Z.to_nat m)); [lia|].
-    replace (Z.to_nat m + k - Z.to_nat m)%nat with k by lia. rewrite Rk. reflexivity. }
+{ exact (run_inhabited ms r ms_pos Lr). }
 destruct EX as [k [L <-]]. destruct (REP k L) as [_ HR]. destruct (count P (run_of ms k) =? 0)%Z; [apply iz_holds|].
 apply imul_holds; [apply iq_holds|exact HR].
 Qed.

@@ -108,6 +108,16 @@ fold (total ms) in *. assert (T := total_ge0 ms P). rewrite Z2Nat.inj_add in L b
 destruct (Nat.ltb_spec k (Z.to_nat m)); [lia|]. specialize (IH (k - Z.to_nat m)%nat). lia.
 Qed.
 
+Lemma run_inhabited ms r : positive_runs ms -> (r < length ms)%nat -> exists k, (k < Z.to_nat (total ms))%nat /\ run_of ms k = r.
+Proof.
+intros P. revert r. induction P as [|m ms Hm P IH]; intros r Lr; [simpl in Lr; lia|].
+assert (T := total_ge0 ms P). cbn [total fold_right run_of]. fold (total ms). destruct r as [|r].
+- exists O. split; [lia|]. destruct (Nat.ltb_spec 0 (Z.to_nat m)); [reflexivity|lia].
+- destruct (IH r ltac:(simpl in Lr; lia)) as [k [Lk Rk]]. exists (Z.to_nat m + k)%nat. split; [lia|].
+  destruct (Nat.ltb_spec (Z.to_nat m + k) (Z.to_nat m)); [lia|].
+  replace (Z.to_nat m + k - Z.to_nat m)%nat with k by lia. rewrite Rk. reflexivity.
+Qed.
+
 Lemma runs_sum_ext ms F G : (forall r, (r < length ms)%nat -> F r = G r) -> runs_sum ms F = runs_sum ms G.
 Proof.
 revert F G. induction ms as [|m ms IH]; intros F G E; [reflexivity|]. cbn [runs_sum]. rewrite E by (simpl; lia).

@@ -1,0 +1,379 @@
+(* Upper bounds that a computation proves: witnesses whose samples lie on their class means. *)
+From Coq Require Import Reals List ZArith QArith Qreals Qminmax Lia Lra.
+From UFM Require Import Model Sums Duality Losses Compute Lower.
+Import ListNotations.
+Open Scope R_scope.
+
+Definition upper_bound (P : problem) (x : dyadic) : Prop := exists d W H, admissible P d H /\ objective P d W H <= real x.
+
+(* -- logits of one class: how many others have which target and logit, and its own ------------------------------------ *)
+
+Definition logit_column : Type := list (Z * (Q * Q)) * (Q * Q).
+
+Fixpoint weighted (c : list (Z * (Q * Q))) (f : Q -> Q -> R) : R :=
+  match c with [] => 0 | (m, (y, z)) :: rest => IZR m * f y z + weighted rest f end.
+Definition column_sum (c : logit_column) (f : bool -> R -> R -> R) : R :=
+  weighted (fst c) (fun y z => f false (Q2R y) (Q2R z)) + f true (Q2R (fst (snd c))) (Q2R (snd (snd c))).
+
+Definition stands_for (c : logit_column) (K k : nat) (y z : nat -> R) : Prop :=
+  (forall f, sum K (fun j => f (j =? k)%nat (y j) (z j)) = column_sum c f)
+  /\ z k = Q2R (snd (snd c))
+  /\ forall j, (j < K)%nat -> j <> k -> exists m q, In (m, q) (fst c) /\ z j = Q2R (snd q).
+
+Section Precision.
+Variable prec : F.precision.
+Notation holds := Compute.holds.
+
+Fixpoint iweighted (c : list (Z * (Q * Q))) (f : Q -> Q -> I.type) : I.type :=
+  match c with [] => iz prec 0 | (m, (y, z)) :: rest => iadd prec (imul prec (iz prec m) (f y z)) (iweighted rest f) end.
+Definition icolumn_sum (c : logit_column) (f : bool -> Q -> Q -> I.type) : I.type :=
+  iadd prec (iweighted (fst c) (f false)) (f true (fst (snd c)) (snd (snd c))).
+
+Lemma icolumn_sum_holds c f g : (forall own y z, holds (f own y z) (g own (Q2R y) (Q2R z))) ->
+  holds (icolumn_sum c f) (column_sum c g).
+Proof.
+intros E. apply iadd_holds; [|apply E]. induction (fst c) as [|[m [y z]] rest IH]; [apply iz_holds|].
+apply iadd_holds; [apply imul_holds; [apply iz_holds|apply E]|exact IH].
+Qed.
+
+Definition qhinge (z own : Q) : Q := Qmax 0 (1 + z - own).
+Lemma Q2R_max a b : Q2R (Qmax a b) = Rmax (Q2R a) (Q2R b).
+Proof.
+destruct (Qlt_le_dec a b) as [L|L].
+- rewrite (Qeq_eqR _ _ (Q.max_r a b (Qlt_le_weak _ _ L))). apply Qlt_Rlt in L. rewrite Rmax_right; lra.
+- rewrite (Qeq_eqR _ _ (Q.max_l a b L)). apply Qle_Rle in L. rewrite Rmax_left; lra.
+Qed.
+Lemma qhinge_R z own : Q2R (qhinge z own) = Rmax 0 (1 + Q2R z - Q2R own).
+Proof. unfold qhinge. rewrite Q2R_max, Q2R_minus, Q2R_plus, Q2R_0, Q2R_1. reflexivity. Qed.
+
+Fixpoint greatest (c : list (Z * (Q * Q))) (own : Q) : Q :=
+  match c with [] => 0%Q | (_, (_, z)) :: rest => Qmax (greatest rest own) (qhinge z own) end.
+Lemma greatest_ge0 c own : 0 <= Q2R (greatest c own).
+Proof.
+induction c as [|[m [y z]] rest IH]; cbn [greatest]; [rewrite Q2R_0; lra|]. rewrite Q2R_max.
+apply Rle_trans with (1 := IH), Rmax_l.
+Qed.
+Lemma greatest_ge c own m q : In (m, q) c -> Q2R (qhinge (snd q) own) <= Q2R (greatest c own).
+Proof.
+induction c as [|[m' [y z]] rest IH]; intros I; [destruct I|]. cbn [greatest]. rewrite Q2R_max. destruct I as [E|I].
+- injection E as <- <-. apply Rmax_r.
+- apply Rle_trans with (1 := IH I), Rmax_l.
+Qed.
+
+Definition iloss (l : loss) (c : logit_column) : I.type :=
+  let own_z := snd (snd c) in
+  match l with
+  | CrossEntropy _ | SoftTargets _ _ =>
+      isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec (iq prec z)))) (icolumn_sum c (fun _ y z => iq prec (y * z)))
+  | SquaredError => imul prec (icolumn_sum c (fun own _ z => let e := (if own then z - 1 else z)%Q in iq prec (e * e))) (iq prec (1 # 2))
+  | BinaryCrossEntropy => icolumn_sum c (fun own _ z => iln prec (iadd prec (iz prec 1) (iexp prec (iq prec (if own then - z else z)%Q))))
+  | CrammerSinger => iq prec (greatest (fst c) own_z)
+  | WestonWatkins => icolumn_sum c (fun own _ z => if own then iz prec 0 else iq prec (qhinge z own_z))
+  | SquaredHinge => imul prec (icolumn_sum c (fun own _ z => if own then iz prec 0 else let h := qhinge z own_z in iq prec (h * h))) (iq prec (1 # 2))
+  end.
+
+Definition loss_bound (l : loss) (c : logit_column) : R :=
+  let hinges f := column_sum c (fun own _ z => if own : bool then 0 else f (Rmax 0 (1 + z - Q2R (snd (snd c))))) in
+  match l with
+  | CrossEntropy _ | SoftTargets _ _ => ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)
+  | SquaredError => column_sum c (fun own _ z => (z - if own then 1 else 0) ^ 2) * / 2
+  | BinaryCrossEntropy => column_sum c (fun own _ z => ln (1 + exp (if own then - z else z)))
+  | CrammerSinger => Q2R (greatest (fst c) (snd (snd c)))
+  | WestonWatkins => hinges (fun h => h)
+  | SquaredHinge => hinges (fun h => h ^ 2) * / 2
+  end.
+
+Lemma iloss_bound l c K k z : (k < K)%nat -> stands_for c K k (target l K k) z ->
+  holds (iloss l c) (loss_bound l c) /\ loss_value l K k z <= loss_bound l c.
+Proof.
+intros L [ST [OWN ALL]]. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
+assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec (iq prec z)))) (icolumn_sum c (fun _ y z => iq prec (y * z))))
+    (ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z))
+  /\ softmax_loss K (target l K k) z <= ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)).
+{ split.
+  - apply isub_holds.
+    + apply iln_holds.
+      * rewrite <- (ST (fun _ _ z => exp z)). apply exps_pos; lia.
+      * apply (icolumn_sum_holds c (fun _ _ z => iexp prec (iq prec z)) (fun _ _ z => exp z)); intros. apply iexp_holds, iq_holds.
+    + apply (icolumn_sum_holds c (fun _ y z => iq prec (y * z)) (fun _ y z => y * z)); intros. rewrite <- Q2R_mult. apply iq_holds.
+  - unfold softmax_loss. rewrite <- (ST (fun _ _ z => exp z)), <- (ST (fun _ y z => y * z)). right; reflexivity. }
+assert (HINGE : forall j, hinge k z j = (fun own (_ z : R) => if own : bool then 0 else Rmax 0 (1 + z - Q2R (snd (snd c)))) (j =? k)%nat (target l K k j) (z j)).
+{ intros j. unfold hinge. rewrite OWN. reflexivity. }
+destruct l; cbn [iloss loss_value loss_bound]; cbv zeta.
+- exact SOFT.
+- exact SOFT.
+- split.
+  + apply imul_holds; [|rewrite <- HALF; apply iq_holds]. apply icolumn_sum_holds; intros own y z0.
+    set (e := (if own then z0 - 1 else z0)%Q). replace ((Q2R z0 - (if own then 1 else 0)) ^ 2) with (Q2R (e * e)); [apply iq_holds|].
+    rewrite Q2R_mult. unfold e. destruct own; [rewrite Q2R_minus, Q2R_1|]; ring.
+  + rewrite <- ST. right. unfold one_hot, Rdiv. reflexivity.
+- split.
+  + apply icolumn_sum_holds; intros own y z0. apply iln_holds.
+    * match goal with |- 0 < 1 + exp ?a => pose proof (exp_pos a) end. lra.
+    * apply iadd_holds; [apply iz_holds|]. apply iexp_holds. replace (if own then - Q2R z0 else Q2R z0) with (Q2R (if own then - z0 else z0)%Q); [apply iq_holds|].
+      destruct own; [apply Q2R_opp|reflexivity].
+  + rewrite <- ST. right. reflexivity.
+- split; [apply iq_holds|].
+  assert (G : forall n, (n <= K)%nat -> largest n (hinge k z) <= Q2R (greatest (fst c) (snd (snd c)))).
+  { induction n; intros Ln; cbn [largest]; [apply greatest_ge0|]. apply Rmax_lub; [apply IHn; lia|].
+    unfold hinge. destruct (Nat.eqb_spec n k) as [|N]; [apply greatest_ge0|].
+    destruct (ALL n Ln N) as [m [q [I E]]]. rewrite E, OWN, <- qhinge_R. apply (greatest_ge _ _ m q I). }
+  apply G; lia.
+- split.
+  + apply icolumn_sum_holds; intros own y z0. destruct own; [apply iz_holds|]. rewrite <- qhinge_R. apply iq_holds.
+  + rewrite <- ST. right. apply sum_ext; intros j _. apply HINGE.
+- split.
+  + apply imul_holds; [|rewrite <- HALF; apply iq_holds]. apply icolumn_sum_holds; intros own y z0. destruct own.
+    * apply iz_holds.
+    * rewrite <- qhinge_R. replace (Q2R (qhinge z0 (snd (snd c))) ^ 2) with (Q2R (qhinge z0 (snd (snd c)) * qhinge z0 (snd (snd c)))) by (rewrite Q2R_mult; ring).
+      apply iq_holds.
+  + rewrite <- ST. right. unfold Rdiv. f_equal. apply sum_ext; intros j _. rewrite HINGE. destruct (j =? k)%nat; ring.
+Qed.
+End Precision.
+
+(* -- the objective where samples lie on their class means ------------------------------------------------------------------ *)
+
+Lemma objective_of_means P d W (Hb : nat -> nat -> R) : valid P = true ->
+  objective P d W (fun k _ => Hb k)
+  = sum (classes P) (fun k => Q2R (share P (run_of (multiplicities P) k)) * loss_value (loss_of P) (classes P) k (logits d W (Hb k)))
+    + real (lambda_w P) / 2 * sum (classes P) (fun j => sum d (fun a => W j a ^ 2))
+    + real (lambda_h P) / 2 * sum (classes P) (fun k => IZR (count P (run_of (multiplicities P) k)) * sum d (fun a => Hb k a ^ 2)).
+Proof.
+intros ok. unfold objective. cbv zeta. f_equal; [f_equal|].
+- unfold Rdiv. rewrite <- sum_scal_r. apply sum_ext; intros k L. rewrite sum_const, <- share_R by assumption. unfold pt, Rdiv. ring.
+- f_equal. apply sum_ext; intros k L. rewrite sum_const, samples_R by assumption. reflexivity.
+Qed.
+
+(* -- a frame: h_k = eta_k e_k and W = (I - 11'/K) Diag(omega), the last coordinates left out where eta is 0 ------------- *)
+
+Section Frame.
+Variables (prec : F.precision) (P : problem) (eta omega : list dyadic) (kept : nat) (x : dyadic).
+Notation ms := (multiplicities P).
+Notation K := (classes P).
+Notation l := (loss_of P).
+Definition eta_of r := rational (nth r eta (0, 0)%Z).
+Definition omega_of r := rational (nth r omega (0, 0)%Z).
+Definition frame_dim : Z := total (firstn kept ms).
+Definition frame_column r : logit_column :=
+  let pull := (eta_of r * omega_of r * over (K_of P))%Q in
+  ([((K_of P - 1)%Z, (target_of P r r false, (- pull)%Q))], (target_of P r r true, (inject_Z (K_of P - 1) * pull)%Q)).
+Definition frame_value : I.type :=
+  let each r := let w := iq prec (omega_of r) in let h := iq prec (eta_of r) in
+    imul prec (iz prec (nth r ms 0%Z))
+      (iadd prec (imul prec (iq prec (share P r)) (iloss prec l (frame_column r)))
+        (iadd prec (imul prec (iq prec (rational (lambda_w P) * (1 # 2) * inject_Z (K_of P - 1) * over (K_of P))) (imul prec w w))
+                   (imul prec (iq prec (rational (lambda_h P) * (1 # 2) * inject_Z (count P r))) (imul prec h h)))) in
+  isum prec (length ms) each.
+Definition dimension_fits (d : Z) : bool := match feature_dim P with None => true | Some n => (d <=? n)%Z end.
+Definition frame_check : bool :=
+  valid P && alike l && dimension_fits frame_dim
+  && all (length ms) (fun r => Qle_bool 0 (eta_of r) && (if (r <? kept)%nat then true else Qle_bool (eta_of r) 0))
+  && at_most prec (rational x) frame_value.
+
+Lemma kept_runs k : positive_runs ms -> (Z.to_nat frame_dim <= k)%nat -> (k < K)%nat -> (kept <= run_of ms k)%nat.
+Proof.
+unfold frame_dim. rewrite classes_K. intros MP. revert kept k. induction MP as [|m ms' M MP IH]; intros t k L LK; [simpl in LK; lia|].
+assert (T := total_ge0 ms' MP). destruct t as [|t]; [lia|].
+cbn [firstn total fold_right run_of] in *. fold (total ms') in *. fold (total (firstn t ms')) in *.
+assert (T' : (0 <= total (firstn t ms'))%Z).
+{ apply total_ge0. unfold positive_runs in *. rewrite Forall_forall in *. intros z I. apply MP.
+  rewrite <- (firstn_skipn t ms'). apply in_or_app. left; exact I. }
+destruct (Nat.ltb_spec k (Z.to_nat m)); [lia|]. apply le_n_S, IH; lia.
+Qed.
+
+Lemma total_firstn : positive_runs ms -> (Z.to_nat frame_dim <= K)%nat.
+Proof.
+unfold frame_dim. rewrite classes_K. intros MP. rewrite <- (firstn_skipn kept ms) at 2.
+assert (A : total (firstn kept ms ++ skipn kept ms) = (total (firstn kept ms) + total (skipn kept ms))%Z).
+{ generalize (firstn kept ms) (skipn kept ms). intros a c. induction a as [|y a IH]; cbn [app total fold_right]; [reflexivity|].
+  fold (total a) (total (a ++ c)). lia. }
+rewrite A. assert (0 <= total (skipn kept ms))%Z.
+{ apply total_ge0. unfold positive_runs in *. rewrite Forall_forall in *. intros z I. apply MP.
+  rewrite <- (firstn_skipn kept ms). apply in_or_app. right; exact I. }
+lia.
+Qed.
+
+Theorem frame_sound : frame_check = true -> upper_bound P x.
+Proof.
+unfold frame_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H FD].
+apply andb_prop in H as [ok A]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
+pose proof (ms_pos P ok) as MP. pose proof (K_pos P ok) as K0. pose proof (INR_K P ok) as KR. pose proof (K_of_pos P ok) as KZ.
+assert (KR0 : 0 < IZR (K_of P)) by (apply IZR_lt; assumption).
+set (d := Z.to_nat frame_dim). set (h := fun k => Q2R (eta_of (run_of ms k))). set (w := fun k => Q2R (omega_of (run_of ms k))).
+set (W := fun j a => (one_hot a j - / INR K) * w a). set (Hb := fun k a => if (a =? k)%nat then (if (k <? K)%nat then h k else 0) else 0).
+assert (ETA : forall k, (k < K)%nat -> 0 <= h k /\ ((d <= k)%nat -> h k = 0)).
+{ intros k L. specialize (C' _ (run_of_lt ms k MP L)). apply andb_prop in C' as [E1 E2]. apply Qle_R in E1. rewrite Q2R_0 in E1.
+  split; [exact E1|]. intros D. pose proof (kept_runs k MP D L) as R. destruct (Nat.ltb_spec (run_of ms k) kept); [lia|].
+  apply Qle_R in E2. rewrite Q2R_0 in E2. unfold h. lra. }
+assert (LOG : forall k j, (k < K)%nat -> logits d W (Hb k) j = (one_hot k j - / INR K) * (w k * h k)).
+{ intros k j L. unfold logits. rewrite (sum_ext _ _ (fun a => if (a =? k)%nat then W j a * h k else 0)).
+  2:{ intros a _. unfold Hb. destruct (Nat.ltb_spec k K); [|lia]. destruct (a =? k)%nat; ring. }
+  destruct (Nat.lt_ge_cases k d) as [Lk|Lk].
+  - rewrite sum_single by assumption. unfold W. ring.
+  - rewrite (proj2 (ETA k L) Lk). rewrite (sum_ext _ _ (fun _ => 0)); [rewrite sum_0; ring|]. intros a _. destruct (a =? k)%nat; ring. }
+assert (DK : (d <= K)%nat) by (apply total_firstn; assumption).
+exists d, W, (fun k _ => Hb k). split.
+{ split.
+  - intros _ k i a. unfold Hb. destruct (a =? k)%nat; [|lra]. destruct (Nat.ltb_spec k K); [apply ETA; assumption|lra].
+  - unfold dimension_fits in FD. destruct (feature_dim P); [|exact Logic.I]. apply Z.leb_le in FD.
+    assert (0 <= frame_dim)%Z.
+    { apply total_ge0. unfold positive_runs in *. rewrite Forall_forall in *. intros y I. apply MP.
+      rewrite <- (firstn_skipn kept ms). apply in_or_app. left; exact I. }
+    unfold d. lia. }
+rewrite objective_of_means by assumption. destruct (valid_parts P ok) as [_ [FF [LW [LH _]]]].
+assert (SW : sum K (fun j => sum d (fun a => W j a ^ 2)) <= sum K (fun k => (IZR (K_of P - 1) * / IZR (K_of P)) * (w k ^ 2))).
+{ rewrite sum_swap. rewrite (sum_ext d _ (fun a => (IZR (K_of P - 1) * / IZR (K_of P)) * w a ^ 2)).
+  - replace K with (d + (K - d))%nat by lia. rewrite sum_add. rewrite <- Rplus_0_r at 1. apply Rplus_le_compat_l.
+    apply sum_ge0; intros i _. apply Rmult_le_pos; [|apply pow2_ge_0]. apply Rmult_le_pos; [apply IZR_le; lia|left; apply Rinv_0_lt_compat; assumption].
+  - intros a La. unfold W. rewrite (sum_ext K _ (fun j => w a ^ 2 * (if (j =? a)%nat then (1 - / INR K) ^ 2 else (/ INR K) ^ 2))).
+    + rewrite sum_scal, (sum_others K a (fun _ => (1 - / INR K) ^ 2) (fun _ => (/ INR K) ^ 2)) by lia. rewrite sum_const, KR, minus_IZR. field. lra.
+    + intros j _. unfold one_hot. destruct (j =? a)%nat; ring. }
+assert (SH : forall k, (k < K)%nat -> sum d (fun a => Hb k a ^ 2) <= h k ^ 2).
+{ intros k L. unfold Hb. destruct (Nat.ltb_spec k K); [|lia]. rewrite (sum_ext d _ (fun a => if (a =? k)%nat then h k ^ 2 else 0)).
+  - destruct (Nat.lt_ge_cases k d) as [Lk|Lk]; [rewrite (sum_single d k (fun _ => h k ^ 2) Lk); lra|].
+    rewrite (sum_ext _ _ (fun _ => 0)); [rewrite sum_0; apply pow2_ge_0|]. intros a La. destruct (Nat.eqb_spec a k); [lia|reflexivity].
+  - intros a _. destruct (a =? k)%nat; ring. }
+assert (ST : forall k, (k < K)%nat -> stands_for (frame_column (run_of ms k)) K k (target l K k) (logits d W (Hb k))).
+{ intros k L. assert (Zo : forall j, j <> k -> logits d W (Hb k) j = Q2R (- (eta_of (run_of ms k) * omega_of (run_of ms k) * over (K_of P)))).
+  { intros j N. rewrite LOG by assumption. unfold one_hot. destruct (Nat.eqb_spec j k); [contradiction|]. rewrite Q2R_opp, !Q2R_mult, over_R, KR by assumption.
+    unfold h, w. ring. }
+  assert (Zk : logits d W (Hb k) k = Q2R (inject_Z (K_of P - 1) * (eta_of (run_of ms k) * omega_of (run_of ms k) * over (K_of P)))).
+  { rewrite LOG by assumption. unfold one_hot. rewrite Nat.eqb_refl, !Q2R_mult, Q2R_IZR, over_R, KR, minus_IZR by assumption. unfold h, w. field. lra. }
+  split; [|split].
+  - intros f. unfold column_sum, frame_column. cbn [fst snd weighted].
+    rewrite (sum_ext K _ (fun j => if (j =? k)%nat then f true (Q2R (target_of P (run_of ms k) (run_of ms k) true)) (logits d W (Hb k) k)
+      else f false (Q2R (target_of P (run_of ms k) (run_of ms k) false)) (Q2R (- (eta_of (run_of ms k) * omega_of (run_of ms k) * over (K_of P)))))).
+    + rewrite (sum_others K k (fun _ => f true _ _) (fun _ => f false _ _) L), sum_const, KR, Zk, minus_IZR. ring.
+    + intros j Lj. rewrite target_R by assumption.
+      assert (TA : forall own, target_of P (run_of ms k) (run_of ms j) own = target_of P (run_of ms k) (run_of ms k) own).
+      { intros own. unfold target_of. unfold alike in A. destruct l; try reflexivity. discriminate. }
+      rewrite TA. destruct (Nat.eqb_spec j k) as [->|N]; [reflexivity|]. rewrite Zo by assumption. reflexivity.
+  - exact Zk.
+  - intros j _ N. eexists _, _. split; [left; reflexivity|]. cbn [snd]. apply Zo; assumption. }
+set (bound := fun r => loss_bound l (frame_column r)).
+assert (LV : forall k, (k < K)%nat -> holds (iloss prec l (frame_column (run_of ms k))) (bound (run_of ms k))
+   /\ loss_value l K k (logits d W (Hb k)) <= bound (run_of ms k)) by (intros k L; apply (iloss_bound prec l _ K k _ L (ST k L))).
+assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
+set (term := fun r => Q2R (share P r) * bound r
+  + (Q2R (rational (lambda_w P) * (1 # 2) * inject_Z (K_of P - 1) * over (K_of P)) * (Q2R (omega_of r) * Q2R (omega_of r))
+     + Q2R (rational (lambda_h P) * (1 # 2) * inject_Z (count P r)) * (Q2R (eta_of r) * Q2R (eta_of r)))).
+apply Rle_trans with (sum K (fun k => term (run_of ms k))).
+- unfold term. rewrite !sum_plus. rewrite Rplus_assoc. apply Rplus_le_compat; [|apply Rplus_le_compat].
+  + apply sum_le; intros k L. apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|apply LV; assumption].
+  + apply (Rmult_le_compat_l (real (lambda_w P) / 2)) in SW; [|lra]. apply Rle_trans with (1 := SW). right.
+    rewrite <- sum_scal. apply sum_ext; intros k _. rewrite !Q2R_mult, HALF, Q2R_IZR, over_R, rational_real by assumption. unfold w, Rdiv. ring.
+  + rewrite <- sum_scal. apply sum_le; intros k L. specialize (SH k L). rewrite !Q2R_mult, HALF, Q2R_IZR, rational_real. fold (h k).
+    destruct (FF _ (run_of_lt ms k MP L)) as [N0 _]. apply IZR_le in N0.
+    apply (Rmult_le_compat_l (real (lambda_h P) / 2 * IZR (count P (run_of ms k)))) in SH; [|apply Rmult_le_pos; lra]. lra.
+- rewrite classes_K, (sum_classes ms term MP), <- rational_real. apply at_most_holds with (2 := V). unfold frame_value. cbv zeta.
+  apply isum_holds; intros r Lr. apply imul_holds; [apply iz_holds|]. unfold term.
+  destruct (run_inhabited ms r MP Lr) as [k [L E]].
+  apply iadd_holds; [apply imul_holds; [apply iq_holds|]|apply iadd_holds; apply imul_holds; try apply imul_holds; apply iq_holds].
+  rewrite <- E. apply LV. exact L.
+Qed.
+End Frame.
+
+(* -- any W and class means, written entry by entry: W in units 2^eW, H in units 2^eH ----------------------------------- *)
+
+Section Dense.
+Variables (prec : F.precision) (P : problem) (eW eH : Z) (rowsW rowsH : list (list Z)) (dim : nat) (x : dyadic).
+Notation ms := (multiplicities P).
+Notation K := (classes P).
+Notation l := (loss_of P).
+Definition at_row (rows : list (list Z)) k a := nth a (nth k rows []) 0%Z.
+Fixpoint dot (a b : list Z) : Z := match a, b with y :: a', z :: b' => (y * z + dot a' b')%Z | _, _ => 0%Z end.
+Definition logit_of (k j : nat) : Q := (inject_Z (dot (nth j rowsW []) (nth k rowsH [])) * rational (1%Z, (eW + eH)%Z))%Q.
+Definition others_of (k : nat) : list (Z * (Q * Q)) :=
+  map (fun j => (1%Z, (target_of P (run_of ms k) (run_of ms j) false, logit_of k j)))
+      (filter (fun j => negb (j =? k)%nat) (seq 0 K)).
+Definition dense_column k : logit_column := (others_of k, (target_of P (run_of ms k) (run_of ms k) true, logit_of k k)).
+Definition squares (row : list Z) : Z := dot row row.
+Definition dense_value : I.type :=
+  iadd prec (isum prec K (fun k => if (count P (run_of ms k) =? 0)%Z then iz prec 0
+                                   else imul prec (iq prec (share P (run_of ms k))) (iloss prec l (dense_column k))))
+    (iadd prec
+      (iq prec (rational (lambda_w P) * (1 # 2) * (inject_Z (zsum K (fun j => squares (nth j rowsW []))) * rational (1%Z, (2 * eW)%Z))))
+      (iq prec (rational (lambda_h P) * (1 # 2) * (inject_Z (zsum K (fun k => count P (run_of ms k) * squares (nth k rowsH []))%Z) * rational (1%Z, (2 * eH)%Z))))).
+Definition dense_check : bool :=
+  valid P && dimension_fits P (Z.of_nat dim)
+  && all K (fun k => (length (nth k rowsW []) =? dim)%nat && (length (nth k rowsH []) =? dim)%nat)
+  && (if nonnegative P then forallb (forallb (Z.leb 0)) rowsH else true)
+  && at_most prec (rational x) dense_value.
+
+Lemma dot_sum n : forall a b, length a = n -> length b = n -> IZR (dot a b) = sum n (fun i => IZR (nth i a 0%Z) * IZR (nth i b 0%Z)).
+Proof.
+induction n as [|n IH]; intros [|y a] [|z b] La Lb; try discriminate; [reflexivity|].
+rewrite sum_S. cbn [dot nth]. rewrite plus_IZR, mult_IZR, IH by (simpl in *; lia). reflexivity.
+Qed.
+
+Lemma power_plus a b : real (1%Z, (a + b)%Z) = real (1%Z, a) * real (1%Z, b).
+Proof. unfold real. cbn [fst snd]. rewrite powerRZ_add by lra. ring. Qed.
+
+Lemma filter_sum (f : nat -> R) n k (g : nat -> Z * (Q * Q)) (w : Q -> Q -> R) : (k < n)%nat ->
+  (forall j, IZR (fst (g j)) * w (fst (snd (g j))) (snd (snd (g j))) = f j) ->
+  weighted (map g (filter (fun j => negb (j =? k)%nat) (seq 0 n))) w = sum n f - f k.
+Proof.
+intros L E. assert (A : forall n, weighted (map g (filter (fun j => negb (j =? k)%nat) (seq 0 n))) w = sum n (fun j => if (j =? k)%nat then 0 else f j)).
+{ clear n L. induction n as [|n IH]; [reflexivity|]. rewrite seq_S. cbn [sum Nat.add]. rewrite filter_app, map_app.
+  assert (APP : forall a b, weighted (a ++ b) w = weighted a w + weighted b w).
+  { induction a as [|[m [y z]] a IHa]; intros b; cbn [app weighted]; [lra|]. rewrite IHa. lra. }
+  rewrite APP, IH. f_equal. cbn [filter]. destruct (n =? k)%nat; cbn [negb map weighted]; [reflexivity|].
+  specialize (E n). destruct (g n) as [m [y z]]. cbn [fst snd] in E. rewrite E. lra. }
+rewrite A, sum_others by assumption. ring.
+Qed.
+
+Theorem dense_sound : dense_check = true -> upper_bound P x.
+Proof.
+unfold dense_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H NN]. apply andb_prop in H as [H LEN].
+apply andb_prop in H as [ok FD]. pose proof (all_true _ _ LEN) as LEN'. cbv beta in LEN'. clear LEN.
+assert (LW0 : forall k, (k < K)%nat -> length (nth k rowsW []) = dim /\ length (nth k rowsH []) = dim).
+{ intros k L. specialize (LEN' k L). apply andb_prop in LEN' as [A B]. split; apply Nat.eqb_eq; assumption. }
+pose proof (ms_pos P ok) as MP.
+set (W := fun j a => IZR (at_row rowsW j a) * real (1%Z, eW)). set (Hb := fun k a => IZR (at_row rowsH k a) * real (1%Z, eH)).
+assert (U0 : forall e, 0 < real (1%Z, e)) by (intros e; unfold real; cbn [fst snd]; rewrite Rmult_1_l; apply powerRZ_lt; lra).
+exists dim, W, (fun k _ => Hb k). split.
+{ split.
+  - intros N k i a. rewrite N in NN. unfold Hb. apply Rmult_le_pos; [|left; apply U0]. apply IZR_le. unfold at_row.
+    rewrite forallb_forall in NN. destruct (nth_in_or_default k rowsH []) as [I| ->]; [|destruct a; simpl; lia].
+    specialize (NN _ I). rewrite forallb_forall in NN. destruct (nth_in_or_default a (nth k rowsH []) 0%Z) as [J| ->]; [apply Z.leb_le, NN, J|lia].
+  - unfold dimension_fits in FD. destruct (feature_dim P); [apply Z.leb_le, FD|exact Logic.I]. }
+rewrite objective_of_means by assumption.
+assert (LOG : forall k j, (k < K)%nat -> (j < K)%nat -> logits dim W (Hb k) j = Q2R (logit_of k j)).
+{ intros k j Lk Lj. unfold logits, logit_of. rewrite Q2R_mult, Q2R_IZR, rational_real, power_plus.
+  rewrite (dot_sum dim) by (apply LW0; assumption). rewrite <- sum_scal_r. apply sum_ext; intros a _. unfold W, Hb, at_row. ring. }
+assert (ST : forall k, (k < K)%nat -> stands_for (dense_column k) K k (target l K k) (logits dim W (Hb k))).
+{ intros k L. split; [|split].
+  - intros f. unfold column_sum, dense_column, others_of. cbn [fst snd].
+    rewrite (filter_sum (fun j => f false (Q2R (target_of P (run_of ms k) (run_of ms j) false)) (Q2R (logit_of k j))) K k) by
+      (try assumption; intros j; cbn [fst snd]; ring).
+    rewrite (sum_ext K _ (fun j => if (j =? k)%nat then f true (Q2R (target_of P (run_of ms k) (run_of ms j) true)) (Q2R (logit_of k j))
+       else f false (Q2R (target_of P (run_of ms k) (run_of ms j) false)) (Q2R (logit_of k j)))).
+    + rewrite (sum_others K k (fun j => f true _ _) (fun j => f false _ _) L). ring.
+    + intros j Lj. rewrite target_R, LOG by assumption. destruct (j =? k)%nat; reflexivity.
+  - apply LOG; assumption.
+  - intros j Lj N. exists 1%Z. eexists. split.
+    + unfold dense_column, others_of. cbn [fst]. apply in_map_iff. exists j. split; [reflexivity|]. apply filter_In. split; [apply in_seq; lia|].
+      destruct (Nat.eqb_spec j k); [contradiction|reflexivity].
+    + cbn [snd]. apply LOG; assumption. }
+assert (SQ : forall rows e k, length (nth k rows []) = dim ->
+  sum dim (fun a => (IZR (at_row rows k a) * real (1%Z, e)) ^ 2) = IZR (squares (nth k rows [])) * real (1%Z, (2 * e)%Z)).
+{ intros rows e k L. unfold squares. rewrite (dot_sum dim) by assumption. replace (2 * e)%Z with (e + e)%Z by lia. rewrite power_plus, <- sum_scal_r.
+  apply sum_ext; intros a _. unfold at_row. ring. }
+assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
+set (bound := fun k => loss_bound l (dense_column k)).
+apply Rle_trans with (sum K (fun k => if (count P (run_of ms k) =? 0)%Z then 0 else Q2R (share P (run_of ms k)) * bound k)
+  + (Q2R (rational (lambda_w P) * (1 # 2) * (inject_Z (zsum K (fun j => squares (nth j rowsW []))) * rational (1%Z, (2 * eW)%Z)))
+     + Q2R (rational (lambda_h P) * (1 # 2) * (inject_Z (zsum K (fun k => count P (run_of ms k) * squares (nth k rowsH []))%Z) * rational (1%Z, (2 * eH)%Z))))).
+- rewrite Rplus_assoc. apply Rplus_le_compat; [|apply Req_le; f_equal].
+  + apply sum_le; intros k L. destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [Z0|_].
+    * unfold share. rewrite Z0, !Q2R_mult, Q2R_IZR. right; ring.
+    * apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|]. apply (iloss_bound prec); [assumption|apply ST; assumption].
+  + rewrite !Q2R_mult, HALF, Q2R_IZR, !rational_real, zsum_R. unfold Rdiv. f_equal. rewrite <- sum_scal_r. apply sum_ext; intros j L.
+    apply SQ, LW0; assumption.
+  + rewrite !Q2R_mult, HALF, Q2R_IZR, !rational_real, zsum_R. unfold Rdiv. f_equal. rewrite <- sum_scal_r. apply sum_ext; intros k L.
+    rewrite mult_IZR, Rmult_assoc. f_equal. apply SQ, LW0; assumption.
+- rewrite <- rational_real. apply at_most_holds with (2 := V). unfold dense_value. apply iadd_holds; [|apply iadd_holds; apply iq_holds].
+  apply isum_holds; intros k L. destruct (count P (run_of ms k) =? 0)%Z; [apply iz_holds|]. apply imul_holds; [apply iq_holds|].
+  apply (iloss_bound prec l _ K k _ L (ST k L)).
+Qed.
+End Dense.
