@@ -1,0 +1,170 @@
+"""What a certificate says, arranged as the theory reads it: runs of classes, each with its numbers.
+
+The theory numbers classes by runs. Where the proof speaks of groups of alike classes, classes are numbered by them,
+which is the same problem, since the loss does not tell classes apart; where it takes classes one by one, they keep the
+order of the certificate. Nothing here decides anything: Coq checks all of it, but for the problem and the claims.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from ufm_convex.errors import OutOfReachError
+from ufm_convex.formal.coq import Dyadic
+
+
+class Run(NamedTuple):
+    """Alike classes that are neighbours: samples and weight of each, the group of the proof, entries of the frame."""
+
+    multiplicity: int
+    samples: int
+    weight: Dyadic
+    group: int
+    eta: int = 0
+    omega: int = 0
+
+
+class Problem:
+    """The object ``problem`` of a certificate: runs of classes in class order, and the groups of the format."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        for name, value, allowed in (
+            ("norm bounds", "weight_radius" in content, False),
+            ("a bias", "bias" in content, False),
+            (f"the loss {content.get('loss', {}).get('name')}", _loss(content.get("loss", {})) is None, False),
+        ):
+            if value is not allowed:
+                raise out_of_reach(name)
+        self.counts, self.multiplicities = _integers(content["class_counts"]), _integers(content["multiplicities"])
+        given = content["class_weights"]
+        self.weights = [Dyadic(1, 0)] * len(self.counts) if given is None else vector(given)
+        self.lambda_w, self.lambda_h = dyadic(content["lambda_w"]), dyadic(content["lambda_h"])
+        self.nonnegative = content["features"] == "nonnegative"
+        self.feature_dim: int | None = content["feature_dim"]
+        self.loss = content["loss"]
+        runs = list(zip(self.counts, self.weights, self.multiplicities, strict=True))
+        merged: Counter[tuple[int, int]] = Counter()
+        for samples, weight, multiplicity in runs:
+            if samples:
+                merged[samples, weight.mantissa] += multiplicity
+        self.empty = sum(m for samples, _, m in runs if not samples)
+        unit = self.weights[0].exponent
+        self.groups = [Run(merged[n, w], n, Dyadic(w, unit), g) for g, (n, w) in enumerate(sorted(merged))]
+        self.K = sum(self.multiplicities)
+        self.N = sum(n * m for n, _, m in runs)
+        self._place = {(run.samples, run.weight.mantissa): run.group for run in self.groups}
+
+    def classes(self) -> list[Run]:
+        """Each class for itself, in class order; the group of those without samples is -1."""
+        runs = zip(self.counts, self.weights, self.multiplicities, strict=True)
+        return [Run(1, n, w, self._place.get((n, w.mantissa), -1)) for n, w, m in runs for _ in range(m)]
+
+    def outputs(self) -> list[Run]:
+        """The groups, after one of the classes without samples."""
+        return [Run(self.empty, 0, Dyadic(1, 0), -1), *self.groups] if self.empty else self.groups
+
+    def radius(self, run: Run, exponent: int) -> int:
+        """⌊ρ⌋ of docs/certificate.md, (7)."""
+        decays = fraction(self.lambda_w) * fraction(self.lambda_h) * self.N**2
+        return (decays / (fraction(run.weight) ** 2 * run.samples) / Fraction(4) ** exponent).__floor__()
+
+
+def arranged(problem: Problem, dual: dict[str, Any], witness: dict[str, Any]) -> list[Run]:
+    """The runs in which problem, dual point and witness of a certificate are written."""
+    single = dual["kind"] == "dense"
+    if witness["kind"] != "frame":
+        return problem.classes() if single else problem.outputs()
+    entries = _frame_entries(problem, witness)
+    if single:
+        waiting = [list(reversed([e for e in entries if e.group == g])) for g in range(len(problem.groups))]
+        return [_taken(run, waiting) for run in problem.classes()]
+    if dual["kind"] == "group" and len(entries) > len(problem.groups):
+        raise out_of_reach("a proof by groups beside a frame that treats classes of a group differently")
+    empty = [run for run in problem.outputs() if not run.samples]
+    if dual["kind"] == "group":
+        return [*empty, *entries]
+    return [*sorted(entries, key=lambda run: run.eta == 0), *empty]
+
+
+def _frame_entries(problem: Problem, witness: dict[str, Any]) -> list[Run]:
+    """One run for the classes of a group that the frame treats alike."""
+    merged: Counter[tuple[int, int, int]] = Counter()
+    columns = (witness["groups"], witness["multiplicities"], witness["eta"]["integers"], witness["omega"]["integers"])
+    for group, multiplicity, eta, omega in zip(*map(_integers, columns), strict=True):
+        merged[group, eta, omega] += multiplicity
+    return [problem.groups[g]._replace(multiplicity=m, eta=e, omega=o) for (g, e, o), m in sorted(merged.items())]
+
+
+def _taken(run: Run, waiting: list[list[Run]]) -> Run:
+    """A single class with the next entries of the frame that belong to its group."""
+    if run.group < 0:
+        return run
+    entry = waiting[run.group].pop()
+    if entry.multiplicity > 1:
+        waiting[run.group].append(entry._replace(multiplicity=entry.multiplicity - 1))
+    return run._replace(eta=entry.eta, omega=entry.omega)
+
+
+def out_of_reach(what: str) -> OutOfReachError:
+    """The refusal of what no theory file is about."""
+    return OutOfReachError(
+        f"not within reach of --formal: {what}.",
+        expected="a certificate of a kind that docs/formal.md lists",
+        fix="leave out --formal: the verifier checks it.",
+    )
+
+
+LOSSES = {
+    "cross-entropy": "CrossEntropy",
+    "soft-target-cross-entropy": "SoftTargets",
+    "mean-squared-error": "SquaredError",
+    "binary-cross-entropy": "BinaryCrossEntropy",
+    "squared-hinge": "SquaredHinge",
+    "crammer-singer": "CrammerSinger",
+    "weston-watkins": "WestonWatkins",
+}
+"""What the theory calls the losses of the format, by name or, of those that have one, by kind."""
+
+
+def _loss(content: dict[str, Any]) -> str | None:
+    return LOSSES.get(content.get("kind") or content.get("name") or "")
+
+
+def loss_of(problem: Problem) -> str:
+    """The constructor of the theory's type of losses."""
+    return LOSSES[problem.loss.get("kind") or problem.loss["name"]]
+
+
+# -- numbers of the file, whose form the verifier has checked ----------------------------------------------------------
+
+
+def _integers(text: str) -> list[int]:
+    return list(map(int, text.split(" ")))
+
+
+def vector(value: dict[str, Any]) -> list[Dyadic]:
+    """Numbers with one exponent."""
+    return [Dyadic(x, value["exponent"]) for x in _integers(value["integers"])]
+
+
+def matrix(texts: list[str]) -> list[list[int]]:
+    """Rows of integers."""
+    return [_integers(text) for text in texts]
+
+
+def integers(text: str) -> list[int]:
+    """Integers one space apart."""
+    return _integers(text)
+
+
+def dyadic(text: str) -> Dyadic:
+    """The number <integer>p<exponent>."""
+    mantissa, exponent = text.split("p")
+    return Dyadic(int(mantissa), int(exponent))
+
+
+def fraction(number: Dyadic) -> Fraction:
+    """The number itself."""
+    return number.mantissa * Fraction(2) ** number.exponent
