@@ -85,7 +85,9 @@ def arranged(problem: Problem, dual: dict[str, Any], witness: dict[str, Any]) ->
     empty = [run for run in problem.outputs() if not run.samples]
     if dual["kind"] == "group":
         return [*empty, *entries]
-    return [*sorted(entries, key=lambda run: run.eta == 0), *empty]
+    if problem.feature_dim is not None and problem.feature_dim < problem.K:
+        entries.sort(key=lambda run: run.eta == 0)  # a frame of fewer dimensions leaves out the last classes
+    return [*entries, *empty]
 
 
 def _frame_entries(problem: Problem, witness: dict[str, Any]) -> list[Run]:
