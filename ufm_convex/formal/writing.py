@@ -21,7 +21,7 @@ from ufm_convex.formal.coq import Dyadic
 
 MOST_EVALUATIONS = 4000
 """Exponentials and logarithms that Coq is asked for, at about 50 ms each."""
-PRECISION = 80
+PRECISION = 40
 """Bits of enclosures, at least, and beyond those of the claims."""
 
 HEADER = """\
