@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from ufm_convex import formal
+from ufm_convex.errors import OutOfReachError
 from ufm_convex.formal import running
 
 needs_coq = pytest.mark.skipif(
@@ -51,7 +52,7 @@ def reach(certificates):
     for name, document in certificates.items():
         try:
             formal.written(document)
-        except formal.OutOfReachError:
+        except OutOfReachError:
             continue
         found[name] = document
     return found
