@@ -30,17 +30,15 @@ class Problem:
     """The object ``problem`` of a certificate: runs of classes in class order, and the groups of the format."""
 
     def __init__(self, content: dict[str, Any]) -> None:
-        for name, value, allowed in (
-            ("norm bounds", "weight_radius" in content, False),
-            ("a bias", "bias" in content, False),
-            (f"the loss {content.get('loss', {}).get('name')}", _loss(content.get("loss", {})) is None, False),
-        ):
-            if value is not allowed:
-                raise out_of_reach(name)
+        if _loss(content["loss"]) is None:
+            raise out_of_reach(f"the loss {content['loss']['name']}")
         self.counts, self.multiplicities = _integers(content["class_counts"]), _integers(content["multiplicities"])
         given = content["class_weights"]
         self.weights = [Dyadic(1, 0)] * len(self.counts) if given is None else vector(given)
-        self.lambda_w, self.lambda_h = dyadic(content["lambda_w"]), dyadic(content["lambda_h"])
+        self.bounded = "weight_radius" in content
+        names = ("weight_radius", "feature_radius") if self.bounded else ("lambda_w", "lambda_h")
+        self.sizes = dyadic(content[names[0]]), dyadic(content[names[1]])
+        self.bias: str | None = content.get("bias")
         self.nonnegative = content["features"] == "nonnegative"
         self.feature_dim: int | None = content["feature_dim"]
         self.loss = content["loss"]
@@ -50,11 +48,18 @@ class Problem:
             if samples:
                 merged[samples, weight.mantissa] += multiplicity
         self.empty = sum(m for samples, _, m in runs if not samples)
-        unit = self.weights[0].exponent
-        self.groups = [Run(merged[n, w], n, Dyadic(w, unit), g) for g, (n, w) in enumerate(sorted(merged))]
+        unit, order = self.weights[0].exponent, sorted(merged, key=self._key)
+        if len({self._key(pair) for pair in order}) < len(order):
+            raise out_of_reach("classes of different counts that norm bounds take for alike")
+        self.groups = [Run(merged[n, w], n, Dyadic(w, unit), g) for g, (n, w) in enumerate(order)]
         self.K = sum(self.multiplicities)
         self.N = sum(n * m for n, _, m in runs)
         self._place = {(run.samples, run.weight.mantissa): run.group for run in self.groups}
+
+    def _key(self, pair: tuple[int, int]) -> tuple[int, int]:
+        """By what the format sorts groups: under norm bounds a class is one sample, with its count in its weight."""
+        samples, weight = pair
+        return (1, samples * weight) if self.bounded else pair
 
     def classes(self) -> list[Run]:
         """Each class for itself, in class order; the group of those without samples is -1."""
@@ -65,10 +70,14 @@ class Problem:
         """The groups, after one of the classes without samples."""
         return [Run(self.empty, 0, Dyadic(1, 0), -1), *self.groups] if self.empty else self.groups
 
-    def radius(self, run: Run, exponent: int) -> int:
-        """⌊ρ⌋ of docs/certificate.md, (7)."""
-        decays = fraction(self.lambda_w) * fraction(self.lambda_h) * self.N**2
-        return (decays / (fraction(run.weight) ** 2 * run.samples) / Fraction(4) ** exponent).__floor__()
+    def radius(self, run: Run, exponent: int, spent: tuple[Dyadic, Dyadic]) -> int:
+        """⌊ρ⌋ of docs/certificate.md, (7); for norm bounds and a free bias of section 3.5."""
+        load = fraction(run.weight) * run.samples
+        if self.bounded:
+            rho = fraction(spent[0]) * fraction(spent[1])
+        else:
+            rho = fraction(self.sizes[0]) * fraction(self.sizes[1]) * self.N**2 * run.samples
+        return (rho / (1 if self.bias == "free" else load**2) / Fraction(4) ** exponent).__floor__()
 
 
 def arranged(problem: Problem, dual: dict[str, Any], witness: dict[str, Any]) -> list[Run]:

@@ -37,20 +37,22 @@ Definition the_problem : problem := {{|
   multiplicities := {multiplicities};
   counts := {counts};
   weights := {weights};
-  lambda_w := {lambda_w}; lambda_h := {lambda_h};
+  sizes_of := {sizes}; bias_of := {bias};
   nonnegative := {nonnegative}; feature_dim := {feature_dim};
   loss_of := {loss} |}}.
 
 Definition lower : dyadic := {lower}.
 Definition upper : dyadic := {upper}.
 
-Theorem lower_bound : forall d W H, admissible the_problem d H -> (real lower <= objective the_problem d W H)%R.
+Theorem lower_bound :
+  forall d W H b, admissible the_problem d W H b -> (real lower <= objective the_problem d W H b)%R.
 Proof.
 apply ({lower_proof}).
 vm_cast_no_check (eq_refl true).
 Qed.
 
-Theorem upper_bound : exists d W H, admissible the_problem d H /\\ (objective the_problem d W H <= real upper)%R.
+Theorem upper_bound :
+  exists d W H b, admissible the_problem d W H b /\\ (objective the_problem d W H b <= real upper)%R.
 Proof.
 apply ({upper_proof}).
 vm_cast_no_check (eq_refl true).
@@ -113,12 +115,18 @@ def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
         "multiplicities": coq.row(run.multiplicity for run in runs),
         "counts": coq.row(run.samples for run in runs),
         "weights": coq.dyadics(run.weight for run in runs),
-        "lambda_w": coq.dyadic(problem.lambda_w),
-        "lambda_h": coq.dyadic(problem.lambda_h),
+        "sizes": " ".join(["Radii" if problem.bounded else "Decays", *map(coq.dyadic, problem.sizes)]),
+        "bias": _bias(problem.bias),
         "nonnegative": str(problem.nonnegative).lower(),
         "feature_dim": "None" if problem.feature_dim is None else f"Some {problem.feature_dim}",
         "loss": _loss(problem),
     }
+
+
+def _bias(given: str | None) -> str:
+    if given is None:
+        return "NoBias"
+    return "FreeBias" if given == "free" else f"PenalisedBias {coq.dyadic(dyadic(given))}"
 
 
 def _loss(problem: Problem) -> str:
@@ -137,17 +145,24 @@ def _loss(problem: Problem) -> str:
 def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str, int]:
     """The theorem with its data, and how many logarithms it takes."""
     each = {"SoftTargets": 1, "CrossEntropy": 1, "BinaryCrossEntropy": 2}.get(loss_of(problem), 0)
-    if dual["kind"] == "diagonal":
-        strengths = vector(dual["strengths"])
-        if not problem.nonnegative:
-            raise out_of_reach("a diagonal proof for free features")
-        zero = Dyadic(0, 0)
+    decays = dual.get("decays", {"weights": "0p0", "features": "0p0"})
+    spent = dyadic(decays["weights"]), dyadic(decays["features"])
+    price = f"({coq.dyadic(spent[0])}, {coq.dyadic(spent[1])})"
+    size = len(runs)
+    if dual["kind"] != "diagonal":
+        theorem, data, logarithms = "orbit_sound", _orbits(problem, runs, dual, spent), size * (size + 1)
+    elif problem.nonnegative or any(q.mantissa for q in vector(dual["strengths"])):
+        strengths, zero = vector(dual["strengths"]), Dyadic(0, 0)
         data = coq.dyadics(strengths[run.group] if run.group >= 0 else zero for run in runs)
-        return f"diagonal_sound {{precision}} the_problem {data} lower", 2 * each * len(runs)
-    return _orbits(problem, runs, dual), each * len(runs) * (len(runs) + 1)
+        theorem, logarithms = "diagonal_sound", 2 * size
+    else:  # free features, and the point 0: columns of zeros
+        nothing = [0] * size
+        data = _orbit_proof(nothing, [nothing] * size, nothing, nothing, [], [])
+        theorem, logarithms = "orbit_sound", size * (size + 1)
+    return f"{theorem} {{precision}} the_problem {data}\n  {price} lower", each * logarithms
 
 
-def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> str:
+def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tuple[Dyadic, Dyadic]) -> str:
     """A proof of kind group or dense; runs of classes without samples have columns of zeros."""
     places = [r for r, run in enumerate(runs) if run.samples]
     size = len(runs)
@@ -158,17 +173,27 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> str:
         columns[r] = integers(dual["columns"][g])
         closing = columns[r][r] - sum(run.multiplicity * x for run, x in zip(runs, columns[r], strict=True))
         owns[r] = closing if given is None else given[g]
-        radii[r] = problem.radius(runs[r], exponents[r])
+        radii[r] = problem.radius(runs[r], exponents[r], spent)
     multiplier = dual["multiplier"]
     tau = None if multiplier is None else matrix(multiplier["rows"])
     shift = 0 if multiplier is None else multiplier["exponent"]
-    triangles = (
-        _triangle(tau and [[x << shift for x in row] for row in tau], places, size),
-        _triangle(dual["factor"] and matrix(dual["factor"]), places, size),
-    )
-    parts = [coq.row(exponents), coq.rows(columns), coq.row(owns), coq.row(radii), *map(coq.rows, triangles)]
-    data = "\n   ".join(parts)
-    return f"orbit_sound {{precision}} the_problem (OrbitProof\n   {data}) lower"
+    tau = tau and [[x << shift for x in row] for row in tau]
+    factor = dual["factor"] and matrix(dual["factor"])
+    triangles = _triangle(tau, places, size), _triangle(factor, places, size)
+    return _orbit_proof(exponents, columns, owns, radii, *triangles)
+
+
+def _orbit_proof(
+    exponents: list[int],
+    columns: list[list[int]],
+    owns: list[int],
+    radii: list[int],
+    multiplier: list[list[int]],
+    factor: list[list[int]],
+) -> str:
+    """The record of the theory."""
+    parts = [coq.row(exponents), coq.rows(columns), coq.row(owns), coq.row(radii), *map(coq.rows, (multiplier, factor))]
+    return "(OrbitProof\n   " + "\n   ".join(parts) + ")"
 
 
 def _triangle(given: list[list[int]] | None, places: list[int], size: int) -> list[list[int]]:
@@ -204,8 +229,12 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
     if witness["kind"] == "dense" and order is None:
         W, H = (([matrix_[k] for k in _classes_by_run(problem, runs)]) for matrix_ in (W, H))
     W, H = _used(W, H)
-    units = " ".join(coq.integer(witness[part]["exponent"]) for part in "WH")
-    data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)} {len(W[0])}"
+    bias = witness.get("bias", {"exponent": 0, "integers": "0"})
+    b = integers(bias["integers"]) if "bias" in witness else []
+    if b and order is None:
+        b = [b[k] for k in _classes_by_run(problem, runs)]
+    units = " ".join(coq.integer(part["exponent"]) for part in (witness["W"], witness["H"], bias))
+    data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
     return f"dense_sound {{precision}} the_problem {data} upper", K * each
 
 

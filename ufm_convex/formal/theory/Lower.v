@@ -4,7 +4,8 @@ From UFM Require Import Model Sums Duality Losses Slack Compute.
 Import ListNotations.
 Open Scope R_scope.
 
-Definition lower_bound (P : problem) (x : dyadic) : Prop := forall d W H, admissible P d H -> real x <= objective P d W H.
+Definition lower_bound (P : problem) (x : dyadic) : Prop :=
+  forall d W H b, admissible P d W H b -> real x <= objective P d W H b.
 
 (* -- what is asked of a problem ---------------------------------------------------------------------------------------- *)
 
@@ -33,7 +34,11 @@ Definition valid (P : problem) : bool :=
   let R := length (multiplicities P) in
   forallb (fun m => if alike (loss_of P) then 0 <? m else m =? 1)%Z (multiplicities P)
   && all R (fun r => (0 <=? count P r)%Z && Qlt_bool 0 (weight_of P r))
-  && Qlt_bool 0 (rational (lambda_w P)) && Qlt_bool 0 (rational (lambda_h P))
+  && match sizes_of P with
+     | Decays lw lh => Qlt_bool 0 (rational lw) && Qlt_bool 0 (rational lh)
+     | Radii _ _ => all R (fun r => 0 <? count P r)%Z
+     end
+  && match bias_of P with PenalisedBias lb => Qlt_bool 0 (rational lb) | _ => true end
   && (0 <? population P)%Z && targets_fit (loss_of P) R.
 
 Lemma Qpos q : Qlt_bool 0 q = true -> 0 < Q2R q.
@@ -49,13 +54,23 @@ Notation l := (loss_of P).
 
 Lemma valid_parts : forallb (fun m => if alike l then 0 <? m else m =? 1)%Z ms = true
   /\ (forall r, (r < n)%nat -> (0 <= count P r)%Z /\ 0 < Q2R (weight_of P r))
-  /\ 0 < real (lambda_w P) /\ 0 < real (lambda_h P) /\ (0 < population P)%Z /\ targets_fit l n = true.
+  /\ match sizes_of P with
+     | Decays lw lh => 0 < real lw /\ 0 < real lh
+     | Radii _ _ => forall r, (r < n)%nat -> (0 < count P r)%Z
+     end
+  /\ match bias_of P with PenalisedBias lb => 0 < real lb | _ => True end
+  /\ (0 < population P)%Z /\ targets_fit l n = true.
 Proof.
-unfold valid in ok. repeat (apply andb_prop in ok as [ok ?]). rewrite <- !rational_real.
-repeat split; try (apply Qpos; assumption); try assumption.
-- pose proof (all_true _ _ H3 r H4) as E. cbv beta in E. apply andb_prop in E as [E _]. apply Z.leb_le, E.
-- pose proof (all_true _ _ H3 r H4) as E. cbv beta in E. apply andb_prop in E as [_ E]. apply Qpos, E.
+unfold valid in ok. repeat (apply andb_prop in ok as [ok ?]).
+split; [exact ok|]. split; [|split; [|split; [|split]]].
+- intros r L. pose proof (all_true _ _ H3 r L) as E. cbv beta in E. apply andb_prop in E as [E1 E2].
+  split; [apply Z.leb_le, E1|apply Qpos, E2].
+- destruct (sizes_of P).
+  + apply andb_prop in H2 as [A B]. rewrite <- !rational_real. split; apply Qpos; assumption.
+  + intros r L. pose proof (all_true _ _ H2 r L) as E. apply Z.ltb_lt, E.
+- destruct (bias_of P); try exact Logic.I. rewrite <- rational_real. apply Qpos; assumption.
 - apply Z.ltb_lt. assumption.
+- assumption.
 Qed.
 
 Lemma ms_pos : positive_runs ms.
@@ -173,21 +188,136 @@ Definition value (prec : F.precision) (c : nat -> I.type) : I.type :=
   isum prec n (fun r => if (count P r =? 0)%Z then iz prec 0
     else imul prec (iq prec (inject_Z (- nth r ms 0%Z) * share P r)) (c r)).
 
+(* -- decays behind the point: those of the problem or, for norm bounds, given ones, a/N and b/N, which cost something -- *)
+
+Variable spent : dyadic * dyadic.
+Definition decay_w : Q := match sizes_of P with Decays lw _ => rational lw | Radii _ _ => (rational (fst spent) * over (population P))%Q end.
+Definition decay_h : Q := match sizes_of P with Decays _ lh => rational lh | Radii _ _ => (rational (snd spent) * over (population P))%Q end.
+Definition unit_square (r : nat) : Q := match sizes_of P with Decays _ _ => inject_Z (count P r) | Radii _ _ => 1%Q end.
+Definition spending : bool := Qle_bool 0 (rational (fst spent)) && Qle_bool 0 (rational (snd spent)).
+Definition price : Q :=
+  match sizes_of P with
+  | Decays _ _ => 0%Q
+  | Radii ew eh => ((decay_w * rational ew + decay_h * rational eh) * inject_Z (K_of P) * (1 # 2))%Q
+  end.
+
+Lemma decays_ge0 : spending = true -> 0 <= Q2R decay_w /\ 0 <= Q2R decay_h.
+Proof.
+intros S. apply andb_prop in S as [S1 S2]. apply Qle_R in S1, S2. rewrite Q2R_0 in S1, S2.
+destruct valid_parts as [_ [_ [D [_ [N0 _]]]]]. assert (0 <= / IZR (population P)) by (left; apply Rinv_0_lt_compat, IZR_lt, N0).
+unfold decay_w, decay_h. destruct (sizes_of P).
+- rewrite !rational_real. lra.
+- rewrite !Q2R_mult, !over_R by assumption. split; apply Rmult_le_pos; assumption.
+Qed.
+
+(* -- the column sums of U, which a bias sees -- *)
+
+Fixpoint qsum (m : nat) (f : nat -> Q) : Q := match m with O => 0%Q | S i => (qsum i f + f i)%Q end.
+Lemma qsum_R m f : Q2R (qsum m f) = sum m (fun i => Q2R (f i)).
+Proof. induction m; cbn [qsum sum]; [apply Q2R_0|]. rewrite Q2R_plus, IHm. reflexivity. Qed.
+
+Definition pull (t : nat) : Q :=
+  (qsum n (fun r => inject_Z (nth r ms 0%Z) * (share P r * b r t)) + share P t * (o t - b t t))%Q.
+Lemma pull_R j : (j < K)%nat -> sum K (fun k => pt (samples P) (weight P) (all_samples P) k * column k j) = Q2R (pull (run_of ms j)).
+Proof.
+intros L. set (t := run_of ms j). rewrite (sum_ext K _ (fun k => if (k =? j)%nat then Q2R (share P (run_of ms k)) * Q2R (o (run_of ms k))
+  else (fun r => Q2R (share P r) * Q2R (b r t)) (run_of ms k))).
+- rewrite (sum_others K j (fun k => Q2R (share P (run_of ms k)) * Q2R (o (run_of ms k)))
+    (fun k => (fun r => Q2R (share P r) * Q2R (b r t)) (run_of ms k)) L).
+  rewrite classes_K, (sum_classes ms (fun r => Q2R (share P r) * Q2R (b r t)) ms_pos). unfold pull. rewrite Q2R_plus, qsum_R, Q2R_mult, Q2R_minus.
+  f_equal; [|unfold t; ring]. apply sum_ext; intros r _. rewrite !Q2R_mult, Q2R_IZR. reflexivity.
+- intros k Lk. rewrite share_R by assumption. unfold column. rewrite (Nat.eqb_sym j k). destruct (k =? j)%nat; reflexivity.
+Qed.
+
+Definition bias_fits : bool := match bias_of P with FreeBias => all n (fun t => Qeq_bool (pull t) 0) | _ => true end.
+Definition bias_price (prec : F.precision) : I.type :=
+  match bias_of P with
+  | PenalisedBias lb => isum prec n (fun t => let i := iq prec (pull t) in
+      imul prec (iz prec (nth t ms 0%Z)) (imul prec (imul prec i i) (iq prec ((1 # 2) / rational lb))))
+  | _ => iz prec 0
+  end.
+
+Lemma bias_term (bb : nat -> R) prec : bias_fits = true -> (bias_of P = NoBias -> forall j, bb j = 0) ->
+  exists c, holds (bias_price prec) c /\
+  - c <= sum K (fun k => pt (samples P) (weight P) (all_samples P) k * sum K (fun j => column k j * bb j))
+         + match bias_of P with PenalisedBias lb => real lb / 2 * square K bb | _ => 0 end.
+Proof.
+intros BF NB. set (pts := pt (samples P) (weight P) (all_samples P)).
+assert (E : sum K (fun k => pts k * sum K (fun j => column k j * bb j)) = sum K (fun j => Q2R (pull (run_of ms j)) * bb j)).
+{ transitivity (sum K (fun k => sum K (fun j => pts k * column k j * bb j))).
+  - apply sum_ext; intros k _. rewrite <- sum_scal. apply sum_ext; intros; ring.
+  - rewrite sum_swap. apply sum_ext; intros j L. rewrite sum_scal_r. unfold pts. rewrite pull_R by assumption. reflexivity. }
+rewrite E. unfold bias_price, bias_fits in *. destruct valid_parts as [_ [_ [_ [LB _]]]]. destruct (bias_of P) as [| |lb].
+- exists 0. split; [apply iz_holds|]. rewrite (sum_ext K _ (fun _ => 0)), sum_0 by (intros j _; rewrite NB by reflexivity; ring). lra.
+- exists 0. split; [apply iz_holds|]. rewrite (sum_ext K _ (fun _ => 0)), sum_0; [lra|]. intros j L.
+  pose proof (all_true _ _ BF _ (run_of_lt ms j ms_pos L)) as Z. apply Qeq_bool_iff, Qeq_eqR in Z. rewrite Z, Q2R_0. ring.
+- exists (sum n (fun t => size ms t * (Q2R (pull t) * Q2R (pull t) * Q2R ((1 # 2) / rational lb)))). split.
+  + apply isum_holds; intros t _. cbv zeta. apply imul_holds; [apply iz_holds|]. apply imul_holds; [apply imul_holds; apply iq_holds|apply iq_holds].
+  + rewrite <- (sum_classes ms (fun t => Q2R (pull t) * Q2R (pull t) * Q2R ((1 # 2) / rational lb)) ms_pos), <- classes_K.
+    assert (LBQ : Q2R ((1 # 2) / rational lb) = / (2 * real lb)).
+    { rewrite Q2R_div; [|intros Z0; apply Qeq_eqR in Z0; rewrite rational_real, Q2R_0 in Z0; lra].
+      rewrite rational_real. replace (Q2R (1 # 2)) with (/ 2) by (unfold Q2R; cbn; lra). field. lra. }
+    rewrite LBQ. unfold square.
+    assert (G : 0 <= sum K (fun j => (real lb * bb j + Q2R (pull (run_of ms j))) ^ 2 * / (2 * real lb))).
+    { apply sum_ge0; intros. apply Rmult_le_pos; [apply pow2_ge_0|left; apply Rinv_0_lt_compat; lra]. }
+    rewrite (sum_ext K _ (fun j => Q2R (pull (run_of ms j)) * bb j + real lb / 2 * bb j ^ 2
+      + Q2R (pull (run_of ms j)) * Q2R (pull (run_of ms j)) * / (2 * real lb))) in G by (intros; field; lra).
+    rewrite !sum_plus, sum_scal in G. lra.
+Qed.
+
+(* -- what the sizes of W and H leave -- *)
+
+Lemma sizes_term d W H bb : spending = true -> admissible P d W H bb ->
+  - Q2R price <= match sizes_of P with
+    | Decays lw lh => real lw / 2 * W_square P d W + real lh / 2 * sum K (H_squares P d H)
+    | Radii _ _ => 0 end
+  - Q2R decay_w / 2 * sum K (fun j => square d (W j))
+  - Q2R decay_h / 2 * sum K (fun k => Q2R (unit_square (run_of ms k)) * square d (fun a => Duality.mean (samples P) H a k)).
+Proof.
+intros SP [_ [_ [AD _]]]. pose proof (decays_ge0 SP) as [DW DH]. fold (W_square P d W).
+destruct valid_parts as [_ [F [D _]]]. unfold price, unit_square, decay_w, decay_h in *. destruct (sizes_of P) as [lw lh|ew eh].
+- rewrite Q2R_0, !rational_real.
+  assert (Q : sum K (fun k => Q2R (inject_Z (count P (run_of ms k))) * square d (fun a => Duality.mean (samples P) H a k)) <= sum K (H_squares P d H)).
+  { apply sum_le; intros k L. rewrite Q2R_IZR, <- samples_R by assumption. apply mean_squares. }
+  apply (Rmult_le_compat_l (real lh / 2)) in Q; [|lra]. lra.
+- destruct AD as [AW AH].
+  assert (Q : sum K (fun k => Q2R 1 * square d (fun a => Duality.mean (samples P) H a k)) <= INR K * real eh).
+  { apply Rle_trans with (2 := AH). apply sum_le; intros k L. rewrite Q2R_1, Rmult_1_l. unfold H_squares.
+    assert (P0 : 0 < INR (samples P k)) by (rewrite samples_R by assumption; apply IZR_lt, D, run_of_lt; [apply ms_pos|exact L]).
+    apply Rmult_le_reg_l with (INR (samples P k)); [assumption|].
+    apply Rle_trans with (1 := mean_squares d (samples P) H k). right. field. lra. }
+  set (dw := Q2R (rational (fst spent) * over (population P))) in *. set (dh := Q2R (rational (snd spent) * over (population P))) in *.
+  assert (PR : Q2R ((rational (fst spent) * over (population P) * rational ew + rational (snd spent) * over (population P) * rational eh)
+      * inject_Z (K_of P) * (1 # 2)) = (dw * real ew + dh * real eh) * INR K / 2).
+  { rewrite Q2R_mult, Q2R_mult, Q2R_plus, (Q2R_mult _ (rational ew)), (Q2R_mult _ (rational eh)), Q2R_IZR, INR_K, !rational_real.
+    fold dw dh. replace (Q2R (1 # 2)) with (/ 2) by (unfold Q2R; cbn; lra). unfold Rdiv. ring. }
+  rewrite PR. apply (Rmult_le_compat_l (dw / 2)) in AW; [|lra]. apply (Rmult_le_compat_l (dh / 2)) in Q; [|lra]. lra.
+Qed.
+
 Theorem lower_by_columns prec (c : nat -> I.type) (x : dyadic) :
   (forall k, (k < K)%nat -> (0 < count P (run_of ms k))%Z -> holds (c (run_of ms k)) (conjugate_sum k)
      /\ (forall j, (j < K)%nat -> domain l (j =? k)%nat (target l K k j) (column k j))
      /\ (tied l = true -> sum K (column k) = 0)) ->
-  slack K (samples P) (weight P) (all_samples P) (real (lambda_w P)) (real (lambda_h P)) (nonnegative P) column ->
-  at_least prec (rational x) (value prec c) = true -> lower_bound P x.
+  spending = true -> bias_fits = true ->
+  slack K (samples P) (weight P) (fun k => Q2R (unit_square (run_of ms k))) (all_samples P) (Q2R decay_w) (Q2R decay_h) (nonnegative P) column ->
+  at_least prec (rational x) (isub prec (isub prec (value prec c) (iq prec price)) (bias_price prec)) = true -> lower_bound P x.
 Proof.
-intros C S V d W H [H0 _]. destruct valid_parts as [_ [F [LW [LH _]]]].
+intros C SP BF S V d W H bb AD. pose proof AD as [H0 [_ [_ NB]]]. destruct valid_parts as [_ [F [LWH _]]].
 assert (FY : forall k z, (k < K)%nat -> (0 < samples P k)%nat ->
   sum K (fun j => column k j * z j) - conjugate_sum k <= loss_value l K k z).
 { intros k z L N. assert (N' : (0 < count P (run_of ms k))%Z) by (apply lt_INR in N; rewrite samples_R in N by assumption; apply lt_IZR, N).
   destruct (C k L N') as [_ [D T]]. apply fenchel_young; auto. apply target_sum; assumption. }
-pose proof (weak_duality K d (samples P) (weight P) (all_samples P) _ _ (nonnegative P) (loss_value l K) column conjugate_sum
-  population_pos LW LH (fun k L => Rlt_le _ _ (weight_pos k L)) FY S W H H0) as D.
-apply Rle_trans with (2 := D). rewrite <- rational_real.
+assert (US : forall k, (k < K)%nat -> 0 <= Q2R (unit_square (run_of ms k))).
+{ intros k L. unfold unit_square. destruct (sizes_of P); [rewrite Q2R_IZR, <- samples_R by assumption; apply pos_INR|rewrite Q2R_1; lra]. }
+pose proof (weak_duality K d (samples P) (weight P) (fun k => Q2R (unit_square (run_of ms k))) (all_samples P) _ _ (nonnegative P)
+  (loss_value l K) column conjugate_sum population_pos (proj1 (decays_ge0 SP)) (proj2 (decays_ge0 SP))
+  (fun k L => Rlt_le _ _ (weight_pos k L)) US FY S W H bb H0) as D.
+pose proof (sizes_term d W H bb SP AD) as DS.
+assert (NB' : bias_of P = NoBias -> forall j, bb j = 0) by (intros E; rewrite E in NB; exact NB).
+destruct (bias_term bb prec BF NB') as [bp [BH BT]].
+apply Rle_trans with (- sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k) - Q2R price - bp).
+2:{ unfold objective. cbv zeta. lra. }
+rewrite <- rational_real. apply at_least_holds with (2 := V). apply isub_holds; [apply isub_holds; [|apply iq_holds]|exact BH]. clear V.
 (* the value is constant on runs *)
 set (cr := fun k => if (count P (run_of ms k) =? 0)%Z then 0 else conjugate_sum k).
 assert (REP : exists g : nat -> R, forall k, (k < K)%nat -> cr k = g (run_of ms k) /\ holds (if (count P (run_of ms k) =? 0)%Z then iz prec 0 else c (run_of ms k)) (g (run_of ms k))).
@@ -221,7 +351,7 @@ assert (E : - sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conj
     unfold share. rewrite Z0, !Q2R_mult, Q2R_IZR. ring.
   - rewrite classes_K, (sum_classes ms (fun r => if (count P r =? 0)%Z then 0 else - (Q2R (share P r) * g r)) ms_pos). apply sum_ext; intros r _.
     destruct (count P r =? 0)%Z; [ring|]. rewrite Q2R_mult, Q2R_IZR, opp_IZR. unfold size. ring. }
-rewrite E. apply at_least_holds with (2 := V). apply isum_holds; intros r Lr.
+rewrite E. apply isum_holds; intros r Lr.
 assert (EX : exists k, (k < K)%nat /\ run_of ms k = r).
 { exact (run_inhabited ms r ms_pos Lr). }
 destruct EX as [k [L <-]]. destruct (REP k L) as [_ HR]. destruct (count P (run_of ms k) =? 0)%Z; [apply iz_holds|].

@@ -7,36 +7,33 @@ Open Scope R_scope.
 (* -- diagonal: v_k = -q_k (e_k - 1/K) --------------------------------------------------------------------------------- *)
 
 Section Diagonal.
-Variables (prec : F.precision) (P : problem) (q : list dyadic) (x : dyadic).
+Variables (prec : F.precision) (P : problem) (q : list dyadic) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (loss_of P).
 Definition strength r : Q := rational (nth r q (0, 0)%Z).
 Definition away (r s : nat) : Q := (strength r * over (K_of P))%Q.
 Definition toward r : Q := (- inject_Z (K_of P - 1) * (strength r * over (K_of P)))%Q.
-Definition products : Q := (rational (lambda_w P) * rational (lambda_h P))%Q.
+Definition products : Q := (decay_w P spent * decay_h P spent)%Q.
 Definition diagonal_conjugate r : I.type :=
   iadd prec (imul prec (iz prec (K_of P - 1)) (iconjugate prec l false (target_of P r r false) (away r r)))
             (iconjugate prec l true (target_of P r r true) (toward r)).
 Definition diagonal_check : bool :=
-  valid P && alike l && nonnegative P
+  valid P && alike l && nonnegative P && spending spent && bias_fits P away toward
   && all (length ms) (fun r => Qle_bool 0 (strength r)
        && (if (count P r =? 0)%Z then true else in_domain l false (target_of P r r false) (away r r)
          && in_domain l true (target_of P r r true) (toward r))
        && Qle_bool ((share P r * strength r) * (share P r * strength r) * inject_Z (K_of P - 1))
-                   (products * inject_Z (count P r) * inject_Z (K_of P)))
-  && at_least prec (rational x) (value P prec diagonal_conjugate).
+                   (products * unit_square P r * inject_Z (K_of P)))
+  && at_least prec (rational x) (isub prec (isub prec (value P prec diagonal_conjugate) (iq prec (price P spent))) (bias_price P away toward prec)).
 
 Lemma target_of_alike r s s' own : alike l = true -> target_of P r s own = target_of P r s' own.
 Proof. unfold target_of, alike. destruct l; try reflexivity. discriminate. Qed.
 
-Lemma lambda_products : Q2R products = real (lambda_w P) * real (lambda_h P).
-Proof. unfold products. rewrite Q2R_mult, !rational_real. reflexivity. Qed.
-
 Theorem diagonal_sound : diagonal_check = true -> lower_bound P x.
 Proof.
 unfold diagonal_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C].
-apply andb_prop in H as [H NN]. apply andb_prop in H as [ok A].
+apply andb_prop in H as [H BF]. apply andb_prop in H as [H SP]. apply andb_prop in H as [H NN]. apply andb_prop in H as [ok A].
 pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP. pose proof (K_pos P ok) as K0. pose proof (INR_K P ok) as KR. pose proof (K_of_pos P ok) as KZ.
 assert (KR0 : 0 < IZR (K_of P)) by (apply IZR_lt; assumption).
@@ -45,7 +42,7 @@ assert (COL : forall k j, column P away toward k j = - Q2R (strength (run_of ms 
   - rewrite Q2R_mult, Q2R_opp, Q2R_IZR, Q2R_mult, over_R, minus_IZR by assumption. field. lra.
   - rewrite Q2R_mult, over_R by assumption. ring. }
 assert (AWAY : forall r, Q2R (away r r) = Q2R (strength r) / IZR (K_of P)) by (intros; unfold away; rewrite Q2R_mult, over_R; auto).
-apply (lower_by_columns P ok away toward prec diagonal_conjugate x).
+apply (lower_by_columns P ok away toward spent prec diagonal_conjugate x); [|exact SP|exact BF| |].
 - intros k L N. specialize (C' (run_of ms k) (run_of_lt ms k MP L)). apply andb_prop in C' as [C' _]. apply andb_prop in C' as [_ D].
   destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [|_]; [lia|]. apply andb_prop in D as [D1 D2].
   repeat split.
@@ -68,12 +65,12 @@ apply (lower_by_columns P ok away toward prec diagonal_conjugate x).
   set (pts := pt (samples P) (weight P) (all_samples P)).
   rewrite (sum_ext K _ (fun j => sum K (fun k => - (pts k * Q2R (strength (run_of ms k))) * (one_hot k j - / INR K) * y k) ^ 2)).
   2:{ intros j _. f_equal. apply sum_ext; intros k _. rewrite COL. ring. }
-  apply (frame_slack K (fun k => pts k * Q2R (strength (run_of ms k))) (fun k => INR (samples P k)) y); try assumption.
+  apply (frame_slack K (fun k => pts k * Q2R (strength (run_of ms k))) (fun k => Q2R (unit_square P (run_of ms k))) y); try assumption.
   + intros k L. specialize (C' _ (run_of_lt ms k MP L)). apply andb_prop in C' as [C' _]. apply andb_prop in C' as [Q0 _].
     apply Qle_R in Q0. rewrite Q2R_0 in Q0. apply Rmult_le_pos; [apply share_ge0; assumption|assumption].
   + intros k L. specialize (C' _ (run_of_lt ms k MP L)). apply andb_prop in C' as [_ B]. apply Qle_R in B.
-    rewrite !Q2R_mult, !Q2R_IZR, lambda_products, minus_IZR, <- KR in B. unfold pts.
-    rewrite share_R, samples_R by assumption. cbv beta. lra.
+    unfold products in B. rewrite !Q2R_mult, !Q2R_IZR, minus_IZR, <- KR in B. unfold pts.
+    rewrite share_R by assumption. cbv beta. lra.
 - exact V.
 Qed.
 End Diagonal.
@@ -85,7 +82,7 @@ Record orbit_proof := OrbitProof {
   multiplier : list (list Z); factor : list (list Z) }.   (* the last two are lower triangles, or empty *)
 
 Section Orbit.
-Variables (prec : F.precision) (P : problem) (D : orbit_proof) (x : dyadic).
+Variables (prec : F.precision) (P : problem) (D : orbit_proof) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (loss_of P).
@@ -94,7 +91,9 @@ Definition o_of r := nth r (owns D) 0%Z.
 Definition r_of r := nth r (radii D) 0%Z.
 Definition tau_of g h := nth (Nat.min g h) (nth (Nat.max g h) (multiplier D) []) 0%Z.
 Definition c_of g i := nth i (nth g (factor D) []) 0%Z.
-Definition unit_of r : Q := rational (1%Z, nth r (exponents D) 0%Z).
+(* for a free bias integers are those of omega_k n_k v_k *)
+Definition unit_of r : Q := (rational (1%Z, nth r (exponents D) 0%Z)
+  * match bias_of P with FreeBias => / (weight_of P r * inject_Z (count P r)) | _ => 1 end)%Q.
 Definition entry_at r s : Q := (inject_Z (x_of r s) * unit_of r)%Q.
 Definition own_at r : Q := (inject_Z (o_of r) * unit_of r)%Q.
 Definition entries r own s := entry_of entry_at own_at r own s.
@@ -103,7 +102,7 @@ Definition orbit_conjugate r : I.type :=
 Definition width := length ms.
 Definition orbit_E := E ms x_of tau_of o_of r_of width c_of.
 Definition orbit_check : bool :=
-  valid P
+  valid P && spending spent && bias_fits P entry_at own_at
   && forallb (forallb (Z.leb 0)) (multiplier D)
   && (if nonnegative P then true else match multiplier D with [] => true | _ => false end)
   && all (length ms) (fun r =>
@@ -111,10 +110,10 @@ Definition orbit_check : bool :=
        && (if (count P r =? 0)%Z then true else
            all (length ms) (fun s => if (others ms r s =? 0)%Z then true else in_domain l false (target_of P r s false) (entries r false s))
            && in_domain l true (target_of P r r true) (entries r true r))
-       && (let y := (share P r * unit_of r)%Q in Qle_bool (inject_Z (r_of r) * (y * y)) (products P * inject_Z (count P r)))
+       && (let y := (share P r * unit_of r)%Q in Qle_bool 0 (unit_of r) && Qle_bool (inject_Z (r_of r) * (y * y)) (products P spent * unit_square P r))
        && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true)
        && (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <=? orbit_E r r)%Z)
-  && at_least prec (rational x) (value P prec orbit_conjugate).
+  && at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent))) (bias_price P entry_at own_at prec)).
 
 Lemma tau_of_sym g h : tau_of g h = tau_of h g.
 Proof. unfold tau_of. rewrite Nat.min_comm, Nat.max_comm. reflexivity. Qed.
@@ -130,13 +129,14 @@ Qed.
 Theorem orbit_sound : orbit_check = true -> lower_bound P x.
 Proof.
 unfold orbit_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
-apply andb_prop in H as [ok T0]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
+apply andb_prop in H as [H T0]. apply andb_prop in H as [H BF]. apply andb_prop in H as [ok SP]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP.
 assert (C1 : forall r, (r < length ms)%nat ->
   (tied l = true -> (zsum (length ms) (fun s => others ms r s * x_of r s) + o_of r = 0)%Z)
   /\ ((0 < count P r)%Z -> (forall s, (s < length ms)%nat -> others ms r s <> 0%Z -> in_domain l false (target_of P r s false) (entries r false s) = true)
        /\ in_domain l true (target_of P r r true) (entries r true r) = true)
-  /\ IZR (r_of r) * (Q2R (share P r) * Q2R (unit_of r)) ^ 2 <= real (lambda_w P) * real (lambda_h P) * IZR (count P r)
+  /\ (IZR (r_of r) * (Q2R (share P r) * Q2R (unit_of r)) ^ 2 <= Q2R (decay_w P spent) * Q2R (decay_h P spent) * Q2R (unit_square P r)
+      /\ 0 <= Q2R (unit_of r))
   /\ ((2 <= m ms r)%Z -> (B x_of o_of r ^ 2 <= r_of r + tau_of r r)%Z)
   /\ (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <= orbit_E r r)%Z).
 { intros r L. specialize (C' r L). apply andb_prop in C' as [C' C5]. apply andb_prop in C' as [C' C4].
@@ -145,10 +145,11 @@ assert (C1 : forall r, (r < length ms)%nat ->
   - destruct (Z.eqb_spec (count P r) 0); [lia|]. apply andb_prop in C2 as [C2 _]. intros s Ls N.
     pose proof (all_true _ _ C2 s Ls) as X. cbv beta in X. destruct (Z.eqb_spec (others ms r s) 0); [contradiction|exact X].
   - destruct (Z.eqb_spec (count P r) 0); [lia|]. apply andb_prop in C2 as [_ C2]. exact C2.
-  - cbv zeta in C3. apply Qle_R in C3. rewrite !Q2R_mult, !Q2R_IZR, lambda_products in C3. lra.
+  - cbv zeta in C3. apply andb_prop in C3 as [_ C3]. apply Qle_R in C3. unfold products in C3. rewrite !Q2R_mult, !Q2R_IZR in C3. lra.
+  - cbv zeta in C3. apply andb_prop in C3 as [C3 _]. apply Qle_R in C3. rewrite Q2R_0 in C3. exact C3.
   - intros M. destruct (Z.leb_spec 2 (m ms r)); [apply Z.leb_le, C4|lia].
   - apply Z.leb_le, C5. }
-apply (lower_by_columns P ok entry_at own_at prec orbit_conjugate x).
+apply (lower_by_columns P ok entry_at own_at spent prec orbit_conjugate x); [|exact SP|exact BF| |].
 - intros k L N. pose proof (run_of_lt ms k MP L) as Lr. destruct (C1 _ Lr) as [CT [CD _]]. specialize (CD N) as [CD CO].
   assert (DOM : forall own s, (s < length ms)%nat -> (own = true -> s = run_of ms k) ->
      (own = false -> others ms (run_of ms k) s <> 0%Z) -> in_domain l own (target_of P (run_of ms k) s own) (entries (run_of ms k) own s) = true).
@@ -188,11 +189,9 @@ apply (lower_by_columns P ok entry_at own_at prec orbit_conjugate x).
     * intros s _. rewrite Q2R_mult, Q2R_IZR, mult_IZR. unfold others, size. rewrite minus_IZR. destruct (s =? _)%nat; ring.
 - intros y Y. set (pts := pt (samples P) (weight P) (all_samples P)).
   set (yy := fun k => if (k <? K)%nat then pts k * Q2R (unit_of (run_of ms k)) * y k else 0).
-  assert (U0 : forall r, 0 <= Q2R (unit_of r)).
-  { intros r. unfold unit_of. rewrite rational_real. unfold real. cbn [fst snd]. rewrite Rmult_1_l. left. apply powerRZ_lt. lra. }
   assert (YY : nonnegative P = true -> forall k, 0 <= yy k).
   { intros NN k. unfold yy. destruct (Nat.ltb_spec k K) as [L|]; [|lra]. apply Rmult_le_pos; [|apply Y; assumption].
-    apply Rmult_le_pos; [apply share_ge0; assumption|apply U0]. }
+    apply Rmult_le_pos; [apply share_ge0; assumption|]. apply (C1 _ (run_of_lt ms k MP L)). }
   assert (TFree : nonnegative P = false -> forall g h, tau_of g h = 0%Z).
   { intros NN g h. rewrite NN in TF. unfold tau_of. destruct (multiplier D); [|discriminate].
     destruct (Nat.max g h), (Nat.min g h); reflexivity. }
@@ -204,7 +203,7 @@ apply (lower_by_columns P ok entry_at own_at prec orbit_conjugate x).
   2:{ intros j _. f_equal. apply sum_ext; intros k L. unfold yy, column, Slack.V, entry_at, own_at.
       destruct (Nat.ltb_spec k K); [|lia]. destruct (j =? k)%nat; rewrite Q2R_mult, Q2R_IZR; ring. }
   apply Rle_trans with (1 := O). rewrite <- sum_scal. apply sum_le; intros k L. unfold yy. destruct (Nat.ltb_spec k K); [|lia].
-  destruct (C1 _ (run_of_lt ms k MP L)) as [_ [_ [C3 _]]]. unfold pts. rewrite share_R, samples_R by assumption.
+  destruct (C1 _ (run_of_lt ms k MP L)) as [_ [_ [[C3 _] _]]]. unfold pts. rewrite share_R by assumption.
   pose proof (pow2_ge_0 (y k)) as Y2. apply (Rmult_le_compat_r (y k ^ 2)) in C3; [|assumption].
   set (s := Q2R (share P _)) in *; set (u := Q2R (unit_of _)) in *. set (rr := IZR (r_of _)) in *.
   replace (rr * (s * u * y k) ^ 2) with (rr * (s * u) ^ 2 * y k ^ 2) by ring. lra.
