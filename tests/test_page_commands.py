@@ -27,6 +27,7 @@ from scripts import parsed, small
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
+from ufm_convex import formal
 from ufm_convex.cli import application
 from ufm_convex.formal.running import PACKAGES as COQ
 from ufm_convex.interchange import cbf_solution, save_cbf_solution
@@ -241,9 +242,11 @@ def files(tmp_path_factory):
     (folder / "counts.csv").write_text("class_id,count\n0,500\n1,100\n2,20\n")
     problem.save(folder / "problem.toml")
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
-    for name in ("c.json", "certificate.json"):
+    for name in ("c.json", "certificate.json", "optimum.json"):
         certificate.save(folder / name)
-    ufm.certify(problem, solution=solution).save(folder / "optimum.json")
+    bound = ufm.certify(problem, solution=solution)
+    bound.save(folder / "bound.json")
+    (folder / "bound.v").write_text(formal.formalise(bound.to_json().encode()).text)
     save_cbf_solution(folder / "from_my_solver.json", problem, "class", cbf_solution(problem, solution))
     return folder
 

@@ -62,7 +62,7 @@ def verify(
     Examples:
         ufm-convex verify c.json
         ufm-convex verify c.json --problem problem.toml --candidate trained.npz
-        ufm-convex verify c.json --formal -o c.v
+        ufm-convex verify bound.json --formal -o bound.v
     """
     from ufm_convex.cli.formal import attempt, check_output
     from ufm_convex.verifier import MalformedCertificate
