@@ -49,8 +49,14 @@ class Found:
         }
 
 
-def attempt(certificate: Path, output: Path | None, against: Path | None) -> Found:
+def attempt(certificate: Path, output: Path | None, against: Path | None, proved: bool) -> Found:
     """Write the file of Coq, compare it with the one given, and have it compiled.
+
+    Args:
+        certificate: The certificate.
+        output: Where the file is kept, if anywhere.
+        against: The file that it is to be, if one was given.
+        proved: Whether the verifier has proved the certificate; Coq is not asked about any other.
 
     Raises:
         FileFormatError: a file cannot be written, or not be read.
@@ -60,6 +66,8 @@ def attempt(certificate: Path, output: Path | None, against: Path | None) -> Fou
     from ufm_convex.cli.output import complain
     from ufm_convex.errors import CoqNotInstalledError, OutOfReachError
 
+    if not proved:
+        return Found("the verifier has not proved it, and so no file was written", None)
     try:
         text = formal.formalise(certificate).text
         if output is not None:

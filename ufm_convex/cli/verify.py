@@ -79,8 +79,8 @@ def verify(
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     code = VerifyExit[str(result.verdict)]
-    found = attempt(certificate, output, against) if formal and code is VerifyExit.PROVED else None
-    if found is not None and not found.accepted:
+    found = attempt(certificate, output, against, code is VerifyExit.PROVED) if formal else None
+    if found is not None and not found.accepted and code is VerifyExit.PROVED:
         code = VerifyExit.INCONCLUSIVE
     lines = [_as_json(result, found)] if as_json else [*result.lines(), *(found.lines() if found else [])]
     return VerifyExit(tell(lines, code, sys.stdout))

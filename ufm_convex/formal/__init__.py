@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ufm_convex import verifier
 from ufm_convex.formal.running import TIME_LIMIT, Compilation, compile_text
 from ufm_convex.formal.writing import Written, written
 from ufm_convex.verifier import reading
@@ -33,7 +34,7 @@ class Difference:
 
 
 def formalise(source: str | Path | bytes) -> Written:
-    """Write a certificate as a file of Coq. Nothing is checked but that it is one.
+    """Write a certificate as a file of Coq. Whether it holds is not asked, only whether it is one.
 
     Args:
         source: A path, or the bytes of the file.
@@ -42,7 +43,9 @@ def formalise(source: str | Path | bytes) -> Written:
         MalformedCertificate: it is none.
         OutOfReachError: the theory does not reach it; the message says why.
     """
-    return written(reading.document(source))
+    document = reading.document(source)
+    verifier.verify(source)  # raises where the content is not of the form, however the verdict turns out
+    return written(document)
 
 
 def check(source: str | Path | bytes, limit: float = TIME_LIMIT) -> Compilation:

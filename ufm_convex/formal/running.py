@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
 import subprocess
@@ -97,7 +98,7 @@ def _reason(stderr: str) -> str:
     return "coqc: " + re.sub(r"\s+", " ", error or stderr).strip()[:200]
 
 
-def _run(command: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=limit
     )
@@ -113,7 +114,7 @@ def _coqc() -> str:
 
 @cache
 def _version() -> str:
-    found = re.search(r"version (\S+)", _run([_coqc(), "--version"]).stdout)
+    found = re.search(r"version (\S+)", _run([_coqc(), "--version"], TIME_LIMIT).stdout)
     return found[1] if found else "unknown"
 
 
@@ -121,10 +122,11 @@ def _version() -> str:
 def _theory() -> tempfile.TemporaryDirectory[str]:
     """The compiled theory, once a process: nothing that was compiled earlier is trusted."""
     coqc, folder = _coqc(), tempfile.TemporaryDirectory(prefix="ufm-convex-theory-")
+    atexit.register(folder.cleanup)
     for name in THEORY:
         path = Path(folder.name) / f"{name}.v"
         shutil.copyfile(Path(__file__).parent / "theory" / path.name, path)
-        done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)])
+        done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)], TIME_LIMIT)
         if done.returncode:
             raise not_installed(f"the theory does not compile, {path.name}: {_reason(done.stderr)}")
     return folder
