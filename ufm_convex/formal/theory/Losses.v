@@ -146,14 +146,8 @@ destruct l; cbn [tied conjugate domain loss_value] in *.
 - specialize (T eq_refl).
   assert (E : sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2 - v j)
     = sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2) + v k).
-  { pose proof (tied_own K k v L T) as O. assert (v k = - sum K (fun j => if (j =? k)%nat then 0 else v j)) as -> by lra.
-    unfold Rminus. rewrite <- Ropp_involutive with (r := sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2)).
-    rewrite <- Ropp_plus_distr. f_equal.
-    rewrite <- Ropp_involutive with (r := sum K (fun j => if (j =? k)%nat then 0 else v j)).
-    rewrite <- !(Ropp_mult_distr_l 1) || idtac. rewrite !Ropp_involutive.
-    enough (X : sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2 + - v j)
-      = sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2) - sum K (fun j => if (j =? k)%nat then 0 else v j)) by lra.
-    rewrite <- sum_minus. apply sum_ext; intros j _. destruct (j =? k)%nat; lra. }
+  { rewrite <- (Ropp_involutive (v k)), <- (tied_own K k v L T). fold (Rminus (sum K (fun j => if (j =? k)%nat then 0 else v j ^ 2 / 2))
+      (sum K (fun j => if (j =? k)%nat then 0 else v j))). rewrite <- sum_minus. apply sum_ext; intros j _. destruct (j =? k)%nat; lra. }
   rewrite E. pose proof (tied_hinge K k v z L T) as TH.
   unfold Rdiv at 2. rewrite <- sum_scal_r.
   enough (X : sum K (fun j => if (j =? k)%nat then 0 else v j * (1 + z j - z k))
