@@ -1,11 +1,12 @@
 """Hypothesis profiles, and what is left out without PyTorch.
 
 Profiles are derandomised in CI, and have no deadlines, because solving times vary with the machine. What needs PyTorch
-is left out where it is not installed; the header says so.
+is left out where it is not installed, and so is what needs Coq; the header says so.
 """
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def wanted_by(page: Path) -> list[str]:
 def pytest_report_header() -> list[str]:
     skipped = [page.name for page in PAGES if wanted_by(page)]
     found = ["torch is not installed: most of ufm_convex/networks is not collected"] if missing("torch") else []
+    found += [] if shutil.which("coqc") else ["coqc is not installed: no bound is proved by Coq"]
     return found + ([f"skipped for want of an extra: {', '.join(skipped)}"] if skipped else [])
 
 

@@ -30,7 +30,7 @@ LAYERS = [
     {"solving"},
     {"certificate", "interchange", "measures", "attribution"},
     {"crosscheck", "plots"},
-    {"networks", "sweep", "verifying"},
+    {"formal", "networks", "sweep", "verifying"},
     {"cli", "testing"},
 ]
 STANDS_ALONE = {"verifier"}

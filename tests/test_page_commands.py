@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,7 +27,9 @@ from scripts import parsed, small
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
+from ufm_convex import formal
 from ufm_convex.cli import application
+from ufm_convex.formal.running import PACKAGES as COQ
 from ufm_convex.interchange import cbf_solution, save_cbf_solution
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -245,6 +248,9 @@ def files(tmp_path_factory):
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
     for name in ("c.json", "certificate.json", "optimum.json"):
         certificate.save(folder / name)
+    bound = ufm.certify(problem, solution=solution)
+    bound.save(folder / "bound.json")
+    (folder / "bound.v").write_text(formal.formalise(bound.to_json().encode()).text)
     save_cbf_solution(folder / "from_my_solver.json", problem, "class", cbf_solution(problem, solution))
     return folder
 
@@ -269,6 +275,8 @@ def runnable(words):
 
 @pytest.mark.parametrize("words", listed([*PAGES, *HELP], lambda words: words[0] == "ufm-convex"))
 def test_every_command_line_that_a_page_names_runs(words, files, monkeypatch):
+    if "--formal" in words and shutil.which("coqc") is None:
+        pytest.skip(f"coqc is not installed: apt-get install {COQ}")
     monkeypatch.chdir(files)
     words = runnable(words)
     result = CliRunner().invoke(application(), words[1:], env={"COLUMNS": "100"})

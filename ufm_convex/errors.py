@@ -127,3 +127,11 @@ class PluginError(UFMError, TypeError):
 
 class MissingExtraError(UFMError, ImportError):
     """A part of the package was imported whose optional dependencies are not installed."""
+
+
+class OutOfReachError(UFMError, ValueError):
+    """A certificate is of a kind that the theory files of Coq are not about."""
+
+
+class CoqNotInstalledError(UFMError, RuntimeError):
+    """Coq, or one of the libraries that the theory files need, is not installed."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufm_convex.cli.command import command
+from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import parts
 from ufm_convex.cli.options import CandidateOptions
 
 if TYPE_CHECKING:
+    from ufm_convex.cli.formal import Found
     from ufm_convex.verifier import (
         CandidateClaims,
         ClaimsStatement,
@@ -47,30 +48,48 @@ def verify(
     problem: Annotated[
         Path | None, typer.Option(metavar="PROBLEM.TOML", help="The problem that it is to be about.")
     ] = None,
+    formal: Annotated[bool, typer.Option("--formal", help="Have Coq prove both bounds, too.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.v", help="With --formal: keep what Coq is given.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE.v", help="With --formal: the file that this certificate is to give.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> IntEnum:
     """Check a certificate with the independent verifier, and say what it proves.
 
     A problem or a candidate that is given is compared with the certificate's, number by number: the step "asked".
+    With --formal the two bounds become theorems about every W and H, and Coq's kernel checks them (docs/formal.md).
 
     Exit code: 0 proved, 1 refuted, 2 malformed or unreadable, 3 inconclusive, 4 a fault of the verifier, no verdict.
+    With --formal: 0 proved and compiled, 3 not compiled, or not the file given with --against.
 
     Examples:
         ufm-convex verify c.json
         ufm-convex verify c.json --problem problem.toml --candidate trained.npz
+        ufm-convex verify bound.json --formal -o bound.v
     """
+    from ufm_convex.cli.formal import attempt, check_output
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier.__main__ import tell
     from ufm_convex.verifying import verify as check
 
+    if not formal:
+        refuse("verify without --formal", ["output", "against"], "--formal beside it")
+    check_output(output)
     try:
         result = check(certificate, reading.load(candidate), problem)
     except MalformedCertificate as error:
         lines = [_malformed(error)] if as_json else []
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
-    lines = [_as_json(result)] if as_json else result.lines()
-    return VerifyExit(tell(lines, VerifyExit[str(result.verdict)], sys.stdout))
+    code = VerifyExit[str(result.verdict)]
+    found = attempt(certificate, output, against, code is VerifyExit.PROVED) if formal else None
+    if found is not None and not found.accepted and code is VerifyExit.PROVED:
+        code = VerifyExit.INCONCLUSIVE
+    lines = [_as_json(result, found)] if as_json else [*result.lines(), *(found.lines() if found else [])]
+    return VerifyExit(tell(lines, code, sys.stdout))
 
 
 def _malformed(error: MalformedCertificate) -> str:
@@ -84,7 +103,7 @@ def _malformed(error: MalformedCertificate) -> str:
     return json.dumps({**said, **parts(type(error).__name__, why)})
 
 
-def _as_json(result: VerificationResult) -> str:
+def _as_json(result: VerificationResult, found: Found | None) -> str:
     steps = [{"name": step.name, "verdict": str(step.verdict), "detail": step.detail} for step in result.steps]
     record = {
         "verdict": str(result.verdict),
@@ -94,6 +113,8 @@ def _as_json(result: VerificationResult) -> str:
         "reading_seconds": result.reading_seconds,
         "checking_seconds": result.checking_seconds,
     }
+    if found is not None:
+        record["formal"] = found.record()
     return json.dumps(record, allow_nan=False)
 
 

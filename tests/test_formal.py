@@ -1,0 +1,456 @@
+"""Certificates as theorems: what is written, what Coq accepts and what it does not, and what stays out of reach."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import naive_verifier
+import numpy as np
+import pytest
+from certificate_cases import (
+    PLAIN,
+    WEIGHTED,
+    alterations,
+    base_certificates,
+    biased_certificates,
+    circle,
+    copositive_certificates,
+    loss_certificates,
+    margin_certificates,
+    peeled_certificates,
+    replaced,
+    resealed,
+    text,
+)
+from formal_cases import checks, needs_coq, reach, steps
+from typer.testing import CliRunner
+
+import ufm_convex as ufm
+from ufm_convex import formal
+from ufm_convex.certificate import certify
+from ufm_convex.cli import application
+from ufm_convex.errors import CoqNotInstalledError, OutOfReachError
+from ufm_convex.formal import running, writing
+from ufm_convex.verifier import MalformedCertificate, verify
+
+THEORY = Path(formal.__file__).parent / "theory"
+
+
+def document(certificate):
+    return json.loads(certificate.to_json())
+
+
+def claiming(given, field, value):
+    """The document with another claim; ``value`` is a dyadic ``Fraction``."""
+    exponent = value.denominator.bit_length() - 1
+    mantissa = value.numerator
+    while mantissa and mantissa % 2 == 0:
+        mantissa, exponent = mantissa // 2, exponent - 1
+    return resealed(replaced(given, ("claims", field), f"{mantissa}p{-exponent if exponent else 0}"))
+
+
+# -- what is written ------------------------------------------------------------------------------------------------
+
+
+def test_the_statement_restates_problem_and_claims():
+    """Every number of the file, read back by hand."""
+    given = document(certify(WEIGHTED))
+    written = formal.written(given).text
+    about = {
+        name: re.search(rf"{name} := (.*?)(;| \|}}\.)$", written, re.MULTILINE)[1]
+        for name in ("multiplicities", "counts", "weights", "loss_of")
+    }
+    problem = given["problem"]
+    # classes by groups, smallest first: 2 samples, 10 twice, 50
+    assert about["counts"] == "[2; 10; 50]"
+    assert about["multiplicities"] == "[1; 2; 1]"
+    x, e = problem["class_weights"]["integers"].split(), problem["class_weights"]["exponent"]
+    assert problem["class_counts"].split() == ["50", "10", "2"]
+    assert about["weights"] == "[" + "; ".join(f"({x[i]}, ({e}))" for i in (2, 1, 0)) + "]"
+    assert about["loss_of"] == "CrossEntropy (3602879701896397, (-55))"  # binary64 0.1
+    assert "nonnegative := true; feature_dim := Some 4;" in written
+    assert "bias_of := NoBias;" in written
+    decays = re.search(r"sizes_of := Decays \((\d+), \((-\d+)\)\) \((\d+), \((-\d+)\)\);", written).groups()
+    for name, mantissa, exponent in (("lambda_w", *decays[:2]), ("lambda_h", *decays[2:])):
+        assert Fraction(int(mantissa)) * Fraction(2) ** int(exponent) == Fraction(getattr(WEIGHTED, name))
+    for name in ("lower", "upper"):
+        mantissa, exponent = re.search(rf"Definition {name} : dyadic := \((\d+), \((-\d+)\)\)", written).groups()
+        assert f"{mantissa}p{exponent}" == given["claims"][name]
+
+
+def test_the_statement_does_not_depend_on_the_proof():
+    """Another dual point and another witness: the same problem, the same two theorems."""
+    given = document(certify(PLAIN))
+    other = replaced(given, ("dual", "strengths", "integers"), "3 2 1")
+    one, two = (
+        re.sub(r"SHA-256\n.*|apply \(.*?\)\.\n", "", formal.written(d).text, flags=re.S) for d in (given, other)
+    )
+    assert one == two
+
+
+def test_bias_and_norm_bounds_are_restated():
+    peeled = formal.written(document(certify(ufm.Problem([5, 3, 2], constraint=ufm.LayerPeeled(0.5, 0.25))))).text
+    assert "sizes_of := Radii (1, (-1)) (1, (-2)); bias_of := NoBias;" in peeled
+    biased = [formal.written(document(certify(ufm.Problem([4, 4, 4], 0.5, 0.5, bias=b)))).text for b in ("free", 0.25)]
+    assert "bias_of := FreeBias;" in biased[0]
+    assert "bias_of := PenalisedBias (1, (-2));" in biased[1]
+
+
+MIXED = ufm.Problem(
+    [4, 2, 2], loss=ufm.CrossEntropy(class_weights=(1.0, 2.0, 1.0)), constraint=ufm.LayerPeeled(0.3, 0.2)
+)
+"""Weights times counts are the same for two classes of different counts."""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda: certify(MIXED), "classes of different counts that norm bounds take for alike"),
+        (lambda: margin_certificates()["margin"], "the loss hard-margin"),
+        (lambda: copositive_certificates()["copositive, cubic"], "a proof of kind copositive"),
+        (lambda: certify(ufm.ContrastiveProblem([50, 10, 2], bound=1.0, temperature=0.5)), "supervised contrastive"),
+        (lambda: base_certificates()["suboptimal"], "a claim about a candidate"),
+        (lambda: loss_certificates()["label margins"], "the loss label-margin-cross-entropy"),
+        (lambda: loss_certificates()["adjusted"], "the loss logit-adjusted-cross-entropy"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_reach_is_refused_by_name(given, words):
+    with pytest.raises(OutOfReachError, match=f"not within reach of --formal: .*{words}"):
+        formal.written(document(given()))
+
+
+def test_what_takes_too_long_is_refused(monkeypatch):
+    given = document(certify(PLAIN))
+    cost = formal.written(given).evaluations
+    monkeypatch.setattr(writing, "MOST_EVALUATIONS", cost)
+    assert formal.written(given).evaluations == cost
+    monkeypatch.setattr(writing, "MOST_EVALUATIONS", cost - 1)
+    with pytest.raises(OutOfReachError, match=f"{cost} exponentials and logarithms"):
+        formal.written(given)
+
+
+def test_what_is_no_certificate_is_malformed():
+    with pytest.raises(MalformedCertificate):
+        formal.formalise(b"{}")
+
+
+def test_an_altered_file_is_recognised():
+    written = formal.written(document(certify(PLAIN))).text
+    assert formal.difference(written, written) is None
+    weaker = written.replace("(real lower <= objective", "(real lower - 1 <= objective")
+    found = formal.difference(written, weaker)
+    assert found.line == written[: written.index("Theorem lower_bound")].count("\n") + 2
+    assert "real lower <=" in found.expected
+    assert "real lower - 1 <=" in found.found
+    assert formal.difference(written, written + "(* *)\n").line == written.count("\n") + 1
+
+
+def test_nothing_but_errors_and_the_verifier_is_imported():
+    used = set()
+    for path in Path(formal.__file__).parent.glob("*.py"):
+        used |= set(re.findall(r"^\s*from (ufm_convex[\w.]*) import", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for name in used if not name.startswith("ufm_convex.formal")} == {
+        "ufm_convex", "ufm_convex.errors", "ufm_convex.verifier",
+    }  # fmt: skip
+
+
+# -- the theory ------------------------------------------------------------------------------------------------------
+
+
+def test_the_theory_leaves_nothing_unproved():
+    """No axiom, no gap; variables and hypotheses in sections alone, which Coq closes."""
+    files = sorted(path.stem for path in THEORY.glob("*.v"))
+    assert files == sorted(running.THEORY)
+    for path in THEORY.glob("*.v"):
+        code = re.sub(r"\(\*.*?\*\)", "", path.read_text(encoding="utf-8"), flags=re.S)
+        assert not re.search(r"\b(Admitted|admit|Axiom|Parameter|Conjecture|Unset|bypass_check)\b", code), path.name
+        depth = 0
+        for line in code.splitlines():
+            depth += bool(re.match(r"Section ", line)) - bool(re.match(r"End ", line))
+            assert depth or not re.match(r"(Variable|Hypothes[ie]s|Context)", line), line
+        assert code.count("Proof.") == code.count("Qed."), path.name
+
+
+def test_a_person_can_read_the_statement():
+    code = re.sub(r"\(\*.*?\*\)", "", (THEORY / "Model.v").read_text(encoding="utf-8"), flags=re.S)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= MODEL_LINES
+    assert not re.search(r"\b(Lemma|Theorem|Proof|Notation|Coercion|Ltac|Instance)\b", code)
+
+
+MODEL_LINES = 48
+"""Of Model.v without comments and empty lines."""
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Axioms:\nA.b : forall x,\n  x = y\nC.d\n  : nat\n", {"A.b", "C.d"}),
+        ("Closed under the global context\n", set()),
+        ("Closed under the global context\nAxioms:\nA : False\n", None),
+        ("Axioms:\nA : nat\nAxioms:\nB : False\n", None),
+        ("Section Variables:\nx : nat\nAxioms:\nA : nat\n", None),
+        ("Axioms:\nA : nat\nTheory:\n", None),
+        ("", None),
+    ],
+)
+def test_what_theorems_rest_on_is_read(said, found):
+    assert running.assumptions(said) == found
+
+
+# -- without Coq -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(certify(PLAIN).to_json())
+    return path
+
+
+@pytest.fixture
+def without_coq(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(running, "_coqc", running._coqc.__wrapped__)
+
+
+def test_without_coq_the_packages_are_named(without_coq):
+    with pytest.raises(CoqNotInstalledError, match="apt-get install coq libcoq-interval"):
+        running.compile_text("")
+
+
+def test_without_coq_the_file_is_kept_and_nothing_is_compiled(certificate, without_coq, tmp_path):
+    kept = tmp_path / "c.v"
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", "-o", str(kept)])
+    assert result.exit_code == 3
+    assert "CoqNotInstalledError" in result.stderr
+    assert "NOT COMPILED" in result.stdout
+    assert kept.read_text() == formal.formalise(certificate).text
+
+
+def test_refuted_by_python_is_refuted(certificate, without_coq):
+    """Coq is not asked: a proof that fails is no refutation, and a refutation needs none."""
+    given = json.loads(certificate.read_text())
+    certificate.write_bytes(text(claiming(given, "lower", naive_verifier.dyadic(given["claims"]["upper"]) * 2)))
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal"])
+    assert result.exit_code == 1
+    assert "NOT COMPILED  the verifier has not proved it" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--output", "--against"])
+def test_options_of_formal_alone_are_refused_without_it(certificate, option, tmp_path):
+    result = CliRunner().invoke(application(), ["verify", str(certificate), option, str(tmp_path / "c.v")])
+    assert result.exit_code == 2
+    assert f"{option} is given with verify without --formal" in result.stderr
+    assert not (tmp_path / "c.v").exists()
+
+
+def test_out_of_reach_is_not_compiled(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(margin_certificates()["margin"].to_json())
+    result = CliRunner().invoke(application(), ["verify", str(path), "--formal", "--json"])
+    found = json.loads(result.stdout)
+    assert result.exit_code == 3
+    assert (found["verdict"], found["formal"]["compiled"]) == ("PROVED", False)
+    assert found["formal"]["detail"].startswith("not within reach of --formal: the loss hard-margin")
+
+
+def test_another_file_is_told(certificate, tmp_path):
+    other = tmp_path / "other.v"
+    other.write_text(formal.formalise(certificate).text.replace("nonnegative := true", "nonnegative := false"))
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", "--against", str(other)])
+    assert result.exit_code == 3
+    assert "is another file: line 14" in result.stdout
+
+
+# -- with Coq --------------------------------------------------------------------------------------------------------
+
+
+@needs_coq
+def test_a_certificate_is_a_theorem(certificate, tmp_path):
+    """The whole way, once: both theorems compile, and rest on the real numbers alone."""
+    kept = tmp_path / "c.v"
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", "-o", str(kept), "--json"])
+    found = json.loads(result.stdout)["formal"]
+    assert result.exit_code == 0
+    assert (found["compiled"], found["detail"]) == (True, "")
+    assert set(found["axioms"]) == running.AXIOMS
+
+
+@needs_coq
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "Definition bounds := conj lower_bound ",
+            "Axiom free : 0 < 0.\nDefinition bounds := conj (conj free lower_bound) ",
+        ),
+        ("vm_cast_no_check (eq_refl true).\nQed.", "Admitted."),
+        ("vm_cast_no_check (eq_refl true)", "vm_cast_no_check (eq_refl false)"),
+        ("Definition lower : dyadic := (", "Definition lower : dyadic := (1"),
+        ("Print Assumptions bounds.", ""),
+    ],
+)
+def test_a_file_that_proves_less_is_not_accepted(certificate, old, new):
+    written = formal.formalise(certificate).text
+    assert old in written
+    assert not running.compile_text(written.replace(old, new, 1)).compiled
+
+
+def least_refuted(given):
+    """The largest lower bound that the verifier proves, and the least that it refutes, 2^-60 apart."""
+    low, high = (naive_verifier.dyadic(given["claims"][name]) for name in ("lower", "upper"))
+    unit = Fraction(1, 2**60)
+    below, above = (low / unit).__floor__(), (high / unit).__ceil__() + 1
+
+    def proved(number):
+        found = {s.name: s.verdict for s in verify(text(claiming(given, "lower", number * unit))).steps}
+        return found["lower bound"] == "PROVED"
+
+    while above - below > 1:
+        middle = (above + below) // 2
+        below, above = (middle, above) if proved(middle) else (below, middle)
+    return below * unit, above * unit
+
+
+@needs_coq
+def test_a_unit_too_high_does_not_compile():
+    """The last claim that holds, and the first that does not, 2^-60 apart."""
+    given = document(certify(PLAIN))
+    last, first = least_refuted(given)
+    files = [formal.written(claiming(given, "lower", value)).text for value in (last, first)]
+    assert steps(files) == [(True, True), (False, True)]
+    assert not running.compile_text(files[1]).compiled
+
+
+def small_forgeries(given):
+    """(what, forgery, whether lower and upper still hold)."""
+    strengths = given["dual"]["strengths"]["integers"].split()
+    yield "strengths exchanged", ("dual", "strengths", "integers"), " ".join(reversed(strengths)), (False, True)
+    yield "a negative strength", ("dual", "strengths", "integers"), " ".join(["-1", *strengths[1:]]), (False, True)
+    yield "twice the decay of W", ("problem", "lambda_w"), _twice(given["problem"]["lambda_w"]), (True, False)
+    yield "half the decay of H", ("problem", "lambda_h"), _half(given["problem"]["lambda_h"]), (False, True)
+    yield "free features", ("problem", "features"), "free", (False, True)
+    yield "fewer dimensions", ("problem", "feature_dim"), 1, (True, False)
+    yield "another length", ("witness", "eta", "exponent"), given["witness"]["eta"]["exponent"] + 1, (True, False)
+
+
+def _twice(number):
+    mantissa, exponent = number.split("p")
+    return f"{mantissa}p{int(exponent) + 1}"
+
+
+def _half(number):
+    mantissa, exponent = number.split("p")
+    return f"{mantissa}p{int(exponent) - 1}"
+
+
+@needs_coq
+def test_forgeries_do_not_compile():
+    given = document(certify(PLAIN))
+    files, expected = [formal.written(given).text], [(True, True)]
+    for _, path, value, holds in small_forgeries(given):
+        forged = resealed(replaced(given, path, value))
+        assert verify(text(forged)).verdict == "REFUTED" or path[-1] == "lambda_w"
+        files.append(formal.written(forged).text)
+        expected.append(holds)
+    assert steps(files) == expected
+
+
+AGREED = {
+    "group", "group witness", "squares, group", "sigmoids", "joint hinge, dense", "soft targets", "multiplier",
+    "squared hinge", "pairwise hinge", "peeled", "peeled, squares", "free bias, squares", "penalised bias, diagonal",
+}  # fmt: skip
+"""What the quick tests decide: every loss, and between them every kind of proof, bound and bias."""
+
+
+def agreement(documents):
+    """Each certificate with Coq's verdict on its bounds beside the verifier's."""
+    texts = [formal.written(given).text for given in documents.values()]
+    for (name, given), found in zip(documents.items(), steps(texts), strict=True):
+        told = {s.name: s.verdict == "PROVED" for s in verify(text(given)).steps}
+        yield name, found, (told["slack"] and told["lower bound"], told["witness"] and told["upper bound"])
+
+
+def without_candidates(certificates):
+    """Name → document; a claim about a candidate is left out, and with it what else the file says of it."""
+    return {
+        name: resealed({**given, "candidate": None, "claims": {**given["claims"], "candidate": None}})
+        for name, given in ((name, document(made)) for name, made in certificates.items())
+    }
+
+
+@needs_coq
+def test_the_point_zero_and_classes_without_samples():
+    """A diagonal proof for free features is one of columns of zeros; outputs that no sample has take part."""
+    idle = document(certify(ufm.Problem([5, 5, 3], 1.0, 1.0, features="free"), proof="diagonal"))
+    assert idle["dual"]["kind"] == "diagonal"
+    given = [
+        idle,
+        *(document(certify(ufm.Problem([50, 20, 0], 5e-3, 5e-3, features=f))) for f in ("free", "nonnegative")),
+    ]
+    assert steps([formal.written(one).text for one in given]) == [(True, True)] * 3
+
+
+@needs_coq
+def test_every_kind_agrees():
+    every = {**base_certificates(), **loss_certificates(), **peeled_certificates(), **biased_certificates()}
+    every = without_candidates(every)
+    found = list(agreement({name: every[name] for name in sorted(AGREED)}))
+    assert [(name, one) for name, one, other in found if not one == other == (True, True)] == []
+
+
+@needs_coq
+@pytest.mark.slow
+def test_every_certificate_within_reach_agrees():
+    every = {**base_certificates(), **loss_certificates(), **peeled_certificates(), **biased_certificates()}
+    within = reach(without_candidates(every))
+    assert len(within) > 40
+    found = list(agreement(within))
+    assert [(name, one, other) for name, one, other in found if one != other] == []
+
+
+@needs_coq
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diagonal",
+        "group",
+        "multiplier",
+        "soft targets",
+        "joint hinge, dense",
+        "peeled",
+        "free bias, squares",
+        "penalised bias",
+    ],
+)
+def test_the_tamper_corpus(name):
+    """Every alteration that is well formed and within reach: Coq accepts a bound if and only if the verifier does."""
+    every = {**base_certificates(), **loss_certificates(), **peeled_certificates(), **biased_certificates()}
+    given = document(every[name])
+    forged, seen = {}, {checks(formal.written(given).text)}
+    for what, other in alterations(given):
+        try:
+            asked = checks(formal.formalise(text(resealed(other))).text)
+        except (MalformedCertificate, OutOfReachError, AttributeError):  # the last: the document is no object
+            continue
+        if asked not in seen:  # tolerances and words change nothing that Coq is asked
+            seen.add(asked)
+            forged[what] = resealed(other)
+    found = list(agreement(forged))
+    assert sum(one != (True, True) for _, one, _ in found) > 20
+    # Coq never accepts what the verifier refutes; where it accepts less, the radius or the multiplier is beyond it
+    assert [(what, one, other) for what, one, other in found if one != other] == []
+
+
+@needs_coq
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [ufm.Problem(np.arange(10, 110), 1e-3, 1e-3), circle(5)])
+def test_large_and_soft_problems(problem):
+    given = document(certify(problem))
+    assert formal.check(text(given)).compiled == (verify(text(given)).verdict == "PROVED")

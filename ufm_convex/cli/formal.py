@@ -1,0 +1,103 @@
+"""``verify --formal``: what Coq says of a certificate that the verifier has proved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ufm_convex.formal import Compilation
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer of ``--formal``.
+
+    Attributes:
+        detail: Why there is no theorem; empty where there are two.
+        compilation: What Coq made of the file, if it was asked.
+    """
+
+    detail: str
+    compilation: Compilation | None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether both bounds are theorems."""
+        return not self.detail
+
+    def lines(self) -> list[str]:
+        """For a reader."""
+        if self.compilation is None or not self.accepted:
+            return [f"NOT COMPILED  {self.detail}"]
+        made = self.compilation
+        return [
+            f"COMPILED by Coq {made.coq} in {made.seconds:.1f} s: lower bound and upper bound are theorems",
+            f"resting on  {', '.join(made.axioms)}",
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """For ``--json``."""
+        made = self.compilation
+        return {
+            "compiled": self.accepted,
+            "detail": self.detail,
+            "axioms": list(made.axioms) if made else [],
+            "coq": made.coq if made else None,
+            "seconds": made.seconds if made else None,
+        }
+
+
+def attempt(certificate: Path, output: Path | None, against: Path | None, proved: bool) -> Found:
+    """Write the file of Coq, compare it with the one given, and have it compiled.
+
+    Args:
+        certificate: The certificate.
+        output: Where the file is kept, if anywhere.
+        against: The file that it is to be, if one was given.
+        proved: Whether the verifier has proved the certificate; Coq is not asked about any other.
+
+    Raises:
+        FileFormatError: a file cannot be written, or not be read.
+    """
+    from ufm_convex import formal
+    from ufm_convex._files import write_atomically
+    from ufm_convex.cli.output import complain
+    from ufm_convex.errors import CoqNotInstalledError, OutOfReachError
+
+    if not proved:
+        return Found("the verifier has not proved it, and so no file was written", None)
+    try:
+        text = formal.formalise(certificate).text
+        if output is not None:
+            write_atomically(output, text)
+        other = None if against is None else formal.difference(text, _read(against))
+        if other is not None:
+            return Found(f"{against} is another file: line {other.line} is not {other.expected[:60]!r}", None)
+        made = formal.compile_text(text)
+    except (OutOfReachError, CoqNotInstalledError) as error:
+        complain(f"{type(error).__name__}: {error}")
+        return Found(error.got, None)
+    return Found(made.detail, made)
+
+
+def check_output(output: Path | None) -> None:
+    """Raise ``FileFormatError`` where the file of Coq could not be written."""
+    from ufm_convex._files import check_writable
+
+    if output is not None:
+        check_writable(output)
+
+
+def _read(path: Path) -> str:
+    from ufm_convex.errors import FileFormatError
+
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise FileFormatError(
+            f"{path} cannot be read: {error.strerror}.",
+            expected="a file that verify --formal -o has written",
+            fix="check the path.",
+        ) from error

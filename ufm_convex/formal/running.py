@@ -1,0 +1,141 @@
+"""Coq as a judge: the theory compiled in a folder of its own, then a file, then what it rests on."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ufm_convex.errors import CoqNotInstalledError
+
+PACKAGES = "coq libcoq-interval"
+"""What Debian calls Coq and CoqInterval; the libraries that those need come with them."""
+THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Compute", "Lower", "Proofs", "Logits", "Upper")
+"""The theory, each file after those that it needs."""
+AXIOMS = frozenset(
+    {
+        "ClassicalDedekindReals.sig_forall_dec",
+        "ClassicalDedekindReals.sig_not_dec",
+        "FunctionalExtensionality.functional_extensionality_dep",
+        "Classical_Prop.classic",
+    }
+)
+"""What a theorem may rest on: the real numbers of Coq's standard library, and classical logic."""
+TIME_LIMIT = 600.0
+"""Seconds for a file, the theory apart."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What Coq made of a file.
+
+    Attributes:
+        compiled: Whether it accepted both theorems and they rest on ``AXIOMS`` alone.
+        axioms: What they rest on.
+        detail: Why it was not accepted; empty where it was.
+        coq: The version of Coq.
+        seconds: What the file took, the theory apart.
+    """
+
+    compiled: bool
+    axioms: tuple[str, ...]
+    detail: str
+    coq: str
+    seconds: float
+
+
+def compile_text(text: str, limit: float = TIME_LIMIT) -> Compilation:
+    """Have Coq check a file.
+
+    Args:
+        text: The file.
+        limit: Seconds that it may take.
+
+    Raises:
+        CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
+    """
+    coqc, theory = _coqc(), _theory()
+    with tempfile.TemporaryDirectory(prefix="ufm-convex-") as name:
+        path = Path(name) / "certificate.v"
+        path.write_text(text, encoding="ascii")
+        started = time.perf_counter()
+        try:
+            done = _run([coqc, "-q", "-Q", theory.name, "UFM", str(path)], limit)
+        except subprocess.TimeoutExpired:
+            return Compilation(False, (), f"no answer in {limit:g} s", _version(), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+    if done.returncode:
+        return Compilation(False, (), _reason(done.stderr), _version(), seconds)
+    resting = assumptions(done.stdout)
+    if resting is None:
+        return Compilation(False, (), "Coq does not say what the theorems rest on", _version(), seconds)
+    axioms, detail = tuple(sorted(resting)), ""
+    if more := sorted(set(axioms) - AXIOMS):
+        detail = f"it rests on {', '.join(more)}"
+    return Compilation(not detail, axioms, detail, _version(), seconds)
+
+
+def assumptions(said: str) -> set[str] | None:
+    """The axioms that one ``Print Assumptions`` names; None where it is not what was said."""
+    first, *lines = said.rstrip().splitlines() or [""]
+    if first == "Closed under the global context" and not lines:
+        return set()
+    if first != "Axioms:" or any(re.match(r"\w[\w ]*:$", line) for line in lines):
+        return None  # another heading: variables of a section, inductive types whose check was switched off
+    return {name[0] for line in lines if (name := re.match(r"[^\s:]+", line))}
+
+
+def _reason(stderr: str) -> str:
+    """The error, in one line."""
+    _, _, error = stderr.rpartition("Error:")
+    return "coqc: " + re.sub(r"\s+", " ", error or stderr).strip()[:200]
+
+
+def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=limit
+    )
+
+
+@cache
+def _coqc() -> str:
+    found = shutil.which("coqc")
+    if found is None:
+        raise not_installed("there is no coqc on the path")
+    return found
+
+
+@cache
+def _version() -> str:
+    found = re.search(r"version (\S+)", _run([_coqc(), "--version"], TIME_LIMIT).stdout)
+    return found[1] if found else "unknown"
+
+
+@cache
+def _theory() -> tempfile.TemporaryDirectory[str]:
+    """The compiled theory, once a process: nothing that was compiled earlier is trusted."""
+    coqc, folder = _coqc(), tempfile.TemporaryDirectory(prefix="ufm-convex-theory-")
+    atexit.register(folder.cleanup)
+    for name in THEORY:
+        path = Path(folder.name) / f"{name}.v"
+        shutil.copyfile(Path(__file__).parent / "theory" / path.name, path)
+        done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)], TIME_LIMIT)
+        if done.returncode:
+            raise not_installed(f"the theory does not compile, {path.name}: {_reason(done.stderr)}")
+    return folder
+
+
+def not_installed(got: str) -> CoqNotInstalledError:
+    """The error of whoever asks for Coq where it is not."""
+    return CoqNotInstalledError(
+        f"{got}.",
+        expected="Coq 8.16 or later, with CoqInterval",
+        fix=f"install them; on Debian: apt-get install {PACKAGES}",
+    )

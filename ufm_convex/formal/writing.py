@@ -1,0 +1,270 @@
+"""A certificate as a file of Coq: the problem, two theorems about its optimum, and how to prove them by computation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ufm_convex.formal import coq
+from ufm_convex.formal.arranging import (
+    Problem,
+    Run,
+    arranged,
+    dyadic,
+    integers,
+    loss_of,
+    matrix,
+    out_of_reach,
+    vector,
+)
+from ufm_convex.formal.coq import Dyadic
+
+MOST_EVALUATIONS = 4000
+"""Exponentials and logarithms that Coq is asked for, at about 50 ms each."""
+PRECISION = 40
+"""Bits of enclosures, at least, and beyond those of the claims."""
+
+HEADER = """\
+(* The optimum of one problem, enclosed: written by ufm-convex from a certificate of SHA-256
+   {digest}.
+   Read the statements lower_bound and upper_bound; problem, objective and admissible are defined in Model.v. *)
+From Coq Require Import Reals List ZArith.
+From UFM Require Import Model Proofs Upper.
+Import ListNotations.
+Open Scope Z_scope.
+
+Definition the_problem : problem := {{|
+  multiplicities := {multiplicities};
+  counts := {counts};
+  weights := {weights};
+  sizes_of := {sizes}; bias_of := {bias};
+  nonnegative := {nonnegative}; feature_dim := {feature_dim};
+  loss_of := {loss} |}}.
+
+Definition lower : dyadic := {lower}.
+Definition upper : dyadic := {upper}.
+
+Theorem lower_bound :
+  forall d W H b, admissible the_problem d W H b -> (real lower <= objective the_problem d W H b)%R.
+Proof.
+apply ({lower_proof}).
+vm_cast_no_check (eq_refl true).
+Qed.
+
+Theorem upper_bound :
+  exists d W H b, admissible the_problem d W H b /\\ (objective the_problem d W H b <= real upper)%R.
+Proof.
+apply ({upper_proof}).
+vm_cast_no_check (eq_refl true).
+Qed.
+
+Definition bounds := conj lower_bound upper_bound.
+Print Assumptions bounds.
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of Coq, and what it will cost.
+
+    Attributes:
+        text: The file.
+        evaluations: Exponentials and logarithms that Coq evaluates.
+    """
+
+    text: str
+    evaluations: int
+
+
+def written(document: dict[str, Any]) -> Written:
+    """The file for a certificate, given as its JSON object.
+
+    Raises:
+        OutOfReachError: the theory does not reach such a certificate; the message says why.
+    """
+    if "model" in document["problem"]:
+        raise out_of_reach("supervised contrastive learning")
+    if document["candidate"] is not None:
+        raise out_of_reach("a claim about a candidate")
+    problem, claims = Problem(document["problem"]), document["claims"]
+    dual, witness = document["dual"], document["witness"]
+    for kind, known in ((dual["kind"], ("diagonal", "group", "dense")), (witness["kind"], ("frame", "group", "dense"))):
+        if kind not in known:
+            raise out_of_reach(f"a proof of kind {kind}")
+    runs = arranged(problem, dual, witness)
+    lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
+    precision = PRECISION + max(lower.mantissa.bit_length(), upper.mantissa.bit_length())
+    lower_proof, lower_cost = _lower(problem, runs, dual)
+    upper_proof, upper_cost = _upper(problem, runs, witness)
+    if lower_cost + upper_cost > MOST_EVALUATIONS:
+        raise out_of_reach(f"{lower_cost + upper_cost} exponentials and logarithms, more than {MOST_EVALUATIONS}")
+    text = HEADER.format(
+        digest=document["digest"],
+        **_statement(problem, runs),
+        lower=coq.dyadic(lower),
+        upper=coq.dyadic(upper),
+        lower_proof=lower_proof.format(precision=precision),
+        upper_proof=upper_proof.format(precision=precision),
+    )
+    return Written(text, lower_cost + upper_cost)
+
+
+def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
+    """The fields of the problem."""
+    return {
+        "multiplicities": coq.row(run.multiplicity for run in runs),
+        "counts": coq.row(run.samples for run in runs),
+        "weights": coq.dyadics(run.weight for run in runs),
+        "sizes": " ".join(["Radii" if problem.bounded else "Decays", *map(coq.dyadic, problem.sizes)]),
+        "bias": _bias(problem.bias),
+        "nonnegative": str(problem.nonnegative).lower(),
+        "feature_dim": "None" if problem.feature_dim is None else f"Some {problem.feature_dim}",
+        "loss": _loss(problem),
+    }
+
+
+def _bias(given: str | None) -> str:
+    if given is None:
+        return "NoBias"
+    return "FreeBias" if given == "free" else f"PenalisedBias {coq.dyadic(dyadic(given))}"
+
+
+def _loss(problem: Problem) -> str:
+    name = loss_of(problem)
+    if name == "CrossEntropy":
+        return f"{name} {coq.dyadic(dyadic(problem.loss['smoothing']))}"
+    if name == "SoftTargets":
+        table = problem.loss["targets"]
+        return f"{name} {coq.integer(table['exponent'])} {coq.rows(matrix(table['rows']))}"
+    return name
+
+
+# -- the lower bound --------------------------------------------------------------------------------------------------
+
+
+def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str, int]:
+    """The theorem with its data, and how many logarithms it takes."""
+    each = {"SoftTargets": 1, "CrossEntropy": 1, "BinaryCrossEntropy": 2}.get(loss_of(problem), 0)
+    decays = dual.get("decays", {"weights": "0p0", "features": "0p0"})
+    spent = dyadic(decays["weights"]), dyadic(decays["features"])
+    price = f"({coq.dyadic(spent[0])}, {coq.dyadic(spent[1])})"
+    size = len(runs)
+    if dual["kind"] != "diagonal":
+        theorem, data, logarithms = "orbit_sound", _orbits(problem, runs, dual, spent), size * (size + 1)
+    elif problem.nonnegative or any(q.mantissa for q in vector(dual["strengths"])):
+        strengths, zero = vector(dual["strengths"]), Dyadic(0, 0)
+        data = coq.dyadics(strengths[run.group] if run.group >= 0 else zero for run in runs)
+        theorem, logarithms = "diagonal_sound", 2 * size
+    else:  # free features, and the point 0: columns of zeros
+        nothing = [0] * size
+        data = _orbit_proof(nothing, [nothing] * size, nothing, nothing, [], [])
+        theorem, logarithms = "orbit_sound", size * (size + 1)
+    return f"{theorem} {{precision}} the_problem {data}\n  {price} lower", each * logarithms
+
+
+def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tuple[Dyadic, Dyadic]) -> str:
+    """A proof of kind group or dense; runs of classes without samples have columns of zeros."""
+    places = [r for r, run in enumerate(runs) if run.samples]
+    size = len(runs)
+    exponents, columns, owns, radii = [0] * size, [[0] * size for _ in runs], [0] * size, [0] * size
+    given = integers(dual["own"]) if "own" in dual else None
+    for g, r in enumerate(places):
+        exponents[r] = integers(dual["exponents"])[g]
+        columns[r] = integers(dual["columns"][g])
+        closing = columns[r][r] - sum(run.multiplicity * x for run, x in zip(runs, columns[r], strict=True))
+        owns[r] = closing if given is None else given[g]
+        radii[r] = problem.radius(runs[r], exponents[r], spent)
+    multiplier = dual["multiplier"]
+    tau = None if multiplier is None else matrix(multiplier["rows"])
+    shift = 0 if multiplier is None else multiplier["exponent"]
+    tau = tau and [[x << shift for x in row] for row in tau]
+    factor = dual["factor"] and matrix(dual["factor"])
+    triangles = _triangle(tau, places, size), _triangle(factor, places, size)
+    return _orbit_proof(exponents, columns, owns, radii, *triangles)
+
+
+def _orbit_proof(
+    exponents: list[int],
+    columns: list[list[int]],
+    owns: list[int],
+    radii: list[int],
+    multiplier: list[list[int]],
+    factor: list[list[int]],
+) -> str:
+    """The record of the theory."""
+    parts = [coq.row(exponents), coq.rows(columns), coq.row(owns), coq.row(radii), *map(coq.rows, (multiplier, factor))]
+    return "(OrbitProof\n   " + "\n   ".join(parts) + ")"
+
+
+def _triangle(given: list[list[int]] | None, places: list[int], size: int) -> list[list[int]]:
+    """A lower triangle over columns, as one over runs."""
+    if given is None:
+        return []
+    full = [[0] * (r + 1) for r in range(size)]
+    for g, row in enumerate(given):
+        for h, x in enumerate(row):
+            full[places[g]][places[h]] = x
+    return full
+
+
+# -- the upper bound --------------------------------------------------------------------------------------------------
+
+
+def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[str, int]:
+    """The theorem with its data, and how many exponentials and logarithms it takes."""
+    name, K = loss_of(problem), problem.K
+    if witness["kind"] == "frame":
+        last = max((r + 1 for r, run in enumerate(runs) if run.eta), default=0)
+        eta, omega = (
+            coq.dyadics(Dyadic(number, witness[part]["exponent"]) for number in numbers)
+            for part, numbers in (("eta", [r.eta for r in runs]), ("omega", [r.omega for r in runs]))
+        )
+        each = {"CrossEntropy": 3, "BinaryCrossEntropy": 4}.get(name, 0)
+        return f"frame_sound {{precision}} the_problem\n  {eta}\n  {omega} {last} upper", each * len(runs)
+    each = {"CrossEntropy": K + 1, "SoftTargets": K + 1, "BinaryCrossEntropy": 2 * K}.get(name, 0)
+    if K * max(each, K) > MOST_EVALUATIONS:
+        raise out_of_reach(f"a witness of {K} classes written one by one")
+    W, H = _dense(problem, witness) if witness["kind"] == "dense" else _spread(problem, runs, witness)
+    order = list(range(K)) if all(run.multiplicity == 1 for run in runs) and _in_order(problem, runs) else None
+    if witness["kind"] == "dense" and order is None:
+        W, H = (([matrix_[k] for k in _classes_by_run(problem, runs)]) for matrix_ in (W, H))
+    W, H = _used(W, H)
+    bias = witness.get("bias", {"exponent": 0, "integers": "0"})
+    b = integers(bias["integers"]) if "bias" in witness else []
+    if b and order is None:
+        b = [b[k] for k in _classes_by_run(problem, runs)]
+    units = " ".join(coq.integer(part["exponent"]) for part in (witness["W"], witness["H"], bias))
+    data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
+    return f"dense_sound {{precision}} the_problem {data} upper", K * each
+
+
+def _in_order(problem: Problem, runs: list[Run]) -> bool:
+    return [run[:4] for run in runs] == [run[:4] for run in problem.classes()]
+
+
+def _classes_by_run(problem: Problem, runs: list[Run]) -> list[int]:
+    """The classes, in the order in which runs take them."""
+    classes = problem.classes()
+    return [k for run in runs for k, single in enumerate(classes) if single.group == run.group]
+
+
+def _dense(problem: Problem, witness: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
+    return matrix(witness["W"]["rows"]), matrix(witness["H"]["rows"])
+
+
+def _spread(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
+    """Matrices that are alike on alike classes, row by row: one coordinate a class."""
+    outputs = {run.group: place for place, run in enumerate(problem.outputs())}
+    places = [outputs[run.group] for run in runs for _ in range(run.multiplicity)]
+
+    def spread(value: dict[str, Any]) -> list[list[int]]:
+        own, rows = integers(value["own"]), matrix(value["rows"])
+        return [[own[g] if k == j else rows[g][h] for j, h in enumerate(places)] for k, g in enumerate(places)]
+
+    return spread(witness["W"]), spread(witness["H"])
+
+
+def _used(W: list[list[int]], H: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+    """Without the coordinates that are zero in both, but for one."""
+    used = [a for a in range(len(W[0])) if any(row[a] for row in (*W, *H))] or [0]
+    return [[row[a] for a in used] for row in W], [[row[a] for a in used] for row in H]
