@@ -14,6 +14,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import order
+from ufm_convex.enclosure import fast
 from ufm_convex.enclosure.alike import ExactAlike, logits
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -201,10 +202,13 @@ def _loss(columns: ExactColumns, witness: FactorWitness) -> arb:
     """The loss, and the penalty of the bias."""
     from flint import arb, fmpq
 
-    unit = arb(power(witness.W.exponent + witness.H.exponent))
     exact = [fmpq(0)] * columns.outputs.size if witness.bias is None else witness.bias.rationals()
     b = list(map(arb, exact))
     total = columns.bias.enclose_penalty(exact, columns.output_sizes)
+    quick = fast.loss_value(columns, witness)
+    if quick is not None:
+        return total + quick
+    unit = arb(power(witness.W.exponent + witness.H.exponent))
     entries = columns.exact_entries(*logits(witness.W, witness.H))
     weights = zip(columns.shares(), columns.multiplicities.tolist(), columns.places, strict=True)
     for j, ((share, multiplicity, place), (others, own)) in enumerate(zip(weights, entries, strict=True)):
