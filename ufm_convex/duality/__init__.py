@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ufm_convex.duality.admissible import repair
-from ufm_convex.duality.kkt import Condition, KKTReport, frame_report, report, tolerances
+from ufm_convex.duality.kkt import Condition, KKTReport, axes_report, frame_report, report, tolerances
 
-__all__ = ["Condition", "KKTReport", "frame_report", "repair", "report", "tolerances"]
+__all__ = ["Condition", "KKTReport", "axes_report", "frame_report", "repair", "report", "tolerances"]

@@ -36,7 +36,7 @@ from ufm_convex.enclosure.proved import (
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, DualPoint, FrameDual, Orbits
+from ufm_convex.relaxation import Alike, AxesDual, Columns, Dual, DualPoint, FrameDual, Orbits
 
 if TYPE_CHECKING:
     from flint import arb, fmpq
@@ -110,6 +110,8 @@ def _lower_attempts(
         _require_margins(columns)
         yield partial(_diagonal_bound, columns, dual)
         return
+    if isinstance(dual, AxesDual) and isinstance(problem, Problem):
+        dual = dual.dense(problem)
     if isinstance(dual, FrameDual):
         strengths = columns.columns.mean(dual.strengths)
         if columns.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():

@@ -32,7 +32,7 @@ from ufm_convex.enclosure.proved import (
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Factors, FramePoint, Orbits
+from ufm_convex.relaxation import Alike, AxesPoint, Columns, Factors, FramePoint, Orbits
 
 if TYPE_CHECKING:
     from flint import arb
@@ -70,6 +70,8 @@ def upper_bound(
 
     if penalties and isinstance(problem, Problem):
         problem.require_decays("this bound")
+    if isinstance(witness, AxesPoint):
+        witness = witness.factors()
     with working_precision(precision):
         if isinstance(witness, FramePoint | FrameWitness):
             columns = ExactColumns.of(problem)

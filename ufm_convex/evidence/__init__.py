@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ufm_convex.evidence.axes import AxesEvidence
 from ufm_convex.evidence.base import Evidence, Representation, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
 from ufm_convex.evidence.columns import ColumnsEvidence
@@ -20,7 +21,7 @@ from ufm_convex.solvers import SolverRun
 
 __all__ = ["Bounds", "Evidence", "Representation", "gather", "lower_with_point", "relative_gap"]
 
-_KINDS: tuple[type[Representation], ...] = (FrameEvidence, ColumnsEvidence)
+_KINDS: tuple[type[Representation], ...] = (AxesEvidence, FrameEvidence, ColumnsEvidence)
 """The most compressed first; the last accepts every run."""
 
 

@@ -201,7 +201,7 @@ class Scaled:
             if fixed is not None:
                 lower[begin:end][fixed] = upper[begin:end][fixed] = 0.0
             start, bounds = np.clip(start, lower, upper), np.stack([lower, upper], axis=1)
-        stop = stop_in_time if _deadline.limits() else None
+        stop: Callable[[FloatArray], None] | None = stop_in_time if _deadline.limits() else None
         if enough is not None:
             stop = _Asking(enough)
         found = minimize(

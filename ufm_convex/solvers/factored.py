@@ -59,7 +59,7 @@ _ORBIT_ACCURACY = 1e-5
 _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
-_LONG = 100
+_LONG = 150
 """Classes from which on a descent stops as soon as its own residuals prove it, whatever its gradient is."""
 _ACTIVE = 1e-3
 """Singular values of U D^(-1/2) from 1 minus this on count as 1."""
@@ -279,14 +279,20 @@ def _closes(scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
 
 
 def restored(columns: Columns, factors: Factors) -> Alike:
-    """V at the factors, singular values of U D^{-1/2} above and next to 1 put to 1: the repair of ``duality``, once."""
+    """V at the factors, feasible up to rounding: the repair of ``duality``, once.
+
+    Singular values of U D^{-1/2} above and next to 1 are put to 1; V is taken back into its domain and shrunk.
+    """
     P: FloatArray = scaled_residuals(columns, columns.residuals(columns.outputs_of(factors.logits, factors.bias))).even
     squares, right = np.linalg.eigh(P.T @ P)
     active = squares >= (1.0 - _ACTIVE) ** 2
     chosen = right[:, active]
     P = P + ((P @ chosen) * (1.0 / np.sqrt(squares[active]) - 1.0)) @ chosen.T
     V = Alike.matrix(columns.outputs, columns.columns, P * (columns.sigma / columns.loss_weights))
-    return columns.admitted(columns.into_domain(V))
+    V = columns.admitted(columns.into_domain(V))
+    P = scaled_residuals(columns, V).even
+    norm = math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
+    return V if norm <= 1.0 else (1.0 / norm) * V
 
 
 def _descend(
