@@ -194,7 +194,7 @@ def axes_report(problem: Problem, point: AxesPoint, dual: AxesDual, epsilon: flo
         "factor_consistency": 0.0,
         "dual_domain": 0.0,
         "dual_nonnegativity": 0.0,
-        "dual_slack_psd": max(0.0, -float((1.0 - ratio**2).min())),
+        "dual_slack_psd": max(0.0, 0.5 * float((ratio - 1.0).max())),  # −λ_min of S = ½ [[I, P], [Pᵀ, I]]
         "stationarity_logits": float((np.abs(q - (1.0 - margins)) * np.sqrt(weights / scale)).max()),
         "stationarity_weight_gram": 0.0,
         "stationarity_feature_gram": 0.0,

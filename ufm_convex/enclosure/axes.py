@@ -72,7 +72,10 @@ def _feasible(problem: Problem, strengths: FloatArray) -> FloatArray:
     """Each q lowered until n q² ≤ N² λ_W λ_H holds exactly."""
     limit = fraction(problem.lambda_w) * fraction(problem.lambda_h) * problem.num_samples**2
     counts = problem.class_counts
-    lowered = np.clip(np.nan_to_num(strengths), 0.0, 1.0)  # beyond 1 the dual value falls
+    decays = math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h)
+    radii = problem.num_samples * decays / np.sqrt(np.maximum(counts, 1))
+    # beyond 1 the dual value falls; right to a few units in the last place, which the loop takes off
+    lowered = np.clip(np.nan_to_num(strengths), 0.0, np.minimum(radii, 1.0))
     doubtful = np.flatnonzero(counts)
     while doubtful.size:
         exact = ExactVector.of_floats(lowered[doubtful])

@@ -78,7 +78,7 @@ class TheorySolver(Solver):
             yield _solved(problem, found, started)
             return
         if isinstance(found, OneHotOptimum) and _on_axes(problem, found):
-            yield _axes_run(found, started)
+            yield _axes_run(problem, found, started)
             return
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             found = theory.optimum(problem)  # raises, naming the hypothesis that fails
@@ -130,15 +130,15 @@ def _on_axes(problem: Problem, found: OneHotOptimum) -> bool:
     return wide and large and found.relation is theory.Relation.TIGHT
 
 
-def _axes_run(found: OneHotOptimum, started: float) -> SolverRun:
-    """The run of squared error: diagonal logits L, and strengths 1 − L, which is where the residuals are."""
+def _axes_run(problem: Problem, found: OneHotOptimum, started: float) -> SolverRun:
+    """The run of squared error: diagonal logits L, and strengths 1 − L: at the radius σ/pt, or at 1 where L = 0."""
     return SolverRun(
         solver="theory",
         level="class",
         claim=Claim.OPTIMAL,
         message=found.citation,
         point=AxesPoint(found.feature_norms, found.weight_norms),
-        dual=AxesDual(1.0 - found.logits),
+        dual=AxesDual(np.minimum(problem.prices, 1.0)),
         value=found.value,
         seconds=time.perf_counter() - started,
     )
