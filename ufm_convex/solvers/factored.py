@@ -309,7 +309,8 @@ def _descend(
         size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
         flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL), enough=enough)
         iterations += steps
-        below = None if _deadline.passed() else _leave_saddle(scaled, flat, excess)
+        done = _deadline.passed() or (enough is not None and enough(flat))
+        below = None if done else _leave_saddle(scaled, flat, excess)
         if below is None:
             break
         flat = below
@@ -350,7 +351,7 @@ def _run(
         factors = Factors(factors.W, factors.H, columns.bias.canonical(factors.bias))
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = float(np.linalg.norm(scaled.pull(factors).even, 2))
+        norm = _largest_singular(scaled.pull(factors).even)
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
     V = columns.residuals(columns.outputs_of(factors.logits, factors.bias))
@@ -367,6 +368,13 @@ def _run(
         iterations=iterations,
         seconds=seconds,
     )
+
+
+def _largest_singular(P: FloatArray) -> float:
+    """‖P‖; from PᵀP where a decomposition takes long, to half a unit of the last place of its square."""
+    if min(P.shape) < _LONG:
+        return float(np.linalg.norm(P, 2))
+    return math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
 
 
 # -- at group level -----------------------------------------------------------------------------------------------
