@@ -22,7 +22,7 @@ from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import MeanSquaredError
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation.axes import AxesDual, AxesPoint
+from ufm_convex.relaxation import AxesDual, AxesPoint
 
 
 def axes_lower(problem: Problem, dual: AxesDual) -> ProvedBound:

@@ -29,7 +29,6 @@ from ufm_convex.relaxation import (
     margin_loss,
 )
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
-from ufm_convex.theory.mean_squared_error import OneHotOptimum
 
 _FEW = 200
 """Classes up to which squared error is left to ``frame``, whose matrices are what a certificate writes."""
@@ -58,7 +57,7 @@ class TheorySolver(Solver):
             fits = problem.num_classes <= _LARGEST and relaxation.num_groups(problem) <= _LARGEST_DENSE
             fits = fits and found.relation is theory.Relation.TIGHT
             return "a theorem gives both points" if fits else None
-        if isinstance(found, OneHotOptimum):
+        if isinstance(found, theory.OneHotOptimum):
             return "a theorem gives both points" if _on_axes(problem, found) else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             return None
@@ -77,7 +76,7 @@ class TheorySolver(Solver):
         if isinstance(found, theory.SolvedOptimum):
             yield _solved(problem, found, started)
             return
-        if isinstance(found, OneHotOptimum) and _on_axes(problem, found):
+        if isinstance(found, theory.OneHotOptimum) and _on_axes(problem, found):
             yield _axes_run(problem, found, started)
             return
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
@@ -123,14 +122,14 @@ def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> So
     )
 
 
-def _on_axes(problem: Problem, found: OneHotOptimum) -> bool:
+def _on_axes(problem: Problem, found: theory.OneHotOptimum) -> bool:
     """Whether the points of squared error prove its optimum, and spare more than ``frame`` costs."""
     wide = problem.feature_dim is None or problem.feature_dim >= problem.num_classes
     large = problem.num_classes > _FEW and int(problem.class_counts.min()) > 0
     return wide and large and found.relation is theory.Relation.TIGHT
 
 
-def _axes_run(problem: Problem, found: OneHotOptimum, started: float) -> SolverRun:
+def _axes_run(problem: Problem, found: theory.OneHotOptimum, started: float) -> SolverRun:
     """The run of squared error: diagonal logits L, and strengths 1 − L: at the radius σ/pt, or at 1 where L = 0."""
     return SolverRun(
         solver="theory",
