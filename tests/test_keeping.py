@@ -9,9 +9,10 @@ import pytest
 import ufm_convex as ufm
 from ufm_convex import evidence, solving
 from ufm_convex.errors import FileFormatError, ProblemError
-from ufm_convex.relaxation import FramePoint, Gram, GramPoint
+from ufm_convex.relaxation import AxesPoint, Factors, FramePoint, Gram, GramPoint
 
 COUNTS = [50, 50, 20, 20, 20, 5]
+TABLE = ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0], [0, 0.2, 0.8], [0.1, 0.1, 0.8], [0, 1, 0], [0.5, 0.5, 0]])
 CASES = {
     "frame": ({}, "frame", "auto", FramePoint),
     "class": ({}, "clarabel", "class", GramPoint),
@@ -21,6 +22,19 @@ CASES = {
     "bias": ({"bias": 0.02}, "clarabel", "group", Gram),
     "narrow": ({"feature_dim": 2}, "clarabel", "class", GramPoint),
     "smoothing": ({"loss": ufm.CrossEntropy(smoothing=0.1)}, "frame", "auto", None),
+    "merged columns": (
+        {"class_counts": [5, 4, 3, 3], "loss": ufm.SoftTargetCrossEntropy(np.eye(3)[[0, 1, 2, 2]])},
+        "clarabel",
+        "class",
+        GramPoint,
+    ),
+    "axes": ({"class_counts": [*range(1, 302)], "loss": ufm.MeanSquaredError()}, "theory", "auto", AxesPoint),
+    "variable projection": (
+        {"class_counts": [5, 4, 3, 3, 2], "loss": TABLE, "features": "free"},
+        "variable-projection",
+        "auto",
+        Factors,
+    ),
     "hard margin": ({"constraint": ufm.HardMargin(0.5)}, "clarabel", "class", GramPoint),
 }
 

@@ -60,6 +60,7 @@ NEEDS = {
 """Scripts, by a word of their command, that need modules of an extra; without one they end and name it."""
 LABELS = {
     "bench_certificates": ["K = 10, H ≥ 0", "K = 10, free"],
+    "bench_growth": ["theory", "orbits", "class level", "factored", "certify", "verify", "attribution"],
     "bench_models": ["squared error, ReLU", "layer-peeled, free, R = 10"],
     "bench_relaxation": ["10 classes, 62 samples", "repaired and proved to 1e-6"],
     "bench_solvers": ["soft targets", "free soft targets", "weighted", "smoothed"],

@@ -37,8 +37,8 @@ JUDGES = {
     "theory": ("theory", "theory_collapse", "theory_geometry", "balanced", "more_losses", "bias", "layer_peeled",
                "hard_margin", "free_features"),
     "duality": ("kkt", "repair", "balanced", "group_level", "points", "frame", "bias", "layer_peeled"),
-    "enclosure": ("enclosure", "candidate_enclosure", "rank_bound", "groups", "group_level", "gap_closure", "bias",
-                  "layer_peeled", "more_losses", "free_features"),
+    "enclosure": ("enclosure", "candidate_enclosure", "fast_enclosure", "axes", "rank_bound", "groups",
+                  "group_level", "gap_closure", "bias", "layer_peeled", "more_losses", "free_features"),
 }  # fmt: skip
 """Room → the files ``tests/test_….py`` that are to notice when it is wrong."""
 BUDGET, PATIENCE, ASLEEP = 20.0, 60, 1200.0

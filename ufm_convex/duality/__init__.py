@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from ufm_convex.duality.admissible import repair
-from ufm_convex.duality.kkt import Condition, KKTReport, factors_report, frame_report, report, tolerances
+from ufm_convex.duality.kkt import (
+    Condition,
+    KKTReport,
+    axes_report,
+    factors_report,
+    frame_report,
+    report,
+    tolerances,
+)
 
-__all__ = ["Condition", "KKTReport", "factors_report", "frame_report", "repair", "report", "tolerances"]
+__all__ = [
+    "Condition",
+    "KKTReport",
+    "axes_report",
+    "factors_report",
+    "frame_report",
+    "repair",
+    "report",
+    "tolerances",
+]

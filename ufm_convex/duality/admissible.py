@@ -120,7 +120,7 @@ def _moved(left: FloatArray, values: FloatArray, right: FloatArray, margin: floa
 
 
 def _multipliers(columns: Columns, V: Alike, given: Alike | None, point: Point | None) -> Iterator[Alike | None]:
-    """Candidates for T: none for free features; else the one that cancels, the given one clipped, the complementary."""
+    """Candidates for T: none for free features; else what cancels, the given one clipped or 0, the complementary."""
     if not columns.nonnegative:
         yield None
         return
@@ -135,6 +135,8 @@ def _multipliers(columns: Columns, V: Alike, given: Alike | None, point: Point |
         symmetric = (0.5 * (given + given.T)).scaled(1.0 / sigma, 1.0 / sigma)
         clipped = symmetric.map(lambda entries: np.clip(np.nan_to_num(entries), 0.0, 2.0))
         yield clipped.without_diagonal().scaled(sigma, sigma)
+    else:  # T = 0 is a multiplier like any other: where B has no zero it is the only one
+        yield None
     if isinstance(point, Factors) and not columns.columns.repeated:
         yield complementary(gram, point.H.scaled(sigma)).scaled(sigma, sigma)
 

@@ -23,6 +23,8 @@ from ufm_convex.problem import Problem
 from ufm_convex.problem.bias import Bias, bias_of
 from ufm_convex.relaxation import (
     Alike,
+    AxesDual,
+    AxesPoint,
     Columns,
     Dual,
     Factors,
@@ -207,6 +209,36 @@ def factors_report(columns: Columns, point: Factors, dual: Dual, epsilon: float)
         "balance": abs(penalties[0] - penalties[1]) / scale,
     }
     return _report(residuals, epsilon, columns.bias)
+
+
+def axes_report(problem: Problem, point: AxesPoint, dual: AxesDual, epsilon: float) -> KKTReport:
+    """The report of squared error on the coordinate axes, in O(K): equal to the dense report of the same points."""
+    weights, q, margins = problem.loss_weights, dual.strengths, point.margins
+    features = problem.lambda_h * problem.class_counts * point.eta**2
+    misalignment = point.omega - weights * q * point.eta / problem.lambda_w
+    ratio = q / problem.prices
+    value = float(weights @ (0.5 * (1.0 - margins) ** 2)) + 0.5 * float(features.sum())
+    value += 0.5 * problem.lambda_w * float(point.omega @ point.omega)
+    scale = max(abs(value), np.finfo(float).tiny)
+    residuals = {
+        "primal_psd": 0.0,
+        "primal_nonnegativity": max(0.0, -float((point.eta * np.sqrt(problem.lambda_h)).min()) / math.sqrt(scale)),
+        "factor_consistency": 0.0,
+        "dual_domain": 0.0,
+        "dual_nonnegativity": 0.0,
+        "dual_slack_psd": max(0.0, 0.5 * float((ratio - 1.0).max())),  # −λ_min of S = ½ [[I, P], [Pᵀ, I]]
+        "stationarity_logits": float((np.abs(q - (1.0 - margins)) * np.sqrt(weights / scale)).max()),
+        "stationarity_weight_gram": 0.0,
+        "stationarity_feature_gram": 0.0,
+        "complementarity_psd": abs(
+            0.5 * problem.lambda_w * float(misalignment @ misalignment) + 0.5 * float((1.0 - ratio**2) @ features)
+        )
+        / scale,
+        "complementarity_nonnegativity": 0.0,
+        "duality_gap": abs(value - float(weights @ (q * (1.0 - 0.5 * q)))) / scale,
+        "balance": abs(problem.lambda_w * float(point.omega @ point.omega) - float(features.sum())) / scale,
+    }
+    return _report(residuals, epsilon, bias_of(None, problem.loss, problem.num_classes))
 
 
 def _scale(value: float, dual_value: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ufm_convex._bits import rounded_down as fraction_below
 from ufm_convex._bits import rounded_up as fraction_above
 from ufm_convex.enclosure.alike import ExactAlike
+from ufm_convex.enclosure.axes import axes_lower, axes_upper
 from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
@@ -36,6 +37,8 @@ __all__ = [
     "ProvedBound",
     "ResidualDual",
     "alike_orbits",
+    "axes_lower",
+    "axes_upper",
     "fraction_above",
     "fraction_below",
     "lower_bound",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from operator import mul
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -87,7 +88,10 @@ class ExactAlike:
     def row_squares(self) -> list[int]:
         """Squared norm of a row of each orbit, over 4^exponent."""
         many = _counts(self.cols)
-        squares = [sum(n * x * x for n, x in zip(many, row, strict=True)) for row in self.even]
+        if max(many) == 1:
+            squares = [sum(map(mul, row, row)) for row in self.even]
+        else:
+            squares = [sum(n * x * x for n, x in zip(many, row, strict=True)) for row in self.even]
         copies = self.cols.copies.tolist()
         for o, p, entry in self.pairs():
             squares[o] += copies[p] * (entry * entry - self.even[o][p] ** 2)

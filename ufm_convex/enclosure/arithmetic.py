@@ -36,6 +36,16 @@ def require_nearest(rows: int, inner: int, columns: int) -> None:
     Raises:
         SolverError: they do not.
     """
+    if not rounds_to_nearest(rows, inner, columns):
+        raise SolverError(
+            "binary64 numbers are not rounded to nearest in this process now.",
+            expected="IEEE 754 arithmetic with its default rounding, in every thread that multiplies matrices",
+            fix="find what changes the rounding mode (fesetround, a library built for fast mathematics), and undo it.",
+        )
+
+
+def rounds_to_nearest(rows: int, inner: int, columns: int) -> bool:
+    """What ``require_nearest`` requires."""
     if rows * inner * columns > _PROBED:
         rows, inner, columns = 1024, 32, 1024
     addends, rounded = np.array([2.0**-54, 3 * 2.0**-54]), np.array([1.0, 1.0 + 2.0**-52])
@@ -44,9 +54,4 @@ def require_nearest(rows: int, inner: int, columns: int) -> None:
     right[::2, 1], right[1::2, 1] = addends
     product = left @ right.T
     here = np.ones((32, 2)) + addends
-    if not all((sums == rounded[k]).all() for k in (0, 1) for sums in (here[:, k], product[:, k::2])):
-        raise SolverError(
-            "binary64 numbers are not rounded to nearest in this process now.",
-            expected="IEEE 754 arithmetic with its default rounding, in every thread that multiplies matrices",
-            fix="find what changes the rounding mode (fesetround, a library built for fast mathematics), and undo it.",
-        )
+    return all(bool((sums == rounded[k]).all()) for k in (0, 1) for sums in (here[:, k], product[:, k::2]))

@@ -57,6 +57,8 @@ def balance(
 def own_of(columns: list[list[int]], places: Sequence[int], outputs: Sequence[int]) -> list[int]:
     """Own entries that make each column sum to zero."""
     pairs = zip(columns, places, strict=True)
+    if max(outputs) == 1:
+        return [x[a] - sum(x) for x, a in pairs]
     return [x[a] - sum(n * entry for n, entry in zip(outputs, x, strict=True)) for x, a in pairs]
 
 

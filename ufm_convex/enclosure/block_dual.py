@@ -106,7 +106,7 @@ def orbit_sums(proof: BlockDual, columns: ExactColumns, own: list[int]) -> list[
     """Rows X E: the sum of the columns of each orbit, one entry an orbit of outputs."""
     rows = []
     for m, column, home, entry in zip(columns.multiplicities.tolist(), proof.columns, columns.places, own, strict=True):
-        row = [m * x for x in column]
+        row = list(column) if m == 1 else [m * x for x in column]
         row[home] = entry + (m - 1) * column[home]
         rows.append(row)
     return rows

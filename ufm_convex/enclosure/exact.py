@@ -86,8 +86,10 @@ class ExactMatrix:
         """The matrix rounded to ``bits`` bits below its largest entry; zeros and signs are kept, or become zero."""
         largest = float(np.abs(matrix).max(initial=0.0))
         exponent = (int(np.frexp(largest)[1]) - bits) if largest > 0.0 else 0
-        integers = np.rint(np.ldexp(matrix, -exponent)).tolist()
-        return cls([[int(entry) for entry in row] for row in integers], exponent)
+        integers = np.rint(np.ldexp(matrix, -exponent))
+        if bits < 63:
+            return cls(integers.astype(np.int64).tolist(), exponent)
+        return cls([[int(entry) for entry in row] for row in integers.tolist()], exponent)
 
     @classmethod
     def of_floats(cls, matrix: FloatArray) -> ExactMatrix:

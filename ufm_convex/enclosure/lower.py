@@ -19,7 +19,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
-from ufm_convex.enclosure import slack
+from ufm_convex.enclosure import fast, slack
 from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -36,10 +36,10 @@ from ufm_convex.enclosure.proved import (
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Dual, DualPoint, FrameDual, Orbits
+from ufm_convex.relaxation import Alike, AxesDual, Columns, Dual, DualPoint, FrameDual, Orbits
 
 if TYPE_CHECKING:
-    from flint import fmpq
+    from flint import arb, fmpq
 
 Proof = Literal["auto", "diagonal", "group", "dense"]
 
@@ -110,6 +110,8 @@ def _lower_attempts(
         _require_margins(columns)
         yield partial(_diagonal_bound, columns, dual)
         return
+    if isinstance(dual, AxesDual) and isinstance(problem, Problem):
+        dual = dual.dense(problem)
     if isinstance(dual, FrameDual):
         strengths = columns.columns.mean(dual.strengths)
         if columns.nonnegative and proof in ("auto", "diagonal") and np.isfinite(strengths).all():
@@ -235,7 +237,6 @@ def _frame_sums(columns: ExactColumns, strengths: ExactVector) -> list[fmpq]:
 
 def _block_bound(columns: ExactColumns, V: Alike, T: Alike | None) -> ProvedBound | None:
     """The dual value at the point that a group or dense slack proof was found for."""
-    from flint import arb
 
     def multiplier() -> FloatArray:
         if T is None:
@@ -251,13 +252,23 @@ def _block_bound(columns: ExactColumns, V: Alike, T: Alike | None) -> ProvedBoun
     exact = slack.prove(columns, columns.kind, V, multiplier, coarse=large)
     if exact is None:
         return None
+    total = fast.dual_value(columns, exact)
+    if total is None:
+        total = _dual_value(columns, exact)
+    if columns.bias.size:
+        total -= columns.bias.enclose_support(exact.sums(columns), columns.output_sizes)
+    return below(total, columns.kind, exact)
+
+
+def _dual_value(columns: ExactColumns, exact: BlockDual) -> arb:
+    """−Σ pt_k l_k*(v_k) in balls, entry by entry."""
+    from flint import arb
+
     total = arb(0)
     weights = zip(columns.shares(), columns.multiplicities.tolist(), strict=True)
     for j, ((share, multiplicity), entries) in enumerate(zip(weights, exact.entries(columns), strict=True)):
         total -= arb(share) * multiplicity * columns.loss.enclose_conjugate(entries, columns.column(j))
-    if columns.bias.size:
-        total -= columns.bias.enclose_support(exact.sums(columns), columns.output_sizes)
-    return below(total, columns.kind, exact)
+    return total
 
 
 def _trivial_bound(columns: ExactColumns) -> ProvedBound:

@@ -38,6 +38,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
+from ufm_convex.enclosure import fast
 from ufm_convex.enclosure.balance import balance, own_of
 from ufm_convex.enclosure.block_dual import BlockDual, loads_of, orbit_sums
 from ufm_convex.enclosure.columns import ExactColumns
@@ -59,6 +60,8 @@ _PRICE_BITS, _MOST_SHIFT = 120, 256
 _ROOM = 4.0
 """How many times what closes the sums is bought: twice since lengths are squared, and as much again for products."""
 _MARGIN_STEP = 16.0
+_WORD = 2.0**62
+"""Integers below it fit into 64 bits, from which lists are made at once."""
 
 
 def prove(
@@ -313,10 +316,12 @@ class _Attempt:
         return [int(product * Fraction(4) ** -e * n / share**2) for n, share, e in columns]
 
     def _checked(self, proof: BlockDual) -> BlockDual | None:
-        """The proof if it holds, in integers."""
+        """The proof if it holds: in binary64 where that decides it, else in integers."""
         from flint import fmpz_mat
 
         given, radii = self.columns, self.radii
+        if fast.dominates(given, proof, radii):
+            return proof
         m, own = given.multiplicities.tolist(), proof.own_entries(given)
         rows = orbit_sums(proof, given, own)
         summed = fmpz_mat(rows)
@@ -363,7 +368,10 @@ def _exponents(columns: ExactColumns, bits: int, balanced: bool, size: float) ->
 
 def _inward(scaled: FloatArray) -> Any:
     """Integers nearest to the entries; negative ones upwards, so that none leaves the conjugate's domain downwards."""
-    rounded = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled)).tolist()
+    nearest = np.where(scaled < 0.0, np.ceil(scaled), np.rint(scaled))
+    if nearest.size and float(np.abs(nearest).max()) < _WORD:
+        return nearest.astype(np.int64).tolist()
+    rounded = nearest.tolist()
     return [[int(entry) for entry in row] if isinstance(row, list) else int(row) for row in rounded]
 
 

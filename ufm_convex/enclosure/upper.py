@@ -14,6 +14,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import order
+from ufm_convex.enclosure import fast
 from ufm_convex.enclosure.alike import ExactAlike, logits
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -31,7 +32,7 @@ from ufm_convex.enclosure.proved import (
 from ufm_convex.errors import ShapeError
 from ufm_convex.losses import traits
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, Factors, FramePoint, Orbits
+from ufm_convex.relaxation import Alike, AxesPoint, Columns, Factors, FramePoint, Orbits
 
 if TYPE_CHECKING:
     from flint import arb
@@ -69,6 +70,8 @@ def upper_bound(
 
     if penalties and isinstance(problem, Problem):
         problem.require_decays("this bound")
+    if isinstance(witness, AxesPoint):
+        witness = witness.factors()
     with working_precision(precision):
         if isinstance(witness, FramePoint | FrameWitness):
             columns = ExactColumns.of(problem)
@@ -201,10 +204,13 @@ def _loss(columns: ExactColumns, witness: FactorWitness) -> arb:
     """The loss, and the penalty of the bias."""
     from flint import arb, fmpq
 
-    unit = arb(power(witness.W.exponent + witness.H.exponent))
     exact = [fmpq(0)] * columns.outputs.size if witness.bias is None else witness.bias.rationals()
     b = list(map(arb, exact))
     total = columns.bias.enclose_penalty(exact, columns.output_sizes)
+    quick = fast.loss_value(columns, witness)
+    if quick is not None:
+        return total + quick
+    unit = arb(power(witness.W.exponent + witness.H.exponent))
     entries = columns.exact_entries(*logits(witness.W, witness.H))
     weights = zip(columns.shares(), columns.multiplicities.tolist(), columns.places, strict=True)
     for j, ((share, multiplicity, place), (others, own)) in enumerate(zip(weights, entries, strict=True)):

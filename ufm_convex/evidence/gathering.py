@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ufm_convex.evidence.axes import AxesEvidence
 from ufm_convex.evidence.base import Representation
 from ufm_convex.evidence.columns import ColumnsEvidence
 from ufm_convex.evidence.factored import FactoredEvidence
@@ -13,7 +14,7 @@ from ufm_convex.evidence.frame import FrameEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
-_KINDS: tuple[type[Representation], ...] = (FrameEvidence, FactoredEvidence, ColumnsEvidence)
+_KINDS: tuple[type[Representation], ...] = (AxesEvidence, FrameEvidence, FactoredEvidence, ColumnsEvidence)
 """The most compressed first; the last accepts every run."""
 
 

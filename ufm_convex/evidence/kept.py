@@ -28,7 +28,19 @@ from ufm_convex.evidence.base import Evidence, Representation
 from ufm_convex.evidence.gathering import gather
 from ufm_convex.evidence.merged import MergedEvidence, spread_out
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Dual, DualPoint, Factors, FrameDual, FramePoint, Gram, GramPoint, Orbits
+from ufm_convex.relaxation import (
+    Alike,
+    AxesDual,
+    AxesPoint,
+    Dual,
+    DualPoint,
+    Factors,
+    FrameDual,
+    FramePoint,
+    Gram,
+    GramPoint,
+    Orbits,
+)
 from ufm_convex.solvers import Claim, SolverRun
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -40,7 +52,8 @@ _POINTS = ("point", "dual", "factors")
 _LINES = {"solver", "level", "claim", "message"}
 """Fields of a run that are text; the others are numbers or None, ``continued_by`` text or None."""
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (Alike, Dual, DualPoint, Factors, FrameDual, FramePoint, Gram, GramPoint, Orbits)
+    kind.__name__: kind
+    for kind in (Alike, AxesDual, AxesPoint, Dual, DualPoint, Factors, FrameDual, FramePoint, Gram, GramPoint, Orbits)
 }
 """What points are made of; nothing else is made from a file."""
 

@@ -25,7 +25,7 @@ from ufm_convex.interchange.claims import FIELDS, Claims
 from ufm_convex.interchange.conic_benchmark import evaluate, num_values, pack, unpack
 from ufm_convex.interchange.programmes import ConicProgramme, programme
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Alike, Columns, DualPoint, Factors, FramePoint, Gram, GramPoint
+from ufm_convex.relaxation import Alike, AxesPoint, Columns, DualPoint, Factors, FramePoint, Gram, GramPoint
 from ufm_convex.solution import Solution
 
 FORMAT, VERSION = "ufm-convex-cbf-solution", 1
@@ -184,6 +184,8 @@ def _grouped(columns: Columns, point: GramPoint | FramePoint | Gram) -> Gram:
         return point
     if isinstance(point, GramPoint):
         return Gram.mean(columns, point)
+    if isinstance(point, AxesPoint):
+        return Gram.mean(columns, point.dense())
     V, m = columns.outputs, columns.columns
     eta, omega = m.mean(point.eta), m.mean(point.omega)
     own = Alike.matched(V, m, V.members[columns.rows])

@@ -141,7 +141,7 @@ def summary(columns: Columns, factors: Factors, point: Gram) -> Recovered:
 def _rank(scaled: Alike, value: float, without: float) -> int:
     """Directions of the features whose penalty, taken together over a kind, is above the noise."""
     repeats = scaled.rows.symmetry[scaled.rows.large] - 1
-    trivial = np.linalg.svd(scaled.trivial, compute_uv=False) ** 2
+    trivial = starts.singular(scaled.trivial)[1] ** 2
     standard = repeats[:, None] * np.linalg.svd(scaled.standard, compute_uv=False) ** 2
     cut = noise(value, without, float(trivial.sum() + standard.sum()))
     return int((trivial > cut).sum() + repeats @ (standard > cut).sum(axis=1))

@@ -16,6 +16,7 @@ Shapes: W (V, d), H (m, d), both alike, in coordinates with orbits of their own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,8 @@ from ufm_convex import _deadline
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, scaled_residuals
 
+_ASKED = 10
+"""Iterations between two looks at what a descent is worth, each of which takes the time of some."""
 _WIDE = 200_000
 """Number of variables from which fewer past steps are remembered: they dominate the memory."""
 
@@ -165,7 +168,12 @@ class Scaled:
         return np.concatenate([of_w.vector(U @ factors.H) * by_w, of_h.vector(U.T @ factors.W) * by_h, by_b])
 
     def minimise(
-        self, start: FloatArray, iterations: int, gradient: float, fixed: BoolArray | None = None
+        self,
+        start: FloatArray,
+        iterations: int,
+        gradient: float,
+        fixed: BoolArray | None = None,
+        enough: Callable[[FloatArray], bool] | None = None,
     ) -> tuple[FloatArray, int]:
         """L-BFGS-B from ``start``, with H ≥ 0 where the problem asks for it; the end and the number of iterations.
 
@@ -174,6 +182,7 @@ class Scaled:
             iterations: Limit.
             gradient: Largest entry of the projected gradient at which to stop.
             fixed: Entries of H, in the order of the vector, that stay zero.
+            enough: Asked every ``_ASKED`` iterations whether to stop there.
         """
         from scipy.optimize import minimize
 
@@ -192,7 +201,9 @@ class Scaled:
             if fixed is not None:
                 lower[begin:end][fixed] = upper[begin:end][fixed] = 0.0
             start, bounds = np.clip(start, lower, upper), np.stack([lower, upper], axis=1)
-        stop = stop_in_time if _deadline.limits() else None
+        stop: Callable[[FloatArray], None] | None = stop_in_time if _deadline.limits() else None
+        if enough is not None:
+            stop = _Asking(enough)
         found = minimize(
             self.value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options, callback=stop
         )
@@ -220,6 +231,20 @@ def stop_in_time(_: FloatArray) -> None:
     """Ends a descent where it is once the time limit has passed."""
     if _deadline.passed():
         raise StopIteration
+
+
+class _Asking:
+    """Ends a descent in time, or once it is good enough."""
+
+    def __init__(self, enough: Callable[[FloatArray], bool]) -> None:
+        self._enough, self._steps = enough, 0
+
+    def __call__(self, flat: FloatArray) -> None:
+        """One iteration more."""
+        stop_in_time(flat)
+        self._steps += 1
+        if self._steps % _ASKED == 0 and self._enough(flat):
+            raise StopIteration
 
 
 @dataclass(frozen=True, eq=False)

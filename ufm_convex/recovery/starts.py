@@ -112,7 +112,7 @@ def factor(B: Alike, start: Alike) -> Alike:
 
 def classifier(logits: Alike, H: Alike, cut: float) -> Alike:
     """W = L (Hᵀ)⁺: the smallest W whose logits are nearest to L; directions shorter than ``cut`` are cut off."""
-    parts = [np.linalg.svd(np.swapaxes(block, -1, -2), full_matrices=False) for block in (H.trivial, H.standard)]
+    parts = [singular(np.swapaxes(block, -1, -2)) for block in (H.trivial, H.standard)]
     longest = max(float(values.max(initial=0.0)) for _, values, _ in parts)
     blocks = []
     for block, (left, values, right) in zip((logits.trivial, logits.standard), parts, strict=True):
@@ -120,3 +120,14 @@ def classifier(logits: Alike, H: Alike, cut: float) -> Alike:
         inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)[..., None, :]
         blocks.append(block @ ((np.swapaxes(right, -1, -2) * inverse) @ np.swapaxes(left, -1, -2)))
     return Alike.from_blocks(logits.rows, H.cols, blocks[0], blocks[1])
+
+
+def singular(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The singular value decomposition of a block, or of a stack; that of a frame, in no order, costs nothing."""
+    if block.ndim == 2 and block.shape[0] == block.shape[1]:
+        diagonal = block.diagonal()
+        if np.count_nonzero(block) == np.count_nonzero(diagonal) and float(diagonal.min(initial=0.0)) >= 0.0:
+            identity = np.eye(len(block))
+            return identity, diagonal, identity
+    left, values, right = np.linalg.svd(block, full_matrices=False)
+    return left, values, right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ufm_convex.relaxation.alike import Alike, entry_numbers
+from ufm_convex.relaxation.axes import AxesDual, AxesPoint
 from ufm_convex.relaxation.columns import Columns
 from ufm_convex.relaxation.conic import Programme, Units, programme, symmetric
 from ufm_convex.relaxation.frame import FrameDual, FramePoint, frame_strengths, frame_terms, margin_loss
@@ -27,6 +28,8 @@ __all__ = [
     "DENSE_LIMIT",
     "LEVELS",
     "Alike",
+    "AxesDual",
+    "AxesPoint",
     "Columns",
     "Dual",
     "DualPoint",

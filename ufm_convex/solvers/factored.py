@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +28,19 @@ from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.problem import Problem
 from ufm_convex.recovery import Scaled, balanced, descend, escape, rays
-from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Orbits, num_groups, objective, of_classes, of_groups
+from ufm_convex.relaxation import (
+    Alike,
+    Columns,
+    Dual,
+    Factors,
+    Orbits,
+    dual_value,
+    num_groups,
+    objective,
+    of_classes,
+    of_groups,
+    scaled_residuals,
+)
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.frame import ray_start
 
@@ -47,6 +59,12 @@ _ORBIT_ACCURACY = 1e-5
 _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
+_LONG = 150
+"""Classes from which on a descent stops as soon as its own residuals prove it, whatever its gradient is."""
+_ACTIVE = 1e-3
+"""Singular values of U D^(-1/2) from 1 minus this on count as 1."""
+_SHARE = 0.1
+"""Of the tolerance: what is proved is a little worse than what binary64 says, and W and H are rounded."""
 _STARTS = 4
 _NO_BETTER = 1e-9
 """A start whose end is lower by this share only found the same end again."""
@@ -126,9 +144,10 @@ class FactoredSolver(Solver):
         scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
+        enough = _closes(scaled, _SHARE * tolerance) if problem.num_classes >= _LONG else None
         started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
         for start in _starts(scaled, starts, generator):
-            end, steps = _descend(scaled, start, *loose)
+            end, steps = _descend(scaled, start, *loose, enough)
             iterations += steps
             value = scaled.value_and_gradient(end)[0]
             if best is None or value < lowest - _NO_BETTER * abs(lowest):
@@ -137,7 +156,7 @@ class FactoredSolver(Solver):
                 started = time.perf_counter()
             _deadline.check()
         if best is not None:
-            best, steps = _descend(scaled, best, *tight)
+            best, steps = _descend(scaled, best, *tight, enough)
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
 
 
@@ -248,14 +267,56 @@ def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
 # -- descent ------------------------------------------------------------------------------------------------------
 
 
-def _descend(scaled: Scaled, flat: FloatArray, gradient: float, excess: float, limit: int) -> tuple[FloatArray, int]:
+def _closes(scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
+    """Whether the residuals at a point promise to prove it to a relative gap; None if nothing is known of them.
+
+    What is asked is no bound but a reason to stop; the proof judges the end.
+    """
+    columns = scaled.columns
+    if columns.nonnegative or columns.bias.size:
+        return None
+
+    def enough(flat: FloatArray) -> bool:
+        factors = scaled.unpack(flat)
+        value = objective(columns, factors)
+        return value - dual_value(columns, restored(columns, factors)) <= gap * value
+
+    return enough
+
+
+def restored(columns: Columns, factors: Factors) -> Alike:
+    """V at the factors, feasible up to rounding: the repair of ``duality``, once.
+
+    Singular values of U D^{-1/2} above and next to 1 are put to 1; V is taken back into its domain and shrunk.
+    """
+    P: FloatArray = scaled_residuals(columns, columns.residuals(columns.outputs_of(factors.logits, factors.bias))).even
+    squares, right = np.linalg.eigh(P.T @ P)
+    active = squares >= (1.0 - _ACTIVE) ** 2
+    chosen = right[:, active]
+    P = P + ((P @ chosen) * (1.0 / np.sqrt(squares[active]) - 1.0)) @ chosen.T
+    V = Alike.matrix(columns.outputs, columns.columns, P * (columns.sigma / columns.loss_weights))
+    V = columns.admitted(columns.into_domain(V))
+    P = scaled_residuals(columns, V).even
+    norm = math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
+    return V if norm <= 1.0 else (1.0 / norm) * V
+
+
+def _descend(
+    scaled: Scaled,
+    flat: FloatArray,
+    gradient: float,
+    excess: float,
+    limit: int,
+    enough: Callable[[FloatArray], bool] | None = None,
+) -> tuple[FloatArray, int]:
     """Descent, and again from a step down the top singular pair as long as the end is a saddle."""
     iterations = 0
     for _ in range(_RESTARTS):
         size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
-        flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL))
+        flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL), enough=enough)
         iterations += steps
-        below = None if _deadline.passed() else _leave_saddle(scaled, flat, excess)
+        done = _deadline.passed() or (enough is not None and enough(flat))
+        below = None if done else _leave_saddle(scaled, flat, excess)
         if below is None:
             break
         flat = below
@@ -296,7 +357,7 @@ def _run(
         factors = Factors(factors.W, factors.H, columns.bias.canonical(factors.bias))
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = float(np.linalg.norm(scaled.pull(factors).even, 2))
+        norm = _largest_singular(scaled.pull(factors).even)
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
     V = columns.residuals(columns.outputs_of(factors.logits, factors.bias))
@@ -313,6 +374,13 @@ def _run(
         iterations=iterations,
         seconds=seconds,
     )
+
+
+def _largest_singular(P: FloatArray) -> float:
+    """‖P‖; from PᵀP where a decomposition takes long, to half a unit of the last place of its square."""
+    if min(P.shape) < _LONG:
+        return float(np.linalg.norm(P, 2))
+    return math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
 
 
 # -- at group level -----------------------------------------------------------------------------------------------

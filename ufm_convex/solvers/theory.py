@@ -16,9 +16,22 @@ from ufm_convex import relaxation, theory
 from ufm_convex._arrays import BoolArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
-from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, frame_strengths, margin_loss
+from ufm_convex.relaxation import (
+    AxesDual,
+    AxesPoint,
+    Dual,
+    DualPoint,
+    FrameDual,
+    FramePoint,
+    Gram,
+    GramPoint,
+    frame_strengths,
+    margin_loss,
+)
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
+_FEW = 200
+"""Classes up to which squared error is left to ``frame``, whose matrices are what a certificate writes."""
 _LARGEST, _LARGEST_DENSE = 1_000, 400
 """Largest K at which "auto" takes points that are K × K arrays, and largest number of different classes: a dense proof
 grows as their cube, 4 s at 400."""
@@ -44,6 +57,8 @@ class TheorySolver(Solver):
             fits = problem.num_classes <= _LARGEST and relaxation.num_groups(problem) <= _LARGEST_DENSE
             fits = fits and found.relation is theory.Relation.TIGHT
             return "a theorem gives both points" if fits else None
+        if isinstance(found, theory.OneHotOptimum):
+            return "a theorem gives both points" if _on_axes(problem, found) else None
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             return None
         return f"a theorem holds, {found.relation}"
@@ -60,6 +75,9 @@ class TheorySolver(Solver):
         found = theory.bound(problem)
         if isinstance(found, theory.SolvedOptimum):
             yield _solved(problem, found, started)
+            return
+        if isinstance(found, theory.OneHotOptimum) and _on_axes(problem, found):
+            yield _axes_run(problem, found, started)
             return
         if not isinstance(found, theory.FrameOptimum) or found.relation is theory.Relation.UPPER:
             found = theory.optimum(problem)  # raises, naming the hypothesis that fails
@@ -99,6 +117,27 @@ def _solved(problem: Problem, found: theory.SolvedOptimum, started: float) -> So
         message=found.citation,
         point=point,
         dual=dual,
+        value=found.value,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _on_axes(problem: Problem, found: theory.OneHotOptimum) -> bool:
+    """Whether the points of squared error prove its optimum, and spare more than ``frame`` costs."""
+    wide = problem.feature_dim is None or problem.feature_dim >= problem.num_classes
+    large = problem.num_classes > _FEW and int(problem.class_counts.min()) > 0
+    return wide and large and found.relation is theory.Relation.TIGHT
+
+
+def _axes_run(problem: Problem, found: theory.OneHotOptimum, started: float) -> SolverRun:
+    """The run of squared error: diagonal logits L, and strengths 1 − L: at the radius σ/pt, or at 1 where L = 0."""
+    return SolverRun(
+        solver="theory",
+        level="class",
+        claim=Claim.OPTIMAL,
+        message=found.citation,
+        point=AxesPoint(found.feature_norms, found.weight_norms),
+        dual=AxesDual(np.minimum(problem.prices, 1.0)),
         value=found.value,
         seconds=time.perf_counter() - started,
     )

@@ -19,12 +19,14 @@ from ufm_convex.problem import Model, Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
 from ufm_convex.theory.collapse import cross_entropy, exact_threshold
 from ufm_convex.theory.frame_curve import FrameCurve, frame_curve, threshold_size
+from ufm_convex.theory.mean_squared_error import OneHotOptimum
 from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
 
 __all__ = [
     "FrameCurve",
     "FrameOptimum",
     "Hypothesis",
+    "OneHotOptimum",
     "Optimum",
     "OrthogonalFrame",
     "Relation",
