@@ -121,7 +121,7 @@ class NetworkError(UFMError, ValueError):
     """A network, its head or its batches are not what a judgement of the last layer needs."""
 
 
-class PluginError(UFMError, TypeError):
+class PluginError(UFMError, ValueError):
     """An entry point of another package names something else than the class that its group is for."""
 
 
