@@ -263,7 +263,7 @@ def _rows(progress: Progress | None) -> Callable[[int, int], object] | None:
 
 def _judged(problem: Problem, candidate: Candidate, progress: Progress | None) -> CandidateEnclosure:
     """The enclosure of the candidate's objective: streamed where the loss can be, else exact while that is checked."""
-    few = embeddable(candidate) and problem.num_classes * len(candidate.features) <= UNSTREAMED_LOGITS
+    few = embeddable(candidate) and problem.num_outputs * len(candidate.features) <= UNSTREAMED_LOGITS
     if is_streamed(problem.loss) or not few:
         return enclose_objective(problem, candidate, progress=_rows(progress))
     return enclose_exactly(problem, candidate, progress=_rows(progress))
@@ -302,7 +302,7 @@ def _candidate_claims(
         violation = {"row": row, "column": column, "value": dyadic(judged.smallest)}
         return {"objective": None, "gap": None, "violation": violation}
     low, high = fraction(judged.lower), fraction(judged.upper)
-    logits = problem.num_classes * len(candidate.features)
+    logits = problem.num_outputs * len(candidate.features)
     if not embeddable(candidate) or logits >= _FAST_LOGITS:
         low = rounded(low * (1 - _WIDENING), _FLOAT_BITS, up=False)
         high = rounded(high * (1 + _WIDENING), _FLOAT_BITS, up=True)
