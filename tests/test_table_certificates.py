@@ -448,12 +448,12 @@ def test_what_is_larger_has_bounds_and_no_file(monkeypatch):
     assert writer.lacks(soft()) is None
 
 
-def large(V=40, m=600, d=5, seed=0):
+def large(V=40, m=600, d=5, seed=0, length=4):
     """W and H of a size of theirs against a random sparse table; default_rng(seed)."""
     generator = np.random.default_rng(seed)
-    rows = np.repeat(np.arange(m), 4)
-    places = np.concatenate([generator.choice(V, 4, replace=False) for _ in range(m)])
-    Y = scipy.sparse.csr_array((generator.dirichlet(np.ones(4), size=m).ravel(), (rows, places)), shape=(m, V))
+    rows = np.repeat(np.arange(m), length)
+    places = np.concatenate([generator.choice(V, length, replace=False) for _ in range(m)])
+    Y = scipy.sparse.csr_array((generator.dirichlet(np.ones(length), size=m).ravel(), (rows, places)), shape=(m, V))
     problem = ufm.Problem(generator.integers(1, 9, m), 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(Y), features="free")
     return problem, generator.normal(size=(V, d)) * 0.5, generator.normal(size=(m, d)) * 0.5
 
@@ -527,7 +527,7 @@ def test_schur_complements_say_what_eigenvalues_say():
 
 @pytest.mark.slow  # some 30 s: a thousand outputs, ten thousand columns
 def test_a_vocabulary_is_verified_and_a_hundred_thousand_targets_are_read():
-    problem, W, H = large(V=1000, m=10_000, d=20)
+    problem, W, H = large(V=1000, m=10_000, d=20, length=10)
     bounds = writer.residual_bounds(problem, W, H, None)
     data = assemble(problem, bounds.lower, bounds.upper, 1e-6, {}).to_json().encode()
     assert len(data) < 1 << 24

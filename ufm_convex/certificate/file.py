@@ -91,7 +91,7 @@ class CertificateFile:
 
     @property
     def proof(self) -> str:
-        """The kind of dual point: "diagonal", "group", "dense" or "copositive", for a ``Problem``."""
+        """The kind of dual point: "diagonal", "group", "dense", "copositive" or "residuals", for a ``Problem``."""
         return str(self.content["dual"]["kind"])
 
     def decimals(self, digits: int) -> tuple[str, str]:

@@ -6,9 +6,10 @@
 This folder imports nothing of the package around it: the standard library and python-flint, and NumPy for an optional
 fast path whose products are exact. Everything is recomputed from the problem data in the file. Feasibility is decided
 in integers and rationals; values are enclosed in balls whose precision is raised until the claim is decided. To be
-read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses``, ``terms`` (of the objective
-beside them), ``problem``, ``proof`` and ``copositive`` (the dual point and its slack), ``points`` (W and H),
-``claims``, and the steps below; ``many`` and ``fast`` are shorter ways to the same answers. Whoever asks about one
+read in this order: ``reading`` (exact numbers), ``costs`` (what they may cost), ``losses`` and ``tables`` (of targets),
+``terms`` (of the objective beside them), ``problem``, ``proof``, ``copositive`` and ``residuals`` (the dual point and
+its slack), ``points`` (W and H), ``claims``, and the steps below; ``many``, ``fast`` and ``fast_tables`` are shorter
+ways to the same answers. Whoever asks about one
 problem or one candidate gives it beside the file: ``asked`` and ``arrays`` compare it with the content, number by
 number. ``statement`` says what is claimed.
 
