@@ -222,7 +222,7 @@ def test_a_small_size_replaces_what_is_said_and_names_options_only():
 
 PLACEHOLDERS = {"CERT": ["c.json"], "FILE": ["trained.npz"], "NAME": ["gram"], "…": PROBLEM}
 NEED_A_PROBLEM = ("solve", "certify", "crosscheck", "export", "plot")
-SOURCES = ("--class-counts", "--labels", "--profile", "--conformance", "--help")
+SOURCES = ("--class-counts", "--labels", "--profile", "--tokens", "--conformance", "--help")
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +238,7 @@ def files(tmp_path_factory):
     np.save(folder / "y.npy", labels)
     (folder / "counts.csv").write_text("class_id,count\n0,500\n1,100\n2,20\n")
     (folder / "targets.csv").write_text("cat,dog,bird\n0.5,0.5,0\n0,0.3,0.7\n1,0,0\n0,1,0\n")
+    (folder / "corpus.txt").write_text("0 1 2 0 3 1 2 4 0 1 3 0 2 4 1 0 3 2 0 1 4 3 0 2 1\n")
     problem.save(folder / "problem.toml")
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
     for name in ("c.json", "certificate.json", "optimum.json"):

@@ -124,7 +124,7 @@ class Solution(Outcome):
 
     @property
     def lower_proof(self) -> str:
-        """Proof behind ``lower_bound``: "diagonal", "group", "dense", "norm" or "trivial" of a slack; "singular values".
+        """Proof behind ``lower_bound``: "diagonal", "group", "dense", "norm", "trivial" of a slack; "singular values".
 
         "norm" bounds ‖U D^{-1/2}‖ on the smaller side (docs/next_token.md). The last is a theorem on mean squared error
         with too small a ``feature_dim``, and does not use ``dual``.
