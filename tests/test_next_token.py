@@ -13,6 +13,7 @@ import tracemalloc
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse
 from test_targets import descended, softmax_loss
 from typer.testing import CliRunner
 
@@ -424,6 +425,13 @@ def test_auto_takes_it_from_a_size_on(m, suits):
     chosen = solvers.solver(NAME)
     assert (chosen.suits(problem_of(Y, counts), "auto") is not None) == suits
     assert chosen.suits(problem_of(Y, counts), "class") is None
+
+
+@pytest.mark.parametrize(("K", "suits"), [(2000, False), (2001, True)])
+def test_square_tables_are_left_to_the_descent_on_both_as_long_as_that_takes_them(K, suits):
+    problem = problem_of(scipy.sparse.eye_array(K), [3] * K)
+    assert (solvers.solver(NAME).suits(problem, "auto") is not None) == suits
+    assert (solvers.solver("factored").suits(problem, "auto") is None) == suits
 
 
 def test_nothing_is_as_large_as_columns_by_columns():

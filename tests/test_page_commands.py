@@ -226,7 +226,7 @@ def test_a_small_size_replaces_what_is_said_and_names_options_only():
 
 PLACEHOLDERS = {"CERT": ["c.json"], "FILE": ["trained.npz"], "NAME": ["gram"], "…": PROBLEM}
 NEED_A_PROBLEM = ("solve", "certify", "crosscheck", "export", "plot")
-SOURCES = ("--class-counts", "--labels", "--profile", "--conformance", "--help")
+SOURCES = ("--class-counts", "--labels", "--profile", "--tokens", "--conformance", "--help")
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +245,7 @@ def files(tmp_path_factory):
     rng = np.random.default_rng(0)
     mixed = {"weights": rng.normal(size=(3, 2)), "features": np.abs(rng.normal(size=(14, 2)))}
     np.savez(folder / "mixed.npz", **mixed, labels=np.repeat(np.arange(4), [5, 4, 3, 2]))
+    (folder / "corpus.txt").write_text("0 1 2 0 3 1 2 4 0 1 3 0 2 4 1 0 3 2 0 1 4 3 0 2 1\n")
     problem.save(folder / "problem.toml")
     certificate = ufm.certify(problem, ufm.Candidate(weights=W, features=H[labels], labels=labels))
     for name in ("c.json", "certificate.json", "optimum.json"):

@@ -25,6 +25,8 @@ from ufm_convex.solvers.base import Claim, Solver, SolverRun
 
 _FROM = 400
 """V + m from which on "auto" takes it before the descent on W and H, which forms B."""
+_SQUARE_FROM = 4_002
+"""The same for a square table: beyond what that descent takes. What works with classes asks for its exact points."""
 _BALANCINGS = 4
 _STEPS = 400
 _LOOK = 5
@@ -72,8 +74,9 @@ class VariableProjectionSolver(Solver):
             )
 
     def suits(self, problem: Problem, level: str) -> str | None:
-        """From V + m = 400 on, unless a level was asked for."""
-        large = problem.num_outputs + problem.num_columns >= _FROM
+        """From V + m = 400 on, unless a level was asked for; of square tables, whose columns are classes, later."""
+        square = problem.num_outputs == problem.num_classes
+        large = problem.num_outputs + problem.num_columns >= (_SQUARE_FROM if square else _FROM)
         return "many columns and free features, whose best ones follow from W" if level == "auto" and large else None
 
     def runs(self, problem: Problem, level: str, tolerance: float, options: Mapping[str, Any]) -> Iterator[SolverRun]:
