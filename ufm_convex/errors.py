@@ -133,5 +133,5 @@ class OutOfReachError(UFMError, ValueError):
     """A certificate is of a kind that the theory files of Coq are not about."""
 
 
-class CoqNotInstalledError(UFMError, RuntimeError):
+class CoqNotInstalledError(MissingExtraError):
     """Coq, or one of the libraries that the theory files need, is not installed."""
