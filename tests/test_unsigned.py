@@ -9,6 +9,8 @@ import ufm_convex as ufm
 from ufm_convex import duality, relaxation, solvers
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.problem import Problem
+from ufm_convex.recovery.starts import singular
+from ufm_convex.solvers.factored import restored
 from ufm_convex.solvers.unsigned import UnsignedSolver, turned
 
 K = 30
@@ -87,3 +89,44 @@ def test_no_multiplier_is_a_multiplier() -> None:
     assert (run.point.feature_gram > 0.0).all()
     _, value = duality.repair(columns, [relaxation.Dual.mean(columns, run.dual)])
     assert value == pytest.approx(run.value, rel=1e-6)
+
+
+# -- what it takes of its neighbours --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_restored_residuals_are_feasible_and_bound_from_below(seed: int) -> None:
+    """At random factors, far from any optimum: ‖U D^(-1/2)‖ ≤ 1, and a bound of the optimum."""
+    problem = sigmoids(12, features="free")
+    columns, generator = relaxation.of_classes(problem), np.random.default_rng(seed)
+    d = relaxation.Orbits.single(12)
+    W, H = generator.normal(size=(2, 12, 12))
+    factors = relaxation.Factors(
+        relaxation.Alike.matrix(columns.outputs, d, W), relaxation.Alike.matrix(columns.columns, d, H), None
+    )
+    V = restored(columns, factors)
+    norm = np.linalg.norm(relaxation.scaled_residuals(columns, V).even, 2)
+    assert norm <= 1.0 + 1e-12  # rounding of an eigenvalue
+    assert relaxation.dual_value(columns, V) <= ufm.solve(problem).upper_bound * (1.0 + 1e-12)
+
+
+def test_a_long_descent_stops_where_its_residuals_promise_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 150 classes on; what it promises is proved, in fewer steps than a small gradient takes."""
+    problem = Problem(np.arange(20, 170), 1e-5, 1e-5, features="free")
+    early = ufm.solve(problem, solver="factored", tolerance=1e-4)
+    assert early.status is ufm.Status.CERTIFIED
+    monkeypatch.setattr("ufm_convex.solvers.factored._LONG", 151)
+    late = ufm.solve(problem, solver="factored", tolerance=1e-4)
+    assert early.evidence.run.iterations < late.evidence.run.iterations
+    assert late.lower_bound <= early.upper_bound
+    assert early.lower_bound <= late.upper_bound
+
+
+@pytest.mark.parametrize("lengths", [[3.0, 0.0, 1.0], [2.0, -1.0, 1.0]])
+def test_the_decomposition_of_a_frame_is_one(lengths: list[float]) -> None:
+    """Of a diagonal with no negative entry at no cost; any other block goes to LAPACK."""
+    for block in (np.diag(lengths), np.diag(lengths) + np.eye(3)[::-1]):
+        left, values, right = singular(block)
+        np.testing.assert_allclose((left * values) @ right, block, atol=1e-14)
+        np.testing.assert_allclose(np.sort(values), np.sort(np.linalg.svd(block, compute_uv=False)), atol=1e-14)
+        np.testing.assert_allclose(left.T @ left, np.eye(3), atol=1e-14)

@@ -20,7 +20,6 @@ from ufm_convex._bits import fraction, order
 from ufm_convex.enclosure.exact import PRECISION, ExactVector, float_above, float_below, lower_end, rational, upper_end
 from ufm_convex.enclosure.proved import ProvedBound
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses import MeanSquaredError
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import AxesDual, AxesPoint
 
@@ -60,7 +59,7 @@ def axes_upper(problem: Problem, point: AxesPoint, *, penalties: bool = True) ->
 
 def _require(problem: Problem) -> None:
     """Raise ``HypothesisError`` for a loss or a bias of which the formulas above say nothing."""
-    if type(problem.loss) is not MeanSquaredError or problem.bias is not None:
+    if not problem.loss.quadratic or problem.bias is not None:
         raise HypothesisError(
             f"points on the axes were given for loss {problem.loss.name!r} and bias {problem.bias!r}.",
             expected="mean squared error without bias",

@@ -21,7 +21,6 @@ from ufm_convex.enclosure.candidate import LOG_ERROR, _CrossEntropyKernel, log_o
 from ufm_convex.enclosure.columns import ExactColumns
 from ufm_convex.enclosure.exact import ExactVector, power
 from ufm_convex.enclosure.proved import FactorWitness
-from ufm_convex.losses import CrossEntropy, SoftTargetCrossEntropy
 
 if TYPE_CHECKING:
     from flint import arb
@@ -89,12 +88,13 @@ def room_error(size: int, inner: int) -> float:
 
 def dual_value(columns: ExactColumns, proof: BlockDual) -> arb | None:
     """−Σ pt_k l_k*(v_k) for softmax losses with exact targets, domains included (17); None where undecided."""
-    if not _large(columns) or not _entropic(columns) or proof.balanced or min(proof.exponents) < _DEEPEST:
+    targets = _targets(columns) if _large(columns) else None
+    if targets is None or proof.balanced or min(proof.exponents) < _DEEPEST:
         return None
     x, own = _integers(proof.columns), proof.own_entries(columns)
     if x is None or not rounds_to_nearest(1, 1, 1):
         return None
-    places, targets = (np.arange(columns.size), np.array(columns.places)), _targets(columns)
+    places = np.arange(columns.size), np.array(columns.places)
     own_targets = targets[places]
     p = np.ldexp(x, np.array(proof.exponents)[:, None])
     p += targets
@@ -105,25 +105,34 @@ def dual_value(columns: ExactColumns, proof: BlockDual) -> arb | None:
     sums = np.concatenate([_entropies(part) for part in np.array_split(p, max(1, p.size // _TILE))])
     if not rounds_to_nearest(1, 1, 1):
         return None
-    return _dual_sum(columns, proof, own, own_targets.tolist(), sums)
+    hard = np.count_nonzero(targets, axis=1) == 1
+    return _dual_sum(columns, proof, own, np.where(hard, 0.0, own_targets * UNIT), own_targets, sums)
 
 
 def _dual_sum(
-    columns: ExactColumns, proof: BlockDual, own: list[int], targets: list[float], sums: FloatArray
+    columns: ExactColumns,
+    proof: BlockDual,
+    own: list[int],
+    radii: FloatArray,
+    targets: FloatArray,
+    sums: FloatArray,
 ) -> arb | None:
-    """The dual value from −Σ p log p over the other entries; own entries are p_y = y_y + v_y in balls."""
+    """The dual value from −Σ p log p over the other entries; own entries are p_y = y_y + v_y in balls.
+
+    ``radii`` says how far ``targets`` may be from y_y: by half a unit in the last place, or not at all for hard ones.
+    """
     from flint import arb
 
     total, relative = arb(0), entropy_error(columns.num_outputs)
-    hard = isinstance(columns.loss, CrossEntropy)
-    rows = zip(columns.shares(), columns.multiplicities.tolist(), proof.exponents, own, targets, sums, strict=True)
-    for share, multiplicity, exponent, integer, target, entropy in rows:
-        # the table's own entry is 1 minus the others to half a unit in the last place, that of a hard target is 1
-        p = (arb(1) if hard else arb(target, target * UNIT)) + arb(integer) * arb(power(exponent))
-        if not p > 0 and not (hard and p == 0):
+    numbers = (columns.shares(), columns.multiplicities.tolist(), proof.exponents, own)
+    rows = zip(*numbers, targets.tolist(), radii.tolist(), sums.tolist(), strict=True)
+    for share, multiplicity, exponent, integer, target, radius, entropy in rows:
+        p = arb(target, radius) + arb(integer) * arb(power(exponent))
+        positive, nothing = bool(p > 0), bool(p == 0)
+        if not (positive or nothing):  # a ball that is neither is undecided
             return None
-        own_entropy = -p * p.log() if p > 0 else arb(0)
-        value = arb(float(entropy), float(entropy) * relative + 4.0 * UNIT * _INFLATE) + own_entropy
+        own_entropy = -p * p.log() if positive else arb(0)
+        value = arb(entropy, entropy * relative + 4.0 * UNIT * _INFLATE) + own_entropy
         total += arb(share) * multiplicity * value
     return total
 
@@ -146,16 +155,15 @@ def loss_value(columns: ExactColumns, witness: FactorWitness) -> arb | None:
     """Σ pt_k l_k(W h_k + b) for softmax losses with exact targets (18); None where undecided."""
     from flint import arb
 
-    if not _large(columns) or not _entropic(columns) or not witness.plain:
-        return None
-    parts = _floats(witness)
-    if parts is None:
+    targets = _targets(columns) if _large(columns) and witness.plain else None
+    parts = None if targets is None else _floats(witness)
+    if targets is None or parts is None:
         return None
     W, H, bias = parts
     sizes = len(W), W.shape[1], len(H)
     if not rounds_to_nearest(*sizes):
         return None
-    values, errors = _losses(columns, W, H, bias)
+    values, errors = _losses(columns, targets.T, W, H, bias)
     if not rounds_to_nearest(*sizes) or not (np.isfinite(values).all() and np.isfinite(errors).all()):
         return None
     total = arb(0)
@@ -166,9 +174,9 @@ def loss_value(columns: ExactColumns, witness: FactorWitness) -> arb | None:
 
 
 def _losses(
-    columns: ExactColumns, W: FloatArray, H: FloatArray, bias: FloatArray | None
+    columns: ExactColumns, others: FloatArray, W: FloatArray, H: FloatArray, bias: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Values and bounds of their errors, (C,)."""
+    """Values and bounds of their errors, (C,); ``others`` are targets (R, C), the own ones of which are put to 0."""
     kernel, many = _CrossEntropyKernel(0.0, columns.num_outputs), np.arange(columns.size)
     lengths = (np.sqrt(np.einsum("ij,ij->i", M, M) + TINY) for M in (W, H))
     longest, features = next(lengths).max(), next(lengths)
@@ -179,9 +187,8 @@ def _losses(
     if bias is not None:
         logits += (bias * kernel.scale)[:, None]
     places, linear, slack = np.array(columns.places), np.zeros(columns.size), np.zeros(columns.size)
-    if not isinstance(columns.loss, CrossEntropy):
-        others = _targets(columns).T
-        others[places, many] = 0.0
+    others[places, many] = 0.0
+    if others.any():
         ahead = (logits[places, many] - logits) / kernel.scale
         linear = (others * ahead).sum(axis=0)
         rounding = (columns.num_outputs + 8) * UNIT * _INFLATE * (others * np.abs(ahead)).sum(axis=0)
@@ -224,20 +231,10 @@ def _large(columns: ExactColumns) -> bool:
     return columns.kind == "dense" and columns.size >= FEWEST and columns.outputs.order is None
 
 
-def _entropic(columns: ExactColumns) -> bool:
-    """Losses whose values and conjugates are those of softmax at targets that binary64 holds."""
-    loss = columns.loss
-    return type(loss) is SoftTargetCrossEntropy or (type(loss) is CrossEntropy and loss.smoothing == 0.0)
-
-
-def _targets(columns: ExactColumns) -> FloatArray:
-    """Rows of targets of the columns, (C, R); the own ones are 1 minus the others, rounded once."""
-    loss, V = columns.loss, columns.num_outputs
-    if isinstance(loss, SoftTargetCrossEntropy):
-        return np.ascontiguousarray(loss.target_columns(V, columns.rows).T).copy()
-    found = np.zeros((columns.size, V))
-    found[np.arange(columns.size), columns.places] = 1.0
-    return found
+def _targets(columns: ExactColumns) -> FloatArray | None:
+    """Rows of targets of the columns, (C, R), the caller's to change; None where the loss has no exact ones."""
+    found = columns.loss.softmax_targets(columns.num_outputs, columns.rows)
+    return None if found is None else np.array(found.T, order="C")
 
 
 def _integers(rows: Any) -> FloatArray | None:

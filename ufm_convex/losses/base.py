@@ -78,6 +78,14 @@ class Loss(ABC):
         """
         return False
 
+    def softmax_targets(self, num_outputs: int, rows: IntArray) -> FloatArray | None:
+        """Targets, (V, len(rows)), where the loss is log-sum-exp against them, times a weight a class; else None.
+
+        Exactly: other entries are the targets, own ones are 1 minus the others, rounded once. As for ``softmax_share``
+        a subclass has to say it again.
+        """
+        return None
+
     def weighted(self, weights: tuple[float, ...]) -> Loss | None:
         """The same loss with these class weights in place of its own; None where it has none."""
         return None

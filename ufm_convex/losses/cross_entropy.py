@@ -99,6 +99,14 @@ class CrossEntropy(SoftmaxLoss):
         """The smoothing."""
         return self.smoothing if type(self) is CrossEntropy else None
 
+    def softmax_targets(self, num_outputs: int, rows: IntArray) -> FloatArray | None:
+        """Unit vectors; with smoothing targets are no binary64 numbers."""
+        if type(self) is not CrossEntropy or self.smoothing:
+            return None
+        targets = np.zeros((num_outputs, rows.size))
+        targets[rows, np.arange(rows.size)] = 1.0
+        return targets
+
     def weighted(self, weights: tuple[float, ...]) -> CrossEntropy | None:
         """See ``Loss.weighted``."""
         return replace(self, class_weights=weights) if type(self) is CrossEntropy else None

@@ -107,6 +107,10 @@ class SoftTargetCrossEntropy(SoftmaxLoss):
         """Rows of the table, as columns; the own entries are 1 minus the others."""
         return self.table.rows(rows).T
 
+    def softmax_targets(self, num_outputs: int, rows: IntArray) -> FloatArray | None:
+        """Rows of the table, as columns."""
+        return self.target_columns(num_outputs, rows) if type(self) is SoftTargetCrossEntropy else None
+
     def unbounded_bias(self, num_outputs: int, rows: IntArray) -> IntArray:
         """Outputs whose column of the table is 0."""
         return np.flatnonzero(~(self.table.masses(rows)[0] > 0.0))
