@@ -58,7 +58,7 @@ def candidate_columns(problem: Problem, candidate: Candidate, explained: GapAttr
 
     from ufm_convex.plots.base import CandidateGeometry
 
-    geometry = CandidateGeometry.of(problem, candidate)
+    geometry = CandidateGeometry.of(candidate, problem)
     found = {
         "class": np.arange(problem.num_columns),
         "count": problem.class_counts,
