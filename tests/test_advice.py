@@ -1290,6 +1290,18 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.Problem([3, 3, 3], 1e-3, 1e-3, features="free"), solver="auto"),
     ),
     Case(
+        "_given:positive",
+        call(ufm.ContrastiveProblem, COUNTS, bound=1.0, temperature=0),
+        "temperatures are about 0.1 to 1",
+        call(ufm.ContrastiveProblem, COUNTS, bound=1.0, temperature=0.1),
+    ),
+    Case(
+        "_given:nonnegative",
+        call(ufm.stability_bounds, SMALL, -1.0),
+        "take attribute_gap(problem, candidate).gap",
+        lambda folder: ufm.stability_bounds(SMALL, ufm.attribute_gap(SMALL, GOOD).gap),
+    ),
+    Case(
         "_given:seconds",
         call(ufm.solve, PROBLEM, time_limit=0),
         "time_limit=60.0",

@@ -7,17 +7,16 @@ was.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
-from ufm_convex._arrays import real
+from ufm_convex import _given
 from ufm_convex._bits import fraction
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify
-from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
+from ufm_convex.errors import HypothesisError, UnknownNameError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.measures.decays import effective_decays
 from ufm_convex.networks._torch import torch
@@ -195,14 +194,7 @@ def _check_words(mode: str, reduction: str) -> None:
 
 
 def _positive(name: str, value: object) -> float:
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"{name} is {shown(value)}.",
-        expected="a finite number > 0",
-        fix=f"leave {name} out, or pass what was trained with.",
-    )
+    return _given.positive(name, value, fix=f"leave {name} out, or pass what was trained with.")
 
 
 def _decays(model: Any, head: Any, weight_decay: object, penalty: float | None) -> dict[str, float]:
