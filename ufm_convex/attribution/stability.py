@@ -21,7 +21,7 @@ import numpy as np
 from ufm_convex import theory
 from ufm_convex._arrays import FloatArray, frozen
 from ufm_convex._given import nonnegative
-from ufm_convex.attribution.parts import frame_optimum, frame_ratios
+from ufm_convex.attribution.closed import frame_optimum, frame_ratios
 from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import require_dense

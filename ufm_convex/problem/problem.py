@@ -139,6 +139,11 @@ class Problem(Model):
         """True when the features carry the constraint H ≥ 0."""
         return self.features == "nonnegative"
 
+    @property
+    def bias_decay(self) -> float:
+        """λ_b; 0 for a free bias and without one."""
+        return 0.0 if self.bias is None or isinstance(self.bias, str) else self.bias
+
     @cached_property
     def loss_weights(self) -> FloatArray:
         """pt_k = ω_k n_k / N, shape (K,)."""
