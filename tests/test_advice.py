@@ -1532,7 +1532,7 @@ CASES: list[Case] = [
         judged("--lambda-w", "0.1", "--decays", "effective"),
     ),
     Case(
-        "cli.certify:sort_out",
+        "cli.judged:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),
@@ -1592,8 +1592,8 @@ def torch_file(name: str) -> Callable[[Path], ufm.Candidate]:
     return load
 
 
-def reported(folder: Path, name: str, *options: str) -> None:
-    command("report", str(folder / name), *options)(folder)
+def reported(folder: Path, name: str) -> None:
+    command("report", str(folder / name))(folder)
 
 
 def mat_file(folder: Path) -> ufm.Candidate:
@@ -1746,12 +1746,6 @@ CASES += [
         "cli.report:_nothing",
         command("report"),
         "report trained.npz",
-        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
-    ),
-    Case(
-        "cli.options:ProblemOptions.effective_loss",
-        lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz", "--bias", "free")),
-        "leave it out",
         lambda folder: (npz_of(weights=W, features=H, labels=y)(folder), reported(folder, "c.npz")),
     ),
     Case(
@@ -2258,7 +2252,7 @@ CASES += [
     ),
     # the command line
     Case(
-        "cli.certify:sort_out",
+        "cli.judged:sort_out",
         command("certify", "FOLDER/a.npz", "FOLDER/b.npz", *DECAYS),
         "leave one out",
         command("certify", "--class-counts", "5,3", *DECAYS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.judged import WITH_CANDIDATE, effective_problem, sort_out
 from ufm_convex.cli.options import (
     CandidateOptions,
     MethodOptions,
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from ufm_convex.measures import EffectiveDecays
     from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
-
-
-_WITH_CANDIDATE = "W and features in a file; in Python, ufm_convex.certify takes a ContrastiveCandidate"
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -88,7 +85,7 @@ def certify(
     with progress(verbose) as tell:
         tell("reading")
         if path is not None:
-            problem.require_plain(_WITH_CANDIDATE)
+            problem.require_plain(WITH_CANDIDATE)
         candidate = reading.load(path)
         instance, fitted = _instance(problem, candidate, decays, tell)
         say_zero_bias(path, candidate, instance)
@@ -147,23 +144,6 @@ def _show(
     show_judgement(proved, explained, digits)
 
 
-def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
-    """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
-    from ufm_convex.errors import ProblemError
-
-    files = [path for path in (problem.file, second) if path is not None]
-    problems = [path for path in files if path.suffix.lower() == ".toml"]
-    candidates = [path for path in files if path not in problems]
-    if len(problems) > 1 or len(candidates) > 1:
-        raise ProblemError(
-            f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
-            expected="at most one problem (.toml) and one candidate (.npz, .pt, .safetensors, .mat)",
-            fix="leave one out.",
-        )
-    chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
-    return chosen, candidates[0] if candidates else None
-
-
 _OFFER = ", or --decays effective for those that the candidate fits best (docs/decays.md)"
 
 
@@ -195,19 +175,9 @@ def _instance(
     """The problem, with a candidate a ``Problem``; and the effective decays if they are asked for."""
     if candidate is None:
         return problem.problem(), None
-    what, counts = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate", candidate.class_counts
     if decays is None:
-        return problem.plain_problem(what, counts, or_else=_OFFER), None
-    from ufm_convex.measures import effective_decays
-
-    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1").plain_problem(what, counts)
-    tell("fitting the decays")
-    # a negative feature where features are not is a verdict, not a reason to have no decays
-    fitted = effective_decays(candidate, asked.loss, None if asked.nonnegative else asked.features)
-    chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
-    bias = problem.bias or (None if fitted.bias is None else str(fitted.bias))
-    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=bias)
-    return chosen.plain_problem(what, counts), fitted
+        return problem.plain_problem(WITH_CANDIDATE, candidate.class_counts, or_else=_OFFER), None
+    return effective_problem(problem, candidate, tell, sign=False)
 
 
 def _attribution(

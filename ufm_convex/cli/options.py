@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ufm_convex._arrays import IntArray
     from ufm_convex.candidate import Candidate
-    from ufm_convex.losses import Loss
     from ufm_convex.problem import Model, Problem
 
 _SOURCES = "problem.toml, --class-counts, --labels or --profile"
@@ -128,31 +127,6 @@ class ProblemOptions:
         if self._says_loss() or "constraint" not in content:
             content["loss"] = self._loss(content.get("loss"))
         return Problem.from_content(content, source="the command line")
-
-    def effective_loss(self) -> Loss:
-        """The loss alone, for a candidate whose decays are its own.
-
-        Raises:
-            ProblemError: an option is given that only a problem has.
-        """
-        from ufm_convex import losses
-        from ufm_convex.errors import ProblemError
-
-        options = {
-            "--features": self.features,
-            "--feature-dim": self.feature_dim,
-            "--bias": self.bias,
-            "--constraint": self.constraint,
-        }
-        unused = [*self._sources(), *(name for name, value in options.items() if value is not None)]
-        if unused:
-            raise ProblemError(
-                f"{', '.join(unused)} is given without --lambda-w and --lambda-h.",
-                expected="both decays, or none of a problem's options but its loss",
-                fix="add --lambda-w and --lambda-h, or leave it out for the candidate's effective decays.",
-            )
-        table = self._loss(None)
-        return losses.make(table.pop("name"), table)
 
     def plain_problem(self, what: str, counts: IntArray | None = None, *, or_else: str = "") -> Problem:
         """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""

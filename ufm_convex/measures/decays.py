@@ -12,15 +12,15 @@ describes the features. Source: docs/decays.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.candidate import Candidate, Progress, blocks
 from ufm_convex.errors import CandidateError, HypothesisError, UnknownNameError, shown
 from ufm_convex.losses import CrossEntropy, Loss, traits
@@ -78,6 +78,20 @@ class EffectiveDecays:
         if not self.biased:
             return None
         return self.lambda_b if self.lambda_b is not None and self.lambda_b > 0.0 else "free"
+
+    def problem(self, class_counts: Sequence[int] | IntArray, loss: Loss | None = None, **stated: Any) -> Problem:
+        """The problem with these decays, this sign of the features and this bias.
+
+        Args:
+            class_counts: Samples of each class.
+            loss: The loss; None for cross-entropy.
+            **stated: Arguments of ``Problem`` that are stated, and go before what the candidate says.
+
+        Raises:
+            UFMError: as ``Problem``.
+        """
+        own = {"lambda_w": self.lambda_w, "lambda_h": self.lambda_h, "features": self.features, "bias": self.bias}
+        return Problem(class_counts, loss=loss, **{**own, **stated})
 
     def __str__(self) -> str:
         words = f"λ_W = {self.lambda_w:.4g}, λ_H = {self.lambda_h:.4g}"
