@@ -229,8 +229,10 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
 
 def _optimum(proved: Certificate, solution: Solution) -> dict[str, Any]:
     """The fields of ``solve --json`` about the bounds of the optimum, which the certificate may have closer."""
+    from ufm_convex.evidence import relative_gap
+
     low, high = proved.lower, proved.optimum_upper
-    gap = 0.0 if high == low else (high - low) / high
+    gap = relative_gap(low, high)
     status = "certified" if gap <= solution.tolerance else str(solution.status)
     return {"lower_bound": finite(low), "upper_bound": finite(high), "relative_gap": finite(gap), "status": status}
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ufm_convex.evidence.base import Evidence, Representation, relative_gap
+from ufm_convex.evidence.base import Bracketed, Evidence, Representation, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
 from ufm_convex.evidence.columns import ColumnsEvidence
 from ufm_convex.evidence.frame import FrameEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
 
-__all__ = ["Bounds", "Evidence", "Representation", "gather", "lower_with_point", "relative_gap"]
+__all__ = ["Bounds", "Bracketed", "Evidence", "Representation", "gather", "lower_with_point", "relative_gap"]
 
 _KINDS: tuple[type[Representation], ...] = (FrameEvidence, ColumnsEvidence)
 """The most compressed first; the last accepts every run."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -22,8 +22,44 @@ _ENOUGH = 0.1
 """Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
 
 
+def relative_gap(lower: float, upper: float) -> float:
+    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
+    if math.isinf(upper):
+        return 1.0
+    return 0.0 if upper == lower else (upper - lower) / upper
+
+
+class _HasBounds(Protocol):
+    @property
+    def lower(self) -> ProvedBound:
+        """Proved lower bound."""
+
+    @property
+    def upper(self) -> ProvedBound:
+        """Proved upper bound."""
+
+
+class Bracketed:
+    """What has two proved bounds of an optimum, ``lower`` and ``upper``: as numbers, and how far they are apart."""
+
+    @property
+    def lower_bound(self: _HasBounds) -> float:
+        """Proved: nothing admissible, of any dimension, has a smaller objective."""
+        return self.lower.value
+
+    @property
+    def upper_bound(self: _HasBounds) -> float:
+        """Proved: the objective of the factors that are reported is no larger."""
+        return self.upper.value
+
+    @property
+    def relative_gap(self: _HasBounds) -> float:
+        """(upper − lower) / upper; 0 when both are equal, 1 without an upper bound."""
+        return relative_gap(self.lower.value, self.upper.value)
+
+
 @dataclass(frozen=True, eq=False)
-class Evidence(ABC):
+class Evidence(Bracketed, ABC):
     """A run made admissible: a primal point with the W and H behind it, a feasible dual point, and their bounds.
 
     Attributes:
@@ -245,10 +281,3 @@ def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) ->
     """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
     other = rank_bound(problem)
     return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
-
-
-def relative_gap(lower: float, upper: float) -> float:
-    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
-    if math.isinf(upper):
-        return 1.0
-    return 0.0 if upper == lower else (upper - lower) / upper
