@@ -2053,7 +2053,7 @@ CASES += [
         lambda folder: interchange.load_cbf_solution(saved_solution(folder, SMALL), SMALL),
     ),
     Case(
-        "measures.report:geometry",
+        "measures.report:_measured",
         call(ufm.geometry, FREE, GOOD),
         "candidate.problem(lambda_w, lambda_h)",
         call(ufm.geometry, GOOD.problem(1e-3, 1e-3), GOOD),

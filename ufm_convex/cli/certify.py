@@ -94,11 +94,8 @@ def certify(
         explained = _attribution(instance, candidate, proved, solution)
     if output.output is not None:
         proved.save(output.output)
-    if output.as_json:
-        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
-        typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
-    else:
-        _show(None if candidate else solution, fitted, proved, explained, wanted)
+    shown = candidate, solution, fitted, proved, explained, wanted
+    (_print if output.as_json else _show)(*shown)
     return ExitCode.DONE if str(proved.verdict) == "optimal" else ExitCode.NOT_REACHED
 
 
@@ -129,7 +126,21 @@ def _certified(
     return solution or solve(), proved
 
 
+def _print(
+    candidate: Candidate | None,
+    solution: Any,
+    fitted: EffectiveDecays | None,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    digits: int | None,
+) -> None:
+    """Print all of it as one object of JSON."""
+    found = certificate_record(solution, proved, explained, digits=digits, judged=candidate is not None)
+    typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
+
+
 def _show(
+    candidate: Candidate | None,
     solution: Any,
     fitted: EffectiveDecays | None,
     proved: Certificate,
@@ -137,7 +148,7 @@ def _show(
     digits: int | None,
 ) -> None:
     """Print the optimum where it was asked for alone, the decays that were fitted, and what is proved."""
-    if solution is not None:
+    if candidate is None:
         show(solution)
     if fitted is not None:
         typer.echo(f"effective decays  {fitted}")
