@@ -49,7 +49,7 @@ class ProblemOptions:
     ] = None
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file; also lists of path label."),
+        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv, .tsv or .txt; also lists of path label."),
     ] = None
     num_classes: Annotated[
         str | None,
