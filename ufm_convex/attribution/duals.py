@@ -32,6 +32,7 @@ import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
+from ufm_convex._pairs import row_tiles
 from ufm_convex.enclosure import BlockDual, DiagonalDual, ExactColumns, ProvedBound
 from ufm_convex.errors import SolverError
 from ufm_convex.problem import Problem
@@ -178,8 +179,12 @@ class SolvedDual:
 
     def seen(self, classes: IntArray, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
         """l_k(z) + l_k*(v_k) − <v_k, z> and l_k(z), of one column of logits a class, (m,) each."""
-        loss, layout = self.problem.loss, self.problem.loss.layout(self.problem.num_outputs, classes)
-        return loss.fenchel_young(self.residuals(classes), logits.T, layout), loss.values(logits.T, layout)
+        loss, gaps, losses = self.problem.loss, np.empty(classes.size), np.empty(classes.size)
+        for part in row_tiles(*logits.shape):
+            layout, columns = loss.layout(self.problem.num_outputs, classes[part]), logits[part].T
+            gaps[part] = loss.fenchel_young(self.residuals(classes[part]), columns, layout)
+            losses[part] = loss.values(columns, layout)
+        return gaps, losses
 
     def losses(self, labels: IntArray, logits: FloatArray) -> FloatArray:
         """l_y(z), (m,)."""

@@ -15,9 +15,10 @@ import numpy as np
 
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
 from ufm_convex._bits import widened
-from ufm_convex._pairs import row_blocks
+from ufm_convex._pairs import row_blocks, row_tiles
 from ufm_convex.attribution.dead_classes import Alive
 from ufm_convex.candidate import Candidate, Progress, blocks
+from ufm_convex.losses import Loss
 from ufm_convex.problem import Problem
 
 
@@ -136,12 +137,21 @@ def over_samples(
         apart = np.flatnonzero(away.any(axis=1))
         for part in row_blocks(apart.size, V):
             rows, y = apart[part], block.labels[apart[part]]
-            logits, layout = classifier.logits(block.features[rows]), loss.layout(V, y)
-            centre = loss.residuals(classifier.logits(means[y]).T, layout)
-            distances = np.maximum(loss.fenchel_young(centre, logits.T, layout), 0.0)
+            logits = classifier.logits(block.features[rows])
+            distances = _distances(loss, y, classifier.logits(means[y]), logits)
             spread += np.bincount(y, row_weights[y] * distances, minlength=K)
             values[rows] = dual.losses(y, logits)
         squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
         variability += np.bincount(block.labels, squares, minlength=K)
         losses.append(float(row_weights[block.labels] @ values))
     return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
+
+
+def _distances(loss: Loss, y: IntArray, centres: FloatArray, logits: FloatArray) -> FloatArray:
+    """Bregman distances of logits from those of their class means, rows (m, V) of labels (m,), ≥ 0, (m,)."""
+    found = np.empty(len(y))
+    for part in row_tiles(*logits.shape):
+        layout = loss.layout(logits.shape[1], y[part])
+        gradient = loss.residuals(centres[part].T, layout)
+        found[part] = np.maximum(loss.fenchel_young(gradient, logits[part].T, layout), 0.0)
+    return found
