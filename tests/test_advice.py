@@ -1456,6 +1456,15 @@ CASES: list[Case] = [
         call(complete_positivity, W, factor=np.ones((3, 3))),
     ),
     # sweeps
+    Case(
+        "cli.sweep:_refuse_file",
+        lambda folder: (
+            PROBLEM.save(folder / "p.toml"),
+            command("sweep", "FOLDER/p.toml", "-o", "FOLDER/t.csv")(folder),
+        ),
+        "ufm-convex solve FILE",
+        lambda folder: (PROBLEM.save(folder / "p.toml"), command("solve", "FOLDER/p.toml")(folder)),
+    ),
     Case("sweep.grid:Grid.__post_init__", call(Grid, [1e-3], [0.1]), "1,10,100", call(Grid, [1e-3], [1, 10, 100])),
     Case("sweep.grid:Grid.__post_init__", call(Grid, [1e-3], [1], [10.5]), "4,10", call(Grid, [1e-3], [1], [4, 10])),
     # the command line

@@ -59,6 +59,10 @@ def sweep(
     grid: GridOptions,
     method: MethodOptions,
     output: OutputOptions,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="PROBLEM.TOML", help="Not taken: a sweep makes its problems of the options below."),
+    ] = None,
     workers: Annotated[str, typer.Option(metavar="N", help="Processes; -1 for all cores.")] = "1",
     plot: Annotated[bool, typer.Option("--plot", help="Draw the phase diagram beside the table, as .png.")] = False,
     verbose: Verbose = False,
@@ -73,6 +77,8 @@ def sweep(
     Examples:
         ufm-convex sweep --decays 1e-4:1e-1:40 --imbalances 1:1000:25 --workers 2 --plot -o phase.parquet
     """
+    if file is not None:
+        _refuse_file(file)
     target = _target(output)
     from ufm_convex import sweep as room
 
@@ -102,6 +108,20 @@ def sweep(
     else:
         typer.echo(f"{len(rows):,} points: " + ", ".join(f"{count:,} {status}" for status, count in counts.items()))
     return ExitCode.DONE if counts["certified"] == len(rows) else ExitCode.NOT_REACHED
+
+
+def _refuse_file(file: Path) -> None:
+    """Raise ``ProblemError`` for a problem in a file: by its kind, or because a grid makes problems of its own."""
+    from ufm_convex.errors import ProblemError
+    from ufm_convex.problem import require_problem
+    from ufm_convex.solving import load_problem
+
+    require_problem(load_problem(file), "a sweep over decays, imbalances and numbers of classes")
+    raise ProblemError(
+        f"the problem {file} is given, and a sweep makes its own.",
+        expected="a grid: --decays, --imbalances, --classes, --loss, --max-count, --profile, --features",
+        fix="describe the grid by these options, or solve the one problem: ufm-convex solve FILE.",
+    )
 
 
 def _check_outputs(target: Path, plot: bool) -> None:
