@@ -22,6 +22,7 @@ from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEnt
 from ufm_convex.losses.mean_squared_error import MeanSquaredError
 from ufm_convex.losses.multiclass_hinge import MulticlassHinge
 from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
+from ufm_convex.losses.softmax import SoftmaxLoss
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -34,6 +35,7 @@ __all__ = [
     "MeanSquaredError",
     "MulticlassHinge",
     "SoftTargetCrossEntropy",
+    "SoftmaxLoss",
     "available",
     "make",
 ]

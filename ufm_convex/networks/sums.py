@@ -13,8 +13,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses import Loss
-from ufm_convex.losses.softmax import SoftmaxLoss
+from ufm_convex.losses import Loss, SoftmaxLoss
 from ufm_convex.networks._torch import torch
 
 _BLOCK = 1 << 22
