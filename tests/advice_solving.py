@@ -143,7 +143,7 @@ CASES: list[Case] = [
     ),
     Case("solving:method_of", call(ufm.certify, 5), "Problem(class_counts", call(ufm.certify, PROBLEM)),
     Case(
-        "_process:_not_sent",
+        "_child:not_sent",
         call(ufm.solve, SMALL, solver="scs", level="class", isolate=True, options={"time_limit_secs": Unsent(9.0)}),
         "isolate=False",
         call(ufm.solve, SMALL, solver="scs", level="class", options={"time_limit_secs": 9.0}),

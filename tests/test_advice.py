@@ -100,7 +100,7 @@ HELPERS = frozenset(
             "interchange.solutions:_malformed",
         ),
         *("losses.soft_target_cross_entropy:_refused", "positivity.judging:_numbers", "methods.direct:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_process:_not_sent", "methods.direct:_out_of_range"),
+        *("theory.base:refusal", "_files:_unwritable", "_child:not_sent", "methods.direct:_out_of_range"),
     }
 )
 

@@ -22,8 +22,9 @@ from types import TracebackType
 from typing import Any
 
 from ufm_convex import _given
+from ufm_convex._child import settle
 from ufm_convex._files import write_atomically
-from ufm_convex._process import fate, settle
+from ufm_convex._process import fate
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
 from ufm_convex.crosscheck.plain import plain
