@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ufm_convex.evidence.base import Evidence, Representation, allowed_gap, excess_gap, relative_gap
+from ufm_convex.evidence.base import Bracketed, Evidence, Representation, allowed_gap, excess_gap, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
 from ufm_convex.evidence.columns import ColumnsEvidence
 from ufm_convex.evidence.factored import FactoredEvidence
@@ -22,6 +22,7 @@ from ufm_convex.solvers import SolverRun
 
 __all__ = [
     "Bounds",
+    "Bracketed",
     "Evidence",
     "MergedEvidence",
     "Representation",
