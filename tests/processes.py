@@ -32,6 +32,10 @@ def alive(pids):
     return found
 
 
+SOON = 60.0
+"""Seconds within which something happens that takes a moment on an idle machine, whatever else this one does."""
+
+
 def within(seconds, reached):
     """Whether it is reached within that time."""
     end = time.monotonic() + seconds

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 import ufm_convex as ufm
 from ufm_convex import cli, measures, plots, theory
-from ufm_convex.attribution import PARTS, attribute_gap, duals, solved
+from ufm_convex.attribution import PARTS, attribute_gap, duals
 from ufm_convex.attribution.duals import SolvedDual
+from ufm_convex.attribution.passes import Classifier
 from ufm_convex.candidate import Candidate
 from ufm_convex.losses import (
     BinaryCrossEntropy,
@@ -324,22 +325,26 @@ def no_multiplier(monkeypatch):
     monkeypatch.setattr(duals, "_multiplier", lambda *given: 0.0 * right(*given))
 
 
+def classifier_changed(monkeypatch, change):
+    right = Classifier.of
+    monkeypatch.setattr(Classifier, "of", lambda found: right(found)._replace(b=change(right(found).b)))
+
+
 def bias_dropped(monkeypatch):
-    monkeypatch.setattr(solved, "offset", lambda found: np.zeros(found.num_classes))
+    classifier_changed(monkeypatch, lambda b: 0.0 * b)
 
 
 def bias_twice(monkeypatch):
-    right = solved.offset
-    monkeypatch.setattr(solved, "offset", lambda found: 2.0 * right(found))
+    classifier_changed(monkeypatch, lambda b: 2.0 * b)
 
 
 def bias_permuted(monkeypatch):
-    right = solved.offset
-    monkeypatch.setattr(solved, "offset", lambda found: np.roll(right(found), 1))
+    classifier_changed(monkeypatch, lambda b: np.roll(b, 1))
 
 
 def bias_unpaid(monkeypatch):
-    monkeypatch.setattr(solved, "bias_penalties", lambda problem, b: 0.0 * b)
+    right = Classifier.penalties
+    monkeypatch.setattr(Classifier, "penalties", lambda self, problem: right(self._replace(b=0.0 * self.b), problem))
 
 
 def sums_dropped(monkeypatch):

@@ -126,10 +126,10 @@ def test_the_largest_total_is_taken_and_one_more_is_not() -> None:
 @pytest.mark.parametrize("form", [np.asarray, list])
 def test_a_million_classes_take_well_under_a_second(form) -> None:
     counts = form(np.arange(1, 10**6 + 1))
-    start = time.perf_counter()
+    start = time.process_time()
     array = validate_class_counts(counts)
     # measured 0.03 s (array) and 0.05 s (list); entry-by-entry Python takes longer than this bound
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert int(array.sum()) == 10**6 * (10**6 + 1) // 2
 
 

@@ -132,6 +132,16 @@ def test_the_limit_is_that_of_any_problem(file):
     assert (result.exit_code, record_of(result)["solve_time_limit"]) == (1, {"seconds": 0.001, "reached": True})
 
 
-@pytest.mark.parametrize("command", [["crosscheck"], ["export", "-o", "p.cbf"], ["plot", "-o", "p.png"]])
+OTHERS = [["crosscheck"], ["export", "-o", "p.cbf"], ["plot", "-o", "p.png"], ["sweep", "-o", "p.csv"]]
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=lambda one: one[0])
 def test_other_commands_refuse_the_file(file, command):
     assert refused(run(command[0], file, *command[1:]), "another kind of problem")
+
+
+def test_a_sweep_refuses_a_problem_without_decays_and_a_file_that_is_not_there(tmp_path):
+    ufm.Problem([3, 2], features="free", constraint=ufm.LayerPeeled(1, 5)).save(tmp_path / "p.toml")
+    assert refused(run("sweep", tmp_path / "p.toml", "-o", tmp_path / "t.csv"), "a sweep over decays")
+    assert refused(run("sweep", tmp_path / "none.toml", "-o", tmp_path / "t.csv"), "none.toml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.toml"]

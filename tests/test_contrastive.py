@@ -23,6 +23,7 @@ from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengt
 from ufm_convex.contrastive.judging import enclose_objective, violation
 from ufm_convex.contrastive.method import Contrastive, finding
 from ufm_convex.contrastive.points import objective, softmax_dual
+from ufm_convex.relaxation import Orbits
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import ConicSolver
 from ufm_convex.solving import judged
@@ -403,9 +404,10 @@ def test_one_place_beyond_the_penalty_proves_nothing():
     "fault",
     [
         {"counts": np.array([3, 3, 2, 1])},
-        {"multiplicities": np.array([1, 2, 1, 1])},
-        {"members": np.array([0, 1, 2])},
-        {"members": np.array([0, 1, 2, 7])},
+        {"orbits": Orbits.of([1, 2, 1, 1], np.arange(4))},
+        {"orbits": Orbits.single(3)},
+        {"orbits": Orbits.single(4, order=np.array([0, 1, 2, 2]))},
+        {"orbits": Orbits.of([1], np.zeros(4, int), copies=[1, 2, 1, 1], order=np.array([0, 1, 1, 2, 3]))},
     ],
 )
 def test_groups_of_another_problem_prove_nothing(fault):

@@ -348,10 +348,10 @@ def test_every_planted_liar_is_found():
 
 def test_a_solver_that_hangs_is_ended_and_the_rest_goes_on():
     started = time.perf_counter()
-    rows = ufm.cross_check(PROBLEM, [hang, perfect], time_limit=1.0).rows
+    rows = ufm.cross_check(PROBLEM, [hang, perfect], time_limit=5.0).rows  # a fork and a closed form take 0.1 s
     assert [str(row.verdict) for row in rows] == ["failed", "right"]
-    assert "1 s" in rows[0].reason
-    assert time.perf_counter() - started < 60.0  # the sleep is ten times that
+    assert "5 s" in rows[0].reason
+    assert time.perf_counter() - started < 300.0  # the sleep is twice that
 
 
 def open_descriptors():
@@ -373,9 +373,9 @@ def test_a_solver_that_scribbles_on_its_pipes_holds_nobody_up():
         time.sleep(600)
 
     started = time.perf_counter()
-    rows = ufm.cross_check(PROBLEM, [scribble, perfect], time_limit=20.0).rows
+    rows = ufm.cross_check(PROBLEM, [scribble, perfect], time_limit=200.0).rows
     assert [str(row.verdict) for row in rows] == ["failed", "right"]
-    assert time.perf_counter() - started < 60.0  # the sleep is ten times that
+    assert time.perf_counter() - started < 100.0  # not even half the limit
 
 
 def test_what_a_solver_prints_is_not_seen(capfd):
@@ -403,7 +403,7 @@ def noisy(problem):
 
 
 def test_noise_on_every_channel_is_neither_seen_nor_in_the_way(capfd):
-    (row,) = ufm.cross_check(PROBLEM, [noisy], time_limit=30.0).rows
+    (row,) = ufm.cross_check(PROBLEM, [noisy], time_limit=300.0).rows
     assert row.verdict == "right", row.reason
     assert capfd.readouterr() == ("", "")
 
@@ -424,7 +424,7 @@ def test_where_processes_cannot_be_forked_they_are_spawned(spawning, capfd):
     def local(problem):  # cannot be pickled
         return perfect(problem)
 
-    right, failed = ufm.cross_check(PROBLEM, [noisy, local], time_limit=60.0).rows
+    right, failed = ufm.cross_check(PROBLEM, [noisy, local], time_limit=300.0).rows
     assert spawning == ["spawn", "spawn"]
     assert (right.verdict, failed.verdict) == ("right", "failed"), right.reason
     assert "cannot be sent to a process" in failed.reason
@@ -555,7 +555,7 @@ def test_a_pool_of_threads_in_the_parent_does_not_hang_the_child():
     """Clarabel's threads are gone after a fork; an order of 60 makes the parent start them."""
     ufm.solve(Problem(np.geomspace(500, 5, 30).astype(int), 1e-3, 1e-3), solver="clarabel", level="class")
     case = next(case for case in CASES if case.level == "sample")
-    ((_, row),) = run_conformance("clarabel", cases=[case], time_limit=30.0)
+    ((_, row),) = run_conformance("clarabel", cases=[case], time_limit=300.0)
     assert row.verdict == "right", row.reason
 
 

@@ -229,12 +229,12 @@ def test_half_of_a_million_outputs():
     counts = np.zeros(10**6, dtype=np.int64)
     counts[::2] = np.resize([500, 300, 20, 5, 1], 5 * 10**5)
     problem = ufm.Problem(counts, 1e-7, 1e-7)
-    started = time.perf_counter()
+    started = time.process_time()
     solution = ufm.solve(problem, solver="clarabel", level="group")
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     assert solution.status == "certified"
     assert solution.value == pytest.approx(theory.optimum(problem).value, rel=1e-9)
-    assert seconds < 20.0  # 0.6 s on an idle core; others may share it
+    assert seconds < 20.0  # of this process; 0.6 s measured
     assert len(solution.empty_classes) == 5 * 10**5
     certificate = ufm.certify(problem, solution=solution)
     assert certificate.verdict == "optimal"

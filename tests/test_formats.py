@@ -195,6 +195,19 @@ SAMPLES = {
     "commas.txt": "a/1.png,0\na/x y.png,2\nb.png,1\n",
     "tabs.csv": "path\tlabel\na/1.png\t0\na/x y.png\t2\nb.png\t1\n",
     "semicolons.csv": "path;label\na/1.png;0\na/x y.png;2\nb.png;1\n",
+    "header.txt": "path label\na/1.png 0\na/x y.png 2\nb.png 1\n",
+    "header.tsv": "path\tlabel\na/1.png\t0\na/x y.png\t2\nb.png\t1\n",
+    "no header.tsv": "a/1.png\t0\na/x y.png\t2\nb.png\t1\n",
+    "no header, semicolons.csv": "a/1.png;0\na/x y.png;2\nb.png;1\n",
+    "no header, commas.csv": '"a/1, 2.png",0\na/x y.png,2\nb.png,1\n',
+    "no header, windows.csv": "a\\1.png;0\na\\x y.png;2\nb.png;1\n",
+    "plain names.csv": "1.png;0\nx y.png;2\nb.png;1\n",
+    "folders.csv": "a/1;0\na/x y;2\nb/3;1\n",
+}
+NAMED = {
+    "n.txt": "{head}\na.png cat\nb.png cat\nc.png dog\nd.png dog\n",
+    "n.csv": "{head}\na.png;cat\nb.png;cat\nc.png;dog\nd.png;dog\n",
+    "n.tsv": "{head}\na.png\tcat\nb.png\tcat\nc.png\tdog\nd.png\tdog\n",
 }
 
 
@@ -202,6 +215,40 @@ SAMPLES = {
 def test_lists_of_samples(tmp_path, name):
     (tmp_path / name).write_text(SAMPLES[name])
     assert ufm.read_labels(tmp_path / name).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("head", ["", "path{mark}label", "img.path{mark}class"])
+@pytest.mark.parametrize("name", NAMED)
+def test_a_header_is_no_class(tmp_path, name, head):
+    """Labels that are names could be anything; what stands in the first row is a class only where it is a sample."""
+    mark = {"n.txt": " ", "n.csv": ";", "n.tsv": "\t"}[name]
+    (tmp_path / name).write_text(NAMED[name].format(head=head.format(mark=mark)).lstrip("\n"))
+    assert ufm.read_labels(tmp_path / name).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "img.path;kind\na.png;cat\nb.png;cat\nc.png;dog\n",  # a header that names no label
+        "file;kind\na.png;0\nb.png;1\n",
+        "0;a.png\n1;b.png\n",  # labels first
+        "a.png;0\nb.png;1\na.png;1\n",  # a sample twice
+        "a.png;0\nb.png\n",
+        "1.5;0\n2.5;1\n",  # numbers are no files
+    ],
+)
+def test_a_table_that_is_no_list_of_files_is_refused(tmp_path, text):
+    for name in ("y.csv", "y.tsv"):
+        (tmp_path / name).write_text(text.replace(";", "\t") if name == "y.tsv" else text)
+        with pytest.raises(ufm.UFMError, match=r"columns|line"):
+            ufm.read_labels(tmp_path / name)
+
+
+def test_counts_between_tabs(tmp_path):
+    (tmp_path / "n.tsv").write_text("class_id\tcount\n0\t500\n2\t20\n1\t100\n")
+    assert ufm.read_class_counts(tmp_path / "n.tsv").tolist() == [500, 100, 20]
+    options = ["--class-counts", str(tmp_path / "n.tsv"), "--lambda-w", "0.005", "--lambda-h", "0.005", "--json"]
+    assert '"num_samples": 620' in CliRunner().invoke(application(), ["solve", *options]).stdout
 
 
 @pytest.mark.parametrize("name", ["y.txt", "list.txt", "y.csv"])

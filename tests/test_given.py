@@ -174,6 +174,39 @@ def test_tensors_without_dimensions_are_numbers(name: str) -> None:
         NUMBERS[name](lambda value: torch.tensor(value, device="meta"))
 
 
+POSITIVE = {
+    "lambda_w": lambda one: ufm.Problem([3, 2], one, 1e-3),
+    "lambda_h": lambda one: ufm.Problem([3, 2], 1e-3, one),
+    "bias": lambda one: ufm.Problem([3, 2], 1e-3, 1e-3, bias=one),
+    "weight_radius": lambda one: ufm.LayerPeeled(one, 1),
+    "feature_radius": lambda one: ufm.LayerPeeled(1, one),
+    "bound": lambda one: ufm.ContrastiveProblem([3, 2], bound=one),
+    "temperature": lambda one: ufm.ContrastiveProblem([3, 2], bound=1.0, temperature=one),
+    "time_limit": lambda one: ufm.solve(SMALL, time_limit=one),
+}
+
+
+@pytest.mark.parametrize("bad", [0, -0.0, -5e-324, float("inf"), float("nan"), 10**400, True, "1", [1.0]], ids=str)
+@pytest.mark.parametrize("name", POSITIVE)
+def test_what_is_no_finite_number_above_zero_is_refused_by_its_name(name: str, bad: object) -> None:
+    with pytest.raises(ufm.errors.ProblemError, match=rf"^{name} is ") as refused:
+        POSITIVE[name](bad)
+    assert "> 0" in refused.value.expected
+
+
+def test_the_ends_of_the_range() -> None:
+    """On either side: the smallest number above zero and the largest of all; ``most`` itself and what is above it."""
+    for number in (5e-324, sys.float_info.max):
+        assert _given.positive("x", number, fix="f") == number
+    assert _given.positive("x", 2, most=2.0, fix="f") == 2.0
+    with pytest.raises(ufm.errors.ProblemError):
+        _given.positive("x", np.nextafter(2.0, 3.0), most=2.0, fix="f")
+    assert _given.nonnegative("x", 0, fix="f") == 0.0
+    for bad in (-5e-324, float("inf"), float("nan")):
+        with pytest.raises(ufm.errors.CandidateError, match=r"^x is "):
+            _given.nonnegative("x", bad, fix="f", kind=ufm.errors.CandidateError)
+
+
 def test_whole_numbers_without_dimensions_are_whole_numbers() -> None:
     assert ufm.Problem([np.array(3), np.int8(2)], 1, 1, feature_dim=np.array(2)).feature_dim == 2
     assert ufm.class_counts.balanced(np.array(3), np.array(5)).tolist() == [5, 5, 5]

@@ -81,3 +81,28 @@ def test_one_margin_for_all_is_met_or_missed(gap, met):
     for loss in (uniform, general):
         assert loss.enclose_value(z, loss.exact_column(3, 1)).is_finite() is met
     assert next(uniform.enclose_margin_values([arb(gap)], 3)).is_finite() is met
+
+
+class Doubled(CrossEntropy):
+    name = "doubled"
+
+    def values(self, z, layout):
+        return 2.0 * super().values(z, layout)
+
+
+SOFTMAX = [
+    (CrossEntropy(smoothing=0.1), True),
+    (make("soft-target-cross-entropy", {"targets": [[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.2, 0.2, 0.6]]}), True),
+    (make("logit-adjusted-cross-entropy", {"shift": [0.0, 1.0, 2.0]}), False),
+    (make("label-margin-cross-entropy", {"margins": [0.1, 0.2, 0.3]}), False),
+    (Doubled(), False),
+]
+
+
+@pytest.mark.parametrize(("loss", "linear"), SOFTMAX, ids=lambda one: getattr(one, "name", None))
+def test_a_softmax_loss_says_whether_it_is_one_of_the_logits_themselves(loss, linear):
+    """log-sum-exp less the pairing with ``target_columns``, as the definition has it."""
+    z, rows = np.random.default_rng(1).normal(size=(3, 3)), np.arange(3)
+    defined = np.log(np.exp(z).sum(axis=0)) - (loss.target_columns(3, rows) * z).sum(axis=0)
+    assert loss.of_logits is linear
+    assert bool(np.allclose(loss.values(z, loss.layout(3, rows)), defined)) is linear

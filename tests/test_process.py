@@ -12,7 +12,7 @@ from pathlib import Path
 import planted_solvers
 import pytest
 from planted_solvers import Bomb, Dying
-from processes import alive, children, within
+from processes import SOON, alive, children, within
 
 import ufm_convex as ufm
 from ufm_convex import _process, solvers
@@ -208,7 +208,7 @@ def test_a_worker_that_dies_idle_is_nobody_s_fate():
     with Workers(1) as pool:
         first = pool.submit(os.getpid).result()
         os.kill(first, signal.SIGKILL)
-        assert within(5.0, lambda: not alive({first}))
+        assert within(SOON, lambda: not alive({first}))
         assert pool.submit(abs, -1).result() == 1
 
 
@@ -219,14 +219,14 @@ def test_an_error_ends_workers_that_hang(others):
     def fail():
         with Workers(2) as pool:
             calls.extend(pool.submit(planted_solvers.end, "hang") for _ in range(4))
-            assert within(20.0, lambda: len(started(others)) == 4)  # each has started a process
+            assert within(SOON, lambda: len(started(others)) == 4)  # each has started a process
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert started(others) == set()
     assert all(call.done() for call in calls)
-    assert time.monotonic() - began < 60.0  # they would sleep ten times that
+    assert time.monotonic() - began < 5 * SOON  # they would sleep twice that
 
 
 # -- the end of the parent ----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def hanging(call):
     """A process in which a call hangs, and the processes below it: the call's own and what that has started."""
     setup = f"import sys; sys.path.insert(0, {TESTS!r}); import planted_solvers as p, ufm_convex as ufm\n"
     running = subprocess.Popen([sys.executable, "-c", setup + call], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert within(30.0, lambda: len(children(running.pid)) == 2)
+    assert within(SOON, lambda: len(children(running.pid)) == 2)
     return running, children(running.pid)
 
 
@@ -263,8 +263,8 @@ def test_nothing_outlives_a_parent_that_is_killed(call, how):
     running, below = hanging(call)
     with running:
         running.send_signal(how)
-        assert running.wait(10.0) == -how
-        assert within(5.0, lambda: not alive(below))
+        assert running.wait(SOON) == -how
+        assert within(SOON, lambda: not alive(below))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -272,7 +272,7 @@ def test_an_orphan_would_be_seen():
     running, below = hanging("from ufm_convex._process import Worker\nnext(Worker().items('it', p.untied, 'hang'))\n")
     with running:
         running.kill()
-        running.wait(10.0)
+        running.wait(SOON)
         try:
             assert not within(1.0, lambda: not alive(below))
         finally:
@@ -285,10 +285,10 @@ def test_an_orphan_would_be_seen():
 def test_ctrl_c_ends_what_hangs(call):
     running, below = hanging(call)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=20.0)
+    _, said = running.communicate(timeout=SOON)
     assert said.decode().splitlines()[-1] == "KeyboardInterrupt"
     assert said.decode().count("Traceback") == 1
-    assert within(5.0, lambda: not alive(below))
+    assert within(SOON, lambda: not alive(below))
 
 
 def test_a_worker_that_is_ended_says_nothing_more():

@@ -227,12 +227,47 @@ def test_the_exit_code_is_that_of_certify(tmp_path):
     assert run(tmp_path / "best.npz", "--lambda-w", "4e-3", "--lambda-h", "5e-3").exit_code == 1
 
 
+def test_what_is_stated_goes_before_what_the_candidate_says(tmp_path):
+    """At the optimum of a problem its decays are that problem's; any of its options may be stated, and then counts."""
+    b = np.array([0.4, 0.1, -0.2, -0.3])
+    np.savez(tmp_path / "best.npz", **layer().arrays())
+    np.savez(tmp_path / "biased.npz", **layer().arrays(), bias=b)
+    own = {"lambda_w": 2e-3, "lambda_h": 5e-3}
+
+    def judged_by(*options, name="best.npz"):
+        (line,) = [one for one in run(tmp_path / name, *options).stdout.splitlines() if one.startswith("judged by")]
+        return {key: float(value) for key, value in re.findall(r"(λ_[WHb]) = ([0-9.e-]+)", line)}, line
+
+    for option, key, other in (("--lambda-w", "λ_W", "λ_H"), ("--lambda-h", "λ_H", "λ_W")):
+        found, _ = judged_by(option, "3e-3")
+        assert found[key] == 3e-3
+        assert found[other] == pytest.approx(own["lambda_h" if other == "λ_H" else "lambda_w"], rel=1e-3)
+    assert "free" in run(tmp_path / "best.npz", "--features", "free").stdout.splitlines()[0]
+    assert judged_by("--bias", "0.25", name="biased.npz")[0]["λ_b"] == 0.25
+    assert "free bias" in judged_by("--bias", "free")[1]
+    assert "binary-cross-entropy" in judged_by("--loss", "binary-cross-entropy")[1]
+
+
+def test_a_negative_feature_makes_them_free_unless_the_sign_is_stated(tmp_path):
+    def lower(V, F):
+        F[0, 1] = -0.1
+
+    np.savez(tmp_path / "n.npz", **layer(lower).arrays())
+    assert "free features" in run(tmp_path / "n.npz").stdout
+    stated = run(tmp_path / "n.npz", "--features", "nonnegative")
+    assert stated.exit_code == 1
+    assert "none: a feature is negative" in stated.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "no candidate is given"),
-        (("trained", "--features", "free"), "--features is given without"),
-        (("trained", "--lambda-w", "1e-3"), "--lambda-h is not given"),
+        (("trained", "--features", "half"), "features is 'half'"),
+        (("trained", "--lambda-w", "0"), "lambda_w is 0.0"),
+        (("trained", "--bias", "0"), "bias is 0.0"),
+        (("trained", "--class-counts", "5,3"), "other class counts"),
+        (("trained", "--constraint", "hard-margin"), "lambda_w is None"),
         (("trained", "--html", "no/such/folder/page.html"), "folder"),
         (("trained", "--tolerance", "2"), "tolerance"),
         (("trained", "--loss", "hingo"), "hingo"),

@@ -1,7 +1,7 @@
 """The time limit of ``solve``: what it keeps, what it ends, and that it changes nothing else.
 
-Seconds in assertions: a process of our own takes 1 to 3 s to start on a busy machine, so limits after which something
-is expected to be there are generous; what is not to be waited for takes minutes.
+No result depends on how busy the machine is: where something has to be there before the limit passes, the limit passes
+because it is there (``clock``). What is not to be waited for takes minutes, and what is ended is there long before.
 """
 
 import json
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import planted_solvers
@@ -32,8 +33,8 @@ SMALL = ufm.Problem([9, 6, 3], 0.02, 0.03)
 CONTRASTIVE = ufm.ContrastiveProblem([4, 3, 2], bound=1.0)
 PEELED = ufm.Problem([5, 3, 1], constraint=ufm.LayerPeeled(1.0, 3.0))
 MINUTES = 300.0
-LATE = 10.0
-"""Seconds after a limit by which a result is there on a machine with other work; proofs of small problems take none."""
+LATE = 120.0
+"""Seconds after a limit by which a result is there, however busy the machine; nobody has waited for ``MINUTES``."""
 COMMAND = ["--class-counts", "9,6,3", "--lambda-w", "0.02", "--lambda-h", "0.03"]
 
 
@@ -51,6 +52,39 @@ def plant(monkeypatch):
             monkeypatch.setattr(kind, name, value)
 
     return planted
+
+
+class Clock:
+    """The clock by which limits pass, put forward when it is told to: so a limit passes by an event."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self.ahead
+
+    def leave(self, seconds):
+        """Of the limit in force so many seconds are left from now on."""
+        self.ahead += _deadline.remaining() - seconds
+
+    def after(self, count, seconds):
+        """A listener to ``solve`` after whose news of the ``count``-th run that many seconds are left."""
+        heard = []
+
+        def listen(line):
+            heard.extend([line] * ("proved relative gap" in line))
+            if len(heard) == count:
+                heard.append("")  # once
+                self.leave(seconds)
+
+        return listen
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(_deadline, "time", SimpleNamespace(monotonic=made.monotonic))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +107,15 @@ def honest(solution):
 # -- what it ends -------------------------------------------------------------------------------------------------
 
 
-def test_a_solver_that_sleeps_is_ended_and_its_best_bounds_are_kept(plant, loose):
-    plant(Slow, plan=((0.0, loose), (MINUTES, loose)))
+def test_a_solver_that_sleeps_is_ended_and_its_best_bounds_are_kept(plant, loose, clock):
+    plant(Slow, plan=((0.0, loose), (2 * MINUTES, loose)))
     others = children(os.getpid())
-    solution, seconds = timed(ufm.solve, SMALL, solver="slow", tolerance=1e-16, time_limit=6.0)
-    assert 6.0 <= seconds < 6.0 + LATE
+    method = {"solver": "slow", "tolerance": 1e-16, "time_limit": MINUTES, "progress": clock.after(1, seconds=1.0)}
+    solution, seconds = timed(ufm.solve, SMALL, **method)
+    assert 1.0 <= seconds < 1.0 + LATE
     assert (solution.status, solution.route[-1], solution.run.message) == (Status.BOUNDED, TIME_LIMIT, "loose")
     assert solution.time_limit_reached
-    assert solution.time_limit == 6.0
+    assert solution.time_limit == MINUTES
     assert not solution.interrupted
     assert honest(solution)
     assert "ended by the time limit" in solution.route[-2]
@@ -115,10 +150,11 @@ def test_a_death_before_the_limit_is_a_death(plant):
         ufm.solve(SMALL, solver="dying", time_limit=MINUTES)
 
 
-def test_what_runs_here_is_ended_between_runs(plant, loose):
-    plant(SlowHere, plan=((0.0, loose), (0.5, loose), (MINUTES, loose)))
-    solution, seconds = timed(ufm.solve, SMALL, solver="slow", tolerance=1e-16, time_limit=0.3)
-    assert seconds < 0.5 + LATE
+def test_what_runs_here_is_ended_between_runs(plant, loose, clock):
+    plant(SlowHere, plan=((0.0, loose), (0.0, loose), (2 * MINUTES, loose)))
+    method = {"solver": "slow", "tolerance": 1e-16, "time_limit": MINUTES, "progress": clock.after(2, seconds=0.0)}
+    solution, seconds = timed(ufm.solve, SMALL, **method)
+    assert seconds < LATE
     assert len(solution.route) == 3  # two runs, and the line that says so
     assert solution.time_limit_reached
 
@@ -131,10 +167,11 @@ def test_no_other_solver_is_tried_after_the_limit(plant):
 
 
 @pytest.mark.parametrize("problem", [PEELED, CONTRASTIVE], ids=["layer-peeled", "contrastive"])
-def test_other_kinds_of_problem_are_ended_likewise(plant, problem):
-    plant(Sluggish, pause=MINUTES, attempts=0)
-    solution, seconds = timed(ufm.solve, problem, solver="sluggish", tolerance=1e-15, time_limit=8.0)
-    assert 8.0 <= seconds < 8.0 + LATE
+def test_other_kinds_of_problem_are_ended_likewise(plant, problem, clock):
+    plant(Sluggish, pause=2 * MINUTES, attempts=0)
+    method = {"solver": "sluggish", "tolerance": 1e-15, "time_limit": MINUTES, "progress": clock.after(1, seconds=1.0)}
+    solution, seconds = timed(ufm.solve, problem, **method)
+    assert 1.0 <= seconds < 1.0 + LATE
     assert solution.route[-1] == TIME_LIMIT
     assert solution.status is Status.BOUNDED
     assert honest(solution)
@@ -182,12 +219,19 @@ def test_solvers_that_know_a_limit_are_told(solver, monkeypatch):
     assert all(0.0 < options[option] <= 50.0 for options in seen[1:])
 
 
-def test_scs_leaves_its_last_point():
-    """Without its own limit it would be killed at ours, and leave nothing."""
-    problem = ufm.Problem(np.arange(1, 81), 1e-3, 1e-3, loss=ufm.MulticlassHinge("weston-watkins"), bias=0.01)
+def test_scs_leaves_its_last_point(monkeypatch):
+    """Without its own limit it would be killed at ours, and leave nothing.
+
+    It runs for 5 s, of which it needs a tenth, in a process that has done its imports, and has half a minute to answer.
+    """
+    monkeypatch.setattr(_process, "_ANSWERING", 1.0)
+    monkeypatch.setattr(_process, "_LONGEST_ANSWER", 30.0)
+    problem = ufm.Problem(np.arange(1, 13), 1e-3, 1e-3, loss=ufm.MulticlassHinge("weston-watkins"), bias=0.01)
     options = {"eps_abs": 1e-14, "eps_rel": 1e-14, "max_iters": 10**8}
-    solution, seconds = timed(ufm.solve, problem, solver="scs", options=options, tolerance=1e-15, time_limit=12.0)
-    assert seconds < 12.0 + LATE
+    with isolation():
+        ufm.solve(SMALL, solver="scs")
+        solution, seconds = timed(ufm.solve, problem, solver="scs", options=options, tolerance=1e-15, time_limit=35.0)
+    assert seconds < 35.0 + LATE
     assert solution.time_limit_reached
     assert solution.status is Status.BOUNDED
     assert solution.relative_gap < 0.1  # of its last point, not of nothing

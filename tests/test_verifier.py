@@ -591,7 +591,7 @@ def test_beyond_the_limits_is_malformed_at_once(path, value):
     started = time.process_time()
     with pytest.raises(MalformedCertificate):
         verify(data)
-    assert time.process_time() - started < 2.0  # a bound on hanging, not a benchmark
+    assert time.process_time() - started < 10.0  # a bound on hanging, not a benchmark
 
 
 def test_long_vectors_with_large_exponents_are_malformed():
@@ -607,7 +607,7 @@ def test_long_products_are_undecided_at_once(size, bits):
     started = time.process_time()
     with pytest.raises(reading.Undecided, match="too long"):
         problem_module.product([[2 ** (bits - 1)] * size] * size, [[-1] * size] * size)
-    assert time.process_time() - started < 2.0  # a bound on hanging, not a benchmark
+    assert time.process_time() - started < 10.0  # a bound on hanging, not a benchmark
 
 
 def test_products_of_certificates_are_within_the_limit():

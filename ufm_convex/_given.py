@@ -100,16 +100,50 @@ def tolerance(value: object) -> float:
     )
 
 
+def positive(
+    name: str,
+    value: object,
+    *,
+    fix: str,
+    expected: str = "a finite number > 0",
+    most: float = sys.float_info.max,
+    got: str | None = None,
+) -> float:
+    """A finite number > 0 as binary64, or ``ProblemError``.
+
+    Args:
+        name: What messages call it.
+        value: A number of any type, or what is none.
+        fix: What the message says to do.
+        expected: What it says would do.
+        most: The largest number that would.
+        got: What it says is there; None for the value.
+    """
+    number = real(value)
+    if 0.0 < number <= most:
+        return number
+    raise ProblemError(got or f"{name} is {shown(value)}.", expected=expected, fix=fix)
+
+
+def nonnegative(
+    name: str,
+    value: object,
+    *,
+    fix: str,
+    expected: str = "a finite number >= 0",
+    kind: type[UFMError] = ProblemError,
+) -> float:
+    """A finite number ≥ 0 as binary64, or an error of the ``kind``; arguments as for ``positive``."""
+    number = real(value)
+    if 0.0 <= number < math.inf:
+        return number
+    raise kind(f"{name} is {shown(value)}.", expected=expected, fix=fix)
+
+
 def seconds(name: str, value: object) -> float:
     """A time limit, a finite number of seconds > 0, as binary64, or ``ProblemError``."""
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"{name} is {shown(value)}.",
-        expected="a finite number of seconds > 0, or None for no limit",
-        fix=f"write {name}=60.0, or leave it out.",
-    )
+    expected = "a finite number of seconds > 0, or None for no limit"
+    return positive(name, value, expected=expected, fix=f"write {name}=60.0, or leave it out.")
 
 
 def class_index(value: object, num_classes: int, got: str) -> int:

@@ -5,7 +5,7 @@ the other: solvers of compiled code (``apart``) and the points of a sweep (``Wor
 because a fork copies locks and leaves thread pools behind: Clarabel would wait for threads that are not there. It is
 no ``multiprocessing`` process either, which imports the caller's main module again and so asks every script for a
 guard. What the functions take and return is pickled; both ends are this package. A *forked* process runs what cannot
-be pickled, for a limited time (``crosscheck.process``). Either calls ``settle`` first.
+be pickled, for a limited time (``crosscheck.process``). What either does is in ``_child``; here is who starts it.
 
 No process outlives the one that started it, however that ended: each holds one end of a pipe whose other end is with
 its parent and carries nothing, and has asked the system to kill its process group when that other end closes. Code that
@@ -25,15 +25,15 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from ufm_convex import _deadline
+from ufm_convex._child import NEXT, not_sent, receive, send
 from ufm_convex.errors import ProcessError, SolverDiedError
 
 T = TypeVar("T")
@@ -41,13 +41,9 @@ T = TypeVar("T")
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from ufm_convex._process import serve
+from ufm_convex._child import serve
 serve(int(sys.argv[2]))
 """
-_LENGTH = 8
-"""Bytes of the number in front of every message."""
-_NEXT = b"."
-"""The request for the next item."""
 _ANSWERING, _LONGEST_ANSWER = 0.1, 2.0
 """Share of a time limit, and seconds at most, that are kept for the answer of a process: what a solver holds when it is
 told to stop is worth more than nothing."""
@@ -55,99 +51,9 @@ _FAREWELL = 5.0
 """Seconds that a process has to end once it has closed its pipe; an aborting one may write its core first."""
 
 
-# -- in the child -------------------------------------------------------------------------------------------------
-
-
-def settle(lifeline: int) -> IO[str]:
-    """Begin a child: a session of its own, ended with its parent, and silent.
-
-    Args:
-        lifeline: Descriptor of the end for reading of a pipe whose end for writing nobody but the parent holds.
-
-    Returns:
-        A stream that goes nowhere, for whatever stands for ``sys.stdout``; the descriptors 1 and 2 go there already.
-    """
-    if hasattr(os, "setsid"):
-        with suppress(PermissionError):  # it leads one already
-            os.setsid()
-    _tie(lifeline)
-    silence = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(silence, descriptor)
-    return os.fdopen(silence, "w", encoding="utf-8")
-
-
-def _tie(lifeline: int) -> None:
-    """Have the system kill this process group as soon as the other end of the pipe is closed."""
-    try:
-        import fcntl
-
-        os.set_inheritable(lifeline, False)  # what the child starts is in its group, and needs no line of its own
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        if hasattr(fcntl, "F_SETSIG"):
-            fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # elsewhere SIGIO, which ends whoever has no handler
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC | os.O_NONBLOCK)
-    except (ImportError, AttributeError):  # a system without such signals
-        return
-    with suppress(BlockingIOError):
-        if os.read(lifeline, 1) == b"":  # it was closed before the system knew what to do
-            os._exit(1)
-
-
-def serve(lifeline: int) -> None:
-    """What a worker does: answer requests on stdin, one at a time, until there are no more.
-
-    A request is a function and its arguments, pickled, or ``_NEXT``; an answer is a pair (kind, value), pickled: "item"
-    with the next item of the generator that the function returned, "end", or "error" with an exception.
-    """
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    sys.stdout = sys.stderr = settle(lifeline)
-    warnings.simplefilter("ignore")  # nobody there to read them
-    items: Iterator[Any] = iter(())
-    while (request := _receive(requests)) is not None:
-        try:
-            if request != _NEXT:
-                items = iter(())  # the generator before is closed now, not after the next has been made
-                items = _begun(request)
-            answer = pickle.dumps(("item", next(items)))
-        except StopIteration:
-            answer = pickle.dumps(("end", None))
-        except Exception as error:  # whatever it is, it is the caller's: it is raised again there
-            answer = pickle.dumps(("error", _portable(error)))
-        _send(answers, answer)
-
-
-def _begun(request: bytes) -> Iterator[Any]:
-    try:
-        function, arguments, keywords = pickle.loads(request)
-    except Exception as error:  # loading runs code of the modules that it names, which may fail in any way
-        raise _not_sent("what was asked for", error) from error
-    return iter(function(*arguments, **keywords))
-
-
-def _not_sent(what: str, error: Exception) -> ProcessError:
-    return ProcessError(
-        f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
-        expected="classes and functions that a module defines at its top level",
-        fix="move them to a module, not the main one, or do without: isolate=False, workers=1, no time limit.",
-    )
-
-
-def _portable(error: Exception) -> Exception:
-    """The exception itself where it survives pickling, else its name and words."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # an exception may hold anything, and its constructor refuse anything
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
-
-
 def once(function: Callable[..., T], *arguments: Any, **keywords: Any) -> Iterator[T]:
     """A call as a generator of one item."""
     yield function(*arguments, **keywords)
-
-
-# -- in the parent ------------------------------------------------------------------------------------------------
 
 
 class Worker:
@@ -216,7 +122,7 @@ class Worker:
         try:
             request = pickle.dumps((function, arguments, keywords))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise _not_sent(what, error) from error
+            raise not_sent(what, error) from error
         while True:
             with self._until(_deadline.remaining()):
                 kind, value = self._ask(what, request)
@@ -225,7 +131,7 @@ class Worker:
             if kind == "end":
                 return
             yield value
-            request = _NEXT
+            request = NEXT
 
     @contextmanager
     def _until(self, seconds: float) -> Iterator[None]:
@@ -247,8 +153,8 @@ class Worker:
 
     def _ask(self, what: str, request: bytes) -> tuple[str, Any]:
         try:
-            _send(self._process.stdin, request)
-            answer = _receive(self._process.stdout)
+            send(self._process.stdin, request)
+            answer = receive(self._process.stdout)
             found: tuple[str, Any] | None = None if answer is None else pickle.loads(answer)
         except (OSError, ValueError):  # a pipe broke, or was closed by another thread that ended the worker
             found = None
@@ -426,24 +332,3 @@ class Workers(ThreadPoolExecutor):
             self._bench.end()  # threads that wait for an answer go on, to their own end
         self.shutdown()
         self._bench.end()
-
-
-# -- messages -----------------------------------------------------------------------------------------------------
-
-
-def _send(stream: IO[bytes] | None, message: bytes) -> None:
-    if stream is None:
-        raise BrokenPipeError
-    stream.write(len(message).to_bytes(_LENGTH, "little"))
-    stream.write(message)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes] | None) -> bytes | None:
-    """The next message; None where there is none, or only a part of one."""
-    if stream is None:
-        return None
-    head = stream.read(_LENGTH)
-    length = int.from_bytes(head, "little")
-    message = stream.read(length) if len(head) == _LENGTH else b""
-    return message if len(message) == length > 0 else None  # no message is empty

@@ -22,8 +22,9 @@ import numpy as np
 from ufm_convex import duality, theory
 from ufm_convex._arrays import FloatArray
 from ufm_convex._tables import Columns, dataframe
+from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError
-from ufm_convex.evidence import Evidence, allowed_gap, excess_gap, kept, relative_gap
+from ufm_convex.evidence import Bracketed, Evidence, allowed_gap, excess_gap, kept, relative_gap
 from ufm_convex.losses import traits
 from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
@@ -71,7 +72,7 @@ def capped(solution: Any) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome(ABC):
+class Outcome(Bracketed, ABC):
     """What solutions of every kind of problem have: how they came about, and what their two bounds amount to.
 
     Attributes:
@@ -191,14 +192,14 @@ class Solution(Outcome):
         return self.run.level
 
     @property
-    def lower_bound(self) -> float:
-        """Proved: no W and H, of any dimension, have a smaller objective."""
-        return self.evidence.lower.value
+    def lower(self) -> ProvedBound:
+        """Proved lower bound, with its exact point."""
+        return self.evidence.lower
 
     @property
-    def upper_bound(self) -> float:
-        """Proved: the objective of ``factors()`` is no larger."""
-        return self.evidence.upper.value
+    def upper(self) -> ProvedBound:
+        """Proved upper bound, with its exact point."""
+        return self.evidence.upper
 
     @property
     def lower_proof(self) -> str:
@@ -222,11 +223,6 @@ class Solution(Outcome):
     def dual(self) -> DualPoint | FrameDual | Dual:
         """Repaired dual point, likewise."""
         return self.evidence.dual
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper; 0 when both are 0."""
-        return relative_gap(self.lower_bound, self.upper_bound)
 
     def per_class(self) -> Columns:
         """Name → column, one entry a class: numbers of the optimum, as computed.

@@ -1,5 +1,17 @@
 """The proved dual point of a solved problem, as its classes see it: what a gap is told apart by without a closed form.
 
+The parts of a gap (``passes``, ``parts``) over it, for any finite loss, sign of features and bias; docs/attribution.md,
+the last section:
+
+    calibration        Σ_k pt_k [l_k(z̄_k) + l_k*(v_k) − <v_k, z̄_k>]        z̄_k = W h̄_k + b: Fenchel–Young gaps
+    logit_spread       Σ_i weight_i [l(z_i) − l(z̄_k) − <∇l(z̄_k), z_i − z̄_k>]    Bregman distances
+    variability        λ_H/2 Σ_i ‖h_i − h̄_k‖²
+    non_orthogonality  <T, B> / (2 λ_W)                                      T = 0 for free features
+    collapsed          <D − G − T, B> / (2 λ_W)
+    self_duality       λ_W/2 Σ_j ‖a_j − mean a‖²                              a_j the rows of W + U H̄ / λ_W
+    classifier_mean    λ_W/(2V) ‖Σ_j a_j‖²
+    bias               λ_b/2 ‖b + U1/λ_b‖²                                    0 for a free bias, whose U1 is 0
+
 The point is alike on alike classes. Of a column of orbit c the own entry is ``own[c]``, that at another output of
 orbit r ``others[r, c]``; T has the entry ``T[c, e]`` at two different columns of orbits c and e. So products with
 features cost O(V d + C² d), and no V × m array is made.
@@ -20,6 +32,7 @@ import numpy as np
 
 from ufm_convex import enclosure
 from ufm_convex._arrays import BoolArray, FloatArray, IntArray
+from ufm_convex._pairs import row_tiles
 from ufm_convex.enclosure import BlockDual, DiagonalDual, ExactColumns, ProvedBound
 from ufm_convex.errors import SolverError
 from ufm_convex.problem import Problem
@@ -28,11 +41,30 @@ from ufm_convex.solution import Solution
 
 
 @dataclass(frozen=True, eq=False)
+class Solved:
+    """What a solution says of its classes (``dead_classes.Alive``); free features merge, and none of them is dead."""
+
+    feature_norms: FloatArray
+    margins: FloatArray
+    collapsed: BoolArray
+
+    @classmethod
+    def of(cls, solution: Solution) -> Solved:
+        """Read off a solution."""
+        norms, free = solution.feature_norms, not solution.problem.nonnegative
+        collapsed = np.full(solution.problem.num_classes, free)
+        collapsed[list(solution.collapsed_classes)] = True
+        own = solution.problem.loss.own_outputs(np.arange(norms.size))
+        return cls(norms, norms * solution.weight_norms[own], collapsed)
+
+
+@dataclass(frozen=True, eq=False)
 class SolvedDual:
-    """A proved dual point (V, T) of a problem.
+    """A proved dual point (V, T) of a problem; see ``passes.DualOptimum``.
 
     Attributes:
         problem: The problem.
+        optimum: What the solution says of its classes.
         value: Its proved dual value, rounded down.
         columns: The problem on the orbits of the proof.
         own: Own entry of a column of each orbit, (C,).
@@ -42,6 +74,7 @@ class SolvedDual:
     """
 
     problem: Problem
+    optimum: Solved
     value: float
     columns: ExactColumns
     own: FloatArray
@@ -61,9 +94,9 @@ class SolvedDual:
         if merged or not isinstance(found.exact_point, (BlockDual, DiagonalDual)):
             found = enclosure.lower_bound(problem, solution.dual)
         if isinstance(found.exact_point, DiagonalDual):
-            return cls._diagonal(problem, found, found.exact_point)
+            return cls._diagonal(solution, found, found.exact_point)
         if isinstance(found.exact_point, BlockDual):
-            return cls._block(problem, found, found.exact_point, solution.dual)
+            return cls._block(solution, found, found.exact_point)
         raise SolverError(
             "no dual point was proved.",
             expected="decays and an objective within the range of binary64",
@@ -71,8 +104,9 @@ class SolvedDual:
         )
 
     @classmethod
-    def _diagonal(cls, problem: Problem, found: ProvedBound, proof: DiagonalDual) -> SolvedDual:
+    def _diagonal(cls, solution: Solution, found: ProvedBound, proof: DiagonalDual) -> SolvedDual:
         """v_k = −q_k (e_k − 1/V), T what cancels the off-diagonal entries of G."""
+        problem, optimum = solution.problem, Solved.of(solution)
         columns = ExactColumns.of_groups(problem)
         exponent, V = proof.strengths.exponent, columns.num_outputs
         q = np.array([math.ldexp(float(integer), exponent) for integer in proof.strengths.integers])
@@ -82,12 +116,12 @@ class SolvedDual:
         free = columns.bias.needs_balance and not columns.bias.curvature
         others = np.tile(q / V, (columns.outputs.size, 1))
         T = np.outer(pulls, pulls) / V if problem.nonnegative else np.zeros((q.size, q.size))
-        return cls(problem, found.value, columns, -q * (1.0 - 1.0 / V), others, T, 0.0 * sums if free else sums)
+        sums = 0.0 * sums if free else sums
+        return cls(problem, optimum, found.value, columns, -q * (1.0 - 1.0 / V), others, T, sums)
 
     @classmethod
-    def _block(
-        cls, problem: Problem, found: ProvedBound, proof: BlockDual, dual: DualPoint | FrameDual | Dual
-    ) -> SolvedDual:
+    def _block(cls, solution: Solution, found: ProvedBound, proof: BlockDual) -> SolvedDual:
+        problem, dual = solution.problem, solution.dual
         columns = ExactColumns.of_groups(problem)
         if proof.kind == "dense":
             columns = ExactColumns.of_classes(problem)
@@ -98,7 +132,7 @@ class SolvedDual:
         sums = np.array([float_of(entry) for entry in proof.sums(columns)])
         zero = not own.any() and not others.any()
         T = _multiplier(columns, dual, problem) * (0.0 if zero else 1.0 - proof.margin)
-        return cls(problem, found.value, columns, own, others, T, sums)
+        return cls(problem, Solved.of(solution), found.value, columns, own, others, T, sums)
 
     # -- orbits -----------------------------------------------------------------------------------------------------
 
@@ -147,6 +181,21 @@ class SolvedDual:
         found = np.zeros((self.own.size, means.shape[1]))
         np.add.at(found, self.column_of[self.present], means[self.present])
         return found
+
+    # -- what logits are told by ------------------------------------------------------------------------------------
+
+    def seen(self, classes: IntArray, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """l_k(z) + l_k*(v_k) − <v_k, z> and l_k(z), of one column of logits a class, (m,) each."""
+        loss, gaps, losses = self.problem.loss, np.empty(classes.size), np.empty(classes.size)
+        for part in row_tiles(*logits.shape):
+            layout, columns = loss.layout(self.problem.num_outputs, classes[part]), logits[part].T
+            gaps[part] = loss.fenchel_young(self.residuals(classes[part]), columns, layout)
+            losses[part] = loss.values(columns, layout)
+        return gaps, losses
+
+    def losses(self, labels: IntArray, logits: FloatArray) -> FloatArray:
+        """l_y(z), (m,)."""
+        return self.problem.loss.values(logits.T, self.problem.loss.layout(self.problem.num_outputs, labels))
 
     # -- what features are told by ----------------------------------------------------------------------------------
 
@@ -199,10 +248,9 @@ class SolvedDual:
 
     def misfit(self, bias: FloatArray) -> FloatArray:
         """g(b) + g*(−U1) + <U1, b> entry by entry, (V,): λ_b/2 (b + U1/λ_b)²; 0 for a free bias, whose U1 is 0."""
-        weight = self.problem.bias
-        if weight is None or isinstance(weight, str):
+        if not self.problem.bias_decay:
             return np.zeros_like(bias)
-        root = math.sqrt(weight)
+        root = math.sqrt(self.problem.bias_decay)
         return 0.5 * (root * bias + self.sums[self.output_of] / root) ** 2
 
 

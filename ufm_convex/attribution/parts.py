@@ -1,7 +1,7 @@
 """Why a candidate is not optimal: the exact decomposition of f(W, H) − f* into seven parts, each ≥ 0; an eighth of b.
 
 The master identity at sample level with the dual optimum p* of Theorem 1 (docs/attribution.md), or, where no theorem
-gives it, with the proved dual point of the solved problem (``solved``). With class means h̄_k, s_k = pt_k q_k the
+gives it, with the proved dual point of the solved problem (``duals``). With class means h̄_k, s_k = pt_k q_k the
 strengths of the dual and g_k = s_k / (σ_k √(K/(K−1))) ≤ 1:
 
     calibration        Σ_k pt_k KL(p_k* ‖ softmax(W h̄_k))              the scale of the logits, class by class
@@ -26,26 +26,23 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from ufm_convex import theory
-from ufm_convex._arrays import BoolArray, FloatArray
-from ufm_convex._bits import widened
-from ufm_convex._pairs import products_by_row, row_blocks
+from ufm_convex._arrays import FloatArray
+from ufm_convex.attribution.closed import ClosedDual, frame_optimum
 from ufm_convex.attribution.dead_classes import DeadClass, diagnosis, find_dead_classes, has_spare_coordinate
 from ufm_convex.attribution.duals import SolvedDual
-from ufm_convex.attribution.solved import bias_penalties, offset, solved_parts
+from ufm_convex.attribution.passes import Classifier, DualOptimum, at_means, over_samples
 from ufm_convex.candidate import (
     Candidate,
     FeatureStatistics,
     Progress,
-    blocks,
     feature_statistics,
     require_match,
     require_nonnegative,
 )
 from ufm_convex.errors import CandidateError, ProblemError
-from ufm_convex.losses import FromOwn, traits
+from ufm_convex.losses import traits
 from ufm_convex.problem import Problem, require_problem
-from ufm_convex.relaxation import frame_strengths, require_dense
+from ufm_convex.relaxation import require_dense
 from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
 
@@ -182,31 +179,8 @@ def attribute_gap(
     if problem.nonnegative:
         require_nonnegative(statistics)
     _check_size(candidate)
-    if optimum is None:
-        return _over(solution or solve(problem), candidate, statistics, progress)
-    W, b, means = widened(candidate.weights), offset(candidate), statistics.class_means
-    calibration, ranges, at_means = _at_means(problem, W, b, means)
-    spread, variability, losses = _sample_parts(problem, candidate, (W, b), means, at_means, progress)
-    penalty = 0.5 * problem.lambda_w * float((W * W).sum()) + float(bias_penalties(problem, b).sum())
-    penalty += 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
-    scaled_means, collapsed = _feature_parts(problem, means, optimum)
-    self_duality, mean = _classifier_parts(problem, W, means)
-    return GapAttribution(
-        candidate_value=losses + penalty,
-        optimum=optimum.value,
-        calibration=calibration,
-        logit_spread=spread,
-        variability=variability,
-        overlap=products_by_row(scaled_means),
-        collapsed=collapsed,
-        self_duality=self_duality,
-        classifier_mean=mean,
-        pairs=partial(_upper_products, scaled_means),
-        bias=None if problem.bias is None else bias_penalties(problem, b),
-        dead_classes=find_dead_classes(optimum, means, ranges, calibration),
-        feature_dim=candidate.feature_dim,
-        spare_coordinate=has_spare_coordinate(W, means),
-    )
+    dual = SolvedDual.of(solution or solve(problem)) if optimum is None else ClosedDual(problem, optimum)
+    return _over(dual, candidate, statistics, progress)
 
 
 def explained(problem: Problem, candidate: Candidate, solution: Solution) -> GapAttribution:
@@ -215,44 +189,39 @@ def explained(problem: Problem, candidate: Candidate, solution: Solution) -> Gap
 
 
 def _over(
-    solution: Solution, candidate: Candidate, statistics: FeatureStatistics, progress: Progress | None
+    dual: DualOptimum, candidate: Candidate, statistics: FeatureStatistics, progress: Progress | None
 ) -> GapAttribution:
-    """The decomposition over the proved dual point of a solved problem."""
-    dual, means = SolvedDual.of(solution), statistics.class_means
-    found = solved_parts(dual, candidate, statistics, progress)
+    """The decomposition of f − ``dual.value``; ``statistics`` are those of the candidate."""
+    problem, means, classifier = dual.problem, statistics.class_means, Classifier.of(candidate)
+    seen = at_means(dual, classifier, means)
+    spread, variability, losses = over_samples(dual, candidate, classifier, means, seen, progress)
+    sizes = 0.5 * problem.lambda_h * math.fsum(statistics.class_square_norms.tolist())
+    self_duality, mean = _classifier_parts(dual, classifier.W, means)
     return GapAttribution(
-        candidate_value=found.value,
+        candidate_value=losses + classifier.penalties(problem) + sizes,
         optimum=dual.value,
-        calibration=found.calibration,
-        logit_spread=found.logit_spread,
-        variability=found.variability,
-        overlap=found.overlap,
-        collapsed=found.collapsed,
-        self_duality=found.self_duality,
-        classifier_mean=found.classifier_mean,
+        calibration=seen.calibration,
+        logit_spread=spread,
+        variability=variability,
+        overlap=dual.overlap(means),
+        collapsed=dual.collapsed(means),
+        self_duality=self_duality,
+        classifier_mean=mean,
         pairs=partial(dual.pairs, means),
-        bias=found.bias,
-        dead_classes=find_dead_classes(_of_solution(solution), means, found.ranges, found.calibration),
+        bias=None if problem.bias is None else dual.misfit(classifier.b),
+        dead_classes=find_dead_classes(dual.optimum, means, seen.ranges, seen.calibration),
         feature_dim=candidate.feature_dim,
-        spare_coordinate=has_spare_coordinate(widened(candidate.weights), means),
+        spare_coordinate=has_spare_coordinate(classifier.W, means),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Optimal:
-    """See ``dead_classes.Alive``."""
-
-    feature_norms: FloatArray
-    margins: FloatArray
-    collapsed: BoolArray
-
-
-def _of_solution(solution: Solution) -> _Optimal:
-    """What a solution says of its classes; free features merge, and none of them is dead."""
-    norms, collapsed = solution.feature_norms, np.full(solution.problem.num_classes, not solution.problem.nonnegative)
-    collapsed[list(solution.collapsed_classes)] = True
-    own = solution.problem.loss.own_outputs(np.arange(norms.size))
-    return _Optimal(norms, norms * solution.weight_norms[own], collapsed)
+def _classifier_parts(dual: DualOptimum, W: FloatArray, means: FloatArray) -> tuple[FloatArray, float]:
+    """Self-duality by row, (V,), and the classifier mean: of the rows a_j of W + U H̄ / λ_W."""
+    weight = dual.problem.lambda_w
+    away = W + dual.pulled(means) / weight
+    total = away.sum(axis=0)
+    rows = away - total / len(away)
+    return 0.5 * weight * np.einsum("jd,jd->j", rows, rows), 0.5 * weight / len(away) * float(total @ total)
 
 
 def _require_its(problem: Problem, solution: Solution | None) -> None:
@@ -265,12 +234,6 @@ def _require_its(problem: Problem, solution: Solution | None) -> None:
         )
 
 
-def frame_optimum(problem: Problem) -> theory.FrameOptimum | None:
-    """The optimum in closed form, where a theorem gives it as an orthogonal frame; else None."""
-    found = theory.optimum(problem) if theory.find(problem) is not None else None
-    return found if isinstance(found, theory.FrameOptimum) else None
-
-
 def _check_size(candidate: Candidate) -> None:
     """Raise ``CandidateError`` where squares of the classifier or of its bias would overflow."""
     for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
@@ -281,79 +244,3 @@ def _check_size(candidate: Candidate) -> None:
                 expected="absolute values up to 2**300",
                 fix="the training diverged: there is nothing to explain.",
             )
-
-
-def frame_ratios(problem: Problem, optimum: theory.FrameOptimum) -> FloatArray:
-    """g_k, (K,), in (0, 1]; exactly 1 for active classes, 0 for a class without samples."""
-    K = problem.num_classes
-    g = frame_strengths(problem) / (problem.prices * math.sqrt(K / (K - 1)))
-    return np.where(optimum.collapsed, np.minimum(g, 1.0), 1.0)
-
-
-def _upper_products(rows: FloatArray) -> FloatArray:
-    """Products of pairs of rows, strictly upper triangular."""
-    return np.triu(rows @ rows.T, 1)
-
-
-def _at_means(
-    problem: Problem, W: FloatArray, b: FloatArray, means: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Calibration, largest minus least logit (without the bias), and loss of the class means, (K,) each."""
-    K, loss, strengths = problem.num_classes, theory.cross_entropy(problem), frame_strengths(problem)
-    calibration, ranges, values = np.empty(K), np.empty(K), np.empty(K)
-    for block in row_blocks(K, K):
-        logits = means[block] @ W.T
-        ranges[block] = np.ptp(logits, axis=1)
-        logits += b
-        seen = FromOwn.of(logits, np.arange(block.start, block.stop))
-        calibration[block] = seen.divergences(loss, strengths[block])
-        values[block] = seen.values(loss)
-    return problem.loss_weights * calibration, ranges, values
-
-
-def _sample_parts(
-    problem: Problem,
-    candidate: Candidate,
-    classifier: tuple[FloatArray, FloatArray],
-    means: FloatArray,
-    at_means: FloatArray,
-    progress: Progress | None,
-) -> tuple[FloatArray, FloatArray, float]:
-    """Logit spread and variability by class, and the mean loss: the second pass.
-
-    A sample that is its class mean has no spread and the loss ``at_means``, (K,): of class means nothing is left to do.
-    """
-    (W, b), K, loss = classifier, problem.num_classes, theory.cross_entropy(problem)
-    row_weights = problem.loss_weights / np.maximum(problem.class_counts, 1) * candidate.multiplicities
-    spread, variability, losses = np.zeros(K), np.zeros(K), []
-    for block in blocks(candidate, progress=progress):
-        away, values = block.features - means[block.labels], at_means[block.labels]
-        apart = np.flatnonzero(away.any(axis=1))
-        for part in row_blocks(apart.size, K):
-            rows, y = apart[part], block.labels[apart[part]]
-            logits, layout = block.features[rows] @ W.T + b, loss.layout(K, y)
-            centre = loss.residuals((means[y] @ W.T + b).T, layout)
-            spread += np.bincount(y, row_weights[y] * loss.fenchel_young(centre, logits.T, layout), minlength=K)
-            values[rows] = FromOwn.of(logits, y).values(loss)
-        squares = np.einsum("ij,ij->i", away, away) * candidate.multiplicities[block.labels]
-        variability += np.bincount(block.labels, squares, minlength=K)
-        losses.append(float(row_weights[block.labels] @ values))
-    return spread, 0.5 * problem.lambda_h * variability, math.fsum(losses)
-
-
-def _feature_parts(problem: Problem, means: FloatArray, optimum: theory.FrameOptimum) -> tuple[FloatArray, FloatArray]:
-    """Class means whose products are the overlaps, (K, d), and features that should not be by class, (K,)."""
-    K, g = problem.num_classes, frame_ratios(problem, optimum)
-    scaled = means * (g * np.sqrt(problem.class_counts) * math.sqrt(problem.lambda_h / (K - 1)))[:, None]
-    squares = (means * means).sum(axis=1)
-    collapsed = 0.5 * problem.lambda_h * problem.class_counts * (1.0 - g) * (1.0 + g) * squares
-    return scaled, collapsed
-
-
-def _classifier_parts(problem: Problem, W: FloatArray, means: FloatArray) -> tuple[FloatArray, float]:
-    """Self-duality by row, (K,), and the classifier mean."""
-    K = problem.num_classes
-    pulled = means * (problem.loss_weights * frame_strengths(problem) / problem.lambda_w)[:, None]
-    away = W - W.mean(axis=0) - (pulled - pulled.mean(axis=0))
-    total = W.sum(axis=0)
-    return 0.5 * problem.lambda_w * (away * away).sum(axis=1), 0.5 * problem.lambda_w / K * float(total @ total)

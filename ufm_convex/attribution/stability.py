@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray, frozen, real
-from ufm_convex.attribution.parts import frame_optimum, frame_ratios
-from ufm_convex.errors import CandidateError, HypothesisError, shown
+from ufm_convex._arrays import FloatArray, frozen
+from ufm_convex._given import nonnegative
+from ufm_convex.attribution.closed import frame_optimum, frame_ratios
+from ufm_convex.errors import CandidateError, HypothesisError
 from ufm_convex.problem import Problem, require_problem
 from ufm_convex.relaxation import require_dense
 
@@ -84,11 +85,7 @@ def stability_bounds(problem: Problem, gap: float) -> StabilityBounds:
     require_problem(problem)
     K = problem.num_classes
     require_dense(K, "the bounds for all pairs of classes", "the five formulas of docs/attribution.md")
-    size = real(gap)
-    if not 0.0 <= size < math.inf:
-        raise CandidateError(
-            f"gap is {shown(gap)}.", expected="a finite number >= 0", fix="take attribute_gap(problem, candidate).gap."
-        )
+    size = nonnegative("gap", gap, kind=CandidateError, fix="take attribute_gap(problem, candidate).gap.")
     g = frame_ratios(problem, _frame(problem))
     weighted = g * np.sqrt(problem.class_counts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

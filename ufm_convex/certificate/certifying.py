@@ -139,16 +139,10 @@ def certify(
     _check_settings(digits, proof, time_limit)
     tolerance = _given.tolerance(tolerance)
     _check_recheck(candidate, recheck)
-    certificate = WRITINGS[method_of(problem).kind].certify(
-        problem,
-        candidate=candidate,
-        solution=solution,
-        tolerance=tolerance,
-        digits=whole(digits),
-        proof=proof,
-        time_limit=None if time_limit is None else _given.seconds("time_limit", time_limit),
-        progress=progress,
-    )
+    limit = None if time_limit is None else _given.seconds("time_limit", time_limit)
+    given: dict[str, Any] = {"tolerance": tolerance, "digits": whole(digits), "proof": proof, "time_limit": limit}
+    write = WRITINGS[method_of(problem).kind].certify
+    certificate = write(problem, candidate=candidate, solution=solution, progress=progress, **given)
     if progress is not None:
         progress("verifying the certificate")
     require_accepted(certificate, candidate if isinstance(candidate, Candidate) else None, recheck=recheck)

@@ -25,7 +25,7 @@ from ufm_convex.certificate.encoding import (
 from ufm_convex.certificate.model import judge
 from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.enclosure import NOTHING, gains, lower_bound, upper_bound
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, losses
 from ufm_convex.contrastive.problem import MODEL, ContrastiveProblem
 from ufm_convex.contrastive.solution import ContrastiveSolution
 from ufm_convex.enclosure import ExactVector, ProvedBound
@@ -108,8 +108,7 @@ def _dual(solution: ContrastiveSolution) -> tuple[ContrastiveDual, ProvedBound]:
 
 def _costs(problem: ContrastiveProblem, frame: ContrastivePoint) -> FloatArray:
     """What a sample of each group adds to the objective of a frame, (G,)."""
-    losses = np.where(frame.groups.counts > 1, row_logs(problem, frame)[0], 0.0)
-    costs: FloatArray = losses + problem.scaled_penalty * (frame.squares / problem.temperature)
+    costs: FloatArray = losses(problem, frame) + problem.scaled_penalty * (frame.squares / problem.temperature)
     return costs
 
 

@@ -21,6 +21,7 @@ from ufm_convex._bits import rounded_down, rounded_up
 from ufm_convex._files import write_atomically
 from ufm_convex.certificate.encoding import FORMAT, VERSION, seal, undyadic
 from ufm_convex.errors import FileFormatError, ProblemError, shown
+from ufm_convex.evidence import relative_gap
 
 
 class Judgement(StrEnum):
@@ -77,7 +78,7 @@ class CertificateFile:
     @property
     def relative_gap(self) -> float:
         """(upper − lower) / upper; 0 when both are equal."""
-        return 0.0 if self.upper == self.lower else (self.upper - self.lower) / self.upper
+        return relative_gap(self.lower, self.upper)
 
     @property
     def verdict(self) -> Judgement:

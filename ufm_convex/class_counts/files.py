@@ -1,8 +1,8 @@
 """Labels and class counts from files.
 
-Labels come from ``.npy`` (never unpickled), ``.csv`` or ``.txt``; class counts from ``.csv`` with the columns
-``class_id,count``, however these are called (``tables``). Text is UTF-8, with or without a byte-order mark. A fault in
-a text file is reported with its line, counted from 1.
+Labels come from ``.npy`` (never unpickled), ``.csv``, ``.tsv`` or ``.txt``; class counts from ``.csv`` or ``.tsv`` with
+the columns ``class_id,count``, however these are called (``tables``). Text is UTF-8, with or without a byte-order mark.
+A fault in a text file is reported with its line, counted from 1.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ufm_convex.class_counts.validation import validate_class_counts
 from ufm_convex.errors import CountsError, FileFormatError, LabelsError, shown
 
 _LABEL_COLUMNS = ("label", "labels", "y", "class", "target")
+_TABLES = (".csv", ".tsv")
+"""Suffixes of tables; what separates their cells is read off the first row."""
 _TO_COUNTS = "read it as class counts: read_class_counts, or --class-counts on the command line."
 _TO_LABELS = "read it as labels: read_labels, or --labels on the command line."
 
@@ -31,9 +33,9 @@ def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
 
     Args:
         path: ``.npy``: a one-dimensional integer array. ``.txt``: one integer a line, alone or after the path of a
-            sample, as in ``images/7.png 3``; blank lines and text after ``#`` do not count. ``.csv``: one
-            column, with or without header, or several with a header
-            of which exactly one is called label, labels, y, class or target. Names of classes are numbered in
+            sample, as in ``images/7.png 3``; blank lines and text after ``#`` do not count. ``.csv``, ``.tsv``: one
+            column, with or without header; several with a header of which exactly one is called label, labels, y,
+            class or target; or, without header, names of files and their labels. Names of classes are numbered in
             alphabetical order, as folders of images are, and the log says so.
         num_classes: K, where it is known: labels are below it.
 
@@ -48,11 +50,13 @@ def read_labels(path: str | Path, num_classes: int | None = None) -> IntArray:
         return validate_labels(map_array(path, "labels"), num_classes, name=f"the array in {path}")
     if suffix == ".txt":
         cells, lines, samples = lists.entries(path)
+        if samples and cells[0].lower() in _LABEL_COLUMNS and cells.count(cells[0]) == 1:  # a header, and no class
+            cells, lines, samples = cells[1:], lines[1:], samples[1:]
         _check_once(path, samples, lines)
-    elif suffix == ".csv":
+    elif suffix in _TABLES:
         cells, lines = _label_column(path)
     else:
-        raise _unknown_suffix(path, ".npy, .csv or .txt", "save the labels with np.save(path, labels).")
+        raise _unknown_suffix(path, ".npy, .csv or .txt, .tsv as .csv", "save the labels with np.save(path, labels).")
     if not cells:
         raise empty(path, "labels")
     labels = integers(path, lists.numbered(path, cells) or cells, lines, "the label", LabelsError)
@@ -78,8 +82,8 @@ def read_class_counts(path: str | Path) -> IntArray:
 
     Args:
         path: ``.npy``: a one-dimensional integer array. ``.txt``: one count a line. ``.json``: a list, or an object
-            from class to count. ``.csv`` with the header ``class_id,count``: columns may come in any order and be
-            called as people call them, ``class_id``, ``class`` or ``label`` for the one, ``count``, ``n`` or
+            from class to count. ``.csv`` or ``.tsv`` with the header ``class_id,count``: columns may come in any order
+            and be called as people call them, ``class_id``, ``class`` or ``label`` for the one, ``count``, ``n`` or
             ``num_images`` for the other, between commas, semicolons or tabs. Rows may come in any order; each class_id
             of 0 … K − 1 occurs once. Without class ids the rows are classes 0 … K − 1. Names of classes, and an index
             column beside class ids, are not used, and the log says so.
@@ -92,8 +96,8 @@ def read_class_counts(path: str | Path) -> IntArray:
     path = Path(path)
     if (suffix := path.suffix.lower()) in lists.READERS:
         return validate_class_counts(lists.read_list(path))
-    if suffix != ".csv":
-        raise _unknown_suffix(path, ".csv, .npy, .txt or .json", f"if it holds labels, {_TO_LABELS}")
+    if suffix not in _TABLES:
+        raise _unknown_suffix(path, ".csv, .npy, .txt or .json, .tsv as .csv", f"if it holds labels, {_TO_LABELS}")
     table = tables.rows(path)
     line, first = next(table)
     ids_in, counts_in, others = _count_columns(path, line, first)
@@ -210,18 +214,21 @@ def _label_column(path: Path) -> tuple[list[str], list[int]]:
     header = [] if any(map(is_number, first)) else tables.columns(first)
     _check_no_counts(path, header)
     named = [column for column in header if " ".join(column.words) in _LABEL_COLUMNS]
+    rest = list(table)
+    if len(first) == 2 and not named and lists.are_files([row[0], *(later[0] for _, later in rest)]):
+        lines = [line, *(number for number, _ in rest)]
+        _check_once(path, [row[0], *(later[0] for _, later in rest)], lines)
+        return [row[1], *(later[1] for _, later in rest)], lines
     if len(first) > 1 and len(named) != 1:
         raise FileFormatError(
             f"{path} has {len(first)} columns, "
             + (f"called {shown(', '.join(first))}." if header else "and no header that names them."),
             expected="one column, or exactly one called " + ", ".join(_LABEL_COLUMNS),
-            fix="keep one column, or rename it to label.",
+            fix="keep one column, or rename it to label; a list of files and labels needs no header.",
         )
     place = named[0].place if len(first) > 1 else 0
-    rows, lines = ([], []) if header else ([row], [line])
-    for line, row in table:
-        rows.append(row)
-        lines.append(line)
+    kept = rest if header else [(line, row), *rest]
+    lines, rows = [number for number, _ in kept], [one for _, one in kept]
     cells = [row[place] for row in rows]
     _check_one_a_sample(path, header, place, rows)
     say_unused(path, "column", [str(column) for column in header if column.place != place])

@@ -132,6 +132,18 @@ def _cut(cell: str, mark: str | None) -> tuple[str, str]:
     return (parts[0], parts[1]) if len(parts) == 2 else ("", cell)
 
 
+def are_files(names: Sequence[str]) -> bool:
+    """Whether the first cells of a table are all names of files, the first row's too: then it is no header.
+
+    Each has a suffix or a folder, and the first, unless it has a folder, a suffix that others have: ``img.path`` stands
+    above files.
+    """
+    suffixes = [Path(name.strip().replace("\\", "/")).suffix.lower() for name in names]
+    folders = ["/" in name or "\\" in name for name in names]
+    plain = all(suffix or folder for suffix, folder in zip(suffixes, folders, strict=True))
+    return plain and not any(map(_NUMBER.fullmatch, names)) and (folders[0] or suffixes[0] in suffixes[1:])
+
+
 def numbered(path: Path, names: Sequence[str]) -> list[str] | None:
     """Numbers for labels that are names of classes, in alphabetical order, as image folders are; None if they are none.
 

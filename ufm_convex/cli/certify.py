@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.judged import WITH_CANDIDATE, effective_problem, sort_out
 from ufm_convex.cli.options import (
     CandidateOptions,
     MethodOptions,
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from ufm_convex.measures import EffectiveDecays
     from ufm_convex.problem import Model, Problem
     from ufm_convex.solution import Solution
-
-
-_WITH_CANDIDATE = "W and features in a file; in Python, ufm_convex.certify takes a ContrastiveCandidate"
 
 
 @command(breakdown=ExitCode.NOT_REACHED)
@@ -91,7 +88,7 @@ def certify(
     with progress(verbose) as tell:
         tell("reading")
         if path is not None:
-            problem.require_plain(_WITH_CANDIDATE)
+            problem.require_plain(WITH_CANDIDATE)
         candidate = reading.load(path)
         instance, fitted = _instance(problem, candidate, decays, tell)
         say_zero_bias(path, candidate, instance)
@@ -108,11 +105,8 @@ def certify(
         table.write(solution)
     else:
         table.write_candidate(solution.problem, candidate, explained)
-    if output.as_json:
-        found = certificate_record(solution, proved, explained, digits=wanted, judged=candidate is not None)
-        typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
-    else:
-        _show(None if candidate else solution, fitted, proved, explained, wanted)
+    shown = candidate, solution, fitted, proved, explained, wanted
+    (_print if output.as_json else _show)(*shown)
     return ExitCode.DONE if str(proved.verdict) == "optimal" else ExitCode.NOT_REACHED
 
 
@@ -167,7 +161,21 @@ def _judged(
     return solution, certificate.judged(problem, candidate, solution=solution, tolerance=tolerance, progress=tell)
 
 
+def _print(
+    candidate: Candidate | None,
+    solution: Any,
+    fitted: EffectiveDecays | None,
+    proved: Certificate,
+    explained: GapAttribution | None,
+    digits: int | None,
+) -> None:
+    """Print all of it as one object of JSON."""
+    found = certificate_record(solution, proved, explained, digits=digits, judged=candidate is not None)
+    typer.echo(json.dumps({**found, "decays": fitted and decays_record(fitted)}, allow_nan=False))
+
+
 def _show(
+    candidate: Candidate | None,
     solution: Any,
     fitted: EffectiveDecays | None,
     proved: Certificate,
@@ -175,28 +183,11 @@ def _show(
     digits: int | None,
 ) -> None:
     """Print the optimum where it was asked for alone, the decays that were fitted, and what is proved."""
-    if solution is not None:
+    if candidate is None:
         show(solution)
     if fitted is not None:
         typer.echo(f"effective decays  {fitted}")
     show_judgement(proved, explained, digits)
-
-
-def sort_out(problem: ProblemOptions, second: Path | None) -> tuple[ProblemOptions, Path | None]:
-    """Which of the two files is the problem and which the candidate: a problem ends in .toml."""
-    from ufm_convex.errors import ProblemError
-
-    files = [path for path in (problem.file, second) if path is not None]
-    problems = [path for path in files if path.suffix.lower() == ".toml"]
-    candidates = [path for path in files if path not in problems]
-    if len(problems) > 1 or len(candidates) > 1:
-        raise ProblemError(
-            f"two {'problems' if problems else 'candidates'} are given: {files[0]} and {files[1]}.",
-            expected="at most one problem (.toml) and one candidate (.npz, .pt, .safetensors, .mat)",
-            fix="leave one out.",
-        )
-    chosen = dataclasses.replace(problem, file=problems[0] if problems else None)
-    return chosen, candidates[0] if candidates else None
 
 
 _OFFER = ", or --decays effective for those that the candidate fits best (docs/decays.md)"
@@ -230,20 +221,9 @@ def _instance(
     """The problem, with a candidate a ``Problem``; and the effective decays if they are asked for."""
     if candidate is None:
         return problem.problem(), None
-    what = "W and features in a file; ufm_convex.certify takes a ContrastiveCandidate"
     if decays is None:
-        return problem.plain_problem(what, candidate, or_else=_OFFER), None
-    from ufm_convex.measures import effective_decays
-
-    asked = dataclasses.replace(problem, lambda_w=problem.lambda_w or "1", lambda_h="1")
-    wanted = asked.plain_problem(what, candidate)
-    tell("fitting the decays")
-    # a negative feature where features are not is a verdict, not a reason to have no decays
-    fitted = effective_decays(candidate, wanted.loss, None if wanted.nonnegative else wanted.features)
-    chosen = dataclasses.replace(problem, lambda_w=problem.lambda_w or repr(fitted.lambda_w))
-    bias = problem.bias or (None if fitted.bias is None else str(fitted.bias))
-    chosen = dataclasses.replace(chosen, lambda_h=repr(fitted.lambda_h), bias=bias)
-    return chosen.plain_problem(what, candidate), fitted
+        return problem.plain_problem(WITH_CANDIDATE, candidate, or_else=_OFFER), None
+    return effective_problem(problem, candidate, tell, sign=False)
 
 
 def _attribution(
@@ -295,8 +275,10 @@ def _record(proved: Certificate, explained: GapAttribution | None, digits: int |
 
 def _optimum(proved: Certificate, solution: Solution) -> dict[str, Any]:
     """The fields of ``solve --json`` about the bounds of the optimum, which the certificate may have closer."""
+    from ufm_convex.evidence import relative_gap
+
     low, high = proved.lower, proved.optimum_upper
-    gap = 0.0 if high == low else (high - low) / high
+    gap = relative_gap(low, high)
     status = "certified" if gap <= solution.tolerance else str(solution.status)
     return {"lower_bound": finite(low), "upper_bound": finite(high), "relative_gap": finite(gap), "status": status}
 

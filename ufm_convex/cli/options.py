@@ -52,7 +52,7 @@ class ProblemOptions:
     ] = None
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv or .txt file; also lists of path label."),
+        typer.Option(metavar="FILE", help="Count the labels in a .npy, .csv, .tsv or .txt; also lists of path label."),
     ] = None
     num_classes: Annotated[
         str | None,
@@ -148,29 +148,6 @@ class ProblemOptions:
             loss = _made(content["loss"]) if "loss" in content else None
             content["class_counts"] = candidate.of_loss(loss).class_counts
         return Problem.from_content(content, source="the command line")
-
-    def effective_loss(self) -> Loss:
-        """The loss alone, for a candidate whose decays are its own.
-
-        Raises:
-            ProblemError: an option is given that only a problem has.
-        """
-        from ufm_convex.errors import ProblemError
-
-        options = {
-            "--features": self.features,
-            "--feature-dim": self.feature_dim,
-            "--bias": self.bias,
-            "--constraint": self.constraint,
-        }
-        unused = [*self._sources(), *(name for name, value in options.items() if value is not None)]
-        if unused:
-            raise ProblemError(
-                f"{', '.join(unused)} is given without --lambda-w and --lambda-h.",
-                expected="both decays, or none of a problem's options but its loss",
-                fix="add --lambda-w and --lambda-h, or leave it out for the candidate's effective decays.",
-            )
-        return _made(self._loss(None))
 
     def plain_problem(self, what: str, candidate: Candidate | None = None, *, or_else: str = "") -> Problem:
         """The same for what has no form for other kinds of problem; raises ``ProblemError`` for those."""

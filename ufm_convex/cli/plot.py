@@ -62,8 +62,7 @@ def plot(
     chosen = plots.plot(figure or ("norms" if candidate_path is None else "attribution"))
     solved = candidate_path is None and chosen.source is plots.Source.GEOMETRY
     if not solved:
-        words = f"the figure {chosen.name}" + ("" if candidate_path is None else f" of {candidate_path}")
-        refuse(words, names_of(MethodOptions), "options of a method where a problem is solved for its figure")
+        _refuse_method(chosen.name, candidate_path)
     with progress(verbose) as tell:
         tell("reading")
         candidate = reading.load(candidate_path)
@@ -80,6 +79,12 @@ def plot(
         drawn = plots.draw(chosen.name, instance, solution=solution, candidate=candidate, width=width)
         plots.save(drawn, target)
     return ExitCode.DONE
+
+
+def _refuse_method(name: str, candidate: Path | None) -> None:
+    """Raise for options of a method where nothing is solved."""
+    words = f"the figure {name}" + ("" if candidate is None else f" of {candidate}")
+    refuse(words, names_of(MethodOptions), "options of a method where a problem is solved for its figure")
 
 
 def _target(output: Path | None) -> Path:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ufm_convex.cli.certify import certificate_record, sort_out
+from ufm_convex.cli.certify import certificate_record
 from ufm_convex.cli.command import command
 from ufm_convex.cli.exits import ExitCode
+from ufm_convex.cli.judged import effective_problem, sort_out, states_decays
 from ufm_convex.cli.options import CandidateOptions, ProblemOptions, Verbose, check_output, say_zero_bias
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import decays_record
@@ -18,6 +20,7 @@ from ufm_convex.cli.values import required_number
 
 if TYPE_CHECKING:
     from ufm_convex.candidate import Candidate
+    from ufm_convex.measures import EffectiveDecays
     from ufm_convex.networks.report import NetworkReport
     from ufm_convex.problem import Problem
 
@@ -46,7 +49,7 @@ def report(
 
     Does the model apply, with which decays, how far is the layer from the optimum (proved), which part of that is due
     to what, which classes are dead or share coordinates, what to do. With --lambda-w and --lambda-h, or a problem, it
-    is judged by these; without, by its effective decays, and the page says so.
+    is judged by these; a decay that is not given is the effective one (docs/decays.md), and the page says so.
 
     Exit code: 0 optimal within the tolerance, 1 suboptimal, infeasible or undecided, 2 for bad input.
 
@@ -69,27 +72,24 @@ def report(
         from ufm_convex.certificate import Judgement
         from ufm_convex.networks.report import report_on
 
-        asked, loss = _asked(options, candidate)
+        asked, fitted = _asked(options, candidate, tell)
         say_zero_bias(path, candidate, asked)
         tell("judging")
-        found = report_on(
-            candidate,
-            asked,
-            loss=loss,
-            class_names=names,
-            tolerance=required_number("--tolerance", tolerance),
-        )
+        gap = required_number("--tolerance", tolerance)
+        found = report_on(candidate, asked, decays=fitted, class_names=names, tolerance=gap)
         if html is not None:
             _write(found, html, path)
     typer.echo(json.dumps(_record(found), allow_nan=False) if as_json else str(found))
     return ExitCode.DONE if found.certificate.verdict is Judgement.OPTIMAL else ExitCode.NOT_REACHED
 
 
-def _asked(options: ProblemOptions, candidate: Candidate) -> tuple[Problem | None, Any]:
-    """The problem that the options describe; None where they leave the decays to the candidate, and then the loss."""
-    if options.file is not None or options.lambda_w is not None or options.lambda_h is not None:
+def _asked(
+    options: ProblemOptions, candidate: Candidate, tell: Callable[[str], object]
+) -> tuple[Problem, EffectiveDecays | None]:
+    """The problem that the options describe, the decays that they leave open to be those of the candidate."""
+    if states_decays(options):
         return options.plain_problem("a report on W and features", candidate), None
-    return None, options.effective_loss()
+    return effective_problem(options, candidate, tell, sign=True)
 
 
 def _names(path: Path | None) -> list[str] | None:

@@ -16,7 +16,7 @@ _LIST = re.compile(r"[0-9\s;:|+-]*")  # counts, whatever somebody puts between t
 
 def names_a_file(text: str) -> bool:
     """Whether the value of --class-counts is a path: it ends as one, or is neither a list nor a number."""
-    if text.strip().lower().endswith((".csv", ".npy", ".txt", ".json")):
+    if text.strip().lower().endswith((".csv", ".tsv", ".npy", ".txt", ".json")):
         return True
     return not ("," in text or _is_number(text) or _LIST.fullmatch(text))
 

@@ -16,49 +16,51 @@ from ufm_convex.relaxation import Alike, Orbits
 
 @dataclass(frozen=True, eq=False)
 class AlikeClasses:
-    """A partition of the classes into groups of alike ones.
+    """The orbits of classes with equal counts, and these counts.
 
     Attributes:
         counts: n of the classes of each group, (G,).
-        multiplicities: K_g, the number of classes of each group, (G,).
-        members: Group of each class, (K,).
+        orbits: The classes, of which those of a group are permuted.
     """
 
     counts: IntArray
-    multiplicities: IntArray
-    members: IntArray
+    orbits: Orbits
 
     @classmethod
     def of(cls, class_counts: IntArray) -> AlikeClasses:
         """Classes with equal counts, sorted by count."""
         counts, members, multiplicities = np.unique(class_counts, return_inverse=True, return_counts=True)
-        return cls(counts, multiplicities.astype(np.int64), members.astype(np.int64))
+        return cls(counts, Orbits.of(multiplicities, np.arange(counts.size), order=np.argsort(members, kind="stable")))
 
     @classmethod
     def single(cls, class_counts: IntArray) -> AlikeClasses:
         """One group a class, in class order."""
-        K = class_counts.size
-        return cls(class_counts, np.ones(K, dtype=np.int64), np.arange(K))
+        return cls(class_counts, Orbits.single(class_counts.size))
 
     @property
     def size(self) -> int:
         """G."""
-        return int(self.counts.size)
+        return self.orbits.size
 
     @property
     def num_classes(self) -> int:
         """K."""
-        return int(self.members.size)
+        return self.orbits.total
 
-    @cached_property
+    @property
+    def multiplicities(self) -> IntArray:
+        """K_g, the number of classes of each group, (G,)."""
+        return self.orbits.places
+
+    @property
+    def members(self) -> IntArray:
+        """Group of each class, (K,)."""
+        return self.orbits.members
+
+    @property
     def sizes(self) -> FloatArray:
         """K_g as binary64 numbers, (G,)."""
-        return self.multiplicities.astype(np.float64)
-
-    @cached_property
-    def orbits(self) -> Orbits:
-        """The classes, of which those of a group are permuted."""
-        return Orbits.of(self.multiplicities, np.arange(self.size), order=np.argsort(self.members, kind="stable"))
+        return self.orbits.numbers
 
     @cached_property
     def present(self) -> FloatArray:

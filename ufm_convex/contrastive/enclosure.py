@@ -19,8 +19,9 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction, order, rounded_down
 from ufm_convex.contrastive.alike_classes import AlikeClasses
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, row_logs
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, losses
 from ufm_convex.contrastive.problem import ContrastiveProblem
+from ufm_convex.contrastive.targets import LOSS, Anchored, exact_column
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.exact import PRECISION, float_above, float_below, lower_end, rational, upper_end
 
@@ -48,12 +49,9 @@ def repair(problem: ContrastiveProblem, dual: ContrastiveDual) -> ContrastiveDua
 
 def gains(problem: ContrastiveProblem, groups: AlikeClasses, outside: FloatArray) -> FloatArray:
     """One anchor's share of the dual value, in floating point, (G,); 0 for classes of one sample."""
-    paired = groups.counts > 1
-    own = np.where(paired, groups.counts - 1.0, 1.0)
-    s, tau = outside, 0.0 if problem.bound is None else problem.scaled_bound
-    logs = np.log(np.where(s > 0.0, s, 1.0)), np.log1p(-np.where(s < 1.0, s, 0.0))
-    gain = s * (np.log(problem.num_samples - groups.counts) - tau - logs[0]) + (1.0 - s) * (np.log(own) - logs[1])
-    return np.where(paired, gain, 0.0)
+    rows = Anchored.of(problem, groups, by_group=False)
+    conjugates = rows.by_group(LOSS.conjugate(rows.residuals(outside), rows.layout))
+    return -conjugates - (0.0 if problem.bound is None else problem.scaled_bound * outside * (groups.counts > 1))
 
 
 def repaired_lengths(problem: ContrastiveProblem, point: ContrastivePoint) -> FloatArray:
@@ -69,8 +67,8 @@ def repaired_lengths(problem: ContrastiveProblem, point: ContrastivePoint) -> Fl
     lengths = np.sqrt(squares)
     if problem.bound is None:
         frame, zero = ContrastivePoint(groups, squares, squares), np.zeros(groups.size)
-        nothing = row_logs(problem, ContrastivePoint(groups, zero, zero))[0]
-        spent = row_logs(problem, frame)[0] + problem.scaled_penalty * (squares / problem.temperature)
+        nothing = losses(problem, ContrastivePoint(groups, zero, zero))
+        spent = losses(problem, frame) + problem.scaled_penalty * (squares / problem.temperature)
         return np.where(spent < nothing, lengths, 0.0)
     largest, root = float(lengths.max()), _largest_root(problem.bound)
     return np.minimum(lengths * (root / largest), root) if largest > 0.0 else lengths
@@ -95,11 +93,9 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
         N, groups = problem.num_samples, dual.groups
         tau = arb(0) if problem.bound is None else rational(problem.bound) / arb(rational(problem.temperature))
         for n, size, s in _rows(groups, dual.outside):
-            share = arb(s)
-            term = share * (arb(N - n).log() - tau) + (1 - share) * arb(n - 1).log()
-            if 0.0 < s < 1.0:  # 0 log 0 = 0; log1p, because s may be smaller than the precision
-                term -= share * share.log() + (1 - share) * (-share).log1p()
-            total += size * n * term
+            share = rational(s)
+            residuals = [-share / (n - 1), share / (N - n)]
+            total -= size * n * (LOSS.enclose_conjugate(residuals, exact_column(problem, n)) + arb(share) * tau)
         value = float_below(total)
         if not value > 0.0:
             return NOTHING
@@ -148,7 +144,7 @@ def upper_bound(
             term = arb(half * square)
             if n > 1:
                 rate = min(square / T, fmpq(_VANISHED))
-                term += arb(n - 1).log() + (arb(problem.num_samples - n) / (n - 1) * (-arb(rate)).exp()).log1p()
+                term += LOSS.enclose_value([arb(0), -arb(rate)], exact_column(problem, n))
             total += size * n * term
         value = float_above(total)
         return ProvedBound(value, "frame", upper_end(total) if math.isfinite(value) else None)

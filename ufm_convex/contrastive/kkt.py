@@ -15,8 +15,9 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.enclosure import gains
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, anchors, row_logs
+from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, anchors, logits
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
+from ufm_convex.contrastive.targets import LOSS
 from ufm_convex.duality import Condition, KKTReport
 from ufm_convex.duality.kkt import ROUNDING
 
@@ -79,17 +80,8 @@ def _outside_products(point: ContrastivePoint) -> FloatArray:
 
 def _divergences(problem: ContrastiveProblem, point: ContrastivePoint, s: FloatArray) -> FloatArray:
     """KL(p ‖ softmax) of an anchor of each group, (G,)."""
-    _, inside, outside = row_logs(problem, point)
-    paired = anchors(point.groups) > 0.0
-    inner = _relative_entropy(1.0 - s, inside)
-    outer = _relative_entropy(s[:, None] * _shares(problem, point), outside).sum(axis=1)
-    return np.where(paired, np.maximum(inner + outer, 0.0), 0.0)
-
-
-def _relative_entropy(p: FloatArray, log_q: FloatArray) -> FloatArray:
-    """The summands p log(p/q), 0 where p is 0, of p and of log q."""
-    some = p > 0.0
-    return np.where(some, p * (np.log(np.where(some, p, 1.0)) - np.where(some, log_q, 0.0)), 0.0)
+    rows, z = logits(problem, point)
+    return rows.by_group(np.maximum(LOSS.fenchel_young(rows.residuals(s), z, rows.layout), 0.0))
 
 
 def report(problem: ContrastiveProblem, point: ContrastivePoint, dual: ContrastiveDual, epsilon: float) -> KKTReport:
@@ -127,7 +119,6 @@ def report(problem: ContrastiveProblem, point: ContrastivePoint, dual: Contrasti
 
 def _squared_distances(problem: ContrastiveProblem, point: ContrastivePoint, s: FloatArray) -> float:
     """Σ_i ‖p_i − softmax of row i‖₁²."""
-    _, inside, outside = row_logs(problem, point)
-    spread = s[:, None] * _shares(problem, point) - np.exp(outside)
-    distance = np.abs(1.0 - s - np.exp(inside)) + np.abs(spread).sum(axis=1)
-    return float((samples_in(point.groups) * anchors(point.groups)) @ distance**2)
+    rows, z = logits(problem, point)
+    away = np.abs(LOSS.residuals(z, rows.layout) - rows.residuals(s))
+    return float(samples_in(point.groups) @ rows.by_group(rows.layout.sum(rows.layout.hide(away))) ** 2)

@@ -18,6 +18,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
+from ufm_convex.contrastive.targets import LOSS, Anchored
 from ufm_convex.relaxation import require_dense
 
 
@@ -99,34 +100,25 @@ def anchors(groups: AlikeClasses) -> FloatArray:
     return (groups.counts > 1).astype(np.float64)
 
 
-def row_logs(problem: ContrastiveProblem, point: ContrastivePoint) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The softmax of an anchor of each group in logarithms, summed over the samples that are alike for it.
+def logits(problem: ContrastiveProblem, point: ContrastivePoint) -> tuple[Anchored, FloatArray]:
+    """The rows of an anchor of each group, and what stands in them, G_il/T, (E, A)."""
+    rows = Anchored.of(problem, point.groups, by_group=point.between is not None)
+    within, T = point.within[None, rows.places], problem.temperature
+    outside = np.zeros_like(within) if point.between is None else point.between[rows.places].T
+    with np.errstate(over="ignore"):
+        return rows, np.vstack([within, outside]) / T
 
-    Returns:
-        Logarithm of Σ_{l ≠ i} e^{(G_il − within)/T}, (G,); of the probability of its own class, (G,); of those of the
-        other classes of each group, (G, G), row per anchor. Where all classes are orthogonal the last is (G, 1).
-    """
-    groups, T = point.groups, problem.temperature
-    counts = groups.counts.astype(np.float64)
-    own = np.where(counts > 1.0, np.log(np.maximum(counts - 1.0, 1.0)), -np.inf)
-    if point.between is None:
-        others = (np.log(problem.num_samples - counts) - point.within / T)[:, None]
-    else:
-        numbers = groups.others.T * counts  # samples of group h outside the class of the anchor
-        with np.errstate(divide="ignore"):
-            others = np.log(numbers) + (point.between - point.within[:, None]) / T
-    # log(e^own + Σ e^others) through log1p where own leads: with two samples a class the loss itself may be tiny
-    largest = np.maximum(own, others.max(axis=1))
-    outside = np.exp(others - largest[:, None]).sum(axis=1)
-    logs = largest + np.where(own == largest, np.log1p(outside), np.log(np.exp(own - largest) + outside))
-    return logs, own - logs, others - logs[:, None]
+
+def losses(problem: ContrastiveProblem, point: ContrastivePoint) -> FloatArray:
+    """The loss of an anchor of each group, (G,); 0 where there is none."""
+    rows, z = logits(problem, point)
+    return rows.by_group(LOSS.values(z, rows.layout))
 
 
 def objective(problem: ContrastiveProblem, point: ContrastivePoint) -> float:
     """The objective at a point, in floating point."""
-    logs, _, _ = row_logs(problem, point)
-    samples, active = samples_in(point.groups), anchors(point.groups)
-    loss = samples @ np.where(active > 0.0, logs, 0.0)
+    samples = samples_in(point.groups)
+    loss = samples @ losses(problem, point)
     return float(loss + problem.scaled_penalty * (samples @ point.squares) / problem.temperature)
 
 
@@ -135,5 +127,6 @@ def softmax_dual(problem: ContrastiveProblem, point: ContrastivePoint) -> Contra
 
     Averaging p_i over the samples outside the class keeps s and does not lower the dual value (entropy is concave).
     """
-    _, _, others = row_logs(problem, point)
-    return ContrastiveDual(point.groups, np.exp(others).sum(axis=1) * anchors(point.groups))
+    rows, z = logits(problem, point)
+    wrong = rows.layout.without_own(LOSS.residuals(z, rows.layout), 0.0)
+    return ContrastiveDual(point.groups, rows.by_group(rows.layout.sum(wrong)))

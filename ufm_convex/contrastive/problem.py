@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ufm_convex._arrays import FloatArray, IntArray, frozen, real
+from ufm_convex import _given
+from ufm_convex._arrays import FloatArray, IntArray, frozen
 from ufm_convex._bits import fraction
 from ufm_convex.class_counts import validate_class_counts
 from ufm_convex.contrastive.alike_classes import AlikeClasses
@@ -176,12 +177,9 @@ class ContrastiveProblem(Model):
 
 def _positive(name: str, value: float) -> float:
     """The number as binary64, or the error that says what is wrong with it."""
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"{name} is {shown(value)}.",
-        expected="a finite number > 0",
+    return _given.positive(
+        name,
+        value,
         fix="temperatures are about 0.1 to 1; a bound of 1.0 is the unit ball."
         if name != "lambda_h"
         else "without a penalty the infimum is not attained; use a small positive one such as 1e-3, or a bound.",

@@ -26,7 +26,9 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.contrastive.alike_classes import AlikeClasses
 from ufm_convex.contrastive.points import ContrastivePoint, anchors
 from ufm_convex.contrastive.problem import ContrastiveProblem, samples_in
+from ufm_convex.contrastive.targets import LOSS, Anchored
 from ufm_convex.errors import SizeError, UnknownNameError
+from ufm_convex.losses import Layout
 from ufm_convex.relaxation import Alike
 
 if TYPE_CHECKING:
@@ -124,9 +126,9 @@ def _samples(problem: ContrastiveProblem) -> ContrastiveProgramme:
     if anchored.size:
         others = np.array([np.delete(np.arange(N), i) for i in anchored])
         rows = unit * gram[np.repeat(anchored, N - 1), others.ravel()]
-        table = cp.reshape(rows, (anchored.size, N - 1), order="C")
-        positives = ((labels[anchored][:, None] == labels[others]) / (counts[anchored] - 1.0)[:, None]).ravel()
-        loss = cp.sum(cp.log_sum_exp(table, axis=1)) - positives @ rows
+        z = cp.reshape(rows, (N - 1, anchored.size), order="F")
+        positives = (labels[anchored][:, None] == labels[others]) / (counts[anchored] - 1.0)[:, None]
+        loss = cp.sum(LOSS.expression(z, Layout.single(positives.T, anchored)))
     penalty = _cost(problem) * unit * cp.trace(gram)
     constraints = [gram >> 0, gram >= 0]
     if problem.bound is not None:
@@ -204,23 +206,12 @@ def _groups(problem: ContrastiveProblem, groups: AlikeClasses) -> ContrastivePro
 def _losses(
     problem: ContrastiveProblem, groups: AlikeClasses, unit: float, within: cp.Expression, cross: cp.Expression
 ) -> cp.Expression:
-    """Σ over anchored groups of K n log( (n − 1) + Σ_h (samples of h outside) e^{cross − within} )."""
+    """Σ over groups with anchors of K n times the loss of one."""
     import cvxpy as cp
 
-    anchored = np.flatnonzero(groups.counts > 1)
-    if not anchored.size:
+    rows = Anchored.of(problem, groups, by_group=True)
+    if not rows.places.size:
         return cp.Constant(0.0)
-    counts = groups.counts.astype(np.float64)
-    numbers = (groups.others.T * counts)[anchored]
-    own = np.log(counts[anchored] - 1.0)
-    # a single class has no other class in its group: its own samples are then split over the two places
-    single = numbers[np.arange(anchored.size), anchored] == 0.0
-    own = own - np.where(single, math.log(2.0), 0.0)
-    offsets = np.log(np.where(numbers > 0.0, numbers, 1.0))
-    used = np.where(numbers > 0.0, unit, 0.0)
-    offsets[np.flatnonzero(single), anchored[single]] = own[single]
-    spread = cross[anchored, :] - cp.reshape(within[anchored], (anchored.size, 1), order="C") @ np.ones(
-        (1, groups.size)
-    )
-    table = cp.hstack([own[:, None], offsets + cp.multiply(used, spread)])
-    return (groups.sizes * counts)[anchored] @ cp.log_sum_exp(table, axis=1)
+    own = cp.reshape(within[rows.places], (1, rows.places.size), order="C")
+    z = unit * cp.vstack([own, cross[rows.places, :].T])
+    return samples_in(groups)[rows.places] @ LOSS.expression(z, rows.layout)

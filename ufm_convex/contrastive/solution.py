@@ -19,7 +19,6 @@ from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import DimensionError, SizeError
-from ufm_convex.evidence import relative_gap
 from ufm_convex.relaxation import as_dimension
 from ufm_convex.solution import Outcome
 from ufm_convex.solvers import Claim
@@ -121,21 +120,6 @@ class ContrastiveSolution(Outcome):
     def level(self) -> str:
         """Level of the variables it used."""
         return self.run.level
-
-    @property
-    def lower_bound(self) -> float:
-        """Proved: no H ≥ 0, of any dimension, has a smaller objective."""
-        return self.lower.value
-
-    @property
-    def upper_bound(self) -> float:
-        """Proved: the objective of ``factors()`` is no larger."""
-        return self.upper.value
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper; 0 when both are 0."""
-        return relative_gap(self.lower_bound, self.upper_bound)
 
     # -- geometry -------------------------------------------------------------------------------------------
 

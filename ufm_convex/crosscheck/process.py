@@ -21,13 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ufm_convex._arrays import real
+from ufm_convex import _given
+from ufm_convex._child import settle
 from ufm_convex._files import write_atomically
-from ufm_convex._process import fate, settle
+from ufm_convex._process import fate
 from ufm_convex.crosscheck.base import Answer
 from ufm_convex.crosscheck.callables import Entrant
 from ufm_convex.crosscheck.plain import plain
-from ufm_convex.errors import ProblemError, UFMError, shown
+from ufm_convex.errors import UFMError
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import Claim
 
@@ -75,14 +76,8 @@ def _child(
 
 def require_time_limit(time_limit: float) -> float:
     """The seconds as binary64, or ``ProblemError`` unless there are that many to wait."""
-    seconds = real(time_limit)
-    if not 0.0 < seconds <= _LONGEST:
-        raise ProblemError(
-            f"time_limit is {shown(time_limit)}.",
-            expected=f"a number of seconds > 0, at most {_LONGEST:g}",
-            fix="use 60, the default.",
-        )
-    return seconds
+    expected = f"a number of seconds > 0, at most {_LONGEST:g}"
+    return _given.positive("time_limit", time_limit, expected=expected, most=_LONGEST, fix="use 60, the default.")
 
 
 def answer_of(entrant: Entrant, problem: Problem, tolerance: float, time_limit: float) -> tuple[Answer, float]:

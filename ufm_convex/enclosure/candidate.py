@@ -164,7 +164,7 @@ def enclose_with(
 
 def bias_weight(problem: Problem) -> Fraction:
     """λ_b, exactly; 0 for a free bias and without one."""
-    return Fraction(0) if problem.bias is None or isinstance(problem.bias, str) else fraction(problem.bias)
+    return fraction(problem.bias_decay)
 
 
 def check_match(problem: Problem, candidate: Candidate) -> Candidate:

@@ -7,13 +7,14 @@ depends on it: repair, recovery of factors, proofs, the KKT report, the quantiti
 
 from __future__ import annotations
 
-from ufm_convex.evidence.base import Evidence, Representation, allowed_gap, excess_gap, relative_gap
+from ufm_convex.evidence.base import Bracketed, Evidence, Representation, allowed_gap, excess_gap, relative_gap
 from ufm_convex.evidence.bounds import Bounds, lower_with_point
 from ufm_convex.evidence.gathering import gather
 from ufm_convex.evidence.merged import MergedEvidence, spread_out
 
 __all__ = [
     "Bounds",
+    "Bracketed",
     "Evidence",
     "MergedEvidence",
     "Representation",

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -22,8 +22,69 @@ _ENOUGH = 0.1
 """Share of the tolerance by which a bound must be larger to take the place of the dual point's own."""
 
 
+def relative_gap(lower: float, upper: float) -> float:
+    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
+    if math.isinf(upper):
+        return 1.0
+    return 0.0 if upper == lower else (upper - lower) / upper
+
+
+def allowed_gap(floor: float, upper: float, tolerance: float) -> float:
+    """The largest relative gap at which a problem counts as solved: the tolerance, or less where there is a floor.
+
+    What no model can go below says nothing of one: upper − lower is then to be at most the tolerance times
+    max(upper − floor, tolerance · upper). The second term keeps what is within rounding of its floor provable.
+
+    Args:
+        floor: ``Problem.floor``.
+        upper: The upper bound.
+        tolerance: In (0, 1).
+    """
+    if not floor > 0.0 or not 0.0 < upper < math.inf:
+        return tolerance
+    return tolerance * max((upper - floor) / upper, tolerance)
+
+
+def excess_gap(floor: float, lower: float, upper: float) -> float:
+    """(upper − lower) / (upper − floor); 0 when the bounds are equal, infinite where they part at the floor."""
+    if upper == lower:
+        return 0.0
+    if math.isinf(upper):
+        return 1.0
+    return (upper - lower) / (upper - floor) if upper > floor else math.inf
+
+
+class _HasBounds(Protocol):
+    @property
+    def lower(self) -> ProvedBound:
+        """Proved lower bound."""
+
+    @property
+    def upper(self) -> ProvedBound:
+        """Proved upper bound."""
+
+
+class Bracketed:
+    """What has two proved bounds of an optimum, ``lower`` and ``upper``: as numbers, and how far they are apart."""
+
+    @property
+    def lower_bound(self: _HasBounds) -> float:
+        """Proved: nothing admissible, of any dimension, has a smaller objective."""
+        return self.lower.value
+
+    @property
+    def upper_bound(self: _HasBounds) -> float:
+        """Proved: the objective of the factors that are reported is no larger."""
+        return self.upper.value
+
+    @property
+    def relative_gap(self: _HasBounds) -> float:
+        """(upper − lower) / upper; 0 when both are equal, 1 without an upper bound."""
+        return relative_gap(self.lower.value, self.upper.value)
+
+
 @dataclass(frozen=True, eq=False)
-class Evidence(ABC):
+class Evidence(Bracketed, ABC):
     """A run made admissible: a primal point with the W and H behind it, a feasible dual point, and their bounds.
 
     Attributes:
@@ -249,35 +310,3 @@ def knowing_dimension(problem: Problem, lower: ProvedBound, tolerance: float) ->
     """The bound of the dual point, or the one that knows ``feature_dim``, where there is one and it is needed."""
     other = rank_bound(problem)
     return lower if other is None or relative_gap(lower.value, other.value) <= _ENOUGH * tolerance else other
-
-
-def allowed_gap(floor: float, upper: float, tolerance: float) -> float:
-    """The largest relative gap at which a problem counts as solved: the tolerance, or less where there is a floor.
-
-    What no model can go below says nothing of one: upper − lower is then to be at most the tolerance times
-    max(upper − floor, tolerance · upper). The second term keeps what is within rounding of its floor provable.
-
-    Args:
-        floor: ``Problem.floor``.
-        upper: The upper bound.
-        tolerance: In (0, 1).
-    """
-    if not floor > 0.0 or not 0.0 < upper < math.inf:
-        return tolerance
-    return tolerance * max((upper - floor) / upper, tolerance)
-
-
-def excess_gap(floor: float, lower: float, upper: float) -> float:
-    """(upper − lower) / (upper − floor); 0 when the bounds are equal, infinite where they part at the floor."""
-    if upper == lower:
-        return 0.0
-    if math.isinf(upper):
-        return 1.0
-    return (upper - lower) / (upper - floor) if upper > floor else math.inf
-
-
-def relative_gap(lower: float, upper: float) -> float:
-    """(upper − lower) / upper; 0 when both are equal, 1 when nothing bounds the optimum from above."""
-    if math.isinf(upper):
-        return 1.0
-    return 0.0 if upper == lower else (upper - lower) / upper

@@ -22,6 +22,7 @@ from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEnt
 from ufm_convex.losses.mean_squared_error import MeanSquaredError
 from ufm_convex.losses.multiclass_hinge import MulticlassHinge
 from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
+from ufm_convex.losses.softmax import SoftmaxLoss
 from ufm_convex.losses.table import Table
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MeanSquaredError",
     "MulticlassHinge",
     "SoftTargetCrossEntropy",
+    "SoftmaxLoss",
     "Table",
     "available",
     "make",

@@ -31,6 +31,14 @@ class SoftmaxLoss(Loss):
 
     shift_invariant: ClassVar[bool] = True
 
+    @property
+    def of_logits(self) -> bool:
+        """Whether l(z) = log-sum-exp(z) − <y, z> at the logits themselves, y of ``target_columns``: it is linear in y.
+
+        So it is for a subclass that leaves ``values`` alone.
+        """
+        return type(self).values is SoftmaxLoss.values
+
     def values(self, z: FloatArray, layout: Layout) -> FloatArray:
         """Log Σ exp(z_j − z_y) − <y, z − z_y>: no cancellation when the loss is tiny."""
         differences = z - layout.take(z)

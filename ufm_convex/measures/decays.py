@@ -12,15 +12,16 @@ describes the features. Source: docs/decays.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ufm_convex import theory
-from ufm_convex._arrays import FloatArray
+from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex._pairs import row_blocks, row_tiles
 from ufm_convex.candidate import Candidate, Progress, blocks
 from ufm_convex.errors import CandidateError, HypothesisError, UnknownNameError, shown
 from ufm_convex.losses import CrossEntropy, Loss, traits
@@ -78,6 +79,20 @@ class EffectiveDecays:
         if not self.biased:
             return None
         return self.lambda_b if self.lambda_b is not None and self.lambda_b > 0.0 else "free"
+
+    def problem(self, class_counts: Sequence[int] | IntArray, loss: Loss | None = None, **stated: Any) -> Problem:
+        """The problem with these decays, this sign of the features and this bias.
+
+        Args:
+            class_counts: Samples of each class.
+            loss: The loss; None for cross-entropy.
+            **stated: Arguments of ``Problem`` that are stated, and go before what the candidate says.
+
+        Raises:
+            UFMError: as ``Problem``.
+        """
+        own = {"lambda_w": self.lambda_w, "lambda_h": self.lambda_h, "features": self.features, "bias": self.bias}
+        return Problem(class_counts, loss=loss, **{**own, **stated})
 
     def __str__(self) -> str:
         words = f"λ_W = {self.lambda_w:.4g}, λ_H = {self.lambda_h:.4g}"
@@ -156,31 +171,25 @@ class _Sums:
         shares = shares / np.maximum(candidate.class_counts, 1) * candidate.multiplicities
         sums = cls(np.zeros_like(W), np.zeros(len(W)), np.zeros(K), np.zeros(K))
         for block in blocks(candidate, progress=progress):
-            sums._add(block.features, block.labels, W, b, loss, shares, candidate.multiplicities)
+            for part in row_blocks(len(block.labels), len(W)):
+                y = block.labels[part]
+                logits, gradients, losses = _told(block.features[part] @ W.T, b, loss, y)
+                sums._add(block.features[part], y, W, logits, gradients * shares[y][:, None], candidate.multiplicities)
+                sums.loss_value += float(shares[y] @ losses)
         return sums
 
     def _add(
-        self,
-        H: FloatArray,
-        y: np.ndarray,
-        W: FloatArray,
-        b: FloatArray,
-        loss: Loss,
-        shares: FloatArray,
-        multiplicities: np.ndarray,
+        self, H: FloatArray, y: np.ndarray, W: FloatArray, logits: FloatArray, G: FloatArray, times: np.ndarray
     ) -> None:
-        K, layout, plain = self.pull.size, loss.layout(len(W), y), W @ H.T
-        logits = plain + b[:, None]
-        G = loss.residuals(logits, layout) * shares[y]
-        gradient = G.T @ W  # of all samples that a row stands for
+        """Rows of features, of logits without the bias, and of gradients by logits of all samples that a row is."""
+        K, gradient = self.pull.size, G @ W
         kept = np.where(H > 0.0, gradient, np.minimum(gradient, 0.0))
-        self.weight_gradient += G @ H
-        self.bias_gradient += G.sum(axis=1)
-        self.pull -= np.bincount(y, np.einsum("ij,ij->j", G, plain), minlength=K)
-        self.square_norms += np.bincount(y, np.einsum("ij,ij->i", H, H) * multiplicities[y], minlength=K)
-        self.feature_gradient += float((np.einsum("ij,ij->i", gradient, gradient) / multiplicities[y]).sum())
-        self.kept_gradient += float((np.einsum("ij,ij->i", kept, kept) / multiplicities[y]).sum())
-        self.loss_value += float(shares[y] @ loss.values(logits, layout))
+        self.weight_gradient += G.T @ H
+        self.bias_gradient += G.sum(axis=0)
+        self.pull -= np.bincount(y, np.einsum("ij,ij->i", G, logits), minlength=K)
+        self.square_norms += np.bincount(y, np.einsum("ij,ij->i", H, H) * times[y], minlength=K)
+        self.feature_gradient += float((np.einsum("ij,ij->i", gradient, gradient) / times[y]).sum())
+        self.kept_gradient += float((np.einsum("ij,ij->i", kept, kept) / times[y]).sum())
         self.negative |= bool((H < 0.0).any())
 
     def decays(self, candidate: Candidate, loss: Loss, features: Features) -> EffectiveDecays:
@@ -217,6 +226,16 @@ class _Sums:
     def _bias_decay(self, bias: FloatArray) -> float | None:
         square = float(bias @ bias)
         return -float(self.bias_gradient @ bias) / square if square > 0.0 else None
+
+
+def _told(logits: FloatArray, b: FloatArray, loss: Loss, y: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Logits without the bias as they came, a row a sample; gradients of its loss at them with the bias; the losses."""
+    gradients, losses = np.empty_like(logits), np.empty(len(y))
+    for part in row_tiles(len(y), logits.shape[1]):
+        layout, columns = loss.layout(logits.shape[1], y[part]), (logits[part] + b).T
+        gradients[part] = loss.residuals(columns, layout).T
+        losses[part] = loss.values(columns, layout)
+    return logits, gradients, losses
 
 
 def _misfit(s: float, square: float, gradient: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import widened
 from ufm_convex._pairs import row_blocks
-from ufm_convex.candidate import Candidate, Progress, blocks, feature_statistics, require_match
+from ufm_convex.candidate import Candidate, FeatureStatistics, Progress, blocks, feature_statistics, require_match
 from ufm_convex.errors import CandidateError
 from ufm_convex.measures import frames, nearest_centre, self_duality, within
 from ufm_convex.measures.frames import SimplexMeasures
@@ -105,22 +105,18 @@ def geometry(
         >>> found.largest_overlap, found.nearest_centre, found.trace_ratio
         (0.0, 1.0, None)
     """
-    require_problem(problem)
     require_centre(centre)
-    candidate = require_match(problem, subject if isinstance(subject, Candidate) else _of_solution(subject))
+    candidate = _measured(problem, subject)
     paired = candidate.num_outputs == candidate.num_classes  # a row of W for each class mean
     statistics = feature_statistics(candidate, progress=progress)
     W, means = _weights(candidate), statistics.class_means
-    root_mean_square = math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / candidate.num_samples)
     there = np.flatnonzero(candidate.class_counts)
-    M, unit = in_unit(means[there], at_least=root_mean_square)
+    M, unit = in_unit(means[there], at_least=_root_mean_square(statistics, candidate.num_samples))
     away = centred(M, candidate.class_counts[there], centre)
-    V, size = in_unit(W)
-    b = None if candidate.bias is None else widened(candidate.bias) / size / unit
+    V, b = _classifier(candidate, W, unit)
     variances, trace, agreement = _second_pass(candidate, (V, b), (M, within.whitening(away)), unit, progress)
     samples = candidate.level == "sample"  # class means say nothing of what they are means of
-    ratios, left_out = within.cdnv(variances, M)
-    overlap, largest = frames.orthogonality(M)
+    (ratios, left_out), (overlap, largest) = within.cdnv(variances, M), frames.orthogonality(M)
     return GeometryReport(
         trace_ratio=trace if samples else None,
         quotient=within.quotient(variances, candidate.class_counts[there], away) if samples else None,
@@ -139,6 +135,16 @@ def geometry(
     )
 
 
+def _measured(problem: Problem, subject: Candidate | Solution) -> Candidate:
+    """What is measured, as a candidate of the problem."""
+    require_problem(problem)
+    return require_match(problem, subject if isinstance(subject, Candidate) else _of_solution(subject))
+
+
+def _root_mean_square(statistics: FeatureStatistics, num_samples: int) -> float:
+    return math.sqrt(math.fsum(statistics.class_square_norms.tolist()) / num_samples)
+
+
 def _weights(candidate: Candidate) -> FloatArray:
     """W in binary64, of a size that features may have too, as b, so that no product overflows."""
     for name, array in (("weights", candidate.weights), ("bias", candidate.bias)):
@@ -150,6 +156,12 @@ def _weights(candidate: Candidate) -> FloatArray:
                 fix="training diverged; there is no geometry to measure.",
             )
     return widened(candidate.weights)
+
+
+def _classifier(candidate: Candidate, W: FloatArray, unit: float) -> tuple[FloatArray, FloatArray | None]:
+    """Classifiers in their unit, (K, d), and the bias, if any, in that of the logits of features in theirs, (K,)."""
+    V, size = in_unit(W)
+    return V, None if candidate.bias is None else widened(candidate.bias) / size / unit
 
 
 def _of_solution(solution: Solution) -> Candidate:

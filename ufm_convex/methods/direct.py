@@ -65,7 +65,7 @@ class Direct(Method[Problem, Evidence, Solution]):
                 if found.settled(settings.tolerance):
                     settled.add(run.solver)
                     line += f"; the relaxation is solved, but needs more than {problem.feature_dim} dimensions"
-                elif stalls.after(run.solver, run.accuracy, _gap(found)):
+                elif stalls.after(run.solver, run.accuracy, found.relative_gap):
                     settled.add(run.solver)
                     line += STALLED
                 # an indicator is infinite at a solver's point, which has its margins to the solver's accuracy only
@@ -250,15 +250,11 @@ def _out_of_range(problem: Problem) -> RangeError:
 
 
 def _outcome(found: Evidence) -> str:
-    run, gap = found.run, _gap(found)
+    run, gap = found.run, found.relative_gap
     words = "" if run.message in (run.claim, "") or run.claim is Claim.OPTIMAL else f" ({run.message})"
     away = 0.0 if run.value is None else _distance(run.value, found)
     own = f", its own value {away:.1e} outside the proved interval" if away else ""
     return f"claims {run.claim}{words}{own}; proved relative gap {gap:.1e}, {run.seconds:.2f} s"
-
-
-def _gap(found: Evidence) -> float:
-    return evidence.relative_gap(found.lower.value, found.upper.value)
 
 
 def _distance(value: float, found: Evidence) -> float:

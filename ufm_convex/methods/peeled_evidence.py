@@ -13,7 +13,7 @@ from ufm_convex import enclosure
 from ufm_convex._arrays import FloatArray
 from ufm_convex.duality import Condition, KKTReport
 from ufm_convex.enclosure import ProvedBound
-from ufm_convex.evidence import Evidence, Representation, relative_gap
+from ufm_convex.evidence import Evidence, Representation
 from ufm_convex.methods.penalised import INWARDS, PenalisedFamily
 from ufm_convex.relaxation import Columns, Dual, DualPoint, FrameDual, Gram, GramPoint
 
@@ -60,12 +60,6 @@ class PeeledEvidence(Evidence):
         fitted = replace(fitted, dual=_nothing(found.dual)) if idle else fitted
         dual = _scaled_dual(fitted.dual, scale)
         return cls(family.problem, found.run, fitted.point, dual, lower, upper, fitted, scale, idle)
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper; infinite without an upper bound."""
-        upper = self.upper.value
-        return relative_gap(self.lower.value, upper) if math.isfinite(upper) else upper
 
     @property
     def multiplier(self) -> float:

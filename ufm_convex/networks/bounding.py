@@ -25,6 +25,7 @@ from ufm_convex.networks.heads import capture, find_head, leads_out, require_pla
 from ufm_convex.networks.reach import Masks
 from ufm_convex.networks.structure import Normalisation, Structure, read_structure
 from ufm_convex.problem import Problem
+from ufm_convex.solution import Solution
 from ufm_convex.solving import solve
 
 Case = Literal["parameters", "shift undecayed", "given scale"]
@@ -40,8 +41,8 @@ class TrainingBound:
     Attributes:
         value: The bound, a binary64 number not above the proved one.
         case: Which case of the theorem it is.
-        problem: The problem whose optimum it is.
         certificate: The proof of that optimum.
+        solution: The optimum.
         structure: What was read off the graph.
         expectation: Whether it bounds the expectation over masks of dropout, and not each mask.
         charge: What is taken off the optimum: λ_H ρ/2 for a given scale, else 0.
@@ -49,11 +50,16 @@ class TrainingBound:
 
     value: float
     case: Case
-    problem: Problem
     certificate: Certificate
+    solution: Solution
     structure: Structure
     expectation: bool
     charge: Fraction = Fraction(0)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem whose optimum it is."""
+        return self.solution.problem
 
 
 def training_bound(
@@ -160,8 +166,9 @@ def bound_of(
         features="nonnegative" if structure.nonnegative and not free else "free",
         bias="free" if free else _bias(lambda_b),
     )
-    certificate = certify(problem)
-    return TrainingBound(certificate.lower, case, problem, certificate, structure, expectation)
+    solution = solve(problem)
+    certificate = certify(problem, solution=solution)
+    return TrainingBound(certificate.lower, case, certificate, solution, structure, expectation)
 
 
 def case_of(structure: Structure, decays: Mapping[str, float]) -> Case:
@@ -207,11 +214,12 @@ def _at_given_scale(
         )
 
     problem = problem_at(_best_decay(problem_at, float(rho)))
-    certificate = certify(problem)
+    solution = solve(problem)
+    certificate = certify(problem, solution=solution)
     charge = fraction(problem.lambda_h) * rho / 2
     value = below(fraction(certificate.lower) - charge)
     expectation = structure.masks in (Masks.DIAGONAL, Masks.LINEAR)
-    return TrainingBound(value, "given scale", problem, certificate, structure, expectation, charge)
+    return TrainingBound(value, "given scale", certificate, solution, structure, expectation, charge)
 
 
 def _best_decay(problem_at: Any, rho: float) -> float:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ufm_convex._arrays import real
-from ufm_convex._given import require_known
-from ufm_convex.errors import HypothesisError, ProblemError, shown
+from ufm_convex._given import nonnegative, require_known
+from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.networks._torch import torch
 
 _COUPLED = (
@@ -53,11 +52,9 @@ def parameter_decays(model: Any, weight_decay: object) -> dict[str, float]:
 
 
 def _decay(name: str, value: object) -> float:
-    number = real(value)
-    if 0.0 <= number < float("inf"):
-        return number
-    raise ProblemError(
-        f"{name} is {shown(value)}.",
+    return nonnegative(
+        name,
+        value,
         expected="a finite number >= 0, a torch optimizer, or a mapping from parameter names to numbers",
         fix="pass what the optimiser was made with, or the optimiser itself.",
     )

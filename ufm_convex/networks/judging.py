@@ -7,17 +7,16 @@ was.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
-from ufm_convex._arrays import real
+from ufm_convex import _given
 from ufm_convex._bits import fraction
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify
-from ufm_convex.errors import HypothesisError, ProblemError, UnknownNameError, shown
+from ufm_convex.errors import HypothesisError, UnknownNameError, shown
 from ufm_convex.losses import Loss
 from ufm_convex.measures.decays import effective_decays
 from ufm_convex.networks._torch import torch
@@ -29,8 +28,63 @@ from ufm_convex.networks.passes import BatchToXY, batches, device_of, left_as_it
 from ufm_convex.networks.report import NetworkReport, report_on
 from ufm_convex.networks.running import Mode, Pass
 from ufm_convex.problem import Features, Problem
+from ufm_convex.solution import Solution
+from ufm_convex.solving import solve
 
 Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How a network was trained and is to be judged: the arguments of ``judge``, checked.
+
+    Raises:
+        ProblemError: the penalty or the factor is no finite number > 0.
+        UnknownNameError: ``mode`` or ``reduction`` is none of its words.
+    """
+
+    weight_decay: object
+    criterion: Any = None
+    feature_decay: float | None = None
+    head: Any = None
+    mode: Mode = "eval"
+    batch_to_xy: BatchToXY | None = None
+    reduction: Reduction = "mean"
+    ce_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, words in (("mode", get_args(Mode)), ("reduction", get_args(Reduction))):
+            if getattr(self, name) not in words:
+                raise UnknownNameError(
+                    f"{name} is {shown(getattr(self, name))}.",
+                    expected=" or ".join(f'"{word}"' for word in words),
+                    fix=f'leave it out for "{words[0]}".',
+                )
+        for name in ("feature_decay", "ce_factor"):
+            if (value := getattr(self, name)) is not None:
+                fix = f"leave {name} out, or pass what was trained with."
+                object.__setattr__(self, name, _given.positive(name, value, fix=fix))
+
+    def factor(self, seen: Pass) -> Fraction:
+        """What the mean of the loss over all samples was multiplied with."""
+        return fraction(self.ce_factor) * (seen.batch_size() if self.reduction == "sum" else 1)
+
+    def decays(self, model: Any, head: Any, factor: Fraction) -> dict[str, float]:
+        """Decays by name beside the plain mean of the loss, rounded down; a number beside a penalty is that of W.
+
+        Raises:
+            HypothesisError: they are decoupled.
+        """
+        decays = parameter_decays(model, self.weight_decay)
+        if self.feature_decay is not None and not isinstance(self.weight_decay, (Mapping, torch.optim.Optimizer)):
+            own = names_of(model)[id(head.weight)]
+            decays = {name: decay if name == own else 0.0 for name, decay in decays.items()}
+        return {name: below(fraction(decay) / factor) for name, decay in decays.items()}
+
+    def lambda_h(self, seen: Pass, num_samples: int) -> float:
+        """λ_H of the penalty on features beside the mean of the loss, rounded down."""
+        share = fraction(self.ce_factor) * (1 if self.reduction == "mean" else num_samples)
+        return below(fraction(self.feature_decay or 0.0) / share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +97,7 @@ class Gathered:
         loss: The loss, class weights relative to (1/N) Σ.
         features: "free" where a feature is negative or the network allows it, else "nonnegative".
         problem: The problem that the network's own decays make it; None where they make none.
+        solution: That of the problem, where the bound has needed it.
         training_objective: (1/N) Σ ω l + Σ wd/2 θ² in training mode; None where it is not known.
         bound: Its lower bound, or None.
         why_no_bound: Why there is none.
@@ -53,6 +108,7 @@ class Gathered:
     loss: Loss
     features: Features
     problem: Problem | None
+    solution: Solution | None
     training_objective: float | None
     bound: float | None
     why_no_bound: str | None
@@ -110,23 +166,14 @@ def judge(
         UnknownNameError: ``mode`` or ``reduction`` is none of its words.
         UFMError: as ``Candidate`` and ``Problem``.
     """
-    found = gather(
-        model,
-        loader,
-        weight_decay,
-        criterion=criterion,
-        feature_decay=feature_decay,
-        head=head,
-        mode=mode,
-        batch_to_xy=batch_to_xy,
-        reduction=reduction,
-        ce_factor=ce_factor,
-    )
+    training = Training(weight_decay, criterion, feature_decay, head, mode, batch_to_xy, reduction, ce_factor)
+    found = gather(model, loader, training)
     report = report_on(
         found.candidate,
         found.problem,
         loss=found.loss,
         decays=None if found.problem is not None else effective_decays(found.candidate, found.loss, found.features),
+        solution=found.solution,
         training_objective=found.training_objective,
         training_bound=found.bound,
         why_no_bound=found.why_no_bound,
@@ -135,88 +182,36 @@ def judge(
     return JudgedNetwork(**own, head=found.head, loader=loader, batch_to_xy=batch_to_xy)
 
 
-def gather(
-    model: Any,
-    loader: Any,
-    weight_decay: object,
-    *,
-    criterion: Any = None,
-    feature_decay: float | None = None,
-    head: Any = None,
-    mode: Mode = "eval",
-    batch_to_xy: BatchToXY | None = None,
-    reduction: Reduction = "mean",
-    ce_factor: float = 1.0,
-) -> Gathered:
-    """Everything about a network that is judged; arguments and errors as for ``judge``."""
-    _check_words(mode, reduction)
-    penalty = None if feature_decay is None else _positive("feature_decay", feature_decay)
-    factor = fraction(_positive("ce_factor", ce_factor))
+def gather(model: Any, loader: Any, training: Training) -> Gathered:
+    """Everything about a network that is judged; raises as ``judge``."""
     require_module(model)
     with left_as_it_was(model):
-        seen = Pass(model, head, mode)
-        for inputs, labels in batches(loader, batch_to_xy, device_of(model)):
-            seen.add(inputs, labels, getattr(criterion, "ignore_index", None))
-    if reduction == "sum":
-        factor *= seen.batch_size()
+        seen = Pass(model, training.head, training.mode)
+        for inputs, labels in batches(loader, training.batch_to_xy, device_of(model)):
+            seen.add(inputs, labels, getattr(training.criterion, "ignore_index", None))
+    factor = training.factor(seen)
     candidate = seen.candidate()
-    loss = loss_of(criterion, candidate.class_counts, reduction)
+    loss = loss_of(training.criterion, candidate.class_counts, training.reduction)
     features: Features = "free" if seen.negative or seen.sign is False else "nonnegative"
-    decays: Mapping[str, float] | None = None
     try:
-        decays = _normalised(_decays(model, seen.head, weight_decay, penalty), factor)
+        decays: Mapping[str, float] | None = training.decays(model, seen.head, factor)
         why = seen.why
     except HypothesisError as error:  # a decoupled decay: the report says so, and goes on with effective decays
-        why = error.got
-    problem, bound = None, None
-    if penalty is not None and decays is not None:
-        share = factor if reduction == "mean" else factor / seen.batch_size() * candidate.num_samples
-        problem = _penalised(model, seen, decays, below(fraction(penalty) / share), candidate, loss, features)
-        bound, why = _bound_of_penalties(problem, seen)
+        decays, why = None, error.got
+    problem, solution, bound = None, None, None
+    if training.feature_decay is not None and decays is not None:
+        lambda_h = training.lambda_h(seen, candidate.num_samples)
+        problem = _penalised(model, seen, decays, lambda_h, candidate, loss, features)
+        solution = solve(problem)
+        bound, why = _bound_of_penalties(solution, seen)
     elif decays is not None and why is None:
         proved, why = _bound_of_structure(model, seen, decays, candidate, loss)
         if proved is not None:
             bound, problem = proved.value, _own_problem(proved)
-    objective = seen.objective(model, loss, decays, problem if penalty is not None else None)
-    return Gathered(seen.head, candidate, loss, features, problem, objective, bound, None if bound is not None else why)
-
-
-# -- arguments ----------------------------------------------------------------------------------------------------
-
-
-def _check_words(mode: str, reduction: str) -> None:
-    for name, value, words in (("mode", mode, get_args(Mode)), ("reduction", reduction, get_args(Reduction))):
-        if value not in words:
-            raise UnknownNameError(
-                f"{name} is {shown(value)}.",
-                expected=" or ".join(f'"{word}"' for word in words),
-                fix=f'leave it out for "{words[0]}".',
-            )
-
-
-def _positive(name: str, value: object) -> float:
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"{name} is {shown(value)}.",
-        expected="a finite number > 0",
-        fix=f"leave {name} out, or pass what was trained with.",
-    )
-
-
-def _decays(model: Any, head: Any, weight_decay: object, penalty: float | None) -> dict[str, float]:
-    """Decays by name; a number beside a penalty on features is that of W."""
-    decays = parameter_decays(model, weight_decay)
-    if penalty is None or isinstance(weight_decay, (Mapping, torch.optim.Optimizer)):
-        return decays
-    own = names_of(model)[id(head.weight)]
-    return {name: decay if name == own else 0.0 for name, decay in decays.items()}
-
-
-def _normalised(decays: Mapping[str, float], factor: Fraction) -> dict[str, float]:
-    """Decays beside the plain mean of the loss, rounded down."""
-    return {name: below(fraction(decay) / factor) for name, decay in decays.items()}
+            solution = None if problem is None else proved.solution
+    objective = seen.objective(model, loss, decays, problem if training.feature_decay is not None else None)
+    why = None if bound is not None else why
+    return Gathered(seen.head, candidate, loss, features, problem, solution, objective, bound, why)
 
 
 # -- problems and bounds ------------------------------------------------------------------------------------------
@@ -236,20 +231,15 @@ def _penalised(
     return Problem(candidate.class_counts, weights, lambda_h, loss=loss, features=features, bias=own)
 
 
-def _bound_of_penalties(problem: Problem, seen: Pass) -> tuple[float | None, str | None]:
+def _bound_of_penalties(solution: Solution, seen: Pass) -> tuple[float | None, str | None]:
     """With penalties on W and H the optimum itself bounds the objective; its sign has to be the network's."""
     if seen.changed is not None:
         return None, seen.changed
+    problem = solution.problem
     if problem.nonnegative and seen.sign is not True:
-        problem = Problem(
-            problem.class_counts,
-            problem.lambda_w,
-            problem.lambda_h,
-            loss=problem.loss,
-            features="free",
-            bias=problem.bias,
-        )
-    return certify(problem).lower, None
+        decays, rest = problem.arguments()
+        solution = solve(Problem(*decays, **{**rest, "features": "free"}))
+    return certify(solution.problem, solution=solution).lower, None
 
 
 def _bound_of_structure(

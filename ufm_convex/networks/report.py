@@ -166,6 +166,7 @@ def report_on(
     loss: Loss | None = None,
     tolerance: float = 1e-6,
     decays: EffectiveDecays | None = None,
+    solution: Solution | None = None,
     class_names: Sequence[str] | None = None,
     training_objective: float | None = None,
     training_bound: float | None = None,
@@ -179,6 +180,7 @@ def report_on(
         loss: The loss of that problem; None for cross-entropy.
         tolerance: Relative gap up to which it is optimal.
         decays: Its effective decays, where they are known already.
+        solution: The optimum of the problem, where it is known already.
         class_names: Names of the K classes.
         training_objective: The network's whole objective, where it is known.
         training_bound: A proved lower bound of that, where there is one.
@@ -192,18 +194,13 @@ def report_on(
     loss = loss if problem is None else problem.loss
     candidate = candidate.of_loss(loss) if problem is None else require_match(problem, candidate)
     names = _checked_names(class_names, candidate.num_classes)
-    why_not = ""
-    if decays is None:
-        try:
-            free = problem is not None and not problem.nonnegative
-            decays = effective_decays(candidate, loss=loss, features="free" if free else None)
-        except HypothesisError as error:  # no decays fit: then the model does not apply, and that is what is reported
-            if problem is None:
-                raise
-            why_not = error.got
-    problem = _effective_problem(candidate, decays, loss) if problem is None else problem
-    applies, why = _applies(decays, why_not)
-    solution = solve(problem, tolerance=tolerance)
+    if problem is None:
+        decays = effective_decays(candidate, loss) if decays is None else decays
+        problem = decays.problem(candidate.class_counts, loss)
+    found = _fitted(problem, candidate) if decays is None else decays
+    decays = None if isinstance(found, str) else found
+    applies, why = (False, found) if isinstance(found, str) else _applies(found)
+    solution = solve(problem, tolerance=tolerance) if solution is None else solution
     proved = proved_gap(problem, candidate, solution=solution, tolerance=tolerance)
     return NetworkReport(
         candidate=candidate,
@@ -234,22 +231,15 @@ def _checked_names(names: Sequence[str] | None, num_classes: int) -> tuple[str, 
     return tuple(names)
 
 
-def _effective_problem(candidate: Candidate, decays: EffectiveDecays | None, loss: Loss | None) -> Problem:
-    if decays is None:
-        raise TypeError("decays")  # effective_decays has raised
-    return Problem(
-        candidate.class_counts,
-        decays.lambda_w,
-        decays.lambda_h,
-        loss=loss,
-        features=decays.features,
-        bias=decays.bias,
-    )
+def _fitted(problem: Problem, candidate: Candidate) -> EffectiveDecays | str:
+    """The effective decays beside a problem that is stated; why there are none: then the model does not apply."""
+    try:
+        return effective_decays(candidate, problem.loss, None if problem.nonnegative else "free")
+    except HypothesisError as error:  # no decays fit, and that is what is reported
+        return error.got
 
 
-def _applies(decays: EffectiveDecays | None, why_not: str) -> tuple[bool, str]:
-    if decays is None:
-        return False, why_not
+def _applies(decays: EffectiveDecays) -> tuple[bool, str]:
     spread = f"spread {decays.spread:.3g}" + ("" if decays.spread <= LARGEST_SPREAD else f" > {LARGEST_SPREAD:g}")
     misfit = f"misfit of λ_W {decays.misfit_w:.2g}" + (
         "" if decays.misfit_w <= LARGEST_MISFIT else f" > {LARGEST_MISFIT:g}"

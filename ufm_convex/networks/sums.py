@@ -13,7 +13,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
-from ufm_convex.losses import CrossEntropy, Loss, SoftTargetCrossEntropy
+from ufm_convex.losses import Loss, SoftmaxLoss
 from ufm_convex.networks._torch import torch
 
 _BLOCK = 1 << 22
@@ -46,12 +46,12 @@ def add_batch(sums: Mapping[str, Any], head: Any, features: Any, labels: Any) ->
         sums[name].index_add_(0, labels, part)
 
 
-def is_gathered(loss: Loss) -> TypeGuard[CrossEntropy | SoftTargetCrossEntropy]:
+def is_gathered(loss: Loss) -> TypeGuard[SoftmaxLoss]:
     """Whether the loss is lse(z) − <y_k, z> of the logits themselves, and so a sum of what is gathered."""
-    return type(loss) in (CrossEntropy, SoftTargetCrossEntropy)
+    return isinstance(loss, SoftmaxLoss) and loss.of_logits
 
 
-def require_gathered(loss: Loss) -> CrossEntropy | SoftTargetCrossEntropy:
+def require_gathered(loss: Loss) -> SoftmaxLoss:
     """The loss, if its value is a sum of what is gathered; raises ``HypothesisError``."""
     if is_gathered(loss):
         return loss
@@ -63,7 +63,7 @@ def require_gathered(loss: Loss) -> CrossEntropy | SoftTargetCrossEntropy:
 
 
 def class_losses(
-    loss: CrossEntropy | SoftTargetCrossEntropy,
+    loss: SoftmaxLoss,
     counts: FloatArray,
     means: FloatArray,
     lse_sums: FloatArray,

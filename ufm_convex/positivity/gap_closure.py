@@ -29,7 +29,7 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._process import apart
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
-from ufm_convex.evidence import Evidence, allowed_gap, excess_gap, relative_gap
+from ufm_convex.evidence import Bracketed, Evidence, allowed_gap, excess_gap, relative_gap
 from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
 from ufm_convex.positivity.copositivity import lowest_direction
 from ufm_convex.positivity.features import feature_positivity
@@ -78,7 +78,7 @@ S = TypeVar("S", bound=Bounded)
 
 
 @dataclass(frozen=True, eq=False)
-class GapClosure(Generic[S]):
+class GapClosure(Bracketed, Generic[S]):
     """What is proved about a problem and its relaxation; all numbers are values of the objective.
 
     Attributes:
@@ -115,24 +115,9 @@ class GapClosure(Generic[S]):
         return self.relaxation.lower_bound
 
     @property
-    def lower_bound(self) -> float:
-        """Proved: no W and H ≥ 0, of any dimension, have a smaller objective."""
-        return self.lower.value
-
-    @property
-    def upper_bound(self) -> float:
-        """Proved: the objective of ``W`` and ``H`` is no larger."""
-        return self.upper.value
-
-    @property
     def gap(self) -> float:
         """Upper bound less lower bound."""
         return self.upper_bound - self.lower_bound
-
-    @property
-    def relative_gap(self) -> float:
-        """The same over the upper bound."""
-        return relative_gap(self.lower_bound, self.upper_bound)
 
     @property
     def excess_gap(self) -> float:
@@ -237,7 +222,7 @@ def _written_out(problem: Problem, given: S | None, tolerance: float, solve: Cal
 
 
 @dataclass(frozen=True, eq=False)
-class _Best:
+class _Best(Bracketed):
     """The better of each bound so far; W and H belong to the upper one, the residuals to the lower one."""
 
     lower: ProvedBound
@@ -259,11 +244,6 @@ class _Best:
         below = other if other.lower.value > self.lower.value else self
         above = other if other.upper.value < self.upper.value else self
         return _Best(below.lower, above.upper, above.W, above.H, below.residuals)
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper − lower) / upper."""
-        return relative_gap(self.lower.value, self.upper.value)
 
 
 _Way = Callable[[_Best], _Best]

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 
+from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, UnknownNameError, shown
@@ -177,6 +178,11 @@ class Problem(Model):
     def nonnegative(self) -> bool:
         """True when the features carry the constraint H ≥ 0."""
         return self.features == "nonnegative"
+
+    @property
+    def bias_decay(self) -> float:
+        """λ_b; 0 for a free bias and without one."""
+        return 0.0 if self.bias is None or isinstance(self.bias, str) else self.bias
 
     @cached_property
     def loss_weights(self) -> FloatArray:
@@ -397,14 +403,12 @@ def _decay(name: str, value: float | None, constraint: Constraint | None) -> flo
             expected="None: the constraint stands in place of the penalty",
             fix=f"leave {name} out.",
         )
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"{name} is None: it is not given." if value is None else f"{name} is {shown(value)}.",
-        expected="a finite number > 0",
+    return _given.positive(
+        name,
+        value,
+        got=f"{name} is None: it is not given." if value is None else None,
         fix=f"pass {name}=5e-4, or the weight decay of your training."
-        if math.isnan(number)
+        if math.isnan(real(value))
         else "without decay the infimum is not attained; use a small positive one such as 1e-6.",
     )
 
@@ -448,11 +452,5 @@ def _bias(value: float | Literal["free"] | None) -> float | Literal["free"] | No
     """The form of the bias, or the error that says what is wrong with it."""
     if value is None or (isinstance(value, str) and value == "free"):
         return value
-    number = real(value)
-    if 0.0 < number < math.inf:
-        return number
-    raise ProblemError(
-        f"bias is {shown(value)}.",
-        expected='None (no bias), "free", or the weight lambda_b > 0 of its penalty',
-        fix='write bias="free" for a bias without penalty.',
-    )
+    expected = 'None (no bias), "free", or the weight lambda_b > 0 of its penalty'
+    return _given.positive("bias", value, expected=expected, fix='write bias="free" for a bias without penalty.')

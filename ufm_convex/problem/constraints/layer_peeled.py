@@ -7,12 +7,10 @@ Fang, He, Long, Su, PNAS 118 (2021), equation 5.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ufm_convex._arrays import real
-from ufm_convex.errors import ProblemError, shown
+from ufm_convex import _given
 from ufm_convex.problem.constraints.base import Constraint
 
 
@@ -35,13 +33,8 @@ class LayerPeeled(Constraint):
 
     def __post_init__(self) -> None:
         for name in ("weight_radius", "feature_radius"):
-            value = real(getattr(self, name))
-            if not 0.0 < value < math.inf:
-                raise ProblemError(
-                    f"{name} is {shown(getattr(self, name))}.",
-                    expected="a finite number > 0",
-                    fix="it bounds a mean square norm; the literature takes 1 to 100.",
-                )
+            fix = "it bounds a mean square norm; the literature takes 1 to 100."
+            value = _given.positive(name, getattr(self, name), fix=fix)
             object.__setattr__(self, name, value)
 
     def parameters(self) -> dict[str, Any]:

@@ -1,0 +1,390 @@
+"""Advice about candidates, and what is said of them: gaps, geometry, proof steps, reports."""
+
+import numpy as np
+from advice_cases import (
+    BACKWARDS,
+    BELOW,
+    BIASED,
+    COUNTS,
+    FREE,
+    GOOD,
+    HARD,
+    NAN,
+    PROBLEM,
+    SMALL,
+    SMOOTH,
+    TABLE,
+    Case,
+    H,
+    W,
+    call,
+    candidate,
+    mat_file,
+    npz_of,
+    renamed_npz,
+    torch_file,
+    written,
+    y,
+)
+
+import ufm_convex as ufm
+from ufm_convex import attribution, plots
+from ufm_convex.candidate import feature_statistics
+from ufm_convex.candidate.statistics import ClassStatistics
+from ufm_convex.networks.report import report_on
+
+ROWS = np.minimum(y, 1)
+"""For each sample the row of a table of two."""
+
+CASES: list[Case] = [
+    Case(
+        "candidate.data:_check_empty",
+        call(ufm.Candidate, weights=np.eye(2), features=np.eye(2), class_counts=[5, 0]),
+        "features[class_counts == 0] = 0",
+        call(ufm.Candidate, weights=np.eye(2), features=np.diag([1.0, 0.0]), class_counts=[5, 0]),
+    ),
+    Case(
+        "candidate.data:Candidate.__init__",
+        candidate(labels=None),
+        "class_counts=n",
+        candidate(features=W, labels=None, class_counts=COUNTS),
+    ),
+    Case(
+        "candidate.data:float_matrix",
+        candidate(features=H[0]),
+        "features.reshape(len(features), -1)",
+        candidate(features=H.reshape(len(H), -1)),
+    ),
+    Case(
+        "candidate.data:float_matrix",
+        candidate(weights=W.astype(np.float16)),
+        "np.asarray(weights, dtype=np.float32)",
+        candidate(weights=np.asarray(W.astype(np.float16), dtype=np.float32)),
+    ),
+    Case(
+        "candidate.data:float_matrix",
+        candidate(weights=W.astype(int).tolist()),
+        "np.asarray(weights, dtype=np.float64)",
+        candidate(weights=np.asarray(W.astype(int).tolist(), dtype=np.float64)),
+    ),
+    Case(
+        "candidate.data:float_matrix",
+        candidate(weights=W.astype(complex)),
+        "weights.real",
+        candidate(weights=W.astype(complex).real),
+    ),
+    Case(
+        "candidate.counting:_refuse_labels",
+        candidate(weights=np.ones((2, 3)), labels=np.repeat([0, 3], 4)),
+        "weights.T",
+        candidate(weights=np.ones((3, 4)).T, labels=np.repeat([0, 3], 4)),
+    ),
+    Case(
+        "candidate.counting:_refuse_labels",
+        lambda _: ufm.Candidate(weights=np.ones((2, 3)), features=H, labels=y).problem(1e-3, 1e-3),
+        "weights.T",
+        lambda _: ufm.Candidate(weights=np.ones((3, 3)).T, features=H, labels=y).problem(1e-3, 1e-3),
+    ),
+    Case(
+        "candidate.counting:_refuse_counts",
+        candidate(weights=np.ones((2, 3)), labels=None, class_counts=[4, 0, 2], features=np.diag([1.0, 0.0, 1.0])),
+        "weights.T",
+        candidate(weights=np.ones((3, 3)).T, labels=None, class_counts=[4, 0, 2], features=np.diag([1.0, 0.0, 1.0])),
+    ),
+    Case(
+        "candidate.counting:_refuse_counts",
+        lambda _: ufm.Candidate(weights=np.ones((2, 3)), features=W, class_counts=COUNTS).problem(1e-3, 1e-3),
+        "weights.T",
+        lambda _: ufm.Candidate(weights=np.ones((3, 3)).T, features=W, class_counts=COUNTS).problem(1e-3, 1e-3),
+    ),
+    Case(
+        "candidate.counting:counts_for",
+        lambda _: ufm.Candidate(weights=W[:1], features=H, labels=y).problem(1e-3, 1e-3),
+        "needs a problem with a table of targets",
+        lambda _: ufm.Candidate(weights=W[:1], features=H, labels=y).problem(
+            1e-3, 1e-3, loss=ufm.BinaryCrossEntropy([[1.0], [0.0], [1.0]])
+        ),
+    ),
+    Case(
+        "candidate.counting:_require_rows",
+        lambda _: ufm.Candidate(weights=W[:2], features=H, labels=ROWS).problem(1e-3, 1e-3, loss=TABLE),
+        "take classifier and table of one model",
+        lambda _: ufm.Candidate(weights=W, features=H, labels=ROWS).problem(1e-3, 1e-3, loss=TABLE),
+    ),
+    Case(
+        "candidate.counting:_columns",
+        lambda _: GOOD.problem(1e-3, 1e-3, loss=TABLE),
+        "label each sample with the row of the table",
+        lambda _: ufm.Candidate(weights=W, features=H, labels=ROWS).problem(1e-3, 1e-3, loss=TABLE),
+    ),
+    Case("candidate.data:_check_shapes", candidate(features=H.T), "features.T", candidate(features=H.T.T)),
+    Case(
+        "candidate.data:_bias",
+        candidate(bias=np.ones((3, 1))),
+        "bias.ravel()",
+        candidate(bias=np.ones((3, 1)).ravel()),
+    ),
+    Case("candidate.data:_bias", candidate(bias=np.ones(2)), "bias=None is no bias", candidate(bias=None)),
+    Case(
+        "candidate.data:_floats",
+        npz_of(weights=W, features=H, labels=y, bias=[50, -30, 2]),
+        "np.asarray(bias, dtype=np.float64)",
+        npz_of(weights=W, features=H, labels=y, bias=np.asarray([50, -30, 2], dtype=np.float64)),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+        "arrays={'bias': 'fc.bias'}",
+        npz_of({"bias": "fc.bias"}, weights=W, features=H, labels=y, **{"fc.bias": np.ones(3)}),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3), **{"fc.bias": np.ones(3)}),
+        "leave fc.bias out of the file",
+        npz_of(weights=W, features=H, labels=y, bias=np.ones(3)),
+    ),
+    Case(
+        "candidate.names:_unasked",
+        npz_of(weights=W, features=H, labels=y, temperature=0.1),
+        "text may stay",
+        npz_of(weights=W, features=H, labels=y, names=np.array(["a", "b", "c"])),
+    ),
+    Case(
+        "candidate.names:_check",
+        npz_of(W=W, H=H, y=y),
+        "Candidate.load(path, arrays={'weights': 'W', 'features': 'H', 'labels': 'y'})",
+        renamed_npz({"weights": "W", "features": "H", "labels": "y"}, W=W, H=H, y=y),
+    ),
+    Case(
+        "candidate.names:_check",
+        npz_of(weights=W, features=H, labels=y, class_counts=COUNTS),
+        "keep labels if",
+        npz_of(weights=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.files:read_npz",
+        lambda folder: ufm.Candidate.load(written(folder, "c.npz", "nonsense")),
+        "np.savez(path, weights=W, features=F, labels=y)",
+        npz_of(weights=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.files:_unreadable",
+        call(ufm.Candidate.load, "no/such.npz"),
+        "check the path",
+        npz_of(weights=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.files:map_npy",
+        lambda folder: ufm.Candidate.from_files(*[written(folder, "a.npy", "nonsense")] * 3),
+        "np.save(path, array)",
+        lambda folder: (
+            [np.save(folder / f"{name}.npy", array) for name, array in (("w", W), ("h", H), ("y", y))],
+            ufm.Candidate.from_files(folder / "w.npy", folder / "h.npy", folder / "y.npy"),
+        ),
+    ),
+    Case(
+        "candidate.matching:require_candidate",
+        call(ufm.attribute_gap, PROBLEM, 5),
+        "class_counts=problem.class_counts",
+        call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=W, class_counts=PROBLEM.class_counts)),
+    ),
+    Case(
+        "candidate.matching:require_counts",
+        call(ufm.attribute_gap, PROBLEM, ufm.Candidate(weights=W, features=H, labels=y)),
+        "candidate.problem(lambda_w, lambda_h)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        'bias="free"',
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "candidate.matching:require_match",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), BIASED),
+        "leave the bias of the candidate out",
+        call(ufm.certify, ufm.Problem(COUNTS, 1e-3, 1e-3), ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "candidate.matching:require_nonnegative",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=-H, labels=y)),
+        "after the ReLU",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=np.maximum(-H, 0), labels=y)),
+    ),
+    Case(
+        "candidate.streaming:_chunk",
+        call(feature_statistics, ufm.Candidate(weights=W, features=H, labels=y), chunk=0),
+        "leave it out",
+        call(feature_statistics, ufm.Candidate(weights=W, features=H, labels=y)),
+    ),
+    Case(
+        "attribution.stability:stability_bounds",
+        call(attribution.stability_bounds, SMALL, -1),
+        "attribute_gap(problem, candidate).gap",
+        call(
+            attribution.stability_bounds,
+            SMALL,
+            ufm.attribute_gap(SMALL, ufm.Candidate(weights=W, features=H, labels=y)).gap,
+        ),
+    ),
+    Case(
+        "attribution.stability:_frame",
+        call(ufm.stability_bounds, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), 0.1),
+        "attribute_gap",
+        call(ufm.attribute_gap, ufm.Problem(COUNTS, 5e-3, 5e-3, bias="free"), BIASED),
+    ),
+    Case(
+        "attribution.parts:attribute_gap",
+        call(ufm.attribute_gap, HARD, ufm.Candidate(weights=W, features=H, labels=y)),
+        "use certify(problem)",
+        call(ufm.certify, HARD),
+    ),
+    Case(
+        "attribution.parts:_require_its",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=5),
+        "pass solve(problem)",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W, features=H, labels=y), solution=ufm.solve(SMALL)),
+    ),
+    Case("candidate.data:_check_finite", candidate(weights=W * np.nan), "diverged", candidate()),
+    Case("candidate.data:_check_finite", candidate(bias=np.ones(3) * np.inf), "diverged", candidate(bias=np.ones(3))),
+    Case("candidate.data:_matrix", candidate(weights=W[0]), "one row a class", candidate(weights=W)),
+    Case(
+        "candidate.streaming:_check_entries",
+        call(ufm.attribute_gap, SMALL, NAN),
+        "recompute that row",
+        call(ufm.attribute_gap, SMALL, GOOD),
+    ),
+    Case(
+        "candidate.files:_pytorch",
+        torch_file("m.npz"),
+        "call it .pt",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz([("weights", "W")], W=W, features=H, labels=y),
+        "map what Candidate calls an array",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.names:require_renaming",
+        renamed_npz({"weight": "W"}, W=W, features=H, labels=y),
+        "{'weights': 'fc.weight'}",
+        renamed_npz({"weights": "fc.weight"}, **{"fc.weight": W, "features": H, "labels": y}),
+    ),
+    Case(
+        "candidate.names:chosen",
+        renamed_npz({"weights": "V"}, W=W, features=H, labels=y),
+        "choose one of these",
+        renamed_npz({"weights": "W"}, W=W, features=H, labels=y),
+    ),
+    Case(
+        "candidate.formats:_matlab",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")),
+        "-v7",
+        mat_file,
+    ),
+    Case(
+        "candidate.formats:_damaged",
+        lambda folder: ufm.Candidate.load(written(folder, "c.mat", "nonsense")),
+        "with weights, features, labels",
+        mat_file,
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, (W, H)),
+        "make one",
+        call(ufm.effective_decays, GOOD),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, GOOD, features="positive"),
+        "use one of these",
+        call(ufm.effective_decays, GOOD, features="free"),
+    ),
+    Case(
+        "measures.decays:effective_decays",
+        call(ufm.effective_decays, BELOW, features="nonnegative"),
+        "features='free'",
+        call(ufm.effective_decays, BELOW, features="free"),
+    ),
+    Case(
+        "measures.decays:_Sums.decays",
+        call(report_on, BACKWARDS),
+        "decays that you know",
+        call(report_on, BACKWARDS, SMALL),
+    ),
+    Case(
+        "networks.report:_checked_names",
+        call(report_on, GOOD, SMALL, class_names=["a"]),
+        "one name for each class",
+        call(report_on, GOOD, SMALL, class_names=["a", "b", "c"]),
+    ),
+    Case(
+        "candidate.statistics:ClassStatistics.__init__",
+        call(ClassStatistics, [2, 1], [[1.0, 2.0]], [5.0, 0.0]),
+        "one entry, row and entry a class",
+        call(ClassStatistics, [2, 1], [[1.0, 2.0], [0.0, 0.0]], [5.0, 0.0]),
+    ),
+    Case(
+        "candidate.statistics:ClassStatistics.merged",
+        lambda _: ClassStatistics([2], [[1.0, 2.0]], [5.0]).merged(ClassStatistics([2], [[1.0]], [5.0])),
+        "what one network has gathered",
+        lambda _: ClassStatistics([2], [[1.0, 2.0]], [5.0]).merged(ClassStatistics([1], [[1.0, 2.0]], [5.0])),
+    ),
+    Case(
+        "candidate.statistics:_check",
+        call(ClassStatistics, [1.5], [[1.0, 2.0]], [5.0]),
+        "count the samples",
+        call(ClassStatistics, [1], [[1.0, 2.0]], [5.0]),
+    ),
+    Case(
+        "measures.rounding:require_centre",
+        call(ufm.geometry, SMALL, GOOD, centre="middle"),
+        'leave it out for "classes"',
+        call(ufm.geometry, SMALL, GOOD),
+    ),
+    Case(
+        "candidate.matching:require_counts",
+        call(ufm.geometry, FREE, GOOD),
+        "candidate.problem(lambda_w, lambda_h)",
+        call(ufm.geometry, GOOD.problem(1e-3, 1e-3), GOOD),
+    ),
+    Case(
+        "candidate.matching:require_counts",
+        call(plots.draw, "gram", PROBLEM, candidate=GOOD),
+        "candidate.problem(lambda_w, lambda_h)",
+        call(plots.draw, "gram", GOOD.problem(1e-3, 1e-3), candidate=GOOD),
+    ),
+    Case(
+        "measures.report:_of_solution",
+        call(ufm.geometry, SMALL, 5),
+        "Candidate(weights=W",
+        call(ufm.geometry, SMALL, GOOD),
+    ),
+    Case(
+        "proof.point:_optimum",
+        call(ufm.proof_steps, SMOOTH, GOOD),
+        "use attribute_gap",
+        call(ufm.attribute_gap, SMOOTH, GOOD),
+    ),
+    Case(
+        "proof.__init__:proof_steps",
+        call(ufm.proof_steps, SMALL, ufm.Candidate(weights=W * 1e200, features=H, labels=y)),
+        "rescale W",
+        call(ufm.proof_steps, SMALL, GOOD),
+    ),
+    Case(
+        "measures.report:_weights",
+        call(ufm.geometry, SMALL, ufm.Candidate(weights=W * 1e300, features=H, labels=y)),
+        "no geometry",
+        call(ufm.geometry, SMALL, GOOD),
+    ),
+    Case(
+        "attribution.parts:_check_size",
+        call(ufm.attribute_gap, SMALL, ufm.Candidate(weights=W * 1e300, features=H, labels=y)),
+        "nothing to explain",
+        call(ufm.attribute_gap, SMALL, GOOD),
+    ),
+]
