@@ -59,10 +59,11 @@ def axes_upper(problem: Problem, point: AxesPoint, *, penalties: bool = True) ->
 
 def _require(problem: Problem) -> None:
     """Raise ``HypothesisError`` for a loss or a bias of which the formulas above say nothing."""
-    if not problem.loss.quadratic or problem.bias is not None:
+    if not problem.loss.quadratic or problem.tabled or problem.bias is not None:
+        tabled = " with a table of targets" if problem.tabled else ""
         raise HypothesisError(
-            f"points on the axes were given for loss {problem.loss.name!r} and bias {problem.bias!r}.",
-            expected="mean squared error without bias",
+            f"points on the axes were given for loss {problem.loss.name!r}{tabled} and bias {problem.bias!r}.",
+            expected="mean squared error of classes, without bias",
             fix="use the dense points, GramPoint and DualPoint.",
         )
 
