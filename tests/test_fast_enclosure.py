@@ -208,6 +208,16 @@ def test_what_is_decided_is_what_integers_decide(monkeypatch: pytest.MonkeyPatch
     assert slack._Attempt._checked(_with_radii(attempt, short), proof) is None
 
 
+@pytest.mark.parametrize(("tau", "decided"), [(10, None), (9, True)])
+def test_a_multiplier_counts_in_both_its_rows(tau: int, decided: bool | None) -> None:
+    """τ_10 alone, in units of 2^3, beside radii of 79 and much: row 0 has room for 72 and not for 80."""
+    columns = ExactColumns.of_classes(soft(1))
+    multiplier = [[0] * (g + 1) for g in range(K)]
+    multiplier[1][0] = tau
+    proof = BlockDual("dense", [0] * K, [[0] * K for _ in range(K)], multiplier, 3, None, 0.0)
+    assert fast.dominates(columns, proof, [79] + [10**6] * (K - 1)) is decided
+
+
 def _with_radii(attempt: slack._Attempt, radii: list[int]) -> slack._Attempt:
     changed = slack._Attempt.of(attempt.columns, attempt.kind, attempt.bits, attempt.shift)
     changed.__dict__["radii"] = radii
