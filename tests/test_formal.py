@@ -133,6 +133,26 @@ def test_what_takes_too_long_is_refused(monkeypatch):
         formal.written(given)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("claims", "lower"), f"{2**513 + 1}p-600", "a claim of 514 bits"),
+        (("claims", "lower"), f"{2**511 + 1}p-600", None),
+        (("problem", "lambda_w"), "1p-1101", "a power of two beyond 1100"),
+        (("problem", "lambda_w"), "1p-1100", None),
+        (("dual", "strengths", "exponent"), -1101, "a power of two beyond 1100"),
+        (("witness", "eta", "exponent"), 1101, "a power of two beyond 1100"),
+    ],
+)
+def test_long_numbers_are_refused(path, value, words):
+    given = replaced(document(certify(PLAIN)), path, value)
+    if words is None:
+        assert formal.written(given).text
+    else:
+        with pytest.raises(OutOfReachError, match=words):
+            formal.written(given)
+
+
 def test_what_is_no_certificate_is_malformed():
     with pytest.raises(MalformedCertificate):
         formal.formalise(b"{}")

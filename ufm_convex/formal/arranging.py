@@ -148,6 +148,10 @@ def loss_of(problem: Problem) -> str:
     return LOSSES[problem.loss.get("kind") or problem.loss["name"]]
 
 
+MOST_EXPONENT = 1100
+"""Of two, in absolute value: every binary64 number has one of less. Exponentials of longer numbers do not end."""
+
+
 # -- numbers of the file, whose form the verifier has checked ----------------------------------------------------------
 
 
@@ -157,7 +161,8 @@ def _integers(text: str) -> list[int]:
 
 def vector(value: dict[str, Any]) -> list[Dyadic]:
     """Numbers with one exponent."""
-    return [Dyadic(x, value["exponent"]) for x in _integers(value["integers"])]
+    unit = exponent(value["exponent"])
+    return [Dyadic(x, unit) for x in _integers(value["integers"])]
 
 
 def matrix(texts: list[str]) -> list[list[int]]:
@@ -172,8 +177,15 @@ def integers(text: str) -> list[int]:
 
 def dyadic(text: str) -> Dyadic:
     """The number <integer>p<exponent>."""
-    mantissa, exponent = text.split("p")
-    return Dyadic(int(mantissa), int(exponent))
+    mantissa, unit = text.split("p")
+    return Dyadic(int(mantissa), exponent(int(unit)))
+
+
+def exponent(number: int) -> int:
+    """An exponent of two that is no longer than those of binary64."""
+    if abs(number) > MOST_EXPONENT:
+        raise out_of_reach(f"a power of two beyond {MOST_EXPONENT}")
+    return number
 
 
 def fraction(number: Dyadic) -> Fraction:

@@ -11,6 +11,7 @@ from ufm_convex.formal.arranging import (
     Run,
     arranged,
     dyadic,
+    exponent,
     integers,
     loss_of,
     matrix,
@@ -21,6 +22,8 @@ from ufm_convex.formal.coq import Dyadic
 
 MOST_EVALUATIONS = 4000
 """Exponentials and logarithms that Coq is asked for, at about 50 ms each."""
+MOST_BITS = 512
+"""Of a claim: that of 50 digits has 180."""
 PRECISION = 40
 """Bits of enclosures, at least, and beyond those of the claims."""
 
@@ -93,7 +96,10 @@ def written(document: dict[str, Any]) -> Written:
             raise out_of_reach(f"a proof of kind {kind}")
     runs = arranged(problem, dual, witness)
     lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
-    precision = PRECISION + max(lower.mantissa.bit_length(), upper.mantissa.bit_length())
+    bits = max(lower.mantissa.bit_length(), upper.mantissa.bit_length())
+    if bits > MOST_BITS:
+        raise out_of_reach(f"a claim of {bits} bits, more than {MOST_BITS}")
+    precision = PRECISION + bits
     lower_proof, lower_cost = _lower(problem, runs, dual)
     upper_proof, upper_cost = _upper(problem, runs, witness)
     if lower_cost + upper_cost > MOST_EVALUATIONS:
@@ -169,7 +175,7 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tupl
     exponents, columns, owns, radii = [0] * size, [[0] * size for _ in runs], [0] * size, [0] * size
     given = integers(dual["own"]) if "own" in dual else None
     for g, r in enumerate(places):
-        exponents[r] = integers(dual["exponents"])[g]
+        exponents[r] = exponent(integers(dual["exponents"])[g])
         columns[r] = integers(dual["columns"][g])
         closing = columns[r][r] - sum(run.multiplicity * x for run, x in zip(runs, columns[r], strict=True))
         owns[r] = closing if given is None else given[g]
@@ -216,7 +222,7 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
     if witness["kind"] == "frame":
         last = max((r + 1 for r, run in enumerate(runs) if run.eta), default=0)
         eta, omega = (
-            coq.dyadics(Dyadic(number, witness[part]["exponent"]) for number in numbers)
+            coq.dyadics(Dyadic(number, exponent(witness[part]["exponent"])) for number in numbers)
             for part, numbers in (("eta", [r.eta for r in runs]), ("omega", [r.omega for r in runs]))
         )
         each = {"CrossEntropy": 3, "BinaryCrossEntropy": 4}.get(name, 0)
@@ -233,7 +239,7 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
     b = integers(bias["integers"]) if "bias" in witness else []
     if b and order is None:
         b = [b[k] for k in _classes_by_run(problem, runs)]
-    units = " ".join(coq.integer(part["exponent"]) for part in (witness["W"], witness["H"], bias))
+    units = " ".join(coq.integer(exponent(part["exponent"])) for part in (witness["W"], witness["H"], bias))
     data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
     return f"dense_sound {{precision}} the_problem {data} upper", K * each
 
