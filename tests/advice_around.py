@@ -1,5 +1,6 @@
 """Advice about what stands around: figures, sweeps, cross-checks, other formats, property tests."""
 
+import numpy as np
 from advice_cases import (
     BIASED,
     COUNTS,
@@ -24,8 +25,13 @@ from advice_cases import (
 import ufm_convex as ufm
 from ufm_convex import interchange, plots, sweep, testing
 from ufm_convex.crosscheck.scaled import ScaledClasses
+from ufm_convex.interchange import Claims
+from ufm_convex.losses import CrossEntropy
+from ufm_convex.relaxation import DualPoint
 from ufm_convex.sweep import DecayGrid, Grid
+from ufm_convex.testing import assert_loss_is_consistent
 
+ZEROS = np.zeros((3, 3)).tolist()
 CASES: list[Case] = [
     Case(
         "crosscheck.scaled:ScaledClasses.of",
@@ -278,5 +284,41 @@ CASES: list[Case] = [
         drawn(lambda: testing.tabled_problems(max_outputs=1)),
         "leave out what need not be limited",
         drawn(lambda: testing.tabled_problems()),
+    ),
+    Case(
+        "interchange.claims:Claims.checked",
+        lambda folder: Claims.checked(3, "solved", None, None, None),
+        "translate the solver's own word; leave it out",
+        lambda folder: (Claims.checked(3, "optimal", None, None, None), Claims.checked(3, None, None, None, None)),
+    ),
+    Case(
+        "interchange.claims:Claims.of_fields",
+        lambda folder: Claims.of_fields(3, {"value": None}),
+        "leave out what the solver says nothing of",
+        lambda folder: Claims.of_fields(3, {}),
+    ),
+    Case(
+        "interchange.claims:_number",
+        lambda folder: Claims.of_fields(3, {"value": "0.5"}),
+        "leave it out",
+        lambda folder: Claims.of_fields(3, {}),
+    ),
+    Case(
+        "interchange.claims:_point",
+        lambda folder: Claims.checked(3, None, None, None, 5),
+        "pass DualPoint(residuals, multiplier)",
+        lambda folder: Claims.checked(3, None, None, None, DualPoint(np.zeros((3, 3)), np.zeros((3, 3)))),
+    ),
+    Case(
+        "interchange.claims:_matrix",
+        lambda folder: Claims.of_fields(3, {"dual": {"residuals": [[0.0]], "nonnegativity": ZEROS}}),
+        "give dual points at class level",
+        lambda folder: Claims.of_fields(3, {"dual": {"residuals": ZEROS, "nonnegativity": ZEROS}}),
+    ),
+    Case(
+        "testing.losses:assert_loss_is_consistent",
+        lambda folder: assert_loss_is_consistent(CrossEntropy, num_classes=3),
+        "pass an instance of your class",
+        lambda folder: assert_loss_is_consistent(CrossEntropy(), num_classes=3),
     ),
 ]

@@ -1,6 +1,7 @@
 """Advice about problems and their constraints, and numbers as people give them."""
 
 import importlib
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import scipy.io
@@ -26,9 +27,11 @@ from advice_cases import (
 
 import ufm_convex as ufm
 from ufm_convex import losses, theory
+from ufm_convex._registry import loaded
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.positivity import complete_positivity
 from ufm_convex.problem.constraints import HardMargin
+from ufm_convex.solvers import Solver
 
 CASES: list[Case] = [
     Case(
@@ -333,5 +336,11 @@ CASES: list[Case] = [
         call(ufm.Problem, [5, 3, 0], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3).tolist())),
         "leave it out, its count and its row",
         call(ufm.Problem, [5, 3], 1e-3, 1e-3, loss=ufm.SoftTargetCrossEntropy(np.eye(3)[:2].tolist())),
+    ),
+    Case(
+        "_registry:_refuse",
+        lambda folder: loaded(EntryPoint("x", "no_such_module:X", "ufm_convex.solvers"), Solver),
+        "mend its import",
+        lambda folder: loaded(EntryPoint("scs", "ufm_convex.solvers.scs:SCS", "ufm_convex.solvers"), Solver),
     ),
 ]

@@ -385,4 +385,24 @@ CASES: list[Case] = [
         "use enclose_exactly",
         call(enclose_exactly, SMALL, GOOD),
     ),
+    Case(
+        "enclosure.axes:_require",
+        call(enclosure.axes_lower, SIGMOID, relaxation.AxesDual(np.zeros(3))),
+        "GramPoint and DualPoint",
+        call(enclosure.lower_bound, SIGMOID, relaxation.DualPoint(np.zeros((3, 3)), np.zeros((3, 3)))),
+    ),
+    Case(
+        "solvers.unsigned:UnsignedSolver.runs",
+        call(
+            ufm.solve,
+            ufm.Problem(COUNTS, 5e-3, 5e-3, loss=ufm.BinaryCrossEntropy(), features="free"),
+            solver="unsigned",
+        ),
+        "or 'factored'",
+        call(
+            ufm.solve,
+            ufm.Problem(COUNTS, 5e-3, 5e-3, loss=ufm.BinaryCrossEntropy(), features="free"),
+            solver="factored",
+        ),
+    ),
 ]

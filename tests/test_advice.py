@@ -13,8 +13,8 @@ from typing import Any
 import advice_around
 import advice_candidates
 import advice_counts
-import advice_doors
 import advice_files
+import advice_kept
 import advice_losses
 import advice_problems
 import advice_solving
@@ -36,7 +36,7 @@ ROOMS = (
     advice_solving,
     advice_around,
     advice_files,
-    advice_doors,
+    advice_kept,
 )
 CASES: list[Case] = [case for one in ROOMS for case in one.CASES]
 
@@ -103,7 +103,13 @@ HELPERS = frozenset(
             "evidence.kept:_malformed",
         ),
         *("losses.table:_refuse", "positivity.judging:_numbers", "methods.direct:_too_large"),
-        *("theory.base:refusal", "_files:_unwritable", "_child:not_sent", "methods.direct:_out_of_range"),
+        *(
+            "theory.base:refusal",
+            "_files:_unwritable",
+            "_child:not_sent",
+            "formal.arranging:out_of_reach",
+            "methods.direct:_out_of_range",
+        ),
     }
 )
 
@@ -127,6 +133,8 @@ def functions_with_advice() -> set[str]:
 
 
 UNFOLLOWED = {
+    "formal.running:not_installed": "names the packages to install; tests install nothing",
+    "cli.formal:_read": "needs Coq to be followed; tests/test_formal.py compares files",
     **dict.fromkeys(
         ("losses.from_torch:_require_all_counted", "losses.from_torch:_weights"),
         "is about a criterion of PyTorch; tests/test_weighed_targets.py provokes and follows it",

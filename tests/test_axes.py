@@ -74,7 +74,11 @@ def test_points_that_are_not_admissible_bound_nothing() -> None:
     assert enclosure.axes_upper(narrow, AxesPoint(one * [1.0, 0.0], one * [1.0, 0.0])).value < np.inf
 
 
-OTHERS = [{"loss": ufm.BinaryCrossEntropy()}, {"loss": ufm.MeanSquaredError(), "bias": "free"}]
+OTHERS = [
+    {"loss": ufm.BinaryCrossEntropy()},
+    {"loss": ufm.MeanSquaredError(), "bias": "free"},
+    {"loss": ufm.MeanSquaredError([[0.5, 0.0], [0.0, 0.5]])},
+]
 
 
 @pytest.mark.parametrize("given", OTHERS)

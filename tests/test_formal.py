@@ -104,12 +104,17 @@ MIXED = ufm.Problem(
     [4, 2, 2], loss=ufm.CrossEntropy(class_weights=(1.0, 2.0, 1.0)), constraint=ufm.LayerPeeled(0.3, 0.2)
 )
 """Weights times counts are the same for two classes of different counts."""
+TABLED = ufm.Problem([4, 2], 5e-3, 5e-3, loss=ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]))
+HALVED = ufm.Problem([4, 2], 5e-3, 5e-3, loss=ufm.MeanSquaredError([[0.5, 0.0], [0.0, 0.5]]))
+"""Square, and no squared error against unit vectors, which is what the theory knows by its name."""
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         (lambda: certify(MIXED), "classes of different counts that norm bounds take for alike"),
+        (lambda: certify(TABLED), "a table of targets whose columns need not be classes"),
+        (lambda: certify(HALVED), "a table of targets whose columns need not be classes"),
         (lambda: margin_certificates()["margin"], "the loss hard-margin"),
         (lambda: copositive_certificates()["copositive, cubic"], "a proof of kind copositive"),
         (lambda: certify(ufm.ContrastiveProblem([50, 10, 2], bound=1.0, temperature=0.5)), "supervised contrastive"),

@@ -32,6 +32,8 @@ class Problem:
     def __init__(self, content: dict[str, Any]) -> None:
         if _loss(content["loss"]) is None:
             raise out_of_reach(f"the loss {content['loss']['name']}")
+        if "targets" in content["loss"] and set(content["loss"]["targets"]) != _SQUARE:
+            raise out_of_reach("a table of targets whose columns need not be classes")
         self.counts, self.multiplicities = _integers(content["class_counts"]), _integers(content["multiplicities"])
         given = content["class_weights"]
         self.weights = [Dyadic(1, 0)] * len(self.counts) if given is None else vector(given)
@@ -148,6 +150,8 @@ def loss_of(problem: Problem) -> str:
     return LOSSES[problem.loss.get("kind") or problem.loss["name"]]
 
 
+_SQUARE = {"exponent", "rows"}
+"""How the format writes the soft target of each class; a table of other columns has lengths and places."""
 MOST_EXPONENT = 1100
 """Of two, in absolute value: every binary64 number has one of less. Exponentials of longer numbers do not end."""
 
