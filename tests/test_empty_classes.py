@@ -515,8 +515,10 @@ def test_candidates_that_do_not_fit_are_refused():
         ufm.Candidate(weights=W, features=spoilt, class_counts=[5, 4, 0])
     with pytest.raises(LabelsError, match="labels run up to 3, but weights has 3 rows"):
         ufm.Candidate(weights=W, features=H, labels=[0, 3, 0])
-    with pytest.raises(ShapeError, match="weights has one row"):
-        ufm.Candidate(weights=np.ones((1, 3)), features=H, labels=[0, 0, 0])
+    one_output = ufm.Candidate(weights=np.ones((1, 3)), features=H, labels=[0, 0, 0])  # a table may have one
+    for judge in (lambda one: one.problem(1e-2, 1e-2), lambda one: ufm.certify(ufm.Problem([2, 1], 1e-2, 1e-2), one)):
+        with pytest.raises(ShapeError, match="weights has one row"):
+            judge(one_output)
 
 
 # -- certificates -------------------------------------------------------------------------------------------------

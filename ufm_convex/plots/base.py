@@ -82,11 +82,16 @@ class CandidateGeometry:
     own_outputs: IntArray
 
     @classmethod
-    def of(cls, problem: Problem, candidate: Candidate) -> CandidateGeometry:
-        """Read the features once. Raises ``CandidateError`` when one is NaN or infinite."""
+    def of(cls, candidate: Candidate, problem: Problem | None = None) -> CandidateGeometry:
+        """Read the features once; columns are classes without a problem that says more.
+
+        Raises:
+            CandidateError: a feature is NaN or infinite.
+        """
         means = feature_statistics(candidate).class_means
         bias = np.zeros(candidate.num_outputs) if candidate.bias is None else candidate.bias.astype(np.float64)
-        own = problem.loss.own_outputs(np.arange(len(means)))
+        rows = np.arange(len(means))
+        own = rows if problem is None else problem.loss.own_outputs(rows)
         return cls(candidate.weights.astype(np.float64), means, bias, own)
 
     @property
@@ -189,7 +194,7 @@ class Subject:
     def geometry(self) -> Geometry:
         """That of the candidate or, without one, of the solution."""
         if self.candidate is not None:
-            return CandidateGeometry.of(self.problem, require_match(self.problem, self.candidate))
+            return CandidateGeometry.of(require_match(self.problem, self.candidate), self.problem)
         if self.solution is None:
             raise ProblemError(
                 "neither a solution nor a candidate is given.", expected="one of them", fix="solve the problem first."
