@@ -352,14 +352,23 @@ def test_a_strict_relaxation_shows_three_numbers_and_the_reason(tmp_path):
     assert "ufm.close_gap(problem) raises the lower bound" in table
 
 
-@pytest.mark.parametrize(("K", "arguments"), [(4, {}), (5, {"features": "free"}), (13, {})])
+@pytest.mark.parametrize(("K", "arguments"), [(4, {}), (5, {"features": "free"}), (21, {})])
 def test_where_the_gram_matrix_is_not_the_reason_nothing_is_said_of_it(tmp_path, K, arguments):
-    """Bounds that meet, free features, and more classes than a verdict is soon found for."""
+    """Bounds that meet, free features, and more classes than ``close_gap`` takes."""
     path = confused(tmp_path, K, **arguments)
     found = record_of(solve(path, "--solver", "clarabel", "--json"))
     assert found["gram_positivity"] is None
-    assert (found["status"] == "bounded") == (K == 13)
+    assert (found["status"] == "bounded") == (K == 21)
     assert "Gram matrix " not in solve(path, "--solver", "clarabel").stdout.replace("a Gram matrix of order", "")
+
+
+def test_of_more_classes_than_a_verdict_is_soon_found_for_the_way_on_is_said(tmp_path):
+    path = confused(tmp_path, 13)
+    found = record_of(solve(path, "--solver", "clarabel", "--json"))
+    assert (found["status"], found["gram_positivity"]) == ("bounded", None)
+    table = " ".join(solve(path, "--solver", "clarabel").stdout.split())
+    assert "Gram matrix the relaxation may be strict" in table
+    assert "ufm.close_gap(problem) raises the lower bound" in table
 
 
 def test_after_ctrl_c_no_verdict_is_waited_for(tmp_path):

@@ -532,7 +532,11 @@ def test_a_vocabulary_is_verified_and_a_hundred_thousand_targets_are_read():
     data = assemble(problem, bounds.lower, bounds.upper, 1e-6, {}).to_json().encode()
     assert len(data) < 1 << 24
     assert verify(data, problem=encoding.encode_problem(problem)).verdict is Verdict.PROVED
-    long = json.loads(data)
+    problem, W, H = large(V=100, m=1000, d=20)
+    tight = ufm.Problem(problem.class_counts, 3e-5, 3e-5, loss=problem.loss, features="free")  # V is too long for it
+    bounds = writer.residual_bounds(tight, W, H, None)
+    long = json.loads(assemble(tight, bounds.lower, bounds.upper, 1e-6, {}).to_json())
+    assert long["dual"]["scale"] != "1p0"
     long["dual"]["scale"] = "1p0"
     assert verify(text(resealed(long))).verdict is not Verdict.PROVED
 

@@ -258,11 +258,11 @@ def test_assertions_take_columns_or_say_that_they_are_about_classes():
     problem, solution = problem_of("soft, V < m"), solution_of("soft, V < m")
     W, H = solution.factors()
     best, wrong = (W, H), (W, np.roll(H, 1, axis=0))
-    for check in (testing.assert_optimal, testing.assert_stationary, testing.assert_kkt):
+    for check in (testing.assert_optimal, testing.assert_stationary, testing.assert_kkt, testing.assert_certified):
         check(problem, best, tolerance=1e-4)  # W and H are optimal up to 1e-6, so stationary up to its root
         with pytest.raises(AssertionError):
             check(problem, wrong, tolerance=1e-4)
-    for check in (testing.assert_self_dual, testing.assert_collapse_pattern, testing.assert_certified):
+    for check in (testing.assert_self_dual, testing.assert_collapse_pattern):
         with pytest.raises(HypothesisError):
             check(problem, best)
 
@@ -484,6 +484,13 @@ def test_the_page_and_the_figures_of_a_candidate_of_a_table(files):
 
 @pytest.mark.parametrize("more", [("-o", "c.json"), ("--digits", "20"), ("--recheck",)])
 def test_what_is_about_a_file_is_refused_where_no_file_carries_the_table(files, more):
-    found = run("certify", "narrow.npz", "--targets", "one.npy", "--loss", "binary-cross-entropy", *OPTIONS, *more)
+    """1 minus the others of a row that was one of classes is below 0 by a rounding, which no file of tables carries."""
+    rounded = ufm.SoftTargetCrossEntropy([[1.0, 0.0, 0.0], [0.1, 0.0, 0.9], [0.0, 0.0, 1.0]]).kept(np.array([1]))
+    problem = ufm.Problem([5], *DECAYS, loss=rounded)
+    problem.save("rounded.toml")
+    np.savez("rounded.npz", **drawn(problem, 0))
+    assert run("certify", "rounded.npz", "rounded.toml").exit_code == 1  # bounds without a file: far from the optimum
+    found = run("certify", "rounded.npz", "rounded.toml", *more)
     assert found.exit_code == 2, found.output
+    assert "share below 0" in found.output + found.stderr
     assert not (files / "c.json").exists()
