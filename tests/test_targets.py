@@ -390,6 +390,18 @@ def test_equal_rows_of_classes_keep_their_norm_bounds_and_their_certificates(fea
     assert merged.lower_bound <= certificate.upper
 
 
+def test_rows_that_are_equal_only_as_rounded_do_not_merge():
+    faint = 2.0**-60  # the own entry, 1 minus the others, is 1/2 − 2^-60 and stored as 1/2
+    table = ufm.SoftTargetCrossEntropy([[0.5, 0.5, faint], [0.5, 0.5, faint], [0.0, 0.5, 0.5]]).table
+    assert table[0] == table[1] and table.exact_row(0) != table.exact_row(1)
+    assert table.equal_rows(np.ones(3)).tolist() == [0, 1, 2]
+    # one own output, or own entries that are not rounded: the same numbers
+    wide = ufm.SoftTargetCrossEntropy([[0.5, 0.5, faint, 0.0], [0.5, 0.5, faint, 0.0], [0.0, 0.5, 0.5, 0.0]]).table
+    assert wide.exact_row(0) == wide.exact_row(1) and wide.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
+    plain = ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]).table
+    assert plain.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
+
+
 def test_columns_of_other_weights_do_not_merge():
     """Merged all the same, two equal columns of weights 1 and 8 would change the value (math: by about 1e-2)."""
     Y, weights = np.array([[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.0, 0.2, 0.8]]), (1.0, 8.0, 1.0)
@@ -558,6 +570,9 @@ def test_counts_that_do_not_fit_are_refused_and_the_advice_works():
     loss = ufm.SoftTargetCrossEntropy(MIXED)
     with pytest.raises(ShapeError, match="5 rows of 4 entries, but there are 3 counts"):
         ufm.Problem([1, 2, 3], 1e-2, 1e-2, loss=loss)
+    with pytest.raises(ShapeError) as refusal:  # as many as outputs; turned, rows of shares would not sum to 1
+        ufm.Problem([1, 2, 3, 4], 1e-2, 1e-2, loss=loss)
+    assert refusal.value.fix == "give one count a row of targets, in the order of class_counts."
     turned = ufm.BinaryCrossEntropy(BITS.T)
     with pytest.raises(ShapeError) as refusal:
         ufm.Problem([1, 2, 3, 4], 1e-2, 1e-2, loss=turned)
@@ -753,7 +768,7 @@ def test_other_losses_take_the_table_of_the_command_line(files):
     ("words", "error", "said"),
     [
         (("--class-counts", "5,4,3", "--targets", "t.npy"), "ShapeError", "5 rows of 4 entries"),
-        (("--class-counts", "5,4,3,6", "--targets", "t.npy"), "ShapeError", "pass targets.T"),
+        (("--class-counts", "5,4,3,6", "--targets", "t.npy"), "ShapeError", "give one count a row"),
         (("--class-counts", "5,4,3,6,2", "--targets", "two.npz"), "FileFormatError", "arrays a, b"),
         (("--class-counts", "5,4,3,6,2", "--targets", "t.txt"), "FileFormatError", "suffix"),
         (("--class-counts", "5,4,3,6,2", "--targets", "missing.npy"), "FileFormatError", "missing.npy"),
