@@ -310,7 +310,10 @@ def test_norms_beyond_binary64_leave_the_floor():
     Y = np.array([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
     problem = ufm.Problem((3, 2), 1e-160, 1e-160, loss=ufm.SoftTargetCrossEntropy(Y), features="free")
     found = wide_lower_bound(problem, np.full((3, 2), 1.0 / 3.0))
-    assert found.proof == "trivial" and 0.0 < found.value <= problem.floor * (1.0 + 1e-15)
+    assert found.proof == "trivial"
+    assert 0.0 < found.value <= problem.floor * (1.0 + 1e-15)
+    heavy = ufm.Problem((3, 2), 1e-3, 1e307, loss=problem.loss, features="free")  # the penalty of H is beyond, too
+    assert wide_upper_bound(heavy, np.ones((3, 1)), np.full((2, 1), 10.0)).value == math.inf
 
 
 # -- the solver ----------------------------------------------------------------------------------------------------

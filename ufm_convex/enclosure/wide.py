@@ -284,7 +284,7 @@ def wide_upper_bound(problem: Problem, W: FloatArray, H: FloatArray, *, penaltie
         bound += fraction(problem.lambda_h) / 2 * _squares(H, problem.class_counts.astype(np.float64))
     require_nearest(V, d, m)
     value = rounded_up(bound)
-    return ProvedBound(value, PROOF, fraction(value))
+    return ProvedBound(value, PROOF, fraction(value) if math.isfinite(value) else None)
 
 
 def _losses(table: Table, W: FloatArray, H: FloatArray) -> FloatArray:
