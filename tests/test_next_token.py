@@ -305,6 +305,17 @@ def test_a_table_whose_own_entries_fall_below_zero_has_bounds_all_the_same():
     assert wide_lower_bound(problem, np.full((4, 4), np.nan)).value == -math.inf
 
 
+def test_norms_beyond_binary64_leave_the_floor():
+    """U D^{-1/2} is of order 1e160: its square overflows, and no shares but those of the table are of use."""
+    Y = np.array([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
+    problem = ufm.Problem((3, 2), 1e-160, 1e-160, loss=ufm.SoftTargetCrossEntropy(Y), features="free")
+    found = wide_lower_bound(problem, np.full((3, 2), 1.0 / 3.0))
+    assert found.proof == "trivial"
+    assert 0.0 < found.value <= problem.floor * (1.0 + 1e-15)
+    heavy = ufm.Problem((3, 2), 1e-3, 1e307, loss=problem.loss, features="free")  # the penalty of H is beyond, too
+    assert wide_upper_bound(heavy, np.ones((3, 1)), np.full((2, 1), 10.0)).value == math.inf
+
+
 # -- the solver ----------------------------------------------------------------------------------------------------
 
 

@@ -26,9 +26,11 @@ from ufm_convex import theory
 from ufm_convex.cli import application
 from ufm_convex.errors import CountsError, HypothesisError, ProblemError, ShapeError, SizeError
 from ufm_convex.evidence import allowed_gap
+from ufm_convex.evidence import columns as columns_evidence
 from ufm_convex.losses import make
 from ufm_convex.losses.table import SHARES, Table
 from ufm_convex.measures import geometry
+from ufm_convex.solvers import Claim, SolverRun
 
 TOLERANCE = 1e-6  # what certified solutions are asked for, relative to the excess
 DESCENT = 1e-7  # descents stop at gradients of 1e-9 of unit size; their values are good to the square of it, and slack
@@ -390,6 +392,20 @@ def test_equal_rows_of_classes_keep_their_norm_bounds_and_their_certificates(fea
     assert merged.lower_bound <= certificate.upper
 
 
+def test_rows_that_are_equal_only_as_rounded_do_not_merge():
+    faint = 2.0**-60  # the own entry, 1 minus the others, is 1/2 − 2^-60 and stored as 1/2
+    table = ufm.SoftTargetCrossEntropy([[0.5, 0.5, faint], [0.5, 0.5, faint], [0.0, 0.5, 0.5]]).table
+    assert table[0] == table[1]
+    assert table.exact_row(0) != table.exact_row(1)
+    assert table.equal_rows(np.ones(3)).tolist() == [0, 1, 2]
+    # one own output, or own entries that are not rounded: the same numbers
+    wide = ufm.SoftTargetCrossEntropy([[0.5, 0.5, faint, 0.0], [0.5, 0.5, faint, 0.0], [0.0, 0.5, 0.5, 0.0]]).table
+    assert wide.exact_row(0) == wide.exact_row(1)
+    assert wide.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
+    plain = ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]).table
+    assert plain.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
+
+
 def test_columns_of_other_weights_do_not_merge():
     """Merged all the same, two equal columns of weights 1 and 8 would change the value (math: by about 1e-2)."""
     Y, weights = np.array([[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.0, 0.2, 0.8]]), (1.0, 8.0, 1.0)
@@ -558,6 +574,9 @@ def test_counts_that_do_not_fit_are_refused_and_the_advice_works():
     loss = ufm.SoftTargetCrossEntropy(MIXED)
     with pytest.raises(ShapeError, match="5 rows of 4 entries, but there are 3 counts"):
         ufm.Problem([1, 2, 3], 1e-2, 1e-2, loss=loss)
+    with pytest.raises(ShapeError) as refusal:  # as many as outputs; turned, rows of shares would not sum to 1
+        ufm.Problem([1, 2, 3, 4], 1e-2, 1e-2, loss=loss)
+    assert refusal.value.fix == "give one count a row of targets, in the order of class_counts."
     turned = ufm.BinaryCrossEntropy(BITS.T)
     with pytest.raises(ShapeError) as refusal:
         ufm.Problem([1, 2, 3, 4], 1e-2, 1e-2, loss=turned)
@@ -753,7 +772,7 @@ def test_other_losses_take_the_table_of_the_command_line(files):
     ("words", "error", "said"),
     [
         (("--class-counts", "5,4,3", "--targets", "t.npy"), "ShapeError", "5 rows of 4 entries"),
-        (("--class-counts", "5,4,3,6", "--targets", "t.npy"), "ShapeError", "pass targets.T"),
+        (("--class-counts", "5,4,3,6", "--targets", "t.npy"), "ShapeError", "give one count a row"),
         (("--class-counts", "5,4,3,6,2", "--targets", "two.npz"), "FileFormatError", "arrays a, b"),
         (("--class-counts", "5,4,3,6,2", "--targets", "t.txt"), "FileFormatError", "suffix"),
         (("--class-counts", "5,4,3,6,2", "--targets", "missing.npy"), "FileFormatError", "missing.npy"),
@@ -797,3 +816,33 @@ def test_figures_of_a_table(files, figure):
     assert found.exit_code == (0 if figure == "gram" else 2), found.output
     assert (files / "f.png").exists() == (figure == "gram")
     assert figure == "gram" or "4 outputs and 5 rows" in found.output
+
+
+# -- frames that are refused ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_frame_that_nothing_follows_is_bounded_without_a_descent(monkeypatch):
+    """The frame is no optimum here; its own bounds hold, and are no better than those of a descent from it."""
+    problem = ufm.Problem([5, 4, 3, 6, 2], 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(MIXED))
+    descended = ufm.solve(problem, solver="frame")
+    monkeypatch.setattr(columns_evidence, "_nothing_follows", lambda *_: True)
+    monkeypatch.setattr(columns_evidence.recovery, "recoveries", lambda *_: pytest.fail("a descent was made"))
+    alone = ufm.solve(problem, solver="frame")
+    assert "frame refused" in alone.route[0]
+    assert alone.status == "bounded"
+    assert alone.lower_bound <= descended.upper_bound < alone.upper_bound
+    _W, H = alone.factors()
+    assert (H >= 0.0).all()
+    assert np.count_nonzero(H @ H.T - np.diag(np.diag(H @ H.T))) == 0
+
+
+@pytest.mark.parametrize(("m", "follows"), [(797, True), (798, False)])
+def test_conic_solvers_follow_a_refused_frame_up_to_their_size(m, follows):
+    table = np.eye(3)[np.arange(m) % 3] * 0.9 + 0.1 / 3
+    problem = ufm.Problem([1] * m, 4e-3, 9e-3, loss=ufm.SoftTargetCrossEntropy(table / table.sum(axis=1)[:, None]))
+    refused = SolverRun("frame", "class", Claim.INACCURATE, "frame refused", continued_by="factored")
+    assert columns_evidence._nothing_follows(problem, refused) is not follows
+    accepted = SolverRun("frame", "class", Claim.OPTIMAL, "")
+    assert not columns_evidence._nothing_follows(problem, accepted)
+    classes = ufm.Problem([1] * m, 4e-3, 9e-3)
+    assert not columns_evidence._nothing_follows(classes, refused)

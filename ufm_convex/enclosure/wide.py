@@ -213,10 +213,13 @@ def _norm(problem: Problem, table: Table, others: FloatArray, own: IntArray, lar
     P *= scales
     if not np.isfinite(P).all():
         return math.inf
-    size = float(np.sqrt(np.vdot(P, P))) * _INFLATE
+    with np.errstate(over="ignore", invalid="ignore"):  # seen below
+        size = float(np.sqrt(np.vdot(P, P))) * _INFLATE
+        G = np.tril(P @ P.T if m >= V else P.T @ P)
+    if not (math.isfinite(size) and np.isfinite(G).all()):
+        return math.inf
     # differences, scales and products are right to 12 units; own shares of p and of y, at most 1, to one each
     moved = 12.0 * UNIT * size + 8.0 * UNIT * float(np.sqrt(np.vdot(scales, scales)))
-    G = np.tril(P @ P.T if m >= V else P.T @ P)
     G += np.tril(G, -1).T
     rounded = (max(V, m) + 4) * UNIT * size * size  # |P̂| |P̂|ᵀ has at most the norm ‖P̂‖²_F
     above = _eigenvalue_above(G)
@@ -281,7 +284,7 @@ def wide_upper_bound(problem: Problem, W: FloatArray, H: FloatArray, *, penaltie
         bound += fraction(problem.lambda_h) / 2 * _squares(H, problem.class_counts.astype(np.float64))
     require_nearest(V, d, m)
     value = rounded_up(bound)
-    return ProvedBound(value, PROOF, fraction(value))
+    return ProvedBound(value, PROOF, fraction(value) if math.isfinite(value) else None)
 
 
 def _losses(table: Table, W: FloatArray, H: FloatArray) -> FloatArray:

@@ -339,6 +339,8 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
     carried = thorough(run)
     best_dual, lower = duality.repair(columns, _solver_duals(columns, own, dual), own)
     first, best = best_dual, None
+    if own is not None and _nothing_follows(problem, run):
+        return recovery.summary(columns, next(recovery.undescended(columns, own)), own), best_dual
     for found in () if own is None else recovery.recoveries(columns, own, factors, carried):
         within = allowed_gap(problem.floor, found.objective, tolerance)
         if best is None and relative_gap(lower, found.objective) <= _CLOSED * within:
@@ -356,6 +358,15 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
         if relative_gap(lower, best.objective) <= 0.5 * allowed_gap(problem.floor, best.objective, tolerance):
             break
     return best or _nothing(columns), best_dual
+
+
+def _nothing_follows(problem: Problem, run: SolverRun) -> bool:
+    """Whether a frame was refused that is too large for what would solve the problem: bounds are all there is.
+
+    A descent in one coordinate a column would take hours to be carried through: W and H are then the frame itself.
+    """
+    size = problem.num_outputs + problem.num_columns
+    return run.continued_by is not None and problem.tabled and size > relaxation.level("class").gram_limit
 
 
 def _solver_duals(columns: Columns, point: Gram | None, dual: Dual | None) -> Iterator[Dual]:

@@ -152,17 +152,12 @@ class Table:
             return False
         m = len(self)
         chosen = np.arange(m) if self.square else _largest(m, self.starts, self.outputs, self.entries)
-        return any(
-            self._exact_own(k) != self._entry(k, int(self.own[k])) for k in np.flatnonzero(chosen != self.own).tolist()
-        )
+        return any(self._closed_at(k) >= 0 for k in np.flatnonzero(chosen != self.own).tolist())
 
     def _exact_own(self, row: int) -> Fraction:
         """1 minus the others."""
         own = int(self.own[row])
         return 1 - sum((fraction(y) for v, y in zip(*self._span(row), strict=True) if v != own), Fraction(0))
-
-    def _entry(self, row: int, output: int) -> Fraction:
-        return next((fraction(y) for v, y in zip(*self._span(row), strict=True) if v == output), Fraction(0))
 
     # -- rows and columns ---------------------------------------------------------------------------------------------
 
@@ -225,12 +220,19 @@ class Table:
 
     def equal_rows(self, weights: FloatArray) -> IntArray:
         """The first row that is equal to each row and has its weight, (m,)."""
-        first: dict[tuple[float, bytes, bytes], int] = {}
+        first: dict[tuple[float, int, bytes, bytes], int] = {}
         found = np.empty(len(self), dtype=np.int64)
         for k, weight in enumerate(weights.tolist()):
             span = slice(self.starts[k], self.starts[k + 1])
-            found[k] = first.setdefault((weight, self.outputs[span].tobytes(), self.entries[span].tobytes()), k)
+            numbers = self.outputs[span].tobytes(), self.entries[span].tobytes()
+            found[k] = first.setdefault((weight, self._closed_at(k), *numbers), k)
         return found
+
+    def _closed_at(self, row: int) -> int:
+        """The own output where its number is another without rounding than what is stored, else −1."""
+        if not self.shares or math.fsum([1.0, *(-entry for entry in self._span(row)[1])]) == 0.0:  # no rounding in a 0
+            return -1
+        return int(self.own[row])
 
     def kept(self, chosen: IntArray) -> Table:
         """The table of some of its rows, as they are."""
@@ -405,7 +407,7 @@ def require_rows(table: Table, num_rows: int) -> None:
     """Raise ``ShapeError`` unless there is one row a count."""
     if len(table) == num_rows:
         return
-    turned = table.num_outputs == num_rows
+    turned = table.num_outputs == num_rows and not table.shares  # whose rows sum to 1 as they are
     raise ShapeError(
         f"targets has {len(table)} rows of {table.num_outputs} entries, but there are {num_rows} counts.",
         expected="one row a count",
