@@ -7,6 +7,7 @@ import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import naive_verifier
 import numpy as np
@@ -343,6 +344,24 @@ def least_refuted(given):
 
 
 @needs_coq
+@pytest.mark.parametrize(("number", "enclosed"), [(2**14, True), (2**14 + 1, False), (2**60, False)])
+def test_exponentials_of_large_numbers_are_not_enclosed(number, enclosed):
+    """On either side of the limit; of 2^60, a sum with 1 would have 2^60 digits and never end."""
+    terms = [f"nonneg_interval (iadd 60 (iz 60 1) (iexp 60 ({sign}{number} # 1)))" for sign in ("", "-")]
+    assert evaluated([f"Eval vm_compute in ({', '.join(terms)})."], limit=60) == [(enclosed, enclosed)]
+
+
+@needs_coq
+@pytest.mark.parametrize("loss", [None, ufm.BinaryCrossEntropy()])
+def test_a_forgery_of_immense_logits_is_decided_at_once(loss):
+    """A witness 2^1000 times as long: its upper bound is not proved, and nobody waits for that."""
+    given = document(certify(PLAIN if loss is None else ufm.Problem([9, 3, 3], 5e-3, 5e-3, loss=loss)))
+    assert given["witness"]["kind"] == "frame"
+    longer = replaced(given, ("witness", "eta", "exponent"), given["witness"]["eta"]["exponent"] + 1000)
+    assert steps([formal.written(longer).text], limit=60) == [(True, False)]
+
+
+@needs_coq
 def test_a_unit_too_high_does_not_compile():
     """The last claim that holds, and the first that does not, 2^-60 apart."""
     given = document(certify(PLAIN))
@@ -439,6 +458,10 @@ def test_every_certificate_within_reach_agrees():
     assert [(name, one, other) for name, one, other in found if one != other] == []
 
 
+SAMPLE = 100
+"""Forgeries of each certificate that Coq is asked about, drawn by ``random.Random`` seeded with its name: of 164 to 787."""
+
+
 @needs_coq
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -455,7 +478,7 @@ def test_every_certificate_within_reach_agrees():
     ],
 )
 def test_the_tamper_corpus(name):
-    """Every alteration that is well formed and within reach: Coq accepts a bound if and only if the verifier does."""
+    """Alterations that are well formed and within reach: Coq accepts a bound if and only if the verifier does."""
     every = {**base_certificates(), **loss_certificates(), **peeled_certificates(), **biased_certificates()}
     given = document(every[name])
     forged, seen = {}, {checks(formal.written(given).text)}
@@ -467,7 +490,8 @@ def test_the_tamper_corpus(name):
         if asked not in seen:  # tolerances and words change nothing that Coq is asked
             seen.add(asked)
             forged[what] = resealed(other)
-    found = list(agreement(forged))
+    assert len(forged) > SAMPLE
+    found = list(agreement({what: forged[what] for what in Random(name).sample(sorted(forged), SAMPLE)}))
     assert sum(one != (True, True) for _, one, _ in found) > 20
     # Coq never accepts what the verifier refutes; where it accepts less, the radius or the multiplier is beyond it
     assert [(what, one, other) for what, one, other in found if one != other] == []
