@@ -5,18 +5,16 @@ forgeries cost one start: a theorem compiles if and only if its check is true, s
 """
 
 import re
-import shutil
 import subprocess
 
 import pytest
+from coq_here import SKIPPED, coq_is_here
 
 from ufm_convex import formal
 from ufm_convex.errors import OutOfReachError
 from ufm_convex.formal import running
 
-needs_coq = pytest.mark.skipif(
-    shutil.which("coqc") is None, reason=f"coqc is not installed: apt-get install {running.PACKAGES}"
-)
+needs_coq = pytest.mark.skipif(not coq_is_here(), reason=SKIPPED)
 
 
 def checks(text):

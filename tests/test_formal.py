@@ -327,6 +327,12 @@ def test_a_file_that_proves_less_is_not_accepted(certificate, old, new):
     assert not running.compile_text(written.replace(old, new, 1)).compiled
 
 
+@needs_coq
+def test_a_file_that_takes_too_long_is_not_accepted():
+    made = running.compile_text("Goal True. Proof. do 1000000 (do 1000000 idtac). exact I. Qed.\n", limit=1)
+    assert (made.compiled, made.detail) == (False, "no answer in 1 s")
+
+
 def least_refuted(given):
     """The largest lower bound that the verifier proves, and the least that it refutes, 2^-60 apart."""
     low, high = (naive_verifier.dyadic(given["claims"][name]) for name in ("lower", "upper"))
