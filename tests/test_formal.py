@@ -333,20 +333,21 @@ def test_a_file_that_takes_too_long_is_not_accepted():
     assert (made.compiled, made.detail) == (False, "no answer in 1 s")
 
 
-def least_refuted(given):
-    """The largest lower bound that the verifier proves, and the least that it refutes, 2^-60 apart."""
+def edges(given, field):
+    """The sharpest claim that the verifier proves, and the next, which it does not: 2^-60 apart."""
     low, high = (naive_verifier.dyadic(given["claims"][name]) for name in ("lower", "upper"))
     unit = Fraction(1, 2**60)
-    below, above = (low / unit).__floor__(), (high / unit).__ceil__() + 1
+    below, above = (low / unit).__floor__() - 1, (high / unit).__ceil__() + 1
 
     def proved(number):
-        found = {s.name: s.verdict for s in verify(text(claiming(given, "lower", number * unit))).steps}
-        return found["lower bound"] == "PROVED"
+        found = {s.name: s.verdict for s in verify(text(claiming(given, field, number * unit))).steps}
+        return found[f"{field} bound"] == "PROVED"
 
+    assert (proved(below), proved(above)) == ((True, False) if field == "lower" else (False, True))
     while above - below > 1:
         middle = (above + below) // 2
-        below, above = (middle, above) if proved(middle) else (below, middle)
-    return below * unit, above * unit
+        below, above = (middle, above) if proved(middle) == (field == "lower") else (below, middle)
+    return (below * unit, above * unit) if field == "lower" else (above * unit, below * unit)
 
 
 @needs_coq
@@ -369,13 +370,15 @@ def test_forgeries_of_immense_logits_are_decided_at_once():
 
 
 @needs_coq
-def test_a_unit_too_high_does_not_compile():
-    """The last claim that holds, and the first that does not, 2^-60 apart."""
+def test_a_unit_too_sharp_does_not_compile():
+    """The last claim that holds, and the first that does not, 2^-60 apart, on either side."""
     given = document(certify(PLAIN))
-    last, first = least_refuted(given)
-    files = [formal.written(claiming(given, "lower", value)).text for value in (last, first)]
-    assert steps(files) == [(True, True), (False, True)]
-    assert not running.compile_text(files[1]).compiled
+    files = {
+        field: [formal.written(claiming(given, field, value)).text for value in edges(given, field)]
+        for field in ("lower", "upper")
+    }
+    assert steps([*files["lower"], *files["upper"]]) == [(True, True), (False, True), (True, True), (True, False)]
+    assert not any(running.compile_text(file).compiled for _, file in files.values())
 
 
 def small_forgeries(given):
@@ -465,7 +468,7 @@ def test_every_certificate_within_reach_agrees():
     assert [(name, one, other) for name, one, other in found if one != other] == []
 
 
-SAMPLE = 100
+SAMPLE = 50
 """Forgeries of each certificate that Coq is asked about, of 164 to 787: ``random.Random`` with its name for a seed."""
 
 
