@@ -5,18 +5,16 @@ forgeries cost one start: a theorem compiles if and only if its check is true, s
 """
 
 import re
-import shutil
 import subprocess
 
 import pytest
+from coq_here import SKIPPED, coq_is_here
 
 from ufm_convex import formal
 from ufm_convex.errors import OutOfReachError
 from ufm_convex.formal import running
 
-needs_coq = pytest.mark.skipif(
-    shutil.which("coqc") is None, reason=f"coqc is not installed: apt-get install {running.PACKAGES}"
-)
+needs_coq = pytest.mark.skipif(not coq_is_here(), reason=SKIPPED)
 
 
 def checks(text):
@@ -29,20 +27,27 @@ def checks(text):
 
 def steps(texts, limit=900):
     """For each file, whether Coq accepts its lower and its upper bound."""
-    parts = ["From Coq Require Import Reals List ZArith.", "From UFM Require Import Model Proofs Upper."]
-    parts += ["Import ListNotations.", "Open Scope Z_scope."]
+    parts = []
     for number, text in enumerate(texts):
         body, pair = checks(text)
         parts += [f"Module M{number}.", body, f"Eval vm_compute in ({pair}).", f"End M{number}."]
+    found = evaluated(parts, limit)
+    assert len(found) == len(texts)
+    return found
+
+
+def evaluated(lines, limit):
+    """The pairs of truth values that Coq finds in lines about the theory; a run that takes longer is an error."""
+    start = ["From Coq Require Import Reals List ZArith QArith.", "From UFM Require Import Model Compute Proofs Upper."]
+    start += ["Import ListNotations.", "Open Scope Z_scope."]
     folder = running._theory().name
     path = f"{folder}/steps.v"
     with open(path, "w") as handle:
-        handle.write("\n".join(parts))
+        handle.write("\n".join([*start, *lines]))
     command = [running._coqc(), "-q", "-Q", folder, "UFM", path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     assert done.returncode == 0, done.stderr
     found = re.findall(r"= \((true|false), (true|false)\)", done.stdout)
-    assert len(found) == len(texts)
     return [tuple(word == "true" for word in pair) for pair in found]
 
 

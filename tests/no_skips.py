@@ -4,11 +4,12 @@
 """
 
 import re
-import shutil
 
 import pytest
 
-ALLOWED: tuple[str, ...] = () if shutil.which("coqc") else ("coqc is not installed",)
+from tests.coq_here import SKIPPED, coq_is_here
+
+ALLOWED: tuple[str, ...] = () if coq_is_here() else (re.escape(SKIPPED),)
 """Regular expressions; a reason for skipping that one of them matches from its beginning is good enough. Coq is no
 package of Python: where it is missing, what needs it is skipped, and ``.ci/run`` says so."""
 

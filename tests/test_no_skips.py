@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from coq_here import SKIPPED
 
 ROOT = Path(__file__).parents[1]
 WAYS = {
@@ -17,12 +18,12 @@ WAYS = {
 }
 
 
-def status(source, folder, *more):
+def status(source, folder, *more, path=""):
     """Exit status of pytest over one file, with the plugin."""
     (folder / "test_planted.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.no_skips", "--rootdir", folder, *more, folder]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": str(path)}
     return subprocess.run(list(map(str, command)), capture_output=True, cwd=folder, env=environment).returncode
 
 
@@ -45,3 +46,16 @@ def test_a_reason_that_is_allowed_by_name_is_no_failure(tmp_path):
     environment = ["-p", "allows"]
     assert status(WAYS["a call"], tmp_path, *environment) == 0
     assert status(WAYS["a missing import"], tmp_path, *environment) == 1
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(None, 0), (1, 0), (0, 1)])
+def test_coq_may_be_missing_where_it_is_missing(answer, expected, tmp_path):
+    """There is none, or one that does not find CoqInterval; where it does, nothing is skipped for its sake."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    if answer is not None:
+        (place / "coqc").write_text(f"#!/bin/sh\nexit {answer}\n")
+        (place / "coqc").chmod(0o755)
+    planted = f"import pytest\ndef test_it():\n    pytest.skip({SKIPPED!r})\n"
+    assert status(planted, tmp_path, path=place) == expected
+    assert status(WAYS["a call"], tmp_path, path=place) == 1

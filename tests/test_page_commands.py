@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -22,6 +21,7 @@ import numpy as np
 import pages
 import pytest
 import typer
+from coq_here import SKIPPED, coq_is_here
 from pages import HELP, PAGES, ROOT, SUBCOMMANDS
 from scripts import parsed, small
 from typer.testing import CliRunner
@@ -29,7 +29,6 @@ from typer.testing import CliRunner
 import ufm_convex as ufm
 from ufm_convex import formal
 from ufm_convex.cli import application
-from ufm_convex.formal.running import PACKAGES as COQ
 from ufm_convex.interchange import cbf_solution, save_cbf_solution
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -277,8 +276,8 @@ def runnable(words):
 
 @pytest.mark.parametrize("words", listed([*PAGES, *HELP], lambda words: words[0] == "ufm-convex"))
 def test_every_command_line_that_a_page_names_runs(words, files, monkeypatch):
-    if "--formal" in words and shutil.which("coqc") is None:
-        pytest.skip(f"coqc is not installed: apt-get install {COQ}")
+    if "--formal" in words and not coq_is_here():
+        pytest.skip(SKIPPED)
     monkeypatch.chdir(files)
     words = runnable(words)
     result = CliRunner().invoke(application(), words[1:], env={"COLUMNS": "100"})

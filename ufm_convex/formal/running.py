@@ -28,7 +28,7 @@ AXIOMS = frozenset(
     }
 )
 """What a theorem may rest on: the real numbers of Coq's standard library, and classical logic."""
-TIME_LIMIT = 600.0
+TIME_LIMIT = 300.0
 """Seconds for a file, the theory apart."""
 
 

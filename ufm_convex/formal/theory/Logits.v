@@ -62,9 +62,9 @@ Definition iloss (l : loss) (c : logit_column) : I.type :=
   let own_z := snd (snd c) in
   match l with
   | CrossEntropy _ | SoftTargets _ _ =>
-      isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec (iq prec z)))) (icolumn_sum c (fun _ y z => iq prec (y * z)))
+      isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z)))
   | SquaredError => imul prec (icolumn_sum c (fun own _ z => let e := (if own then z - 1 else z)%Q in iq prec (e * e))) (iq prec (1 # 2))
-  | BinaryCrossEntropy => icolumn_sum c (fun own _ z => iln prec (iadd prec (iz prec 1) (iexp prec (iq prec (if own then - z else z)%Q))))
+  | BinaryCrossEntropy => icolumn_sum c (fun own _ z => iln prec (iadd prec (iz prec 1) (iexp prec (if own then - z else z)%Q)))
   | CrammerSinger => iq prec (greatest (fst c) own_z)
   | WestonWatkins => icolumn_sum c (fun own _ z => if own then iz prec 0 else iq prec (qhinge z own_z))
   | SquaredHinge => imul prec (icolumn_sum c (fun own _ z => if own then iz prec 0 else let h := qhinge z own_z in iq prec (h * h))) (iq prec (1 # 2))
@@ -85,14 +85,14 @@ Lemma iloss_bound l c K k z : (k < K)%nat -> stands_for c K k (target l K k) z -
   holds (iloss l c) (loss_bound l c) /\ loss_value l K k z <= loss_bound l c.
 Proof.
 intros L [ST [OWN ALL]]. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
-assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec (iq prec z)))) (icolumn_sum c (fun _ y z => iq prec (y * z))))
+assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z))))
     (ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z))
   /\ softmax_loss K (target l K k) z <= ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)).
 { split.
   - apply isub_holds.
     + apply iln_holds.
       * rewrite <- (ST (fun _ _ z => exp z)). apply exps_pos; lia.
-      * apply (icolumn_sum_holds c (fun _ _ z => iexp prec (iq prec z)) (fun _ _ z => exp z)); intros. apply iexp_holds, iq_holds.
+      * apply (icolumn_sum_holds c (fun _ _ z => iexp prec z) (fun _ _ z => exp z)); intros. apply iexp_holds.
     + apply (icolumn_sum_holds c (fun _ y z => iq prec (y * z)) (fun _ y z => y * z)); intros. rewrite <- Q2R_mult. apply iq_holds.
   - unfold softmax_loss. rewrite <- (ST (fun _ _ z => exp z)), <- (ST (fun _ y z => y * z)). right; reflexivity. }
 assert (HINGE : forall j, hinge k z j = (fun own (_ z : R) => if own : bool then 0 else Rmax 0 (1 + z - Q2R (snd (snd c)))) (j =? k)%nat (target l K k j) (z j)).
@@ -108,7 +108,7 @@ destruct l; cbn [iloss loss_value loss_bound]; cbv zeta.
 - split.
   + apply icolumn_sum_holds; intros own y z0. apply iln_holds.
     * match goal with |- 0 < 1 + exp ?a => pose proof (exp_pos a) end. lra.
-    * apply iadd_holds; [apply iz_holds|]. apply iexp_holds. replace (if own then - Q2R z0 else Q2R z0) with (Q2R (if own then - z0 else z0)%Q); [apply iq_holds|].
+    * apply iadd_holds; [apply iz_holds|]. replace (if own then - Q2R z0 else Q2R z0) with (Q2R (if own then - z0 else z0)%Q); [apply iexp_holds|].
       destruct own; [apply Q2R_opp|reflexivity].
   + rewrite <- ST. right. reflexivity.
 - split; [apply iq_holds|].

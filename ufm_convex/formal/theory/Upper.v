@@ -71,7 +71,7 @@ Definition frame_fits : bool :=
 Definition dimension_fits (d : Z) : bool := match feature_dim P with None => true | Some n => (d <=? n)%Z end.
 Definition frame_check : bool :=
   valid P && alike l && dimension_fits frame_dim && frame_fits
-  && all (length ms) (fun r => Qle_bool 0 (eta_of r) && (if (r <? kept)%nat then true else Qle_bool (eta_of r) 0))
+  && all (length ms) (fun r => Qle_bool 0 (eta_of r) && Qle_bool 0 (omega_of r) && (if (r <? kept)%nat then true else Qle_bool (eta_of r) 0))
   && at_most prec (rational x) frame_value.
 
 Lemma kept_runs k : positive_runs ms -> (Z.to_nat frame_dim <= k)%nat -> (k < K)%nat -> (kept <= run_of ms k)%nat.
@@ -106,8 +106,8 @@ assert (KR0 : 0 < IZR (K_of P)) by (apply IZR_lt; assumption).
 set (d := Z.to_nat frame_dim). set (h := fun k => Q2R (eta_of (run_of ms k))). set (w := fun k => Q2R (omega_of (run_of ms k))).
 set (W := fun j a => (one_hot a j - / INR K) * w a). set (Hb := fun k a => if (a =? k)%nat then (if (k <? K)%nat then h k else 0) else 0).
 assert (ETA : forall k, (k < K)%nat -> 0 <= h k /\ ((d <= k)%nat -> h k = 0)).
-{ intros k L. specialize (C' _ (run_of_lt ms k MP L)). apply andb_prop in C' as [E1 E2]. apply Qle_R in E1. rewrite Q2R_0 in E1.
-  split; [exact E1|]. intros D. pose proof (kept_runs k MP D L) as R. destruct (Nat.ltb_spec (run_of ms k) kept); [lia|].
+{ intros k L. specialize (C' _ (run_of_lt ms k MP L)). apply andb_prop in C' as [E1 E2].
+  apply andb_prop in E1 as [E1 _]. apply Qle_R in E1. rewrite Q2R_0 in E1. split; [exact E1|]. intros D. pose proof (kept_runs k MP D L) as R. destruct (Nat.ltb_spec (run_of ms k) kept); [lia|].
   apply Qle_R in E2. rewrite Q2R_0 in E2. unfold h. lra. }
 set (b0 := fun _ : nat => 0).
 assert (LOG : forall k j, (k < K)%nat -> logits d W (Hb k) b0 j = (one_hot k j - / INR K) * (w k * h k)).
