@@ -90,6 +90,7 @@ def _begun(request: bytes) -> Iterator[Any]:
 
 
 def not_sent(what: str, error: Exception) -> ProcessError:
+    """The error of what pickle does not carry."""
     return ProcessError(
         f"{what} cannot be sent to a process of its own: {' '.join(str(error).split())[:200]}.",
         expected="classes and functions that a module defines at its top level",
@@ -110,6 +111,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def send(stream: IO[bytes] | None, message: bytes) -> None:
+    """One message, after its length."""
     if stream is None:
         raise BrokenPipeError
     stream.write(len(message).to_bytes(_LENGTH, "little"))

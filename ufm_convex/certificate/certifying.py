@@ -252,6 +252,7 @@ def _refuse_proof(proof: str, beside: str, why: str) -> None:
 
 
 def rows_told(progress: Progress | None) -> Callable[[int, int], object] | None:
+    """The progress of a pass over features, in words."""
     return None if progress is None else lambda done, total: progress(f"features: {done:,} of {total:,} rows")
 
 

@@ -101,10 +101,7 @@ def certify(
         explained = _attribution(instance, candidate, proved, solution)
     if output.output is not None:
         proved.save(output.output)
-    if candidate is None:
-        table.write(solution)
-    else:
-        table.write_candidate(solution.problem, candidate, explained)
+    table.write(solution, candidate, explained)
     shown = candidate, solution, fitted, proved, explained, wanted
     (_print if output.as_json else _show)(*shown)
     return ExitCode.DONE if str(proved.verdict) == "optimal" else ExitCode.NOT_REACHED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ufm_convex.attribution import GapAttribution
     from ufm_convex.candidate import Candidate
     from ufm_convex.problem import Problem
-    from ufm_convex.solution import Outcome
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,15 @@ class TableOptions:
             check_table(self.table)
             check_output(self.table, "make the folder, or choose another path.")
 
-    def write(self, solution: Outcome) -> None:
-        """Write the table of a solution, if there is to be one."""
-        if self.table is not None:
-            self._write(solution.per_class())
-
-    def write_candidate(self, problem: Problem, candidate: Candidate, explained: GapAttribution | None) -> None:
-        """Write that of a candidate: its class means, and the share of the gap that each class bears."""
-        if self.table is not None:
-            self._write(candidate_columns(problem, candidate, explained))
-
-    def _write(self, columns: Columns) -> None:
+    def write(self, solution: Any, candidate: Candidate | None = None, explained: GapAttribution | None = None) -> None:
+        """Write the table of a solution, if there is to be one; or that of a candidate, beside the parts of its gap."""
         from ufm_convex._files import write_atomically
         from ufm_convex._tables import encoded
 
-        if self.table is not None:
-            write_atomically(self.table, encoded(columns, self.table))
+        if self.table is None:
+            return
+        of_candidate = None if candidate is None else candidate_columns(solution.problem, candidate, explained)
+        write_atomically(self.table, encoded(of_candidate or solution.per_class(), self.table))
 
 
 def candidate_columns(problem: Problem, candidate: Candidate, explained: GapAttribution | None) -> Columns:

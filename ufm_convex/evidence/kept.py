@@ -173,6 +173,7 @@ class _Writer:
         self.orbits: list[Orbits] = []
 
     def node(self, value: Any) -> Any:
+        """The value as plain words; its arrays by name."""
         if isinstance(value, np.ndarray):
             name = f"a{len(self.arrays)}"
             self.arrays[name] = value
@@ -197,6 +198,7 @@ class _Reader:
         self.orbits: list[Orbits] = []
 
     def node(self, value: Any) -> Any:
+        """What the writer made these words of."""
         if not isinstance(value, dict):
             if value is not None and type(value) is not int:
                 raise ValueError(f"{value!r} stands for no part of a point")
