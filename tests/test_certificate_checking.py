@@ -111,19 +111,19 @@ def test_what_was_refused_is_neither_printed_nor_written(monkeypatch, tmp_path):
 def test_the_second_pass_over_a_large_candidate_is_asked_for(monkeypatch, candidate):
     """Without it the steps about the candidate stay open; with it a wrong objective is found."""
     monkeypatch.setattr(encoding, "EMBEDDED_NUMBERS", 0)
-    right = certifying._candidate_claims
+    right = certifying.candidate_claims
 
     def wrong(*arguments):
         claims = right(*arguments)
         return {**claims, "objective": {**claims["objective"], "upper": claims["objective"]["lower"]}}
 
     assert ufm.certify(PLAIN, candidate, recheck=True).verdict == "optimal"
-    monkeypatch.setattr(certifying, "_candidate_claims", wrong)
+    monkeypatch.setattr(certifying, "candidate_claims", wrong)
     with pytest.raises(CertificateError, match="step"):
         ufm.certify(PLAIN, candidate, recheck=True)
     seen = []
     monkeypatch.setattr(checking, "verify", lambda data, arrays: seen.append(arrays) or real(data, arrays))
-    monkeypatch.setattr(certifying, "_candidate_claims", right)
+    monkeypatch.setattr(certifying, "candidate_claims", right)
     ufm.certify(PLAIN, candidate)
     ufm.certify(PLAIN, candidate, recheck=True)
     assert [arrays is None for arrays in seen] == [True, False]

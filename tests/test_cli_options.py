@@ -33,6 +33,8 @@ VALUES = {
     "labels": ["--labels", "y.npy"],
     "num_classes": ["--num-classes", "3"],
     "profile": ["--profile", "balanced:classes=3,max=5"],
+    "tokens": ["--tokens", "t.npy"],
+    "context_length": ["--context", "2"],
     "lambda_w": ["--lambda-w", "1"],
     "lambda_h": ["--lambda-h", "1"],
     "loss": ["--loss", "cross-entropy"],
@@ -162,6 +164,7 @@ def test_options_of_solvers_that_have_none_are_refused():
 
 BESIDE = {
     "num_classes": "3",
+    "context_length": "2",
     "lambda_w": "0.2",
     "lambda_h": "0.3",
     "loss": "mean-squared-error",
@@ -174,7 +177,7 @@ BESIDE = {
     "bias": "0.5",
     "constraint": "hard-margin:margins=2",
 }
-SOURCES = {"class_counts": "5,3", "labels": "y.npy", "profile": "balanced:classes=2,max=5"}
+SOURCES = {"class_counts": "5,3", "labels": "y.npy", "profile": "balanced:classes=2,max=5", "tokens": "t.npy"}
 
 
 def test_every_option_of_a_problem_is_in_one_of_the_two_tables():
@@ -198,6 +201,9 @@ def test_an_option_beside_a_file_changes_the_problem_or_is_refused(name, tmp_pat
             given.problem()
     elif name == "num_classes":  # it belongs to labels
         with pytest.raises(ProblemError, match="--num-classes is given without --labels"):
+            given.problem()
+    elif name == "context_length":  # it belongs to tokens
+        with pytest.raises(ProblemError, match="--context is given without --tokens"):
             given.problem()
     else:
         assert given.problem() != problem

@@ -64,6 +64,9 @@ INSTANCES: dict[str, object] = {
     "simplex-encoded-labels interpolation": ufm.Problem(
         [50, 20, 10], 5e-3, 1e-2, constraint=ufm.HardMargin(1.0), **FREE
     ),
+    "thresholded singular values": ufm.Problem(
+        [7, 5, 4], 1e-2, 1e-2, loss=ufm.MeanSquaredError([[1.0, -2.0], [0.5, 0.5], [3.0, 1.0]]), **FREE
+    ),
     "total collapse": ufm.Problem([50, 20, 10], 0.2, 0.2, **FREE),
 }
 """Name of a theorem → a problem that it is about."""

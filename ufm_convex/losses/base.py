@@ -71,6 +71,11 @@ class Loss(ABC):
         return None
 
     @property
+    def of_logits(self) -> bool:
+        """Whether it is log-sum-exp(z) − <y, z> of the logits themselves, as ``SoftmaxLoss`` writes it."""
+        return False
+
+    @property
     def tabled_softmax(self) -> bool:
         """True for log-sum-exp against the rows of a table of shares, times a weight a row.
 

@@ -48,7 +48,7 @@ def add_batch(sums: Mapping[str, Any], head: Any, features: Any, labels: Any) ->
 
 def is_gathered(loss: Loss) -> TypeGuard[SoftmaxLoss]:
     """Whether the loss is lse(z) − <y_k, z> of the logits themselves, and so a sum of what is gathered."""
-    return isinstance(loss, SoftmaxLoss) and loss.of_logits
+    return loss.of_logits
 
 
 def require_gathered(loss: Loss) -> SoftmaxLoss:
