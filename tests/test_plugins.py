@@ -5,6 +5,7 @@ The package is installed as pip would leave it, by metadata beside its folder on
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,12 +33,22 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "plugin_example"
 
 
+BUILT = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+"""What an installation from the folder leaves in it; metadata on the path count as installed."""
+
+
 @pytest.fixture
-def installed(tmp_path):
+def sources(tmp_path):
+    """The example's files alone, in a folder of their own."""
+    return shutil.copytree(EXAMPLE, tmp_path / "sources", ignore=BUILT)
+
+
+@pytest.fixture
+def installed(tmp_path, sources):
     """Environment of a process in which the example is installed; a folder for more packages is on its path."""
     described = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     describe(tmp_path, described["name"], described["version"], described["entry-points"])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(EXAMPLE), str(ROOT)])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(sources), str(ROOT)])}
 
 
 def describe(folder, name, version, groups):
@@ -66,9 +77,9 @@ def test_the_package_of_the_page_works_where_it_is_installed(installed, tmp_path
     assert "skipped" not in done.stdout
 
 
-def test_its_tests_fail_where_it_is_not_installed(tmp_path):
+def test_its_tests_fail_where_it_is_not_installed(sources):
     """The entry points are what makes the difference, not the path."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(ROOT)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(sources), str(ROOT)])}
     words = "import ufm_convex as ufm; ufm.losses.make('huber')"
     done = run(environment, "-c", words)
     assert "UnknownNameError" in done.stderr
@@ -98,10 +109,10 @@ def test_the_commands_of_the_page_are_run(installed):
     assert "of another package" in " ".join(done.stdout.split())
 
 
-def test_the_page_shows_the_files_of_the_package():
+def test_the_page_shows_the_files_of_the_package(sources):
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     shown = dict(re.findall(r"<!-- (\S+) -->\n```\w+\n(.*?)```", page, re.DOTALL))
-    files = {str(path.relative_to(EXAMPLE)) for path in EXAMPLE.rglob("*") if path.suffix in {".py", ".toml"}}
+    files = {str(path.relative_to(sources)) for path in sources.rglob("*") if path.suffix in {".py", ".toml"}}
     assert set(shown) == files - {"ufm_convex_example/__init__.py"}
     for name, text in shown.items():
         assert text == (EXAMPLE / name).read_text(encoding="utf-8"), name
