@@ -26,12 +26,7 @@ class AxesPoint(FramePoint):
         """W (K, d) and H (K, d); needs d ≥ ``used.size``, one coordinate a class."""
         K = self.eta.size
         require_dense(K, "W", "eta and omega, from which W = Diag(omega)")
-        active = self.used
-        d = K if feature_dim is None else feature_dim
-        slots = active if d >= K else np.arange(active.size)
-        W, H = np.zeros((K, d)), np.zeros((K, d))
-        H[active, slots] = self.eta[active]
-        W[active, slots] = self.omega[active]
+        W, H, _ = self._on_axes(K if feature_dim is None else feature_dim)
         return W, H
 
 

@@ -44,14 +44,18 @@ class FramePoint:
         """W (K, d) and H (K, d); needs d ≥ ``used.size``, one coordinate a class."""
         K = self.eta.size
         require_dense(K, "W", "eta and omega, from which W = (I − 11ᵀ/K) Diag(omega)")
-        active = self.used
-        d = K if feature_dim is None else feature_dim
+        W, H, slots = self._on_axes(K if feature_dim is None else feature_dim)
+        W[:, slots] -= self.omega[self.used] / K
+        return W, H
+
+    def _on_axes(self, d: int) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Diag(ω) and Diag(η) in d coordinates, and the coordinates of ``used``."""
+        K, active = self.eta.size, self.used
         slots = active if d >= K else np.arange(active.size)
         W, H = np.zeros((K, d)), np.zeros((K, d))
         H[active, slots] = self.eta[active]
         W[active, slots] = self.omega[active]
-        W[:, slots] -= self.omega[active] / K
-        return W, H
+        return W, H, slots
 
     def dense(self) -> GramPoint:
         """The same point as K × K matrices."""

@@ -84,27 +84,34 @@ class ThresholdedSingularValues(Theorem):
 
     def evaluate(self, problem: Problem, relation: Relation) -> ThresholdedOptimum:
         """The closed form; O(V m min(V, m))."""
-        N, roots = problem.num_samples, np.sqrt(problem.class_counts.astype(np.float64))
-        table = problem.loss.target_columns(problem.num_outputs, np.arange(problem.num_classes))
-        M = table * roots
-        if problem.bias is not None:
-            M = M - np.outer(M @ roots, roots) / N
-        left, values, right = np.linalg.svd(M, full_matrices=False)
-        price = N * math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h)
-        kept = np.maximum(values - price, 0.0)
-        kept[problem.feature_dim or values.size :] = 0.0
-        lost = np.where(kept > 0.0, price, values)  # s less what is kept, without cancellation
-        rank = int(np.count_nonzero(kept))
-        share = np.sqrt(kept[:rank])
-        ratio = math.sqrt(math.sqrt(problem.lambda_h)) / math.sqrt(math.sqrt(problem.lambda_w))
-        X = (left[:, :rank] * kept[:rank]) @ right[:rank]
-        bias = np.zeros(problem.num_outputs) if problem.bias is None else (table * roots - X) @ roots / N
-        return ThresholdedOptimum(
-            value=math.fsum(lost * (values + kept)) / (2 * N),
-            relation=relation,
-            citation=self.citation,
-            singular_values=frozen(kept),
-            weights=frozen(left[:, :rank] * (share * ratio)),
-            features=frozen(right[:rank].T * (share / ratio) / roots[:, None]),
-            bias=frozen(bias),
-        )
+        return thresholded(problem, relation, self.citation)
+
+
+def thresholded(problem: Problem, relation: Relation, citation: str) -> ThresholdedOptimum:
+    """The soft-thresholded decomposition of the targets, of a table or of classes; without bias, or with a free one."""
+    N, counts = problem.num_samples, problem.class_counts.astype(np.float64)
+    roots = np.sqrt(counts)
+    table = problem.loss.target_columns(problem.num_outputs, np.arange(problem.num_classes))
+    M = table * roots
+    if problem.bias is not None:
+        M = M - np.outer(table @ counts, roots) / N
+    left, values, right = np.linalg.svd(M, full_matrices=False)
+    price = N * math.sqrt(problem.lambda_w) * math.sqrt(problem.lambda_h)
+    kept = np.maximum(values - price, 0.0)
+    kept[problem.feature_dim or values.size :] = 0.0
+    lost = np.where(kept > 0.0, price, values)  # s less what is kept, without cancellation
+    rank = int(np.count_nonzero(kept))
+    share = np.sqrt(kept[:rank])
+    ratio = math.sqrt(math.sqrt(problem.lambda_h)) / math.sqrt(math.sqrt(problem.lambda_w))
+    X = (left[:, :rank] * kept[:rank]) @ right[:rank]
+    # a row of a class without samples is 0: no direction that is kept looks at it
+    features = right[:rank].T * (share / ratio) / np.maximum(roots, 1.0)[:, None] * (roots > 0.0)[:, None]
+    return ThresholdedOptimum(
+        value=math.fsum(lost * (values + kept)) / (2 * N),
+        relation=relation,
+        citation=citation,
+        singular_values=frozen(kept),
+        weights=frozen(left[:, :rank] * (share * ratio)),
+        features=frozen(features),
+        bias=frozen(np.zeros(problem.num_outputs) if problem.bias is None else (table @ counts - X @ roots) / N),
+    )
