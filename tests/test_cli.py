@@ -336,7 +336,7 @@ def confused(tmp_path, K, **arguments):
 
 
 def test_a_strict_relaxation_shows_three_numbers_and_the_reason(tmp_path):
-    """1.454972 and 1.461050 of docs/complete_positivity.md, section 4; B is circulant with a cycle of five."""
+    """1.454972 and 1.461050 of docs/closing_the_gap.md, section 4; B is circulant with a cycle of five."""
     path = confused(tmp_path, 5)
     result = solve(path, "--solver", "clarabel", "--json")
     found = record_of(result)

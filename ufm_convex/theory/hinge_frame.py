@@ -50,7 +50,7 @@ class HingeFrame(Theorem):
     """The orthogonal frame of the Crammer–Singer and Weston–Watkins losses."""
 
     name: ClassVar[str] = "hinge frame"
-    citation: ClassVar[str] = "docs/losses.md, section 3, from the identity of docs/theorem.md, section 4"
+    citation: ClassVar[str] = "docs/closed_forms.md, section 3, from the identity of docs/theorem_proof.md, section 4"
     relation: ClassVar[Relation] = Relation.TIGHT
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:
