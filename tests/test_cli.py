@@ -561,12 +561,12 @@ def test_what_the_solver_itself_says_stands_beside_what_is_proved(solver, away):
     text = solve(*SMALL, "--solver", solver).stdout
     value, conditions = own_lines(text)
     claim = record_of(solve(*SMALL, "--solver", solver, "--json"))
-    number, where = value.split(", ")
+    number, where = value.split(" ", 1)
     assert float(number) == pytest.approx(claim["solver_claim"]["value"], rel=1e-11)  # twelve digits are printed
     lower, upper = (float(found) for found in re.findall(r"^proved at \w+ +(\S+)", text, flags=re.MULTILINE))
     outside = max(lower - claim["solver_claim"]["value"], claim["solver_claim"]["value"] - upper) / upper
     assert 0 < outside < away  # SCS's first run is asked for no accuracy to speak of
-    assert where == f"{outside:.2g} (relative) outside the proved interval"
+    assert where == f"(relative distance {outside:.2g} from the proved interval)"
     report = solving.solve(Problem(COUNTS, 0.04, 0.01), solver=solver).solver_kkt()
     hold, of, worst, residual, tolerance = re.fullmatch(
         r"(\d+) of (\d+) hold, worst (\w+) (\S+) \(tolerance (\S+)\)", conditions
@@ -599,11 +599,11 @@ def test_nothing_is_shown_of_a_solver_that_left_no_points_or_solved_another_prob
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (1.5, ["1.5, within the proved interval"]),
-        (1.0, ["1, within the proved interval"]),  # the bounds belong to it
-        (2.0, ["2, within the proved interval"]),
-        (0.9, ["0.9, 0.05 (relative) outside the proved interval"]),
-        (2.5, ["2.5, 0.25 (relative) outside the proved interval"]),
+        (1.5, ["1.5 (within the proved interval)"]),
+        (1.0, ["1 (within the proved interval)"]),  # the bounds belong to it
+        (2.0, ["2 (within the proved interval)"]),
+        (0.9, ["0.9 (relative distance 0.05 from the proved interval)"]),
+        (2.5, ["2.5 (relative distance 0.25 from the proved interval)"]),
         (math.nan, []),
         (None, []),
     ],
