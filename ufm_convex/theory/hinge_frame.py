@@ -1,6 +1,6 @@
 """Multi-class hinge losses with non-negative features: an orthogonal frame in which a class has margin 1 or none.
 
-Both losses see margins only, so an orthogonal frame is optimal and classes separate (docs/losses.md):
+Both losses see margins only, so an orthogonal frame is optimal and classes separate (docs/closed_forms.md):
 
     min over 0 ≤ M ≤ 1 of  c pt_k (1 − M) + √(λ_W λ_H n_k (K−1)/K) M,      pt_k = n_k / N,
 
