@@ -566,10 +566,10 @@ def test_what_the_solver_itself_says_stands_beside_what_is_proved(solver, away):
     lower, upper = (float(found) for found in re.findall(r"^proved at \w+ +(\S+)", text, flags=re.MULTILINE))
     outside = max(lower - claim["solver_claim"]["value"], claim["solver_claim"]["value"] - upper) / upper
     assert 0 < outside < away  # SCS's first run is asked for no accuracy to speak of
-    assert where == f"(relative distance {outside:.2g} from the proved interval)"
+    assert where == f"({outside:.2g} outside the proved interval)"
     report = solving.solve(Problem(COUNTS, 0.04, 0.01), solver=solver).solver_kkt()
     hold, of, worst, residual, tolerance = re.fullmatch(
-        r"(\d+) of (\d+) hold, worst (\w+) (\S+) \(tolerance (\S+)\)", conditions
+        r"(\d+) of (\d+) hold; (\w+) (\S+) > (\S+)", conditions
     ).groups()
     assert (int(hold), int(of)) == (sum(one.residual <= one.tolerance for one in report), len(claim["solver_kkt"]))
     assert claim["solver_kkt"][worst] == pytest.approx(float(residual), rel=0.06)  # two digits are printed
@@ -596,33 +596,47 @@ def test_nothing_is_shown_of_a_solver_that_left_no_points_or_solved_another_prob
     assert own_lines(result.stdout) == []
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (1.5, ["1.5 (within the proved interval)"]),
-        (1.0, ["1 (within the proved interval)"]),  # the bounds belong to it
-        (2.0, ["2 (within the proved interval)"]),
-        (0.9, ["0.9 (relative distance 0.05 from the proved interval)"]),
-        (2.5, ["2.5 (relative distance 0.25 from the proved interval)"]),
-        (math.nan, []),
-        (None, []),
-    ],
-)
-def test_where_a_claimed_value_lies(value, words):
-    report = KKTReport((Condition("balance", 2.0, 1.0), Condition("duality_gap", 0.5, 1.0)))
+def claims(value, residual):
+    """A solution between 1 and 2 whose solver said a value and left one condition with a residual."""
 
     class Claims(Bracketed):
         lower, upper = SimpleNamespace(value=1.0), SimpleNamespace(value=2.0)
         run = SimpleNamespace(value=value)
 
         def solver_kkt(self):
-            return report
+            return KKTReport((Condition("balance", residual, 1.0), Condition("duality_gap", 0.5, 1.0)))
 
-    lines = render.claimed(Claims())
-    assert [line for name, line in lines if name == "solver's own value"] == words
-    assert [line for name, line in lines if name == "solver's own KKT"] == [
-        "1 of 2 hold, worst balance 2 (tolerance 1)" for _ in words
-    ]
+    return Claims()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1.5, ["1.5 (within the proved interval)"]),
+        (1.0, ["1 (within the proved interval)"]),  # the bounds belong to it
+        (2.0, ["2 (within the proved interval)"]),
+        (0.9, ["0.9 (0.05 outside the proved interval)"]),
+        (2.5, ["2.5 (0.25 outside the proved interval)"]),
+        (math.nan, []),
+        (None, []),
+    ],
+)
+def test_where_a_claimed_value_lies(value, words):
+    lines = dict(render.claimed(claims(value, 2.0)))
+    assert [lines[name] for name in lines if name == "solver's own value"] == words
+    assert len(lines) == 2 * len(words)
+
+
+@pytest.mark.parametrize(
+    ("residual", "words"),
+    [
+        (2.0, "1 of 2 hold; balance 2 > 1"),
+        (1.0, "2 of 2 hold; balance 1 <= 1"),  # at its tolerance a residual passes
+        (math.nan, "1 of 2 hold; balance nan > 1"),
+    ],
+)
+def test_how_many_conditions_of_a_solver_hold(residual, words):
+    assert dict(render.claimed(claims(1.5, residual)))["solver's own KKT"] == words
 
 
 def test_free_features_merge_where_non_negative_ones_collapse():

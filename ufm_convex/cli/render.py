@@ -286,12 +286,12 @@ def claimed(solution: Solution | ContrastiveSolution) -> list[Line]:
     if value is None or report is None or not math.isfinite(value):
         return []
     away = solution.outside(value)
-    where = f"relative distance {away:.2g} from the proved interval" if away else "within the proved interval"
+    where = f"{away:.2g} outside the proved interval" if away else "within the proved interval"
     hold, worst = sum(condition.passed for condition in report), report.worst
-    found = f"worst {worst.name} {worst.residual:.2g} (tolerance {worst.tolerance:.2g})"
+    found = f"{worst.name} {worst.residual:.2g} {'<=' if worst.passed else '>'} {worst.tolerance:.2g}"
     return [
         ("solver's own value", f"{value:.12g} ({where})"),
-        ("solver's own KKT", f"{hold} of {len(report.conditions)} hold, {found}"),
+        ("solver's own KKT", f"{hold} of {len(report.conditions)} hold; {found}"),
     ]
 
 
