@@ -323,7 +323,7 @@ CASES: list[Case] = [
         "relaxation.full:require_dense",
         call(ufm.stability_bounds, ufm.Problem([3] * 20001, 1, 1), 1.0),
         "five formulas",
-        lambda _: (Path(__file__).parents[1] / "docs" / "attribution.md").read_text(encoding="utf-8"),
+        lambda _: (Path(__file__).parents[1] / "docs" / "dead_classes.md").read_text(encoding="utf-8"),
     ),
     Case(
         "methods.norm_balls:NormBalls.check",

@@ -332,7 +332,7 @@ def by_digest(monkeypatch):
 
 
 def boundaries():
-    """(8) of docs/certificate.md with equality, then missed by one, by a multiplier between two alike classes."""
+    """(8) of docs/slack_proofs.md with equality, then missed by one, by a multiplier between two alike classes."""
     problem = Problem([9, 9, 4, 2], 1e-2, 1e-2)
     document = json.loads(certify(problem, proof="group").to_json())
     dual, place, sizes = document["dual"], 2, [1, 1, 2]  # distinct counts 2, 4, 9

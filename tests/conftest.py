@@ -26,6 +26,7 @@ WITHOUT = ("__init__.py", "directions.py", "page.py", "report.py", "windows.py")
 
 PAGES = {
     ROOT / "docs" / "networks.md": {"torch": "torch", "sklearn": "scikit-learn"},
+    ROOT / "docs" / "network_report.md": {"torch": "torch"},
     ROOT / "docs" / "training_bound.md": {"torch": "torch"},
 }
 """Pages whose examples need modules of an extra: by module, what installs it."""

@@ -1,4 +1,4 @@
-"""A deliberately naive verifier of contrastive proofs, from docs/certificate.md, section 10: fractions and intervals.
+"""A naive verifier of contrastive proofs, from docs/contrastive_files.md, section 10: fractions and intervals.
 
 ``verdict`` takes classes one by one. ``sample_by_sample`` asks the same of all samples, without formulas for classes,
 and builds the probabilities, Θ, μ and the N × N slack matrix, and the Gram matrix of explicit features.

@@ -1,4 +1,4 @@
-"""The losses of docs/certificate.md, section 3.4, once more and naively: full columns, fractions, mpmath intervals.
+"""The losses of docs/certificate_losses.md, section 3.4, once more, naively: full columns, fractions, mpmath intervals.
 
 ``value(z, k)`` takes K interval logits; ``conjugate(v, k)`` takes K fractions and is None outside the domain.
 """

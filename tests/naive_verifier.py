@@ -1,4 +1,4 @@
-"""A deliberately naive verifier, written from docs/certificate.md: fractions, full K × K matrices, mpmath intervals.
+"""A naive verifier, written from docs/certificate.md and its chapter: fractions, full matrices, mpmath intervals.
 
 It takes documents of the right form and says what the rules of sections 4 to 6 say of them. ``slack_is_psd`` asks a
 different question, by another route: is the full slack matrix positive semidefinite, by symmetric elimination?

@@ -428,7 +428,7 @@ def test_the_check_of_the_logarithm_sees_one_that_adds_first():
 
 
 def test_constants_are_what_the_derivation_needs():
-    """Truncation, roundings and tail of docs/streaming.md, equations (8), (9) and (10), in exact numbers."""
+    """Truncation, roundings and tail of docs/streaming_functions.md, equations (8), (9) and (10), in exact numbers."""
     unit, half_step = Fraction(1, 2**53), Fraction(1, 2 * module.STEPS)
     truncation = half_step**4 / 24 * Fraction(1003, 1000)  # e^{2^-9} < 1.003
     assert truncation + 6 * unit <= Fraction(module.EXP_ERROR)

@@ -21,6 +21,9 @@ from ufm_convex.certificate import Certificate
 from ufm_convex.cli import command as commands
 from ufm_convex.cli import exits, record, render, views
 from ufm_convex.cli.progress import progress
+from ufm_convex.duality import KKTReport
+from ufm_convex.duality.kkt import Condition
+from ufm_convex.evidence import Bracketed
 from ufm_convex.losses import SoftTargetCrossEntropy
 from ufm_convex.problem import Problem
 from ufm_convex.solution import INTERRUPTED
@@ -336,7 +339,7 @@ def confused(tmp_path, K, **arguments):
 
 
 def test_a_strict_relaxation_shows_three_numbers_and_the_reason(tmp_path):
-    """1.454972 and 1.461050 of docs/complete_positivity.md, section 4; B is circulant with a cycle of five."""
+    """1.454972 and 1.461050 of docs/closing_the_gap.md, section 4; B is circulant with a cycle of five."""
     path = confused(tmp_path, 5)
     result = solve(path, "--solver", "clarabel", "--json")
     found = record_of(result)
@@ -544,6 +547,96 @@ def test_the_summary_has_every_item():
     assert [pattern for pattern in expected if not re.search(f"^{pattern}", text, flags=re.MULTILINE)] == []
     bounds = [float(found) for found in re.findall(r"^proved at \w+ +(\S+)", text, flags=re.MULTILINE)]
     assert bounds[0] <= VALUE <= bounds[1]
+
+
+def own_lines(text):
+    """The line with the solver's own value and the one with its own conditions, whose words a terminal may fold."""
+    joined = re.sub(r" *\n {5,}", " ", text)
+    return re.findall(r"^solver's own (?:value|KKT) +(.+?) *$", joined, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(("solver", "away"), [("clarabel", 1e-6), ("scs", 0.5)])
+def test_what_the_solver_itself_says_stands_beside_what_is_proved(solver, away):
+    """Its value is JSON's, its distance that of the two printed bounds, its conditions those of ``solver_kkt``."""
+    text = solve(*SMALL, "--solver", solver).stdout
+    value, conditions = own_lines(text)
+    claim = record_of(solve(*SMALL, "--solver", solver, "--json"))
+    number, where = value.split(" ", 1)
+    assert float(number) == pytest.approx(claim["solver_claim"]["value"], rel=1e-11)  # twelve digits are printed
+    lower, upper = (float(found) for found in re.findall(r"^proved at \w+ +(\S+)", text, flags=re.MULTILINE))
+    outside = max(lower - claim["solver_claim"]["value"], claim["solver_claim"]["value"] - upper) / upper
+    assert 0 < outside < away  # SCS's first run is asked for no accuracy to speak of
+    assert where == f"({outside:.2g} outside the proved interval)"
+    report = solving.solve(Problem(COUNTS, 0.04, 0.01), solver=solver).solver_kkt()
+    hold, of, worst, residual, tolerance = re.fullmatch(
+        r"(\d+) of (\d+) hold; (\w+) (\S+) > (\S+)", conditions
+    ).groups()
+    assert (int(hold), int(of)) == (sum(one.residual <= one.tolerance for one in report), len(claim["solver_kkt"]))
+    assert claim["solver_kkt"][worst] == pytest.approx(float(residual), rel=0.06)  # two digits are printed
+    assert report[worst].tolerance == pytest.approx(float(tolerance), rel=0.06)
+
+
+def test_a_contrastive_problem_shows_it_too(tmp_path):
+    path = tmp_path / "contrastive.toml"
+    path.write_text('model = "contrastive"\nclass_counts = [5, 3, 2]\nbound = 1.0\ntemperature = 0.5\n')
+    assert len(own_lines(solve(path, "--solver", "clarabel").stdout)) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*SMALL, "--solver", "theory"),  # no solver, no claim
+        (*SMALL[:2], "--constraint", "layer-peeled:weight_radius=1,feature_radius=5", "--solver", "clarabel"),
+    ],
+)
+def test_nothing_is_shown_of_a_solver_that_left_no_points_or_solved_another_problem(arguments):
+    """Numbers of the penalised problem behind norm bounds are in other units than the bounds."""
+    result = solve(*arguments)
+    assert result.exit_code == 0
+    assert own_lines(result.stdout) == []
+
+
+def claims(value, residual):
+    """A solution between 1 and 2 whose solver said a value and left one condition with a residual."""
+
+    class Claims(Bracketed):
+        lower, upper = SimpleNamespace(value=1.0), SimpleNamespace(value=2.0)
+        run = SimpleNamespace(value=value)
+
+        def solver_kkt(self):
+            return KKTReport((Condition("balance", residual, 1.0), Condition("duality_gap", 0.5, 1.0)))
+
+    return Claims()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1.5, ["1.5 (within the proved interval)"]),
+        (1.0, ["1 (within the proved interval)"]),  # the bounds belong to it
+        (2.0, ["2 (within the proved interval)"]),
+        (0.9, ["0.9 (0.05 outside the proved interval)"]),
+        (2.5, ["2.5 (0.25 outside the proved interval)"]),
+        (math.nan, []),
+        (None, []),
+    ],
+)
+def test_where_a_claimed_value_lies(value, words):
+    lines = dict(render.claimed(claims(value, 2.0)))
+    assert [lines[name] for name in lines if name == "solver's own value"] == words
+    assert len(lines) == 2 * len(words)
+
+
+@pytest.mark.parametrize(
+    ("residual", "words"),
+    [
+        (2.0, "1 of 2 hold; balance 2 > 1"),
+        (1.0, "2 of 2 hold; balance 1 <= 1"),  # at its tolerance a residual passes
+        (math.nan, "1 of 2 hold; balance nan > 1"),
+    ],
+)
+def test_how_many_conditions_of_a_solver_hold(residual, words):
+    assert dict(render.claimed(claims(1.5, residual)))["solver's own KKT"] == words
 
 
 def test_free_features_merge_where_non_negative_ones_collapse():

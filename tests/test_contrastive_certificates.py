@@ -319,7 +319,7 @@ LIMITS = [
     (("witness", "lengths", "exponent"), 2**14, True),
     (("witness", "lengths", "exponent"), 2**14 + 1, False),
 ]
-"""Where, what, and whether it is within the limits of docs/certificate.md, section 8."""
+"""Where, what, and whether it is within the limits of docs/verification.md, section 8."""
 
 
 def limits():

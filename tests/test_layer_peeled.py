@@ -92,7 +92,7 @@ def test_the_ratio_at_which_minority_classifiers_merge_to_six_digits():
 
 
 def vanishing_ratio(feature_radius):
-    """Ratio at which the minority classifiers vanish; None where they never do (docs/layer_peeled.md, section 4)."""
+    """Ratio at which minority classifiers vanish; None where they never do (docs/minority_collapse.md, section 4)."""
     delta = 10 * math.sqrt(feature_radius) / 4
     total = math.exp(0.8 * delta) + 4 * math.exp(-0.2 * delta) + 5
     minority, q = 5 / total, 1 - (math.exp(0.8 * delta) - math.exp(-0.2 * delta)) / total

@@ -1,7 +1,8 @@
 """What proofs rest on, loss by loss: exact enclosures against naive ones in intervals, domains to the last unit.
 
-The other side is naive_losses.py: full columns, fractions, mpmath intervals, written from docs/certificate.md alone.
-Losses are asked on layouts: single outputs, orbits of alike ones, some of them empty, and the two entries of a frame.
+The other side is naive_losses.py: full columns, fractions, mpmath intervals, written from docs/certificate_losses.md
+alone. Losses are asked on layouts: single outputs, orbits of alike ones, some of them empty, and the two entries of a
+frame.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def test_the_lines_are_those_of_the_figure_phase(tmp_path):
 @pytest.mark.parametrize(
     ("loss", "size"),
     [
-        # docs/losses.md, section 3: n ≤ N² λ² (K−1)/K, and n ≤ 4 N² λ²/K
+        # docs/closed_forms.md, section 3: n ≤ N² λ² (K−1)/K, and n ≤ 4 N² λ²/K
         ("multiclass-hinge", lambda K, N, lam: N**2 * lam**2 * (K - 1) / K),
         ("binary-cross-entropy", lambda K, N, lam: 4 * N**2 * lam**2 / K),
     ],

@@ -10,7 +10,7 @@ from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
 from ufm_convex.theory import FrameOptimum
 
-VALUE_TOLERANCE = 1e-14  # the promise of docs/theorem.md, section 7
+VALUE_TOLERANCE = 1e-14  # the promise of docs/theorem_extensions.md, section 7
 # Margins: outside the window where 1 − ρ is exact it loses six bits, 64 × 4 roundings of 1.1e-16.
 MARGIN_TOLERANCE = 5e-14
 

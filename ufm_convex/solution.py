@@ -335,8 +335,8 @@ class Solution(Outcome):
 
         A group of at least two classes with equal counts and weights counts as merged when averaging its features and
         its rows of W would cost no more than the gap leaves open. Cross-entropy merges a group with n samples a class
-        iff ω² (1−α)² n ≤ N² λ_W λ_H (docs/solvers.md, section 5). Empty for non-negative features, which collapse one
-        by one, and for a loss without a form by groups (soft targets, logit adjustment).
+        iff ω² (1−α)² n ≤ N² λ_W λ_H (docs/free_features.md, section 5). Empty for non-negative features, which collapse
+        one by one, and for a loss without a form by groups (soft targets, logit adjustment).
         """
         return self.evidence.merged()
 
@@ -395,7 +395,7 @@ class Solution(Outcome):
         return self.evidence.rank
 
     def kkt(self) -> duality.KKTReport:
-        """One named residual for each condition of docs/duality.md, at ``point`` and ``dual``."""
+        """One named residual for each condition of docs/kkt.md, at ``point`` and ``dual``."""
         return self.evidence.report(self.tolerance)
 
     def solver_kkt(self) -> duality.KKTReport | None:

@@ -1,4 +1,4 @@
-"""The tables of docs/crosscheck.md, as Markdown with the versions; run by hand from the repository's root.
+"""The tables of docs/conformance.md and docs/catches.md, as Markdown with the versions; run by hand from the root.
 
     python -m tests.benchmarks.bench_crosscheck conformance --limit 60
     python -m tests.benchmarks.bench_crosscheck overstatement --accuracy 1e-4

@@ -4,7 +4,7 @@
 
 Each sweep varies one size and holds the others; the exponent is the slope of log time against log size over its upper
 half, where constant costs no longer hide it. Every time is the best of several solves to a proved gap of 1e-7, and the
-gap that was reached stands beside it. Sizes are those of docs/duality.md, section 7.
+gap that was reached stands beside it. Sizes are those of docs/levels.md, section 7.
 """
 
 from __future__ import annotations

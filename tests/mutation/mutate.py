@@ -246,7 +246,7 @@ def diagonal_forgeries(document):
 
 
 def limits(document):
-    """Files at the limits of docs/certificate.md, section 8, and one step beyond."""
+    """Files at the limits of docs/verification.md, section 8, and one step beyond."""
     from certificate_cases import replaced, resealed, sha256, text
 
     paths = [
@@ -308,7 +308,7 @@ def recorded(function, asked):
 
 
 def promises(verifier):
-    """Whether error bounds are what docs/certificate.md, sections 7.1 to 7.3, says: not less, and hardly more.
+    """Whether error bounds are those of docs/fast_paths.md and docs/fast_objectives.md: not less, and hardly more.
 
     A bound that is too small by a factor of two lets no forgery pass that anybody could find by trying.
     """

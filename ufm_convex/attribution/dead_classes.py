@@ -3,7 +3,7 @@
 With h̄_k = 0 the logits of class k are equal, and its calibration is pt_k [log K − Ent(p_k*)]: what the class pays
 without a feature, minus its term pt_k Ent(p_k*) of f* = Σ_k pt_k Ent(p_k*). A candidate that is otherwise
 optimal has these costs as its whole gap. Where no coordinate is left unused, as at d = K, that is a spurious local
-minimum; along an unused coordinate the objective goes down, and the candidate is a saddle point (docs/attribution.md).
+minimum; along an unused coordinate the objective goes down, and the candidate is a saddle point (docs/dead_classes.md).
 """
 
 from __future__ import annotations

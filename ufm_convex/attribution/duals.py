@@ -17,7 +17,7 @@ orbit r ``others[r, c]``; T has the entry ``T[c, e]`` at two different columns o
 features cost O(V d + C² d), and no V × m array is made.
 
 Where a proof scales V by s < 1 to make room for its rounding, T is scaled by s², and its slack is no smaller
-(docs/certificate.md, section 4.2). The dual value is the proved one.
+(docs/slack_proofs.md, section 4.2). The dual value is the proved one.
 
 Shapes: V outputs in R orbits, m columns in C orbits; class means (m, d).
 """

@@ -1,6 +1,6 @@
 """What a small gap implies: each part of the gap is at most the gap, which bounds a distance to the optimum's geometry.
 
-With gap = f(W, H) − f* (docs/attribution.md; g_k and W° as in ``attribution.parts``):
+With gap = f(W, H) − f* (docs/dead_classes.md; g_k and W° as in ``attribution.parts``):
 
     Σ_i ‖h_i − h̄_{y_i}‖² ≤ 2 gap / λ_H
     h̄_k·h̄_l            ≤ (K−1) gap / (λ_H √(n_k n_l) g_k g_l)        k ≠ l
@@ -74,7 +74,7 @@ def stability_bounds(problem: Problem, gap: float) -> StabilityBounds:
         CandidateError: the gap is negative, NaN or infinite.
         SizeError: K > 20,000, as pairs of classes are K × K numbers.
 
-    Source: docs/attribution.md, the last section.
+    Source: docs/dead_classes.md, the last section.
 
     Example:
         >>> from ufm_convex.problem import Problem
@@ -84,7 +84,7 @@ def stability_bounds(problem: Problem, gap: float) -> StabilityBounds:
     """
     require_problem(problem)
     K = problem.num_classes
-    require_dense(K, "the bounds for all pairs of classes", "the five formulas of docs/attribution.md")
+    require_dense(K, "the bounds for all pairs of classes", "the five formulas of docs/dead_classes.md")
     size = nonnegative("gap", gap, kind=CandidateError, fix="take attribute_gap(problem, candidate).gap.")
     g = frame_ratios(problem, _frame(problem))
     weighted = g * np.sqrt(problem.class_counts)

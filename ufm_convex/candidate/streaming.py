@@ -3,7 +3,8 @@
 A pass holds one block in binary64 and nothing of length N but the labels. Rows of a memory map that are done with are
 given back to the system, so that the process does not grow to the size of the file.
 
-Units: errors of the floating-point sums are bounded in docs/streaming.md, sections 2 and 6.
+Units: errors of the floating-point sums are bounded in docs/streaming_products.md, section 2, and docs/streaming.md,
+section 6.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class ContrastiveCertificate(CertificateFile):
     The file carries the proof of the two bounds of the optimum. What was found about a candidate stays in memory.
 
     Attributes:
-        content: Everything that the digest covers, as plain JSON values (docs/certificate.md, section 10).
+        content: Everything that the digest covers, as plain JSON values (docs/contrastive_files.md, section 10).
         provenance: Where it comes from, in words; no part of the proof.
         candidate: The features that were judged; None for the optimum alone.
         candidate_objective: Enclosure of their objective; None without a candidate, or with an inadmissible one.

@@ -1,4 +1,4 @@
-"""Contrastive proofs written down: plain JSON values of format version 1 (docs/certificate.md, section 10).
+"""Contrastive proofs written down: plain JSON values of format version 1 (docs/contrastive_files.md, section 10).
 
 Loss and dual value are sums over classes, so of several classes with the same count the file keeps the best length and
 the best dual number: one of each for a distinct count, in increasing order, with bounds that are no worse.

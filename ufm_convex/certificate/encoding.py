@@ -1,4 +1,4 @@
-"""Exact evidence written down: plain JSON values of format version 1 (docs/certificate.md, sections 2 to 4).
+"""Exact evidence written down: plain JSON values of format version 1 (docs/certificate_format.md).
 
 Only strings, integers, lists and objects occur: numbers that are not small integers are decimal integers in strings,
 scaled by a power of two, so nothing is rounded on the way to a file or back.

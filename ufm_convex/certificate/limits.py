@@ -1,4 +1,4 @@
-"""What a certificate may contain, so that every verifier reads it (docs/certificate.md, section 8).
+"""What a certificate may contain, so that every verifier reads it (docs/verification.md, section 8).
 
 A document beyond these limits would be malformed, whatever it proves, and a candidate beyond them is not embedded but
 known by the SHA-256 of its arrays.
@@ -121,6 +121,6 @@ def _vectors(value: Any) -> Iterator[Mapping[str, Any]]:
 def _too_large(what: str, limit: str) -> SizeError:
     return SizeError(
         f"the certificate would be one {what}.",
-        expected=f"{limit} (docs/certificate.md, section 8)",
+        expected=f"{limit} (docs/verification.md, section 8)",
         fix="scale the problem, or certify one with fewer classes; ufm_convex.solve proves the same bounds.",
     )

@@ -14,7 +14,7 @@ from ufm_convex.problem import Problem
 
 
 def judge(claims: Mapping[str, Any]) -> Judgement:
-    """What the claims amount to (docs/certificate.md, section 5)."""
+    """What the claims amount to (docs/certificate_format.md, section 5)."""
     lower, upper, tolerance = (undyadic(claims[name]) for name in ("lower", "upper", "tolerance"))
     about, objective = claims["candidate"], None
     if about is not None:

@@ -1,7 +1,7 @@
 """Both bounds of a large table from W and H alone: the dual point is the residuals there, and no file holds it.
 
 The point v_j = s ∇l_j(W h_j + b) is feasible once ‖U D^-½‖ ≤ 1, a matter of the smaller of V and m, and at an optimum
-with free features s is 1 (docs/certificate.md, section 4.4). Numbers here are binary64 with room for their rounding;
+with free features s is 1 (docs/further_slack.md, section 4.4). Numbers here are binary64 with room for their rounding;
 ``certify`` hands them out only after the verifier has enclosed every one of them.
 """
 
@@ -76,7 +76,7 @@ def require_proof(problem: Problem, proof: str) -> None:
     if problem.tabled and problem.num_columns > DENSE_COLUMNS and reason is not None:
         raise SizeError(
             f"the table of targets has {problem.num_columns:,} columns and {problem.num_outputs:,} outputs; {reason}.",
-            expected=f"at most {DENSE_COLUMNS:,} columns, or a proof by residuals (docs/certificate.md, section 4.4)",
+            expected=f"at most {DENSE_COLUMNS:,} columns, or a proof by residuals (docs/further_slack.md, section 4.4)",
             fix="certify problem.merged[0], in which equal columns are one; what is larger has the bounds of "
             "ufm_convex.solve, and no file.",
         )

@@ -1,4 +1,4 @@
-"""Tables of targets written down: the entries that are not 0, row by row (docs/certificate.md, section 3.7)."""
+"""Tables of targets written down: the entries that are not 0, row by row (docs/certificate_tables.md, section 3.7)."""
 
 from __future__ import annotations
 

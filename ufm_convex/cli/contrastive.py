@@ -31,11 +31,12 @@ def show(solution: ContrastiveSolution) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
-    collapsed = ("collapsed classes", render.listed(solution.collapsed_classes))
+    lines = render.outcome(solution, ("collapsed classes", render.listed(solution.collapsed_classes)))
+    lines[1:1] = render.claimed(solution)
     parts: tuple[RenderableType, ...] = (
         _headline(solution.problem),
         _count_table(solution),
-        render.summary(render.outcome(solution, collapsed), solution.route),
+        render.summary(lines, solution.route),
     )
     for part in parts:
         console.print(part)

@@ -102,7 +102,7 @@ def _file(path: Path | None) -> list[SolutionFile]:
 
     if not path.is_file():
         raise FileFormatError(
-            f"{path} is no file.", expected="a solution in JSON (docs/interchange.md)", fix="check the path."
+            f"{path} is no file.", expected="a solution in JSON (docs/solution_files.md)", fix="check the path."
         )
     return [SolutionFile(path)]
 

@@ -256,6 +256,8 @@ def _summary(solution: Solution) -> Table:
     if solution.floor > 0.0:
         excess = f"{solution.excess:.9g} above the floor {solution.floor:.12g}, gap {solution.excess_gap:.3g} of it"
         lines.insert(4, ("excess", excess))
+    if solution.multiplier is None:  # else the solver's numbers are those of a penalised problem, in its units
+        lines[1:1] = claimed(solution)
     return summary([*lines, *_positivity(solution)], solution.route)
 
 
@@ -275,6 +277,21 @@ def outcome(solution: Solution | ContrastiveSolution, degenerate: Line) -> list[
         ("worst KKT residual", f"{worst.name} {worst.residual:.3g} ({_verdict(worst.passed)} {worst.tolerance:.3g})"),
         ("theory", _theory(solution)),
         ("solver", f"{_solver(solution)}, {solution.level} level, {solution.seconds:.2f} s"),
+    ]
+
+
+def claimed(solution: Solution | ContrastiveSolution) -> list[Line]:
+    """What the solver itself says, and the optimality conditions at its own points; nothing where it left none."""
+    value, report = solution.run.value, solution.solver_kkt()
+    if value is None or report is None or not math.isfinite(value):
+        return []
+    away = solution.outside(value)
+    where = f"{away:.2g} outside the proved interval" if away else "within the proved interval"
+    hold, worst = sum(condition.passed for condition in report), report.worst
+    found = f"{worst.name} {worst.residual:.2g} {'<=' if worst.passed else '>'} {worst.tolerance:.2g}"
+    return [
+        ("solver's own value", f"{value:.12g} ({where})"),
+        ("solver's own KKT", f"{hold} of {len(report.conditions)} hold; {found}"),
     ]
 
 

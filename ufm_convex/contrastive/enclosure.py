@@ -1,6 +1,6 @@
 """Proved bounds in ball arithmetic: a lower one from a dual point, an upper one from actual features.
 
-Lower (docs/contrastive.md, equation 5): any s with 0 ≤ s ≤ 1 and, under a penalty, s ≤ a = λ_H T/2, proves
+Lower (docs/contrastive_duality.md, equation 5): any s with 0 ≤ s ≤ 1 and, under a penalty, s ≤ a = λ_H T/2, proves
 
     f ≥ Σ_k n_k [ −s log s − (1 − s) log(1 − s) + (1 − s) log(n_k − 1) + s log(N − n_k) − s τ/T ]      (n_k ≥ 2)
 

@@ -3,9 +3,9 @@
     f(H) = Σ_{i: n ≥ 2} [ log Σ_{l ≠ i} e^{G_il/T} − mean_{j ≠ i, same class} G_ij/T ] + λ_H/2 ‖H‖²
 
 at the exact binary32 or binary64 entries of H. The N × N products are formed in blocks of rows in binary64 with the
-a-priori error bounds of docs/contrastive.md, section 7; exp and log are those of ``enclosure.candidate``, whose errors
-are proved, and so are its assumptions on matrix products. Signs and norms are compared exactly, with tolerance zero.
-O(N² d) time, O(N d) memory.
+a-priori error bounds of docs/contrastive_judging.md, section 7; exp and log are those of ``enclosure.candidate``, whose
+errors are proved, and so are its assumptions on matrix products. Signs and norms are compared exactly, with tolerance
+zero. O(N² d) time, O(N d) memory.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _anchor_losses(
 
 
 def _errors(sizes: FloatArray, counts: IntArray, logs: FloatArray, dimension: int, N: int) -> FloatArray:
-    """Equation 6 of docs/contrastive.md, section 7.
+    """Equation 6 of docs/contrastive_judging.md, section 7.
 
     Args:
         sizes: Bounds of |G_il|/T in the row of each anchor.

@@ -1,6 +1,6 @@
 """The gap of a point and a dual point, split into terms that are ≥ 0, and the KKT report made of them.
 
-Implements equation 3 and section 5 of docs/contrastive.md. Pure NumPy: no solver, no I/O.
+Implements equation 3 and section 5 of docs/contrastive_duality.md. Pure NumPy: no solver, no I/O.
 
 Shapes: G groups of classes with equal counts.
 Units:  inner products are relative to the largest ‖h_i‖² or the temperature, all else to the objective.

@@ -1,7 +1,7 @@
 """The Gram matrix that does not tell samples of a class apart, and the dual point, both in O(G) or O(G²) numbers.
 
 Averaging a Gram matrix over permutations within classes (and of classes with equal counts) keeps it feasible and does
-not raise the objective (docs/contrastive.md, section 3). What is left has, for a class of each group,
+not raise the objective (docs/contrastive_duality.md, section 3). What is left has, for a class of each group,
 
     squares_g   ‖h_i‖²                                   within_g   <h_i, h_j> of two samples of the class
     between_gh  <h_i, h_j> of samples of two classes, of group g and of group h; None when all classes are orthogonal
@@ -83,8 +83,8 @@ class ContrastivePoint:
 class ContrastiveDual:
     """A dual point: for an anchor of each group, the probability that its softmax spends outside its class.
 
-    The whole dual point follows (docs/contrastive.md, equation 4): p_i is uniform within and uniform outside the class,
-    the multiplier of G ≥ 0 cancels the gradient between classes, and that of ‖h_i‖² ≤ τ is s/T.
+    The whole dual point follows (docs/contrastive_duality.md, equation 4): p_i is uniform within and uniform outside
+    the class, the multiplier of G ≥ 0 cancels the gradient between classes, and that of ‖h_i‖² ≤ τ is s/T.
 
     Attributes:
         groups: Which classes are treated alike.

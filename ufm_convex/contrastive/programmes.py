@@ -4,8 +4,8 @@
     class    the mean over permutations within classes: one K × K block and one scalar a class of two samples or more
     group    the mean over classes with equal counts as well: one G × G block and scalars
 
-Class level is group level with one class a group. The block of group level has the entries (docs/contrastive.md,
-section 3; M is the Gram matrix of class means, v_g = Σ_i ‖h_i − h̄‖²/n of one class)
+Class level is group level with one class a group. The block of group level has the entries
+(docs/contrastive_duality.md, section 3; M is the Gram matrix of class means, v_g = Σ_i ‖h_i − h̄‖²/n of one class)
 
     X_gg = M_own + (K_g − 1) M_cross,   X_gh = √(K_g K_h) M_gh,   w_g = M_own − M_cross ≥ 0 (K_g ≥ 2),   v_g ≥ 0
 
@@ -145,7 +145,7 @@ def _samples(problem: ContrastiveProblem) -> ContrastiveProgramme:
 def average(problem: ContrastiveProblem, gram: FloatArray) -> ContrastivePoint:
     """The mean of an (N, N) Gram matrix, samples sorted by class, over permutations within classes.
 
-    It is feasible where the matrix is, and its objective is no larger (docs/contrastive.md, section 3).
+    It is feasible where the matrix is, and its objective is no larger (docs/contrastive_duality.md, section 3).
     """
     counts = problem.class_counts.astype(np.float64)
     starts = np.concatenate([[0], np.cumsum(problem.class_counts)[:-1]])

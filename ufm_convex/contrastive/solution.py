@@ -211,7 +211,7 @@ class ContrastiveSolution(Outcome):
     # -- conditions -----------------------------------------------------------------------------------------
 
     def kkt(self) -> KKTReport:
-        """One named residual for each condition of docs/contrastive.md, section 5, at ``point`` and ``dual``."""
+        """One named residual a condition of docs/contrastive_duality.md, section 5, at ``point`` and ``dual``."""
         return kkt.report(self.problem, self.point, self.dual, self.tolerance)
 
     def solver_kkt(self) -> KKTReport | None:

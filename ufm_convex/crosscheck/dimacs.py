@@ -1,6 +1,6 @@
 """The six DIMACS error measures, with the exponential cones eliminated.
 
-For a pair (Z; V, T) at class level, Z in units of the penalty, S and T where D = I (docs/duality.md, section 4).
+For a pair (Z; V, T) at class level, Z in units of the penalty, S and T where D = I (docs/kkt.md, section 4).
 The epigraph variables of the exponential cones are minimised out, so their primal violation is zero, their dual
 violation is the distance of V to the domain of the conjugate, and their complementarity is the Fenchel–Young gap.
 Source: Mittelmann, Math. Program. 95 (2003); the extension is stated in docs/crosscheck.md.

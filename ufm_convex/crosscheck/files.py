@@ -12,7 +12,7 @@ from ufm_convex.solvers import Claim
 
 
 class SolutionFile:
-    """The variables of an exported programme, in the order of its file, and what it claims (docs/interchange.md).
+    """The variables of an exported programme, in the order of its file, and what it claims (docs/solution_files.md).
 
     Its point has the level that the file says. Its other variables count as well: where they make the objective of the
     programme larger than the point's own, that is the value it reports, and where they leave their cones it is

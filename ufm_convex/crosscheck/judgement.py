@@ -63,7 +63,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class CrossCheckRow:
-    """One solver's answer, judged. Violations are pure numbers, in the units of docs/duality.md, section 4.
+    """One solver's answer, judged. Violations are pure numbers, in the units of docs/kkt.md, section 4.
 
     Attributes:
         solver: Name in the registry, or of the callable.

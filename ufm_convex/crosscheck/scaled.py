@@ -107,7 +107,7 @@ class ScaledClasses:
         )
 
     def nonnegativity(self, theta: FloatArray) -> FloatArray:
-        """T, (K, K): a listed pair stands for two entries, so T_kl = λ_W θ_kl (docs/duality.md, section 4)."""
+        """T, (K, K): a listed pair stands for two entries, so T_kl = λ_W θ_kl (docs/kkt.md, section 4)."""
         K, features = self.num_classes, self.scale[self.num_classes :]
         T = np.zeros((K, K))
         if theta.size:

@@ -5,7 +5,7 @@ samples not averaged, factors not recovered, multipliers not rescaled. ``judgeme
 and of what can be proved from an admissible point nearby: no repair lends a point a value that it does not have.
 
 Shapes: W (K, d) and H (K, d); Gram points with one column a class, (K, K), or one a sample, (K, N).
-Units: objectives as they are; violations are pure numbers, as in docs/duality.md, section 4.
+Units: objectives as they are; violations are pure numbers, as in docs/kkt.md, section 4.
 """
 
 from __future__ import annotations

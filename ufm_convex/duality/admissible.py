@@ -1,11 +1,11 @@
 """From any dual point to a feasible one, at any level: what a solver calls its dual is only a hint.
 
 Feasible means: v_j in the domain of l_j*, T ≥ 0, R = D − G − T ⪰ 0, and with a free bias U1 = 0 (docs/duality.md,
-equations 4 and 13). Repair never asks whether the solver was right; it takes the point into the domain, restores the
-constraints that are active at an optimum (‖u_j‖ ≤ σ_j for each column, or for free features singular values of
-U D^{-1/2} at most 1), picks T among a few candidates, and shrinks by the largest eigenvalue of D^{-1/2}(G + T)D^{-1/2}
-(docs/duality.md, sections 6 to 8; docs/solvers.md, section 4). All of it block by block. Feasibility holds up to
-rounding here; ``enclosure`` proves it.
+equation 4; docs/duality_bias.md, equation 13). Repair never asks whether the solver was right; it takes the point into
+the domain, restores the constraints that are active at an optimum (‖u_j‖ ≤ σ_j for each column, or for free features
+singular values of U D^{-1/2} at most 1), picks T among a few candidates, and shrinks by the largest eigenvalue of
+D^{-1/2}(G + T)D^{-1/2} (docs/kkt.md, section 6; docs/duality_bias.md, section 8; docs/free_features.md, section 4). All
+of it block by block. Feasibility holds up to rounding here; ``enclosure`` proves it.
 
 Shapes: as in ``relaxation``; V (V, m) and T (m, m) are alike on alike indices.
 """

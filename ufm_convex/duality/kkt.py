@@ -1,6 +1,7 @@
 """KKT residuals and strong duality, one named residual a condition.
 
-Implements (KKT-1) to (KKT-13) of docs/duality.md, section 4, and (KKT-14) of section 8. Pure NumPy: no solver, no I/O.
+Implements (KKT-1) to (KKT-13) of docs/kkt.md, section 4, and (KKT-14) of docs/duality_bias.md, section 8. Pure NumPy:
+no solver, no I/O.
 
 Shapes: as in ``relaxation``, at any level; Z = [[A, L], [Lᵀ, B]], S = [[S_A, U/2], [Uᵀ/2, S_B]].
 Sign:   S ⪰ 0 is the multiplier of Z ⪰ 0 and T/(2 λ_W) ≥ 0 that of B ≥ 0, so <S, Z> = <T, B> = 0 at optimality.
@@ -47,7 +48,7 @@ class Condition:
     """One KKT condition.
 
     Attributes:
-        name: As in docs/duality.md, section 4, and as the key in JSON.
+        name: As in docs/kkt.md, section 4, and as the key in JSON.
         residual: Violation, ≥ 0; 0 at an exact solution.
         tolerance: Largest residual that passes.
     """
@@ -64,7 +65,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class KKTReport:
-    """All conditions, in the order of docs/duality.md.
+    """All conditions, in the order of docs/kkt.md.
 
     Attributes:
         conditions: One entry a condition.
@@ -95,7 +96,7 @@ class KKTReport:
 
 
 def tolerances(epsilon: float) -> dict[str, float]:
-    """Name → tolerance for a relative gap ε; the reasons are in docs/duality.md, section 4."""
+    """Name → tolerance for a relative gap ε; the reasons are in docs/kkt.md, section 4."""
     linear, root = max(epsilon, ROUNDING), math.sqrt(max(epsilon, ROUNDING))
     return {
         "primal_psd": linear,

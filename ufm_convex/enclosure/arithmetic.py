@@ -1,4 +1,4 @@
-"""What the float enclosures take of binary64 arithmetic, and the part of it that is asked for (docs/streaming.md, 1).
+"""What the float enclosures take of binary64 arithmetic, and what of it is asked for (docs/streaming.md, section 1).
 
 Subnormal numbers may be flushed, by any thread and at any operation: bounds have an absolute term for it. Rounding to
 nearest is assumed, and so it is probed where the sums are formed, inside a product of matrices too.
@@ -14,7 +14,7 @@ UNIT = 2.0**-53
 """Largest relative error of one operation in binary64."""
 
 TINY = 2.0**-600
-"""Exceeds what flushing and underflow do to a logit, a length or an error bound (section 2)."""
+"""Exceeds what flushing and underflow do to a logit, a length or an error bound (docs/streaming_products.md)."""
 
 FLUSHED_BITS = 1022
 """Smaller numbers than 2^−1022 may count as 0."""

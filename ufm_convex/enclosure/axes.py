@@ -1,6 +1,6 @@
 """Both bounds of squared error on the coordinate axes, O(K) and exact but for the last rounding.
 
-With w_k = ω_k e_k, h_k = η_k e_k and v_k = −q_k e_k, in the notation of docs/losses.md,
+With w_k = ω_k e_k, h_k = η_k e_k and v_k = −q_k e_k, in the notation of docs/closed_forms.md,
 
     f(W, H) = Σ (n_k / 2N) (1 − η_k ω_k)² + λ_W/2 Σ ω_k² + λ_H/2 Σ n_k η_k²,
     optimum ≥ Σ (n_k / N) (q_k − q_k²/2)      if n_k q_k² ≤ N² λ_W λ_H for each k,

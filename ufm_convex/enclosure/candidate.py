@@ -4,8 +4,8 @@
 
 as a real number, at the exact binary32 or binary64 entries of W, H and b; without a bias b = 0. Matrix products and
 elementary functions are evaluated in binary64 with a-priori error bounds, sums over samples by ``math.fsum``, and the
-last step is exact and rounded outwards. Every constant is derived in docs/streaming.md, whose equations the comments
-cite.
+last step is exact and rounded outwards. Every constant is derived in docs/streaming.md and the pages behind it, whose
+equations the comments cite.
 
 Assumed: binary64 arithmetic as in IEEE 754, rounding to nearest, which is probed; subnormal numbers may be flushed.
 Each entry of a matrix product is its sum of d products, each rounded or fused, added in any order (no Strassen-like
@@ -44,7 +44,7 @@ CUT = 128
 """e^{−n} is taken to be 0 from about n = CUT on."""
 
 EXP_ERROR = 2.0**-44
-"""Relative error of ``exp_of_minus`` below CUT (docs/streaming.md, equation 8)."""
+"""Relative error of ``exp_of_minus`` below CUT (docs/streaming_functions.md, equation 8)."""
 
 EXP_TAIL = 2.0**-184
 """Absolute error of ``exp_of_minus`` from CUT on (equation 9)."""
@@ -52,8 +52,8 @@ EXP_TAIL = 2.0**-184
 LOG_ERROR = 2.0**-47
 """Relative error of ``log_of`` and of ``log1p_of`` (equation 10)."""
 
-_INFLATE = 1.0 + 2.0**-20  # pays for all roundings in sums and products of error bounds (section 5)
-_LARGEST_ROW_WEIGHT = 2.0**300  # with LARGEST_SQUARE_NORM: no overflow anywhere (section 2)
+_INFLATE = 1.0 + 2.0**-20  # pays for all roundings in sums of error bounds (docs/streaming_losses.md)
+_LARGEST_ROW_WEIGHT = 2.0**300  # with LARGEST_SQUARE_NORM: no overflow (docs/streaming_products.md)
 _MAGIC = 2.0**52  # in [2^52, 2^53) binary64 numbers are integers, and their lowest bits hold them
 _MAGIC_BITS = 0x433 << 52
 _FAINT = 2.0**-1000  # exceeds a smoothing that is flushed
@@ -183,7 +183,7 @@ def check_match(problem: Problem, candidate: Candidate) -> Candidate:
 
 
 class _Stream:
-    """The running sums of one pass; (n) refers to the equations of docs/streaming.md."""
+    """The running sums of one pass; (n) refers to the equations of docs/streaming.md and the pages behind it."""
 
     def __init__(self, problem: Problem, candidate: Candidate, kernel: _Kernel) -> None:
         W = widened(candidate.weights)
@@ -319,7 +319,7 @@ class _Kernel(ABC):
 
 
 class _CrossEntropyKernel(_Kernel):
-    """log Σ_j e^{z_j − z_y} + α (z_y − mean z), docs/streaming.md, section 4."""
+    """log Σ_j e^{z_j − z_y} + α (z_y − mean z), docs/streaming_losses.md, section 4."""
 
     scale = float(STEPS)
 
@@ -401,7 +401,7 @@ def _table() -> FloatArray:
 
 
 def exp_of_minus(scaled: FloatArray, work: FloatArray) -> FloatArray:
-    """e^{−n} for n = scaled / STEPS ≥ 0, errors as EXP_ERROR and EXP_TAIL say (docs/streaming.md, section 3).
+    """e^{−n} for n = scaled / STEPS ≥ 0, errors as EXP_ERROR and EXP_TAIL say (docs/streaming_functions.md, section 3).
 
     Args:
         scaled: Numbers in [0, 2⁵¹), any shape, C-contiguous; overwritten.

@@ -6,7 +6,7 @@ With n_j = z_a − z_j, a the column with the largest logit, and Σ y_j = 1 exac
 
 a sum of terms ≥ 0. Errors of n_j enter with Σ_j |y_j − p_j| ≤ 2, whatever the largest computed logit is. The second
 sum has V products of numbers ≥ 0, each rounded, added in any order; its own entry of the table is 1 minus the others
-rounded to binary64, which is off by a known amount (docs/streaming.md, section 4).
+rounded to binary64, which is off by a known amount (docs/streaming_losses.md, section 4).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A column of orbit j stands for ν_j samples of weight ω_j each, so its loss has the weight ω_j ν_j / N: at sample, class
 and group level alike. A dual point may be averaged over permutations of alike outputs and columns: the feasible set is
 convex and invariant, the dual value concave and invariant, so feasibility stays and the bound does not fall
-(docs/certificate.md, section 4.2).
+(docs/slack_proofs.md, section 4.2).
 
 Shapes: R orbits of outputs, C of columns. Nothing is R × C but matrices that are asked for.
 """

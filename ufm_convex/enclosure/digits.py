@@ -3,8 +3,9 @@
     q_k = min( √(λ_W λ_H n_k K/(K−1)) / pt_k, 1 − α ),      M_k = log(1 + K (1/(q_k + α) − 1)),
     η_k = √(M_k / (c √n_k)),   ω_k = √(M_k c √n_k),   c = √(K λ_H / ((K−1) λ_W)),
 
-in balls (docs/theorem.md, sections 2 and 6). The points are then rounded, q downwards, and bound the optimum by
-themselves: an error here would show as a gap, not as a wrong claim. The bounds lose the square of the rounding of η, ω.
+in balls (docs/theorem.md, section 2; docs/theorem_extensions.md, section 6). The points are then rounded, q downwards,
+and bound the optimum by themselves: an error here would show as a gap, not as a wrong claim. The bounds lose the square
+of the rounding of η, ω.
 """
 
 from __future__ import annotations

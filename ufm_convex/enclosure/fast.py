@@ -1,9 +1,10 @@
 """Large dense proofs in binary64 with proved error bounds: what is decided here needs no balls and no long integers.
 
 Three steps of a proof on single columns read every entry of a (C, R) matrix: the slack, the dual value and the loss at
-W and H. Here they are matrix products and elementary functions with a-priori bounds (docs/streaming.md, section 9,
-whose equations the comments cite). Each function returns None where its assumptions fail or its bound does not decide;
-the exact path then does, as it does for few columns, for orbits and for any other loss. This one can only confirm.
+W and H. Here they are matrix products and elementary functions with a-priori bounds (docs/float_dense_proofs.md,
+section 9, whose equations the comments cite). Each function returns None where its assumptions fail or its bound does
+not decide; the exact path then does, as it does for few columns, for orbits and for any other loss. This one can only
+confirm.
 
 Shapes: C columns, R outputs. Units: as in ``slack`` for integers, else those of the objective.
 """

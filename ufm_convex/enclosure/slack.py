@@ -12,7 +12,7 @@ which is invariant under permutations of alike columns. It is positive semidefin
 columns, (x_own − x_other)² ≤ ⌊ρ_g⌋ + τ_gg, and the (C, C) matrix S = EᵀME is, where the columns of E are the indicator
 vectors of the orbits. S ⪰ 0 is proved by an integer matrix F for which S − F Fᵀ is dominated by its diagonal; where
 features are non-negative, positive off-diagonal entries of it do not count, since T may absorb them
-(docs/certificate.md, section 4.2). Single orbits give the general dense proof, F = 0 the proof that all off-diagonal
+(docs/slack_proofs.md, section 4.2). Single orbits give the general dense proof, F = 0 the proof that all off-diagonal
 entries of G are ≤ 0. Outputs that no column is matched with are further rows of X, and nothing else.
 
 With a free bias the columns of U have to sum to zero exactly. They are then rounded as those of N U, with one exponent

@@ -82,6 +82,12 @@ class Bracketed:
         """(upper − lower) / upper; 0 when both are equal, 1 without an upper bound."""
         return relative_gap(self.lower.value, self.upper.value)
 
+    def outside(self: _HasBounds, value: float) -> float:
+        """How far a number, such as a solver's own value, lies outside the bounds, relative to the upper; 0 within."""
+        lower, upper = self.lower.value, self.upper.value
+        away = max(lower - value, value - upper, 0.0)
+        return away / upper if upper > 0.0 else away
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence(Bracketed, ABC):

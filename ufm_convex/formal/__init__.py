@@ -1,8 +1,9 @@
 """Bounds that are theorems: a certificate as a file of Coq, which Coq's kernel checks (docs/formal.md).
 
-``theory/`` proves once, for every problem, what docs/certificate.md says of lower and upper bounds. ``arranging`` and
-``writing`` turn a certificate into a file that states its two bounds in plain definitions and proves them by
-computation; ``running`` has Coq check it. Nothing of the package but ``errors`` and the verifier's reader is used.
+``theory/`` proves once, for every problem, what docs/certificate_lemmas.md says of lower and upper bounds.
+``arranging`` and ``writing`` turn a certificate into a file that states its two bounds in plain definitions and proves
+them by computation; ``running`` has Coq check it. Nothing of the package but ``errors`` and the verifier's reader is
+used.
 """
 
 from __future__ import annotations

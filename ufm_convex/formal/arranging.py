@@ -73,7 +73,7 @@ class Problem:
         return [Run(self.empty, 0, Dyadic(1, 0), -1), *self.groups] if self.empty else self.groups
 
     def radius(self, run: Run, exponent: int, spent: tuple[Dyadic, Dyadic]) -> int:
-        """⌊ρ⌋ of docs/certificate.md, (7); for norm bounds and a free bias of section 3.5."""
+        """⌊ρ⌋ of docs/slack_proofs.md, (7); for norm bounds and a free bias of docs/certificate_models.md."""
         load = fraction(run.weight) * run.samples
         if self.bounded:
             rho = fraction(spent[0]) * fraction(spent[1])

@@ -243,5 +243,5 @@ def _malformed(path: str | Path, reason: str) -> UFMError:
     return FileFormatError(
         f"{path}: {reason}.",
         expected=f"one JSON object with {', '.join(sorted(_FIELDS))}, and perhaps {', '.join(FIELDS)}",
-        fix="write it with save_cbf_solution, or as docs/interchange.md says.",
+        fix="write it with save_cbf_solution, or as docs/solution_files.md says.",
     )

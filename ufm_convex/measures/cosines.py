@@ -42,7 +42,7 @@ def classifier_cosine(solution: Solution, k: int, l: int) -> Cosine:  # noqa: E7
         ProblemError: there is no such class.
         SizeError: K > 20,000.
 
-    Source: the angles of Minority Collapse; Fang, He, Long, Su, PNAS 118, 2021; docs/layer_peeled.md, section 4.
+    Source: the angles of Minority Collapse; Fang, He, Long, Su, PNAS 118, 2021; docs/minority_collapse.md, section 4.
     """
     pair = [class_index(one, solution.problem.num_classes, f"class {shown(one)} was asked for.") for one in (k, l)]
     zero = solution.evidence.silent(pair)

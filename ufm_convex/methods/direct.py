@@ -252,13 +252,6 @@ def _out_of_range(problem: Problem) -> RangeError:
 def _outcome(found: Evidence) -> str:
     run, gap = found.run, found.relative_gap
     words = "" if run.message in (run.claim, "") or run.claim is Claim.OPTIMAL else f" ({run.message})"
-    away = 0.0 if run.value is None else _distance(run.value, found)
+    away = 0.0 if run.value is None else found.outside(run.value)
     own = f", its own value {away:.1e} outside the proved interval" if away else ""
     return f"claims {run.claim}{words}{own}; proved relative gap {gap:.1e}, {run.seconds:.2f} s"
-
-
-def _distance(value: float, found: Evidence) -> float:
-    """How far a solver's own value lies outside the proved interval, relative to its upper end."""
-    lower, upper = found.lower.value, found.upper.value
-    outside = max(lower - value, value - upper, 0.0)
-    return outside / upper if upper > 0.0 else outside

@@ -1,7 +1,7 @@
 """The two bounds of a layer-peeled problem with the exact points behind them.
 
-Norm bounds are proved through a penalised problem (docs/certificate.md, section 3.5). Its dual point is written with
-its decays, and its classes, which have one sample and the weight ω_k n_k, are those that the format speaks of.
+Norm bounds are proved through a penalised problem (docs/certificate_models.md, section 3.5). Its dual point is written
+with its decays, and its classes, which have one sample and the weight ω_k n_k, are those that the format speaks of.
 """
 
 from __future__ import annotations

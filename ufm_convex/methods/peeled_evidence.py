@@ -1,4 +1,4 @@
-"""Evidence of a layer-peeled problem, read off that of a penalised one (docs/layer_peeled.md, section 2)."""
+"""Evidence of a layer-peeled problem, read off that of a penalised one (docs/norm_balls.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The penalised problems behind a layer-peeled one, and what each of them proves (docs/layer_peeled.md, section 2).
+"""The penalised problems behind a layer-peeled one, and what each of them proves (docs/norm_balls.md, section 2).
 
 The penalised problem weighs features by 1 and not by n_k: it has one sample a class, and the class counts become
 weights of the loss. Units: its objective is that of the problem divided by ``scale``.

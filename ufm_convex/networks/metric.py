@@ -2,7 +2,7 @@
 
 ``GapMetric`` has the protocol of torchmetrics (``update``, ``compute``, ``reset``, states that add up over processes)
 and is its subclass where that is installed; nothing here needs it. What is gathered is exact only while the head stays
-as it is, so between ``reset`` and ``compute`` the network does not train. Source: docs/training_bound.md, section 7.
+as it is, so between ``reset`` and ``compute`` the network does not train. Source: docs/network_report.md, section 7.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Of a tensor t of a batch of B samples a ``Reach`` says
 a term for each normalisation j that t depends on, by the triangle inequality; s_j belongs to the kind of normalisation.
 Beside e_j for the size it carries that for the change of t while û varies with γ and β fixed, which needs Lipschitz
 constants where the size needs |σ(t)| ≤ l |t|, and that for the size under the worst mask of dropout. Everything is
-exact. Source: docs/training_bound.md, section 2.
+exact. Source: docs/training_bound_cases.md, section 2.
 """
 
 from __future__ import annotations

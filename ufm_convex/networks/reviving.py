@@ -1,9 +1,9 @@
 """Dead classes revived: a dead unit is aimed at each of them, where descent alone does not get.
 
 A unit that no sample activates is a coordinate that is not used, and along it the objective falls
-(docs/attribution.md); but its gradient is zero, so that training on does not find the way. Its incoming weights are set
-by a ridge regression on the layer before, scale and shift of a batch norm so that it passes the result through, and its
-column of W along e_k − 1/K, with the lengths of the optimum. Source: docs/training_bound.md, section 8.
+(docs/dead_classes.md); but its gradient is zero, so that training on does not find the way. Its incoming weights are
+set by a ridge regression on the layer before, scale and shift of a batch norm so that it passes the result through, and
+its column of W along e_k − 1/K, with the lengths of the optimum. Source: docs/network_report.md, section 8.
 """
 
 from __future__ import annotations

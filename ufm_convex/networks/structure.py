@@ -210,7 +210,7 @@ def _normalisation(gain: Gain, mark: NormMark, key: Key, names: Mapping[int, str
 
 
 def _constants(mark: NormMark) -> tuple[int, int]:
-    """s_j for the size and for the change (docs/training_bound.md, section 4)."""
+    """s_j for the size and for the change (docs/training_bound_cases.md, section 4)."""
     g = mark.group
     if mark.kind == "layer":
         return (g if mark.bias is not None else max(g - 1, 1)), max(g - 1, 1)

@@ -1,7 +1,7 @@
 """What is gathered of a head batch by batch, and the loss that it amounts to: one pass, K d numbers, no K × N array.
 
 Per class k, over its samples: n_k, Σ h_i, Σ ‖h_i‖², Σ lse(W h_i + b). The other term of a cross-entropy is linear in
-the logits, so its sum is that of the class mean. Everything in binary64. Source: docs/training_bound.md, section 7.
+the logits, so its sum is that of the class mean. Everything in binary64. Source: docs/network_report.md, section 7.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Feature norm, classifier norm and margin against class count, with the collapse threshold n_c.
 
 Classes that enter the problem alike are one marker, their mean: a million classes cost as many markers as there are
-distinct counts. With class weights the abscissa is ω_k² n_k, by which classes collapse (docs/theorem.md, equation 21),
-so that there is one threshold.
+distinct counts. With class weights the abscissa is ω_k² n_k, by which classes collapse (docs/theorem_extensions.md,
+equation 21), so that there is one threshold.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Class counts decay exponentially from the largest of the problem, n_k = ⌊n_1 r^(−k/(K−1))⌋ with imbalance ratio r; the
 rule depends on the decays through λ = √(λ_W λ_H) alone. A class collapses iff n_k ≤ N² λ² K / ((K−1)(1−α)²), compared
-in exact arithmetic (docs/theorem.md, equations 2 and 21); the two lines are where the first and the last class do.
+in exact arithmetic (docs/theorem.md, equation 2; docs/theorem_extensions.md, equation 21); the two lines are where the
+first and the last class do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``lowest_direction`` is a hint in floating point; ``copositivity_proof`` takes integers and trusts nothing.
 Deciding copositivity is co-NP-complete (Murty, Kabadi, Math. Program. 39, 1987), so both look at all 2^K − 1 supports,
-for K ≤ 12; a matrix that dominates a pattern of signs is proved for every K (docs/complete_positivity.md, section 2).
+for K ≤ 12; a matrix that dominates a pattern of signs is proved for every K (docs/copositivity.md, section 2).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _supports(rows: Rows) -> Iterator[tuple[int, ...]]:
 def _violates(rows: Rows, support: tuple[int, ...]) -> bool:
     """Whether C_SS y = 1 has one solution and it is negative: then x = −y > 0 has xᵀC_SS x = Σ y < 0.
 
-    A support without a smaller violating one violates copositivity in no other way (docs/complete_positivity.md,
+    A support without a smaller violating one violates copositivity in no other way (docs/copositivity.md,
     section 2; the criterion of Cottle, Habetler, Lemke, Linear Algebra Appl. 3, 1970, says it with the inverse).
     """
     from flint import fmpz_mat

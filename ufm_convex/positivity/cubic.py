@@ -4,7 +4,7 @@ Let C be the integer slack of ``enclosure.slack`` without τ. Positive integers 
 
     T_ijk = α_i C_jk + α_j C_ik + α_k C_ij − (P_i)_jk − (P_j)_ik − (P_k)_ij ≥ 0     for all i ≤ j ≤ k
 
-prove it: (Σ α_i x_i) xᵀCx = Σ_i x_i ‖F_iᵀx‖² + ⅓ Σ_ijk T_ijk x_i x_j x_k ≥ 0 for x ≥ 0 (docs/complete_positivity.md,
+prove it: (Σ α_i x_i) xᵀCx = Σ_i x_i ‖F_iᵀx‖² + ⅓ Σ_ijk T_ijk x_i x_j x_k ≥ 0 for x ≥ 0 (docs/parrilo.md,
 section 5). No factor has to be exact, for P_i is what its factor says; T has room for their rounding.
 
 The room is bought as in ``enclosure.slack``: with V scaled by s, s² = 1 − margin, the slack is margin · D + s² (D − G),

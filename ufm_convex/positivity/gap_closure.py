@@ -10,7 +10,8 @@ copositive, not that it be positive semidefinite up to T ≥ 0, and both ends of
 - *below* again, for up to 12 columns, where that cone is not enough: at the end of that descent D − G is copositive, up
   to rounding, so the residuals are dual feasible by all supports, and the two values meet.
 
-Source: docs/complete_positivity.md, sections 1, 4 and 5. Every bound that is reported is proved in exact arithmetic.
+Source: docs/complete_positivity.md, section 1; docs/closing_the_gap.md, section 4; docs/parrilo.md, section 5. Every
+bound that is reported is proved in exact arithmetic.
 """
 
 from __future__ import annotations

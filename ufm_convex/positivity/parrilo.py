@@ -7,7 +7,7 @@ A symmetric C lies in K¹ iff there are P_i ⪰ 0 and a symmetric tensor N ≥ 0
 so that C is copositive (Parrilo 2000; the matrices M_i = C − P_i are those of Bomze, de Klerk, J. Global Optim. 24,
 2002). Its dual cone has the matrices B = Σ_i Θ_i with the slices Θ_i = (θ_ijk)_jk ⪰ 0 of a symmetric tensor θ ≥ 0: the
 moments of x are one. So the relaxation at this level is the programme of ``relaxation.conic`` with the sum of slices in
-place of B ≥ 0, and the multipliers of Θ_i ⪰ 0 and θ ≥ 0 are the P_i and N (docs/complete_positivity.md, section 5).
+place of B ≥ 0, and the multipliers of Θ_i ⪰ 0 and θ ≥ 0 are the P_i and N (docs/parrilo.md, section 5).
 
 K¹ changes with the scale of x. Here x is taken in units in which D = I.
 

@@ -8,7 +8,7 @@ largest: two classes share one, and two non-negative vectors of d coordinates wi
 (1/√2, 1/2, 1/√6, 1/3 for d = 2 … 5). So the minimum is at least the smallest, over all partitions of the classes into
 d blocks, of the relaxation with B_kl ≥ c_d √(B_kk B_ll) inside each block. The right side is concave; on a box it is
 replaced by its convex envelope, and the box comes from minimising and maximising B_kk where the objective does not
-exceed a known upper bound (docs/solvers.md, section 6).
+exceed a known upper bound (docs/free_features.md, section 6).
 
 Nothing here is proved in exact arithmetic: the result is labelled by its type, and no ``Solution`` uses it.
 """

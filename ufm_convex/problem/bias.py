@@ -5,7 +5,7 @@
     free         g = 0                                g*(−s) = 0 at s = 0, +∞ elsewhere
 
 With s = U1, the sum of the columns u_i = weight_i v_i, the dual objective loses g*(−s) and the master identity gains
-the Fenchel–Young gap g(b) + g*(−s) + <s, b> ≥ 0 (docs/duality.md, section 8). A free bias therefore asks of a dual
+the Fenchel–Young gap g(b) + g*(−s) + <s, b> ≥ 0 (docs/duality_bias.md, section 8). A free bias therefore asks of a dual
 point that U1 = 0, and ``admit`` makes it so.
 
 Shapes: K classes, m columns; b and s are (K,), U and V (K, m). Where outputs come in orbits of alike ones, b and s have

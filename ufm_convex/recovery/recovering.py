@@ -3,7 +3,7 @@
 ``recoveries`` factors B = H Hᵀ with H ≥ 0 where features are non-negative, takes the W that is best for these logits
 (W = L B⁺ H has W Hᵀ = L and W Wᵀ ⪯ A), and descends. For free features the best W and H for given logits come from a
 singular value decomposition, and descent is only the second try. Nothing is claimed for the end but the objective
-there, an upper bound (docs/duality.md, section 5).
+there, an upper bound (docs/kkt.md, section 5).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ elements of two copies or more, what sums to zero on the copies. So the blocks a
     standard   (Q, r, c)    extra and spread; kind g has its own K_g − 1 times
     spread     (R,)         (copies − 1) times an element
 
-Nothing is n × n but ``full`` (docs/duality.md, section 7). Shapes as in ``orbits``.
+Nothing is n × n but ``full`` (docs/levels.md, section 7). Shapes as in ``orbits``.
 """
 
 from __future__ import annotations

@@ -3,17 +3,17 @@
     min  Σ weight l(Le + b) + λ_W/2 tr A + λ_H/2 Σ ν B_jj + g(b)     s.t.  Z = [[A, L], [Lᵀ, B]] ⪰ 0,  B ≥ 0
 
 Averaging over the symmetry keeps feasibility and does not raise the convex objective, so an optimal Z is alike on alike
-indices, and semidefinite block by block (docs/duality.md, sections 3 and 7): one trivial block of order R + C, and for
-each kind of K_g ≥ 2 elements a 2 × 2 block (α, ξ, β) that counts K_g − 1 times, as a second-order cone
-‖(2 ξ, α − β)‖ ≤ α + β. With single orbits only the trivial block is there, and it is Z itself. B ≥ 0 says B_pq ≥ 0 for
-p < q and B_pp ≥ β_p. The bias has one entry an orbit.
+indices, and semidefinite block by block (docs/duality.md, section 3; docs/levels.md, section 7): one trivial block of
+order R + C, and for each kind of K_g ≥ 2 elements a 2 × 2 block (α, ξ, β) that counts K_g − 1 times, as a second-order
+cone ‖(2 ξ, α − β)‖ ≤ α + β. With single orbits only the trivial block is there, and it is Z itself. B ≥ 0 says B_pq ≥ 0
+for p < q and B_pp ≥ β_p. The bias has one entry an orbit.
 
 The variables are those of Z = E Z″ E, E = Diag(√r/√λ_W ; √c/√(λ_H ν)), in which entries are logit margins whatever the
 decays and counts; the objective is divided by κ (``units``).
 
 Duals: PSD and non-negativity are explicit constraints, because attributes have no multipliers. The multipliers scale
 back as S = κ E⁻¹ S″ E⁻¹, over K_g − 1 for the standard blocks, and T by the number of entries that a listed inequality
-stands for: <T, B> / (2 λ_W) = κ Σ θ · (listed expression) (docs/duality.md, section 4).
+stands for: <T, B> / (2 λ_W) = κ Σ θ · (listed expression) (docs/kkt.md, section 4).
 """
 
 from __future__ import annotations

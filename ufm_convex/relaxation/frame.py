@@ -1,7 +1,7 @@
 """Points on an orthogonal frame, O(K) numbers each, and the terms of the master identity there.
 
 A frame stays apart from ``columns``: one coordinate a class, margins in place of logits, and no K × K array
-(docs/duality.md, section 6).
+(docs/kkt.md, section 6).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class FrameDual:
     """A dual point on an orthogonal frame, O(K): v_k = −q_k (e_k − 1/K).
 
     Then G = UᵀU has the off-diagonal entries −s_k s_l / K ≤ 0 with s_k = pt_k q_k, so T = −offdiag G cancels them and
-    the slack is diagonal: feasible iff s_k² (K−1)/K ≤ λ_W λ_H n_k for each k (docs/duality.md, section 6).
+    the slack is diagonal: feasible iff s_k² (K−1)/K ≤ λ_W λ_H n_k for each k (docs/kkt.md, section 6).
 
     Attributes:
         strengths: q_k ≥ 0, (K,); 0 for a class without samples, which has no column.

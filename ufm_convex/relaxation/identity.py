@@ -1,7 +1,7 @@
 """The master identity at any level: objective = dual value + calibration + alignment + T-part + slack + bias.
 
 For every primal point and every dual point (V, T), with U = V Diag(weights), G = UᵀU, D = Diag(σ²), R = D − G − T
-(docs/duality.md, equations 5 and 13):
+(docs/duality.md, equation 5; docs/duality_bias.md, equation 14):
 
     F  =  − Σ weight l*(v) − g*(−U1)                              dual value
           + Σ weight [ l(Le + b) + l*(v) − <v, Le + b> ]          calibration   (Fenchel–Young)

@@ -1,7 +1,7 @@
 """The levels by name: columns of one type each, how large they may be, and what a run at one of them reports.
 
 Points are reported at class level, as full arrays, or at group level on orbits; samples are replaced by their class
-means, which does not raise the objective (docs/duality.md, section 7).
+means, which does not raise the objective (docs/levels.md, section 7).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ membership matrix Y, (columns of the finer level, columns between), and n = Yᵀ
 *Averaging* over a symmetry keeps the columns: the mean one way, the matrix written out the other, which are adjoint.
 In the inner product <A, S_A> + 2 <L, S_L> + <B, S_B> ``coarsen_dual`` is the adjoint of ``refine``, ``refine_dual``
 that of ``coarsen``; ``coarsen`` after ``refine`` is the identity, and all keep feasibility, which is why every level
-has one optimal value (docs/duality.md, section 7).
+has one optimal value (docs/levels.md, section 7).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The symmetry is a product of symmetric groups S_{K_1} × S_{K_2} × …, the *ki
 ``copies`` indices that nothing tells apart, such as the samples of a class.
 
 Single orbits are no symmetry at all; a class without samples is an orbit of outputs whose kind no column has; V ≠ m is
-other orbits there than here (docs/duality.md, section 7).
+other orbits there than here (docs/levels.md, section 7).
 
 Shapes: a sort has R orbits and n indices. With Q kinds of two elements or more, r is the largest number of orbits that
 one of them has.

@@ -188,7 +188,7 @@ def assert_kkt(problem: Problem, candidate: Judged, *, tolerance: float = 1e-6) 
     """All KKT conditions of the convex relaxation hold at the Gram matrices of the class means, and at the bias.
 
     The multipliers are those that the candidate itself suggests, V = ∇l(W h̄ + b), made feasible. KKT points of the
-    relaxation are global optima, so spurious minima fail. Source: docs/duality.md, section 4.
+    relaxation are global optima, so spurious minima fail. Source: docs/kkt.md, section 4.
 
     Args:
         problem: The problem.

@@ -82,7 +82,7 @@ class Theorem(ABC):
     """What the theorem is called in messages."""
 
     citation: ClassVar[str]
-    """Paper, and section of docs/theorem.md with the proof."""
+    """Paper, and the page and section with the proof."""
 
     relation: ClassVar[Relation]
     """The relation when every hypothesis holds."""

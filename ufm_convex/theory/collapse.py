@@ -1,8 +1,8 @@
 """Which classes collapse, decided exactly, and how far the others are from it.
 
 A class collapses when it has at most θ_k = n_c / (ω_k (1−α))² samples, n_c = N² λ_W λ_H K/(K−1); equations
-(2) and (21) of docs/theorem.md. Decays, weights and smoothing are binary64 numbers and counts are integers,
-so n_k ≤ θ_k is a comparison of rational numbers; it is never left to rounding.
+(2) of docs/theorem.md and (21) of docs/theorem_extensions.md. Decays, weights and smoothing are binary64 numbers and
+counts are integers, so n_k ≤ θ_k is a comparison of rational numbers; it is never left to rounding.
 
 What the closed form needs is ρ_k = min(1, √(θ_k/n_k)), next to 1 as 1 − ρ_k and next to 0 as log ρ_k.
 """

@@ -1,8 +1,9 @@
 """Theorem 1 between the counts of a problem: what a class of any size would have, all else as it is.
 
 The class enters with a count of its own; N, the decays, K and the other columns of W stay. So the curves pass through
-the values of ``FrameOptimum`` at the problem's counts, and in between are those of equations (2), (7) and (11) of
-docs/theorem.md as functions of n. In floating point: for figures, and nothing rests on them.
+the values of ``FrameOptimum`` at the problem's counts, and in between are those of equations (2) and (7) of
+docs/theorem.md and (11) of docs/theorem_proof.md as functions of n. In floating point: for figures, and nothing rests
+on them.
 """
 
 from __future__ import annotations

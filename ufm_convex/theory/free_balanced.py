@@ -7,7 +7,7 @@ number is left. With m samples and weight ω a class, smoothing α:
     M = log(1 + K (1−r)/r),    f* = ω [−log(1−t) + t M].
 
 All features vanish iff N K λ_W λ_H ≥ ω² (1−α)². The dual point is U = −(ω (1−α) ρ / K) (I − 11ᵀ/K), all of whose
-singular values but one are at the bound ‖U D^{-1/2}‖ ≤ 1 (docs/solvers.md, section 5).
+singular values but one are at the bound ‖U D^{-1/2}‖ ≤ 1 (docs/free_features.md, section 5).
 
 Source: Zhu, Ding, Zhou, Li, You, Sulam, Qu: A Geometric Analysis of Neural Collapse with Unconstrained Features,
 NeurIPS 2021, Theorem 3.1 (geometry); the margin in closed form as above.
@@ -121,7 +121,7 @@ class FreeBalanced(Theorem):
     name: ClassVar[str] = "balanced simplex"
     citation: ClassVar[str] = (
         "Zhu, Ding, Zhou, Li, You, Sulam, Qu: A Geometric Analysis of Neural Collapse with Unconstrained Features, "
-        "NeurIPS 2021, Theorem 3.1; docs/solvers.md, section 5"
+        "NeurIPS 2021, Theorem 3.1; docs/free_features.md, section 5"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

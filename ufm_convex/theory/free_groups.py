@@ -8,7 +8,7 @@ two classes with n samples and weight ω each merges iff
 
 whatever the other groups are. All features vanish iff λ_max(P Diag(ω² (1−α)² n) P) ≤ N² λ_W λ_H, P = I − 11ᵀ/K.
 
-Proof of both: docs/solvers.md, section 5. Merging is decided in exact arithmetic, like collapse in ``collapse``.
+Proof of both: docs/free_features.md, section 5. Merging is decided in exact arithmetic, like collapse in ``collapse``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CITATION = (
     "minority collapse: Fang, He, Long, Su: Exploring deep neural networks via layer-peeled model, PNAS 118, 2021; "
-    "threshold and proof in docs/solvers.md, section 5"
+    "threshold and proof in docs/free_features.md, section 5"
 )
 
 

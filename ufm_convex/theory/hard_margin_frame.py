@@ -4,7 +4,8 @@ With margins m_k and scales a_k of the class, θ_k = a_k⁻² / Σ_j a_j⁻², t
 
     z_k = m_k a⁻¹∘(e_k − θ_k 1),      ‖z_k‖² = m_k² (1 − θ_k) / a_k²,
 
-and z_k·z_l = −m_k m_l θ_k θ_l Σ_j a_j⁻² < 0, so that the orthogonal frame is optimal (docs/solvers.md, section 2):
+and z_k·z_l = −m_k m_l θ_k θ_l Σ_j a_j⁻² < 0, so that the orthogonal frame is optimal (docs/frame_factored.md, section
+2):
 
     f* = Σ_k √(λ_W λ_H n_k) ‖z_k‖,      ‖h_k‖² = √(λ_W / (λ_H n_k)) ‖z_k‖.
 
@@ -71,7 +72,7 @@ class HardMarginFrame(Theorem):
     """The orthogonal frame of the hard margin."""
 
     name: ClassVar[str] = "hard-margin frame"
-    citation: ClassVar[str] = "docs/hard_margin.md, section 3, from the identity of docs/theorem.md, section 4"
+    citation: ClassVar[str] = "docs/hard_margin.md, section 3, from the identity of docs/theorem_proof.md, section 4"
     relation: ClassVar[Relation] = Relation.TIGHT
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:

@@ -1,6 +1,6 @@
 """Multi-class hinge losses with non-negative features: an orthogonal frame in which a class has margin 1 or none.
 
-Both losses see margins only, so an orthogonal frame is optimal and classes separate (docs/losses.md):
+Both losses see margins only, so an orthogonal frame is optimal and classes separate (docs/closed_forms.md):
 
     min over 0 ≤ M ≤ 1 of  c pt_k (1 − M) + √(λ_W λ_H n_k (K−1)/K) M,      pt_k = n_k / N,
 
@@ -50,7 +50,7 @@ class HingeFrame(Theorem):
     """The orthogonal frame of the Crammer–Singer and Weston–Watkins losses."""
 
     name: ClassVar[str] = "hinge frame"
-    citation: ClassVar[str] = "docs/losses.md, section 3, from the identity of docs/theorem.md, section 4"
+    citation: ClassVar[str] = "docs/closed_forms.md, section 3, from the identity of docs/theorem_proof.md, section 4"
     relation: ClassVar[Relation] = Relation.TIGHT
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:

@@ -6,7 +6,8 @@ columns. What is left of the targets is
     M = Diag(√n) − n √nᵀ / N = Diag(√n) (I − √n √nᵀ / N),
 
 and the problem is min ‖X − M‖²/(2N) + √(λ_W λ_H) ‖X‖_* over X √n = 0, whose solution soft-thresholds the d largest
-singular values s_i of M = Q Diag(s) Vᵀ, with those V orthogonal to √n since M √n = 0 (docs/bias.md, section 4):
+singular values s_i of M = Q Diag(s) Vᵀ, with those V orthogonal to √n since M √n = 0 (docs/bias_free_features.md,
+section 4):
 
     f* = ‖M‖²/(2N) − Σ_{d largest} (s_i − N √(λ_W λ_H))₊² / (2N),      ‖M‖² = N − ‖n‖²/N.
 
@@ -34,7 +35,7 @@ class MeanSquaredErrorBias(Theorem):
     name: ClassVar[str] = "mean-squared-error with a free bias"
     citation: ClassVar[str] = (
         "Zhou, Li, Ding, You, Qu, Zhu: On the Optimization Landscape of Neural Collapse under MSE Loss: Global "
-        "Optimality with Unconstrained Features, ICML 2022 (balanced); docs/bias.md, section 4"
+        "Optimality with Unconstrained Features, ICML 2022 (balanced); docs/bias_free_features.md, section 4"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

@@ -8,7 +8,7 @@ uniform label smoothing α. With n_c = N² λ_W λ_H K/(K−1), class by class:
     M_k = log(1 + K (1−r_k)/r_k),  f* = Σ_k (ω_k n_k / N) [−log(1−t_k) + t_k M_k]
 
 No K × K array is formed unless one is asked for, so K = 10⁶ takes a fraction of a second. The relative error
-of the value is below 1e-14 and collapse is decided exactly; docs/theorem.md, section 7, says how.
+of the value is below 1e-14 and collapse is decided exactly; docs/theorem_extensions.md, section 7, says how.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TINY = 1e-290  # below this, K/r may overflow
 
 @dataclass(frozen=True, eq=False)
 class FrameOptimum(Optimum):
-    """The optimum of Theorem 1, class by class; equation numbers are those of docs/theorem.md.
+    """The optimum of Theorem 1, class by class; equation numbers are those of docs/theorem.md and its chapter.
 
     The geometry belongs to the problem with non-negative features and d at least ``num_active``; where
     ``relation`` is not tight, only ``value`` says something about the problem that was asked about.
@@ -336,7 +336,7 @@ class OrthogonalFrame(Theorem):
     name: ClassVar[str] = "orthogonal frame"
     citation: ClassVar[str] = (
         "Dang, Tran, Nguyen, Ho: Neural Collapse for Cross-entropy Class-Imbalanced Learning with "
-        "Unconstrained ReLU Feature Model, ICML 2024; proof in docs/theorem.md, section 4"
+        "Unconstrained ReLU Feature Model, ICML 2024; proof in docs/theorem_proof.md, section 4"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

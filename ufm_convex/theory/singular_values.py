@@ -8,8 +8,8 @@ whose solution soft-thresholds the d largest singular values s_i of M (Mirsky 19
 
     f* = Σ_{i ≤ d} φ(s_i) + Σ_{i > d} s_i²/(2N),      φ(s) = s²/(2N) for s ≤ N q, else q s − N q²/2,    q = √(λ_W λ_H).
 
-A free bias takes the direction √n out of the columns: M = Y Diag(√n) (I − √n √nᵀ/N) (docs/targets.md, section 5). With
-H ≥ 0 the value is a lower bound.
+A free bias takes the direction √n out of the columns: M = Y Diag(√n) (I − √n √nᵀ/N) (docs/targets_examples.md, section
+5). With H ≥ 0 the value is a lower bound.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ThresholdedSingularValues(Theorem):
     name: ClassVar[str] = "thresholded singular values"
     citation: ClassVar[str] = (
         "Eckart, Young, Psychometrika 1, 1936; Mirsky, Quart. J. Math. 11, 1960 (low-rank approximation); "
-        "docs/targets.md, section 5"
+        "docs/targets_examples.md, section 5"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

@@ -142,7 +142,7 @@ def verify(
             ``features`` and ``labels`` or ``class_counts`` (memory maps are read block by block). For a candidate that
             the certificate knows by SHA-256, the steps about it need them.
         problem: The problem that was asked about, as the object ``problem`` of a certificate
-            (docs/certificate.md, sections 3.1 and 10).
+            (docs/certificate_format.md, section 3.1; docs/contrastive_files.md, section 10).
 
     Raises:
         MalformedCertificate: the file is no certificate of this format, or exceeds the limits.

@@ -1,4 +1,4 @@
-"""Whether a certificate is about the problem that was asked (docs/certificate.md, section 6).
+"""Whether a certificate is about the problem that was asked (docs/verification.md, section 6).
 
 A problem is given as the object ``problem`` of a file, of sections 3.1 and 10. Compared are decoded numbers, exactly,
 and not texts or digests: runs of classes may be cut in other places, vectors have another power of two in front, and a

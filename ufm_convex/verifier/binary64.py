@@ -1,4 +1,4 @@
-"""Binary64 numbers as what their bits say, and whether this machine rounds them to nearest (docs/certificate.md, 7).
+"""Binary64 numbers as their bits say, and whether this machine rounds to nearest (docs/fast_paths.md, section 7).
 
 A processor may be told to take subnormal numbers for 0, thread by thread; comparisons and conversions of such numbers
 are then wrong, so signs, values and widenings are read from the bits. What flushing does to sums and products is part

@@ -1,4 +1,4 @@
-"""The claims, and what follows from them by comparing rational numbers alone (docs/certificate.md, section 5)."""
+"""The claims, and what comparing rational numbers makes of them (docs/certificate_format.md, section 5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Supervised contrastive learning: another problem, with a proof of one number a distinct count.
 
-Specified in docs/certificate.md, section 10, with the lemmas that the file names. Classes with the same count are
+Specified in docs/contrastive_files.md, section 10, with the lemmas that the file names. Classes with the same count are
 alike; dual point and witness have one entry for each distinct count, in increasing order.
 """
 

@@ -1,4 +1,4 @@
-"""Dual points whose slack is copositive, and no more: for non-negative features (docs/certificate.md, section 4.3).
+"""Dual points whose slack is copositive, and no more: for non-negative features (docs/further_slack.md, section 4.3).
 
 The slack C = Diag(⌊ρ⌋) − XᵀX in integers is shown to be copositive by a cubic form, or, for few columns, by looking at
 every support that a violation may have.

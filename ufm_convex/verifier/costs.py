@@ -1,4 +1,4 @@
-"""What a file costs, summed in one place before it is spent: numbers × bits × operations (docs/certificate.md, 8).
+"""What a file costs, summed before it is spent: numbers × bits × operations (docs/verification.md, section 8).
 
 Reading is paid for by ``Costs.of`` from the lengths of the strings, before any becomes a number: what a file could not
 have is malformed. Every step then says what it is about to do; what exceeds what is left is undecided, not done.

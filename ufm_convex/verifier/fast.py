@@ -1,4 +1,4 @@
-"""Optional, with NumPy: products and elementary functions in binary64, their errors bounded (docs/certificate.md, 7).
+"""Optional, with NumPy: products and functions in binary64, their errors bounded (docs/fast_paths.md, section 7).
 
 Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decides; this one can only confirm.
 """

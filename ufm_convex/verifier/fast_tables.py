@@ -1,4 +1,4 @@
-"""With NumPy: large tables of softmax targets, their residuals and objectives in binary64 (docs/certificate.md, 7.5).
+"""With NumPy: residuals and objectives of large tables of soft targets (docs/fast_objectives.md, section 7.5).
 
 One pass over blocks of columns; every rounding is bounded there. It can only confirm.
 """

@@ -1,4 +1,4 @@
-"""The losses: all that a proof has to know of each (docs/certificate.md, section 3.4).
+"""The losses: all that a proof has to know of each (docs/certificate_losses.md, section 3.4).
 
 A loss is one entry of ``LOSSES``: its parameters, its value l_k and, on its domain, its conjugate l_k*. A loss whose
 residuals are v = a∘w with Σ_j w_j = 0 says so by ``closed`` and ``scale``; its conjugate is stated in w, of which

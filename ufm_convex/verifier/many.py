@@ -1,4 +1,4 @@
-"""Many classes, one number each: the diagonal proof and the frame over integers (docs/certificate.md, section 7.4).
+"""Many classes, one number each: the diagonal proof and the frame over integers (docs/fast_objectives.md, section 7.4).
 
 The same conditions and values as in ``proof``, with every vector left in integers of one exponent, so that a million
 classes need no million of reduced rationals. It can only confirm: whatever is not, ``proof`` decides.

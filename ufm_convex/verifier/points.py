@@ -1,4 +1,4 @@
-"""W and H: witnesses of three kinds, and candidates (docs/certificate.md, sections 3.2 and 3.3).
+"""W and H: witnesses of three kinds, and candidates (docs/certificate_format.md, sections 3.2 and 3.3).
 
 Constructors decode and raise ``MalformedCertificate``; ``check_admissible`` raises ``Refuted`` where the point is none
 of the problem; objectives are enclosed at the precision of the context.
@@ -261,7 +261,7 @@ def check_dimension(problem: Problem, used: int) -> None:
         raise Refuted(f"{used} feature dimensions are used, {problem.feature_dim} are allowed")
 
 
-# -- candidates (section 4.5) -------------------------------------------------------------------------------------
+# -- candidates (section 3.3) -------------------------------------------------------------------------------------
 
 
 class Candidate:

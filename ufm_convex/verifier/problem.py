@@ -1,4 +1,4 @@
-"""The problem, and what its parts share: groups of classes, products of integers (docs/certificate.md, section 3.1)."""
+"""The problem: its groups of classes, and products of integers (docs/certificate_format.md, section 3.1)."""
 
 from __future__ import annotations
 

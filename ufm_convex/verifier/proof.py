@@ -1,4 +1,4 @@
-"""Dual points, and the exact proof that their slack is positive semidefinite (docs/certificate.md, section 4).
+"""Dual points, and the exact proof that their slack is positive semidefinite (docs/slack_proofs.md, section 4).
 
 Constructors decode and raise ``MalformedCertificate``; ``check_slack`` raises ``Refuted`` where a condition fails.
 """

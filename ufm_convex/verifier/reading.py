@@ -1,4 +1,4 @@
-"""From bytes to exact numbers: JSON with nothing inexact or ambiguous in it (docs/certificate.md, sections 2, 8)."""
+"""From bytes to exact numbers: JSON with nothing inexact or ambiguous in it (docs/certificate_format.md, section 2)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
 
 class MalformedCertificate(ValueError):  # noqa: N818 - the name of the verdict
-    """The file is no certificate of this format, or exceeds the limits of docs/certificate.md, section 8."""
+    """The file is no certificate of this format, or exceeds the limits of docs/verification.md, section 8."""
 
 
 class UnreadableInput(ValueError):  # noqa: N818 - of the input, not of the certificate

@@ -1,4 +1,4 @@
-"""Dual points that no file holds: the residuals of a table at W and H, as real numbers (docs/certificate.md, 4.4).
+"""Dual points that no file holds: residuals of a table at W and H, real numbers (docs/further_slack.md, section 4.4).
 
 v_j = s ∇l_j(W h_j + b) lies in the domain of l_j* for every s in [0, 1], since 0 does, and sums to zero where it has
 to. What remains is ‖U D^-½‖ ≤ 1, a matrix of the smaller of V and m rows, in balls.

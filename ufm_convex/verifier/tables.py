@@ -1,4 +1,4 @@
-"""Tables of targets: V outputs, m columns, and the losses against them (docs/certificate.md, section 3.7).
+"""Tables of targets: V outputs, m columns, and the losses against them (docs/certificate_tables.md, section 3.7).
 
 A ``Column`` of such a loss has its row for a place; the entry of the first output is its own, the others follow.
 """

@@ -1,4 +1,4 @@
-"""What the objective has beside the losses: a penalty or a budget of W and H, and a bias (docs/certificate.md, 3.5)."""
+"""Beside the losses: a penalty or a budget of W and H, and a bias (docs/certificate_models.md, section 3.5)."""
 
 from __future__ import annotations
 
