@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 LISTED = (Path(__file__).parents[1] / "api.rst").read_text(encoding="utf-8")
-TOP = re.findall(r"^   ([A-Za-z]\w*)$", LISTED, re.M)
+TOP = re.findall(r"^   ~ufm_convex\.(\w+)$", LISTED, re.M)
 MODULES = re.findall(r"^   (ufm_convex\.[\w.]+)$", LISTED, re.M)
 
 
