@@ -28,7 +28,7 @@ ufm_convex._arrays.FloatArray = ufm_convex._arrays.IntArray = ufm_convex._arrays
 
 project = "ufm-convex"
 author = "The ufm-convex authors"
-copyright = "The ufm-convex authors, MIT licence"  # noqa: A001: the name is Sphinx's
+copyright = "The ufm-convex authors, MIT licence"  # noqa: A001
 version = release = ufm_convex.__version__
 
 extensions = [
@@ -65,6 +65,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_preserve_defaults = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False

@@ -1,7 +1,7 @@
-"""Formulas as MathML, made when the site is built: nothing is fetched or computed when a page is read.
+r"""Formulas as MathML, made when the site is built: nothing is fetched or computed when a page is read.
 
 A command that math-core does not know is a warning, which the build takes for an error. Numbers that formulas carry,
-``\\tag{3}``, stand at the right margin.
+``\tag{3}``, stand at the right margin.
 """
 
 from __future__ import annotations

@@ -52,19 +52,22 @@ def contents(module: str) -> dict[str, list[str]]:
 def plain(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Docstrings are written to be read as they stand: bars are norms, not substitutions.
 
-    Also, ``K, the number of counts: …`` about a property is prose. Napoleon took what is before the colon for a type.
+    A page that they name is a link, so one that does not exist is found. And ``K, the number of counts: …`` about a property is prose. Napoleon took what is before the colon for a type.
     """
     if what in ("property", "attribute") and lines and lines[-1].startswith(":type: "):
         lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]
     if what == "module":
         starts = [k for k, line in enumerate(lines) if re.match(r" +(?!>>>)\S", line) and not lines[k - 1].strip()]
-        for start in reversed(starts):  # tables of two columns
-            lines[start:start] = [".. code-block:: none", ""]
+        for start in reversed(starts):  # tables of two columns, as they stand
+            end = next((k for k in range(start, len(lines)) if not lines[k].strip()), len(lines))
+            table = [line.replace("``", "") for line in lines[start:end]]
+            lines[start:end] = [".. code-block:: none", "", *table]
         return
     code = False
     for number, line in enumerate(lines):
         code = line.lstrip().startswith((">>>", "...")) or (code and bool(line.strip()))
         if not code:
+            line = re.sub(r"(?<!`)docs/(\w+)\.md", r":doc:`docs/\1.md </\1>`", line)
             parts = re.split(r"(``.*?``|:\w+:`.*?`)", line)
             lines[number] = "".join(part.replace("|", r"\|") if k % 2 == 0 else part for k, part in enumerate(parts))
 

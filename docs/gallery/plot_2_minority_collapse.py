@@ -2,14 +2,14 @@ r"""
 From which imbalance on do minority classes become one?
 =======================================================
 
-Without the ReLU, small classes do not shrink to the origin: they merge. Fang, He, Long and Su (PNAS 2021) saw it in deep
-networks and named it *Minority Collapse*: beyond some imbalance ratio the classifier does not tell the minority classes
-apart any more. Where is that ratio?
+Without the ReLU, small classes do not shrink to the origin: they merge. Fang, He, Long and Su (PNAS 2021) saw it in
+deep networks and named it *Minority Collapse*: beyond some imbalance ratio the classifier does not tell the minority
+classes apart any more. Where is that ratio?
 """
 
 # %%
-# Their model is *layer-peeled*: norm balls in place of decays, features of either sign. Three classes have 100 samples
-# each, three have fewer and fewer.
+# Their model is *layer-peeled*: norm balls in place of decays, features of either sign. Three classes have 100
+# samples each, three have fewer and fewer.
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -27,8 +27,8 @@ for ratio in ratios:
     print(f"ratio {ratio:3d}: {solution.status}, cosine {cosines[-1]:6.3f}, merged {solution.merged_groups}")
 
 # %%
-# Each of these optima is proved. The cosine of two minority classifiers climbs from that of a simplex, :math:`-1/5`, to 1,
-# where they are equal.
+# Each of these optima is proved. The cosine of two minority classifiers climbs from that of a simplex, :math:`-1/5`,
+# to 1, where they are equal.
 with ufm.plots.styled():
     figure = Figure(figsize=(5.0, 2.8), layout="constrained")
     ax = figure.subplots()
@@ -44,8 +44,8 @@ with ufm.plots.styled():
 # What was seen
 # -------------
 #
-# Minority Collapse has a threshold, it belongs to the optimum and not to the training, and it needs no collapse to the
-# origin: features of either sign merge, non-negative ones vanish.
+# Minority Collapse has a threshold, it belongs to the optimum and not to the training, and it needs no collapse to
+# the origin: features of either sign merge, non-negative ones vanish.
 #
 # * The reduction, the closed forms and the threshold: :doc:`/layer_peeled`.
 # * Which collapse is yours: :doc:`/how_to_imbalance`.

@@ -2,8 +2,8 @@ r"""
 How far is this network from the optimum, and why?
 ==================================================
 
-A small network is trained on imbalanced digits. Its loss has stopped falling. Is it done? The training loss alone cannot
-say, but the optimum of the unconstrained feature model can: *no* network has a lower objective.
+A small network is trained on imbalanced digits. Its loss has stopped falling. Is it done? The training loss alone
+cannot say, but the optimum of the unconstrained feature model can: *no* network has a lower objective.
 """
 
 # %%
@@ -40,7 +40,8 @@ for _step in range(300):
     schedule.step()
 
 # %%
-# One call judges it: it runs the network over the data, solves the problem to a proved optimum, and splits what is left.
+# One call judges it: it runs the network over the data, solves the problem to a proved optimum, and splits what is
+# left.
 report = judge(model, [(x, y)], weight_decay=lambda_w, feature_decay=lambda_h)
 print(report)
 
@@ -55,8 +56,8 @@ figure = ufm.plots.draw("attribution", report.problem, candidate=candidate, widt
 # What was seen
 # -------------
 #
-# The first line of the report is the one to read first: *does the model apply*? It does here, because the features are
-# penalised. Then the proved gap, and what it is made of.
+# The first line of the report is the one to read first: *does the model apply*? It does here, because the features
+# are penalised. Then the proved gap, and what it is made of.
 #
 # * Networks with batch norm, bias and ordinary weight decay: :doc:`/networks`.
 # * Which decay of the features belongs to your network: :doc:`/decays`.

@@ -2,8 +2,8 @@ r"""
 What shape do next-token embeddings take?
 =========================================
 
-A language model maps a context to a distribution over its vocabulary. Let context embeddings and word embeddings be free,
-with a little weight decay: what does the optimum look like, and what decides whether two contexts are alike?
+A language model maps a context to a distribution over its vocabulary. Let context embeddings and word embeddings be
+free, with a little weight decay: what does the optimum look like, and what decides whether two contexts are alike?
 """
 
 # %%
@@ -20,11 +20,13 @@ loss = ufm.SoftTargetCrossEntropy(found.targets)
 problem = ufm.Problem(found.counts, 1e-5, 1e-5, loss=loss, features="free")
 solution = ufm.solve(problem)
 print(f"{len(found.counts)} contexts, {targets.shape[1]} tokens, {solution.status}")
-print(f"{solution.value:.6f} = {solution.floor:.6f} (entropy of the corpus) + {solution.excess:.6f} (price of the decay)")
+print(
+    f"{solution.value:.6f} = {solution.floor:.6f} (entropy of the corpus) + {solution.excess:.6f} (price of the decay)"
+)
 
 # %%
-# Left: the probabilities of the corpus, one row a context; white is a token that never follows. Right: cosines between
-# the embeddings of contexts.
+# Left: the probabilities of the corpus, one row a context; white is a token that never follows. Right: cosines
+# between the embeddings of contexts.
 H = solution.factors()[1]
 directions = H / np.linalg.norm(H, axis=1, keepdims=True)
 order = np.lexsort((targets > 0).T)

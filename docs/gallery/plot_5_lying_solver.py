@@ -2,8 +2,8 @@ r"""
 Would you notice a solver that lies?
 ====================================
 
-A solver returns a matrix, a value and the word ``optimal``. Solvers do err on such programmes, and do not say so. Here one
-lies on purpose, in three ways, and each answer is judged without a second solver.
+A solver returns a matrix, a value and the word ``optimal``. Solvers do err on such programmes, and do not say so.
+Here one lies on purpose, in three ways, and each answer is judged without a second solver.
 """
 
 # %%
@@ -46,12 +46,14 @@ def cheat(problem):
     """A point outside the cone, by a little: W and H cannot exist, and the objective is better for it."""
     W, H = ufm.theory.optimum(problem).factors()
     point = gram(W, H)
-    return Answer(Claim.OPTIMAL, None, None, point=GramPoint(point.weight_gram * 0.97, point.logits, point.feature_gram))
+    return Answer(
+        Claim.OPTIMAL, None, None, point=GramPoint(point.weight_gram * 0.97, point.logits, point.feature_gram)
+    )
 
 
 # %%
-# ``cross_check`` proves an interval around the optimum first. Each answer is then measured as it stands, and nothing in it
-# is believed.
+# ``cross_check`` proves an interval around the optimum first. Each answer is then measured as it stands, and nothing
+# in it is believed.
 checked = ufm.cross_check(problem, [honest, lazy, boastful, cheat])
 for row in checked.rows:
     print(f"{row.solver:9s} {row.verdict:10s} {row.reason}")
@@ -80,8 +82,8 @@ with ufm.plots.styled():
 # What was seen
 # -------------
 #
-# A point that is too dear, a value that is too low, a point that is infeasible: each is caught by a different number, and
-# the verdict says which.
+# A point that is too dear, a value that is too low, a point that is infeasible: each is caught by a different number,
+# and the verdict says which.
 #
 # * Your own solver, in ten lines: :doc:`/how_to_solver`.
 # * What is measured, conformance cases, and what was caught in solvers that people use: :doc:`/crosscheck`.

@@ -2,13 +2,13 @@ r"""
 Decay or imbalance: what makes classes collapse?
 ================================================
 
-Both do. How do they trade off, and is the line between *all alive* and *some given up* where theory puts it? A small phase
-diagram answers: every point of a grid is solved and proved.
+Both do. How do they trade off, and is the line between *all alive* and *some given up* where theory puts it? A small
+phase diagram answers: every point of a grid is solved and proved.
 """
 
 # %%
-# Five decays times five imbalance ratios, with four classes of at most 200 samples. A sweep writes each finished point to a
-# journal, so that it can be interrupted.
+# Five decays times five imbalance ratios, with four classes of at most 200 samples. A sweep writes each finished
+# point to a journal, so that it can be interrupted.
 import tempfile
 from pathlib import Path
 
@@ -22,16 +22,17 @@ agree = sum(row["collapsed"] == row["theory_collapsed"] for row in rows)
 print(f"{len(rows)} problems, {certified} certified, {agree} with as many collapsed classes as the theorem says")
 
 # %%
-# Colour is the share of collapsed classes that was *computed*, lines are where the *theorem* has the first and the last
-# class collapse, exactly and also between the points. A cross would mark a point where the two disagree.
+# Colour is the share of collapsed classes that was *computed*, lines are where the *theorem* has the first and the
+# last class collapse, exactly and also between the points. A cross would mark a point where the two disagree.
 figure = phase_diagram(rows)
 
 # %%
 # What was seen
 # -------------
 #
-# Collapse depends on the decays through :math:`\sqrt{\lambda_W \lambda_H}` alone. The line of the first class falls with the
-# imbalance, and that of the last one hardly moves: imbalance decides *who* goes first, the decay *how many* go.
+# Collapse depends on the decays through :math:`\sqrt{\lambda_W \lambda_H}` alone. The line of the first class falls
+# with the imbalance, and that of the last one hardly moves: imbalance decides *who* goes first, the decay *how many*
+# go.
 #
 # * Finer grids, other losses, a cluster, and what is kept when it is interrupted: :doc:`/sweep`.
 # * The same diagram from the theorem alone: figure ``phase`` of :doc:`/plots`.

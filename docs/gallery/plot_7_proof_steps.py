@@ -29,8 +29,8 @@ for step in steps:
         print(f"({step.number}) {step.name}, slack {step.slack:.2f}\n     {step.statement}")
 
 # %%
-# The optimum has no slack anywhere. Some steps of the candidate have none either, where nothing is wrong with it: (35a) and
-# (35b) compare samples with the mean of their class, and here they are equal.
+# The optimum has no slack anywhere. Some steps of the candidate have none either, where nothing is wrong with it:
+# (35a) and (35b) compare samples with the mean of their class, and here they are equal.
 at_best = {step.number: step.slack for step in ufm.proof_steps(problem, best)}
 print(f"largest slack at the optimum: {max(at_best.values()):.1e}")
 with ufm.plots.styled():
@@ -54,8 +54,8 @@ print(f"gap {gap:.12f}\nsum {total:.12f}")
 # What was seen
 # -------------
 #
-# A loss curve has one number; the proof has one for every way to be wrong. Features that lean show in (43) and (58), one that
-# is too long in (36) and (61), and a classifier that fits neither in (40) and (59).
+# A loss curve has one number; the proof has one for every way to be wrong. Features that lean show in (43) and (58),
+# one that is too long in (36) and (61), and a classifier that fits neither in (40) and (59).
 #
 # * All steps with statement, hypotheses and equality condition: :doc:`/proof_steps`.
 # * The same question without a proof to follow, also for other losses: :doc:`/attribution`.
