@@ -42,6 +42,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "mathml",
     "public_names",
+    "titles",
 ]
 exclude_patterns = ["_build", "_sphinx", "_templates", "plugin_example", "gallery"]
 templates_path = ["_templates"]
@@ -80,6 +81,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "plot_gallery": True,
     "matplotlib_animations": False,
