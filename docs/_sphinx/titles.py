@@ -1,6 +1,7 @@
 """Links that show the name of a file, ``[duality.md](duality.md)``, show the title of the page on the site.
 
-Pages are read on GitHub as well, as files, where the name is the better word. A title is cut at its colon.
+Pages are read on GitHub as well, as files, where the name is the better word. A title is cut at its colon. The empty
+line that ends the last example of a block, which doctest needs, is not shown either.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def title(page: Path) -> str | None:
 
 def named(text: str, folder: Path) -> str:
     """The text of a page with titles in place of names of files."""
+    text = text.replace("\n\n```\n", "\n```\n")
     return NAMED.sub(lambda link: f"[{title(folder / link[1]) or link[1]}]({link[2]}{link[3] or ''})", text)
 
 
