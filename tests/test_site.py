@@ -306,6 +306,7 @@ def test_one_command_makes_the_site_on_every_page_and_in_the_continuous_run():
     lines = [shlex.split(line) for line in run.splitlines() if " sphinx " in line]
     assert lines == [[".venv-extras/bin/python", *BUILD[1:]]]
     assert re.search(r"-e '\.\[[\w,]*\bdocs\b[\w,]*\]'", run)
+    assert f"- run: {' '.join(BUILD)}\n" in text_of(ROOT / ".github" / "workflows" / "site.yml")
     assert "docs/_build/" in text_of(ROOT / ".gitignore").splitlines()
 
 
@@ -331,7 +332,8 @@ def test_a_planted_fault_ends_the_build(fault, tmp_path):
     if text is None:
         (tmp_path / "lonely.md").write_text("# Lonely\n")
     settings = text_of(DOCS / "conf.py").replace("Path(__file__).parent", f"Path({str(DOCS)!r})")
-    settings += '\nextensions = ["myst_parser", "mathml", "titles"]\nhtml_theme = "basic"\nhtml_theme_options = {}\n'
+    settings += '\nextensions = ["myst_parser", "mathml", "titles"]\nhtml_theme = "basic"\n'
+    settings += "html_theme_options = {}\nhtml_static_path = []\n"
     (tmp_path / "conf.py").write_text(settings)
     command = [sys.executable, *BUILD[1:4], str(tmp_path), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
