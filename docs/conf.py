@@ -1,14 +1,9 @@
-"""The site, made from the pages of this folder by one command.
+"""The site, made from the pages of this folder by one command (site.md says why it is Sphinx that makes it).
 
     python -m sphinx -W docs docs/_build
 
-Sphinx rather than MkDocs: its configuration lies here, beside the pages, where MkDocs refuses it (its configuration has
-to be a folder above them); a page in no list is a warning, a link or an anchor that leads nowhere and a name of the API
-that does not exist are too, and with -W a warning is an error; the reference comes from the docstrings, and the gallery
-is executed. Pages stay plain Markdown that GitHub shows as well.
-
-Everything is on the pages that are built: no script, font or formula is fetched from elsewhere when they are read.
-Formulas are MathML, made here (``_sphinx/mathml.py``), so one that cannot be set is an error too.
+With -W a warning is an error. Everything is on the pages that are built: no script, font or formula is fetched from
+elsewhere when they are read. ``_sphinx`` holds what Sphinx and its extensions do not do by themselves.
 """
 
 from __future__ import annotations
