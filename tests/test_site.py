@@ -129,7 +129,7 @@ def test_links_and_anchors_lead_somewhere(page):
 def test_planted_dead_links_are_found(tmp_path):
     (tmp_path / "a.md").write_text("# A b\n\n## 2. `c`: D, e\n\n```python\nf[0](x)\n```\n")
     page = tmp_path / "b.md"
-    page.write_text("[1](a.md) [2](a.md#a-b) [3](a.md#2-c-d-e) [4](#x) [5](c.md) [6](a.md#b) `f[1](y)`\n\n# X\n")
+    page.write_text("[o](a.md) [p](a.md#a-b) [q](a.md#2-c-d-e) [r](#x) [s](c.md) [t](a.md#b) `f[1](y)`\n\n# X\n")
     assert dead_links(page) == ["c.md", "a.md#b"]
 
 
