@@ -30,9 +30,8 @@ figure = phase_diagram(rows)
 # What was seen
 # -------------
 #
-# Collapse depends on the decays through :math:`\sqrt{\lambda_W \lambda_H}` alone. The line of the first class falls
-# with the imbalance, and that of the last one hardly moves: imbalance decides *who* goes first, the decay *how many*
-# go.
+# Between the lines only some classes are given up, and the strip widens with the imbalance: the first class goes at a
+# smaller decay, the last one at a larger. The decays count through :math:`\sqrt{\lambda_W \lambda_H}` alone.
 #
 # * Finer grids, other losses, a cluster, and what is kept when it is interrupted: :doc:`/sweep`.
 # * The same diagram from the theorem alone: figure ``phase`` of :doc:`/plots`.
