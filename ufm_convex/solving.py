@@ -144,7 +144,7 @@ def load_problem(path: str | Path) -> Model:
         FileFormatError: the file cannot be read, is not TOML, or has other keys than problems of its kind.
         UFMError: as the class of the problem for values out of range.
     """
-    fix = "compare with docs/theorem.md, or write one with Problem.save."
+    fix = "compare with docs/problem_file.md, or write one with Problem.save."
     table = parse_toml(read_text(path), str(path), ("class_counts", "lambda_w", "lambda_h"), fix)
     kinds = {method.kind.MODEL: method.kind for method in METHODS}
     return kinds.get(table.get("model"), Problem).from_content(table, source=str(path))

@@ -17,7 +17,6 @@ from ufm_convex.contrastive.theory import ContrastiveOptimum, collapse_threshold
 __all__ = [
     "Contrastive",
     "ContrastiveCandidate",
-    "ContrastiveCertificate",
     "ContrastiveDual",
     "ContrastiveEvidence",
     "ContrastiveOptimum",

@@ -65,7 +65,7 @@ class Problem(Model):
     """
 
     KEYS: ClassVar[tuple[str, ...]] = _KEYS
-    HELP: ClassVar[str] = "compare with docs/theorem.md, or write one with Problem.save."
+    HELP: ClassVar[str] = "compare with docs/problem_file.md, or write one with Problem.save."
 
     class_counts: IntArray
     lambda_w: float
