@@ -69,8 +69,8 @@ class Judged(Certificate):
 
 
 def is_written(problem: Problem) -> bool:
-    """Whether ``certify`` takes the problem; ``judged`` is for tables of targets that no file carries."""
-    if not problem.tabled:
+    """Whether ``certify`` takes the problem, or refuses it; ``judged`` is for tables that no file carries."""
+    if not problem.tabled or traits.foreign(problem.loss):
         return True
     try:
         require_encodable(problem)
