@@ -71,13 +71,52 @@ def run(environment, *words):
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
 
 
+FURTHER = """
+from typer.testing import CliRunner
+
+import ufm_convex as ufm
+from ufm_convex import solvers
+from ufm_convex.cli import application
+
+
+def test_an_isolated_solver_of_another_package_comes_along(monkeypatch):
+    monkeypatch.setattr(solvers.available()["example-descent"], "in_process", False)
+    problem = ufm.Problem([9, 5], 0.02, 0.02)
+    assert ufm.solve(problem, solver="example-descent", isolate=True).status == "certified"
+
+
+def test_the_command_of_the_page():
+    done = CliRunner().invoke(application(), {words!r}, env={{"COLUMNS": "200"}})
+    assert done.exit_code == 1, done.output  # as the page says
+    assert "bounded" in done.stdout
+    assert "of another package" in " ".join(done.stdout.split())
+"""
+"""What is said of plug-ins beside the example's own tests, run in the same process: imports are what costs."""
+
+
+def commands():
+    """The two commands of the page: what installs the example, and what solves with it."""
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    install, solve = block.splitlines()
+    return install, solve.split()[1:]
+
+
 def test_the_package_of_the_page_works_where_it_is_installed(installed, tmp_path):
-    """Its own tests, the same that .ci/run makes after a real installation; four solves and the import of cvxpy."""
+    """Its own tests, the same that .ci/run makes after a real installation, and those above."""
+    further = tmp_path / "test_further.py"
+    further.write_text(FURTHER.format(words=commands()[1]), encoding="utf-8")
     done = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path),
-               str(EXAMPLE / "test_example.py"))  # fmt: skip
+               str(EXAMPLE / "test_example.py"), str(further))  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d+ passed", done.stdout)
+    own = (EXAMPLE / "test_example.py").read_text(encoding="utf-8").count("\ndef test_")
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= own + 2
     assert "skipped" not in done.stdout
+
+
+def test_the_installation_of_the_page_is_made_by_ci():
+    """Where a build may be made."""
+    assert commands()[0].removeprefix("pip install") in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_its_tests_fail_where_it_is_not_installed(sources):
@@ -86,30 +125,6 @@ def test_its_tests_fail_where_it_is_not_installed(sources):
     words = "import ufm_convex as ufm; ufm.losses.make('huber')"
     done = run(environment, "-c", words)
     assert "UnknownNameError" in done.stderr
-
-
-def test_an_isolated_solver_of_another_package_comes_along(installed):
-    words = (
-        "import ufm_convex as ufm\n"
-        "from ufm_convex import solvers\n"
-        "kind = solvers.available()['example-descent']\n"
-        "kind.in_process = False\n"
-        "print(ufm.solve(ufm.Problem([9, 5], 0.02, 0.02), solver='example-descent', isolate=True).status)\n"
-    )
-    done = run(installed, "-c", words)
-    assert done.stdout.split() == ["certified"], done.stderr
-
-
-def test_the_commands_of_the_page_are_run(installed):
-    """The installation by .ci/run, where a build may be made."""
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    install, solve = block.splitlines()
-    assert install.removeprefix("pip install") in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    done = run(installed, "-c", "from ufm_convex.cli import main; main()", *solve.split()[1:])
-    assert done.returncode == 1, done.stderr  # as the page says
-    assert "bounded" in done.stdout
-    assert "of another package" in " ".join(done.stdout.split())
 
 
 def test_the_page_shows_the_files_of_the_package(sources):
