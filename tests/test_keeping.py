@@ -219,3 +219,91 @@ def test_every_field_of_a_run_is_kept():
     back = evidence.kept.unpack(json.loads(json.dumps(tree)), arrays)
     plain = [one.name for one in dataclasses.fields(run) if one.name not in ("point", "dual", "factors")]
     assert [getattr(back, name) for name in plain] == [getattr(run, name) for name in plain]
+
+
+# -- contrastive problems ---------------------------------------------------------------------------------------------
+
+CONTRASTIVE = {
+    "theory": ({"lambda_h": 0.5}, "theory", "auto"),
+    "group": ({"bound": 1.0, "temperature": 0.5}, "clarabel", "group"),
+    "class": ({"lambda_h": 0.3}, "clarabel", "class"),
+    "sample": ({"bound": 1.0}, "clarabel", "sample"),
+}
+
+
+def contrastive(name):
+    options, solver, level = CONTRASTIVE[name]
+    problem = ufm.ContrastiveProblem([4, 2, 2, 1], **options)
+    return ufm.solve(problem, solver=solver, level=level, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_a_contrastive_solution_comes_back_with_its_bounds(name, tmp_path):
+    solution = contrastive(name)
+    solution.save(tmp_path / "s.npz")
+    found = type(solution).load(tmp_path / "s.npz")
+    plain = ("problem", "value", "status", "lower_bound", "upper_bound", *solution.words(), "solver", "level")
+    assert [getattr(found, one) for one in plain] == [getattr(solution, one) for one in plain]
+    assert (found.factors() == solution.factors()).all()
+    assert found.kkt().residuals == solution.kkt().residuals
+    assert found.solver_kkt().residuals == solution.solver_kkt().residuals
+    assert (found.run.claim, found.run.message) == (solution.run.claim, solution.run.message)
+    assert ufm.certify(found.problem, solution=found).verdict == "optimal"
+
+
+def altered(part, change):
+    """Change one array of the point, by its name in the tree."""
+
+    def damage(header, arrays):
+        node = header["run"]["point"]["parts"]
+        for key in part[:-1]:
+            node = node[key]["parts"]
+        name = node[part[-1]]["array"]
+        return header, {**arrays, name: change(arrays[name])}
+
+    return damage
+
+
+OF_THE_POINT = {
+    "counts of other classes": altered(["groups", "counts"], lambda n: n + 1),
+    "classes in other groups": altered(["groups", "orbits", "order"], lambda order: order[::-1].copy()),
+    "a length too few": altered(["squares"], lambda squares: squares[:-1]),
+    "lengths of another shape": altered(["within"], lambda within: within[:, None]),
+    "no groups": lambda h, a: ({**h, "run": {**h["run"], "point": {"class": "ContrastivePoint", "parts": {}}}}, a),
+    "a dual point": lambda h, a: ({**h, "run": {**h["run"], "dual": None}}, a),
+    "a frame of another problem": lambda h, a: ({**h, "run": {**h["run"], "point": {"class": "GramPoint"}}}, a),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_POINT)
+def test_a_damaged_file_of_a_contrastive_solution_is_refused(name, tmp_path):
+    solution = contrastive("group")
+    solution.save(tmp_path / "s.npz")
+    written(tmp_path / "s.npz", *OF_THE_POINT[name](*header_of(tmp_path / "s.npz")))
+    with pytest.raises(FileFormatError, match=r"ContrastiveSolution\.save"):
+        type(solution).load(tmp_path / "s.npz")
+
+
+def test_a_contrastive_file_that_says_more_than_its_point_proves_is_not_believed(tmp_path):
+    """Half of every length: the bounds part, and hold; the value is moved between them."""
+    solution, path = contrastive("class"), tmp_path / "s.npz"
+    solution.save(path)
+    header, arrays = altered(["squares"], lambda squares: 0.5 * squares)(*header_of(path))
+    header, arrays = altered(["within"], lambda within: 0.5 * within)(header, arrays)
+    written(path, {**header, "value": 0.5 * solution.value}, arrays)
+    found = type(solution).load(path)
+    assert found.lower_bound <= solution.upper_bound
+    assert found.upper_bound > solution.upper_bound
+    assert found.value == found.lower_bound
+    assert found.status == "bounded"
+
+
+def test_files_of_the_two_kinds_are_not_taken_for_each_other(kept, tmp_path):
+    solution = contrastive("theory")
+    solution.save(tmp_path / "s.npz")
+    with pytest.raises(FileFormatError, match="another kind of problem"):
+        ufm.Solution.load(tmp_path / "s.npz")
+    with pytest.raises(FileFormatError):
+        type(solution).load(kept)
+    with pytest.raises(FileFormatError, match=r"\.npz"):
+        solution.save(tmp_path / "s.json")

@@ -1,6 +1,7 @@
 """Figures: the numbers drawn are those of the solution and of theory, the files are what their suffixes say."""
 
 import math
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -330,6 +331,34 @@ def test_a_png_has_the_width_of_a_column(tmp_path, solution):
     plots.save(plots.draw("norms", PROBLEM, solution=solution), tmp_path / "a.png")
     header = (tmp_path / "a.png").read_bytes()
     assert int.from_bytes(header[16:20], "big") == 990  # 3.3 in at 300 dpi
+
+
+def complaints(figure):
+    """What a journal's preflight stops at: fonts that are no outlines of TrueType, and anything half transparent."""
+    pdf, svg = plots.style.rendered(figure, ".pdf"), plots.style.rendered(figure, ".svg")
+    shades = set(re.findall(rb"/(?:ca|CA) ([\d.]+)", pdf)) - {b"0", b"1"}
+    found = {
+        "no embedded font": pdf.count(b"/FontFile2") < pdf.count(b"/Type /FontDescriptor") or b"/FontFile2" not in pdf,
+        "Type 3": b"/Type3" in pdf,
+        "transparency": bool(shades) or b"/SMask" in pdf or b"opacity: 0." in svg,
+        "letters of a font that may be missing": b"<text" in svg,
+    }
+    return [words for words, yes in found.items() if yes]
+
+
+@pytest.mark.parametrize("name", sorted(plots.available()))
+def test_files_pass_a_preflight(name, solution, candidate):
+    assert complaints(plots.draw(name, PROBLEM, solution=solution, candidate=candidate)) == []
+
+
+def test_the_preflight_sees_what_it_is_for(solution, monkeypatch):
+    figure = plots.draw("norms", PROBLEM, solution=solution)
+    figure.axes[0].axhline(0.1, alpha=0.5)
+    assert complaints(figure) == ["transparency"]
+    figure = plots.draw("norms", PROBLEM, solution=solution)
+    monkeypatch.setitem(plots.style._STYLE, "pdf.fonttype", 3)
+    monkeypatch.setitem(plots.style._STYLE, "svg.fonttype", "none")
+    assert complaints(figure) == ["no embedded font", "Type 3", "letters of a font that may be missing"]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.gz"])

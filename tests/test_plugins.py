@@ -21,13 +21,16 @@ from flint import arb
 
 import ufm_convex as ufm
 from ufm_convex import losses, plots, solvers
-from ufm_convex._registry import Registry, loaded
+from ufm_convex._registry import Registry, _asked, loaded
+from ufm_convex.certificate import judged
 from ufm_convex.crosscheck import available as contestants
-from ufm_convex.errors import PluginError, UnknownNameError
-from ufm_convex.losses import Loss
+from ufm_convex.crosscheck.base import Contestant
+from ufm_convex.errors import HypothesisError, PluginError, ProblemError, SolverError, UnknownNameError
+from ufm_convex.losses import Loss, SoftmaxLoss
 from ufm_convex.losses.traits import foreign
 from ufm_convex.solvers import Solver
 from ufm_convex.testing import assert_loss_is_consistent
+from ufm_convex.theory import Theorem
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "plugin_example"
@@ -68,13 +71,52 @@ def run(environment, *words):
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
 
 
+FURTHER = """
+from typer.testing import CliRunner
+
+import ufm_convex as ufm
+from ufm_convex import solvers
+from ufm_convex.cli import application
+
+
+def test_an_isolated_solver_of_another_package_comes_along(monkeypatch):
+    monkeypatch.setattr(solvers.available()["example-descent"], "in_process", False)
+    problem = ufm.Problem([9, 5], 0.02, 0.02)
+    assert ufm.solve(problem, solver="example-descent", isolate=True).status == "certified"
+
+
+def test_the_command_of_the_page():
+    done = CliRunner().invoke(application(), {words!r}, env={{"COLUMNS": "200"}})
+    assert done.exit_code == 1, done.output  # as the page says
+    assert "bounded" in done.stdout
+    assert "of another package" in " ".join(done.stdout.split())
+"""
+"""What is said of plug-ins beside the example's own tests, run in the same process: imports are what costs."""
+
+
+def commands():
+    """The two commands of the page: what installs the example, and what solves with it."""
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    install, solve = block.splitlines()
+    return install, solve.split()[1:]
+
+
 def test_the_package_of_the_page_works_where_it_is_installed(installed, tmp_path):
-    """Its own tests, the same that .ci/run makes after a real installation; four solves and the import of cvxpy."""
+    """Its own tests, the same that .ci/run makes after a real installation, and those above."""
+    further = tmp_path / "test_further.py"
+    further.write_text(FURTHER.format(words=commands()[1]), encoding="utf-8")
     done = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path),
-               str(EXAMPLE / "test_example.py"))  # fmt: skip
+               str(EXAMPLE / "test_example.py"), str(further))  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d+ passed", done.stdout)
+    own = (EXAMPLE / "test_example.py").read_text(encoding="utf-8").count("\ndef test_")
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= own + 2
     assert "skipped" not in done.stdout
+
+
+def test_the_installation_of_the_page_is_made_by_ci():
+    """Where a build may be made."""
+    assert commands()[0].removeprefix("pip install") in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_its_tests_fail_where_it_is_not_installed(sources):
@@ -83,30 +125,6 @@ def test_its_tests_fail_where_it_is_not_installed(sources):
     words = "import ufm_convex as ufm; ufm.losses.make('huber')"
     done = run(environment, "-c", words)
     assert "UnknownNameError" in done.stderr
-
-
-def test_an_isolated_solver_of_another_package_comes_along(installed):
-    words = (
-        "import ufm_convex as ufm\n"
-        "from ufm_convex import solvers\n"
-        "kind = solvers.available()['example-descent']\n"
-        "kind.in_process = False\n"
-        "print(ufm.solve(ufm.Problem([9, 5], 0.02, 0.02), solver='example-descent', isolate=True).status)\n"
-    )
-    done = run(installed, "-c", words)
-    assert done.stdout.split() == ["certified"], done.stderr
-
-
-def test_the_commands_of_the_page_are_run(installed):
-    """The installation by .ci/run, where a build may be made."""
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    install, solve = block.splitlines()
-    assert install.removeprefix("pip install") in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    done = run(installed, "-c", "from ufm_convex.cli import main; main()", *solve.split()[1:])
-    assert done.returncode == 1, done.stderr  # as the page says
-    assert "bounded" in done.stdout
-    assert "of another package" in " ".join(done.stdout.split())
 
 
 def test_the_page_shows_the_files_of_the_package(sources):
@@ -268,12 +286,88 @@ def test_norm_balls_around_a_loss_of_another_package_are_bounded_at_most():
     assert (known.status, own.status) == ("certified", "bounded")
 
 
+def made_here(name, module):
+    """A loss whose class says that it is of another module."""
+    return dataclass(frozen=True)(type(name, (ufm.CrossEntropy,), {"__module__": module}))()
+
+
+@pytest.mark.parametrize("module", [__name__, "ufm_convex.losses.cross_entropy"])
+def test_a_loss_with_a_name_of_ours_makes_another_problem(module, tmp_path):
+    """Else its solution would stand for one of ours, and a file of it would come back as ours."""
+    own = ufm.Problem([30, 10], 0.02, 0.02, loss=made_here("Own", module))
+    plain = ufm.Problem([30, 10], 0.02, 0.02)
+    assert own != plain
+    assert own.sha256 != plain.sha256
+    solution = ufm.solve(own, solver="clarabel", tolerance=1e-6)
+    assert solution.status == "bounded"
+    for judge in (judged, ufm.certify):
+        with pytest.raises(ProblemError, match="another problem"):
+            judge(plain, solution=solution)
+    for write in (own.save, solution.save):
+        with pytest.raises(ProblemError, match="the name 'cross-entropy' does not stand"):
+            write(tmp_path / "own.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_verdict_rests_on_a_loss_of_another_package():
+    problem = ufm.Problem([30, 10], 0.02, 0.02, loss=Own())
+    with pytest.raises(HypothesisError, match="its word alone"):
+        judged(problem)
+    assert judged(ufm.Problem([30, 10], 0.02, 0.02)).verdict == "optimal"
+
+
+def test_bounds_that_contradict_each_other_are_blamed_on_such_a_loss():
+    """Half of every value, with the conjugate of the whole."""
+
+    class Halved(ufm.CrossEntropy):
+        def values(self, z, layout):
+            return 0.5 * super().values(z, layout)
+
+        def enclose_value(self, z, column):
+            return super().enclose_value(z, column) / 2
+
+    with pytest.raises(SolverError, match="a fault of the loss 'cross-entropy'"):
+        ufm.solve(ufm.Problem([30, 10], 0.02, 0.02, loss=Halved()), solver="clarabel")
+
+
 def test_what_is_foreign():
+    """By the class itself: what it says of its module is somebody's word."""
     assert foreign(Own())
+    assert foreign(made_here("Own", "ufm_convex.losses.cross_entropy"))
+    assert foreign(made_here("CrossEntropy", "ufm_convex.losses.cross_entropy"))  # under the name of ours
+    assert foreign(made_here("CrossEntropy", "ufm_convex.losses.no_such_module"))
     assert not any(foreign(loss) for loss in (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.HardMargin(1).loss))
 
 
 # -- assert_loss_is_consistent: every statement can be wrong ----------------------------------------------------------
+
+
+class Silent(ufm.MeanSquaredError):
+    """Takes what it is given without a word, as a class with a ``__post_init__`` of its own may."""
+
+    name = "silent"
+
+    def __post_init__(self):
+        pass
+
+
+def test_a_table_tells_columns_apart_whoever_takes_it():
+    """Four columns of one count and different targets: taken for alike classes they would be one orbit."""
+    rows = [[1.0, 0.0], [0.0, 1.0], [2.0, 0.5], [0.0, 0.0]]
+    values = []
+    for loss in (Silent(targets=rows), ufm.MeanSquaredError(targets=rows)):
+        problem = ufm.Problem([5] * 4, 0.02, 0.02, loss=loss)
+        assert not problem.loss.alike
+        values.append(ufm.solve(problem, solver="clarabel").value)
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_targets_for_a_loss_that_says_nothing_of_them_are_refused():
+    class Kindless(Silent):
+        kind = None
+
+    with pytest.raises(ProblemError, match="'silent' is given targets"):
+        ufm.Problem([5] * 2, 0.02, 0.02, loss=Kindless(targets=[[1.0, 0.0], [0.0, 1.0]]))
 
 
 class Faulty(ufm.MeanSquaredError):
@@ -346,3 +440,27 @@ def test_every_loss_of_the_package_is_consistent(name):
     loss = losses.make(name, table.get(name))
     assert isinstance(loss, Loss)
     assert_loss_is_consistent(loss, num_classes=3, seed=1)
+
+
+# -- what is asked of a subclass --------------------------------------------------------------------------------------
+
+
+def unsaid(base):
+    """What a subclass has to have and the docstring of its base does not name."""
+    asked = {*base.__abstractmethods__, *(key for key in _asked(base) if not hasattr(base, key))}
+    words = re.search(r"Asked of a subclass[^:]*:(.*)", base.__doc__ or "", re.DOTALL)
+    return sorted(asked - set(re.findall(r"``(\w+)``", words.group(1) if words else "")))
+
+
+@pytest.mark.parametrize("base", [Loss, SoftmaxLoss, Solver, Theorem, Contestant, plots.Plot])
+def test_the_docstring_of_a_base_names_all_that_is_asked(base):
+    assert unsaid(base) == []
+
+
+def test_what_a_docstring_leaves_out_is_found():
+    class Base(Solver):
+        """A solver. Asked of a subclass: ``name``, ``levels``, ``runs``."""
+
+    assert unsaid(Base) == ["installed", "rank", "suits"]
+    Base.__doc__ = "A solver with ``name`` and all."
+    assert "name" in unsaid(Base)

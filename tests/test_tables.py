@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
@@ -76,11 +77,12 @@ def test_the_command_writes_both_kinds(tmp_path):
     assert [str(float(row["margin"])) for row in rows] == [str(x) for x in table["margin"].to_pylist()]
 
 
-def test_a_candidate_has_its_own_numbers(tmp_path):
+@pytest.mark.parametrize("command", ["certify", "report"])
+def test_a_candidate_has_its_own_numbers(command, tmp_path):
     W, H = ufm.theory.optimum(PROBLEM).factors()
     labels = np.repeat(np.arange(3), COUNTS)
     np.savez(tmp_path / "c.npz", weights=1.1 * W, features=H[labels], labels=labels)
-    done = run("certify", tmp_path / "c.npz", "--lambda-w", 5e-3, "--lambda-h", 5e-3, "--table", tmp_path / "t.csv")
+    done = run(command, tmp_path / "c.npz", "--lambda-w", 5e-3, "--lambda-h", 5e-3, "--table", tmp_path / "t.csv")
     assert done.exit_code == 1
     rows = read(tmp_path / "t.csv")
     assert [float(row["weight_norm"]) for row in rows] == pytest.approx(1.1 * np.linalg.norm(W, axis=1), rel=1e-14)
@@ -92,10 +94,19 @@ def test_a_candidate_has_its_own_numbers(tmp_path):
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "nowhere/t.csv"])
 def test_a_table_that_cannot_be_written_is_refused_before_the_work(name, tmp_path, monkeypatch):
     monkeypatch.setattr("ufm_convex.solving.solve", lambda *_, **__: pytest.fail("worked first"))
-    for command in ("solve", "certify"):
+    for command in ("solve", "certify", "report"):
         done = run(command, *WORDS, "--table", tmp_path / name)
         assert done.exit_code == 2
         assert "FileFormatError" in done.output
+
+
+def test_every_command_that_has_a_solution_of_classes_writes_tables():
+    """By its options: what asks for a problem and solves it, but for files of other forms and figures."""
+    commands = typer.main.get_command(application()).commands
+    options = {name: {word for one in found.params for word in one.opts} for name, found in commands.items()}
+    solving = {name for name, words in options.items() if {"--lambda-w", "--json"} <= words}
+    assert {name for name, words in options.items() if "--table" in words} == solving - {"crosscheck"}
+    assert solving == {"solve", "certify", "report", "crosscheck"}  # a row a solver, and none a class
 
 
 def test_parquet_needs_its_package(monkeypatch, tmp_path):

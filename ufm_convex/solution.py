@@ -107,6 +107,15 @@ class Outcome(Bracketed, ABC):
         """
         return dataframe(self.per_class(), library)
 
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write the solution as one ``.npz``, from which the ``load`` of its class proves it again."""
+
+    def words(self) -> dict[str, Any]:
+        """What a file keeps beside problem and run: value, tolerance, route and times."""
+        names = ("value", "tolerance", "route", "seconds", "time_limit")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended it before its tolerance did."""
@@ -145,11 +154,7 @@ class Solution(Outcome):
             ProblemError: norm bounds stand in place of the decays, and the run is one of another problem.
             FileFormatError: the file has another suffix, or cannot be written.
         """
-        kept.save(self.problem, self.run, self.evidence, path, self._words())
-
-    def _words(self) -> dict[str, Any]:
-        names = ("value", "tolerance", "route", "seconds", "time_limit")
-        return {name: getattr(self, name) for name in names}
+        kept.save(self.problem, self.run, self.evidence, path, self.words())
 
     @classmethod
     def load(cls, path: str | Path) -> Solution:

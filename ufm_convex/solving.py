@@ -26,6 +26,7 @@ from ufm_convex._files import parse_toml, read_text
 from ufm_convex._process import isolation
 from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
+from ufm_convex.losses import traits
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
 from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
@@ -189,6 +190,16 @@ class _Best:
         """Whether the time limit has passed, or has ended a solver to leave time for another's proof."""
         return _deadline.passed() or any(OVERDUE in line for line in self.route)
 
+    def _fault(self) -> str:
+        """Whose fault bounds are that contradict each other."""
+        loss = getattr(self.problem, "loss", None)
+        if loss is not None and traits.foreign(loss):
+            return (
+                f"this is a fault of the loss {loss.name!r}, whose values and conjugates make both bounds: see "
+                "ufm_convex.testing.assert_loss_is_consistent."
+            )
+        return "this is a fault of ufm-convex: please report the problem and the solver."
+
     def add(self, finding: Finding[Any]) -> None:
         """Take a finding into account; raises ``SolverError`` where its bounds contradict those that are proved."""
         self.low = max(self.low, finding.evidence.lower.value)
@@ -197,7 +208,7 @@ class _Best:
             raise SolverError(
                 f"the proved bounds contradict each other: {self.low!r} > {self.high!r}.",
                 expected="a lower bound that is at most the upper bound",
-                fix="this is a fault of ufm-convex: please report the problem and the solver.",
+                fix=self._fault(),
             )
         found = judged(self.method, self.problem, finding, self.tolerance)
         # whole: a bound without its witness would not be evidence

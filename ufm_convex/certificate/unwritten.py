@@ -23,7 +23,7 @@ from ufm_convex.enclosure.candidate import CandidateEnclosure, check_match, encl
 from ufm_convex.enclosure.candidate_exact import enclose_exactly
 from ufm_convex.enclosure.candidate_table import enclose_table
 from ufm_convex.errors import HypothesisError, ProblemError, SolverError
-from ufm_convex.losses import SoftTargetCrossEntropy
+from ufm_convex.losses import SoftTargetCrossEntropy, traits
 from ufm_convex.methods import Progress
 from ufm_convex.positivity.gap_closure import GapClosure
 from ufm_convex.problem import Problem, require_problem
@@ -69,8 +69,8 @@ class Judged(Certificate):
 
 
 def is_written(problem: Problem) -> bool:
-    """Whether ``certify`` takes the problem; ``judged`` is for tables of targets that no file carries."""
-    if not problem.tabled:
+    """Whether ``certify`` takes the problem, or refuses it; ``judged`` is for tables that no file carries."""
+    if not problem.tabled or traits.foreign(problem.loss):
         return True
     try:
         require_encodable(problem)
@@ -101,11 +101,13 @@ def judged(
 
     Raises:
         ProblemError: it is none, the solution is one of another problem, or the tolerance is out of range.
-        HypothesisError: a candidate is given for a problem without decays, or with a loss that is infinite somewhere.
+        HypothesisError: a candidate is given for a problem without decays, or with a loss that is infinite somewhere;
+            or the loss is of another package, and nothing but its own word would stand behind the verdict.
         SolverError: no bound was proved.
         UFMError: as ``certify`` for what is wrong with the candidate, and as ``solve``.
     """
     require_problem(problem)
+    traits.require_own(problem.loss, "the verdict")
     tolerance = _given.tolerance(tolerance)
     about = chosen(candidate, Candidate, "an ufm_convex.Candidate", "make one, or load it with Candidate.load(path).")
     enclosure = None

@@ -16,6 +16,7 @@ from ufm_convex.cli.judged import effective_problem, sort_out, states_decays
 from ufm_convex.cli.options import CandidateOptions, ProblemOptions, Verbose, check_output, say_zero_bias
 from ufm_convex.cli.progress import progress
 from ufm_convex.cli.record import decays_record
+from ufm_convex.cli.tables import TableOptions
 from ufm_convex.cli.values import required_number
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def report(
     problem: ProblemOptions,
     reading: CandidateOptions,
+    table: TableOptions,
     second: Annotated[
         Path | None,
         typer.Argument(
@@ -55,8 +57,9 @@ def report(
 
     Examples:
         ufm-convex report trained.npz --html report.html
-        ufm-convex report trained.npz --lambda-w 5e-4 --lambda-h 5e-4 --json
+        ufm-convex report trained.npz --lambda-w 5e-4 --lambda-h 5e-4 --json --table classes.csv
     """
+    table.check()
     if html is not None:
         check_output(html, "make the folder, or choose another path.")
         from ufm_convex import plots
@@ -79,6 +82,7 @@ def report(
         found = report_on(candidate, asked, decays=fitted, class_names=names, tolerance=gap)
         if html is not None:
             _write(found, html, path)
+        table.write(found.solution, candidate, found.attribution)
     typer.echo(json.dumps(_record(found), allow_nan=False) if as_json else str(found))
     return ExitCode.DONE if found.certificate.verdict is Judgement.OPTIMAL else ExitCode.NOT_REACHED
 

@@ -6,12 +6,13 @@ Its method is one of those that ``ufm_convex.solving`` lists; its certificates a
 from __future__ import annotations
 
 from ufm_convex.contrastive.candidate import ContrastiveCandidate
+from ufm_convex.contrastive.evidence import ContrastiveEvidence, ContrastiveRun
 from ufm_convex.contrastive.judging import Violation
 from ufm_convex.contrastive.kkt import ContrastiveTerms
 from ufm_convex.contrastive.method import Contrastive
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint
 from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveEvidence, ContrastiveRun, ContrastiveSolution
+from ufm_convex.contrastive.solution import ContrastiveSolution
 from ufm_convex.contrastive.theory import ContrastiveOptimum, collapse_threshold, optimum
 
 __all__ = [

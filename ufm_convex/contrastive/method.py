@@ -7,22 +7,19 @@ exact numbers (``contrastive.enclosure``), and runs of increasing accuracy are t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ufm_convex import enclosure, solvers
 from ufm_convex._deadline import OutOfTime
 from ufm_convex._process import apart
 from ufm_convex.contrastive import programmes, theory
-from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengths, upper_bound
-from ufm_convex.contrastive.points import ContrastivePoint, objective, softmax_dual
+from ufm_convex.contrastive.evidence import ContrastiveEvidence, ContrastiveRun, gather
+from ufm_convex.contrastive.points import ContrastivePoint, objective
 from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveEvidence, ContrastiveRun, ContrastiveSolution
+from ufm_convex.contrastive.solution import ContrastiveSolution
 from ufm_convex.errors import HypothesisError, SolverDiedError, UnknownNameError
 from ufm_convex.evidence import Bounds, relative_gap
 from ufm_convex.methods import AUTO, OVERDUE, Finding, Method, Progress, Settings, out_of_memory
@@ -220,28 +217,3 @@ def finding(problem: ContrastiveProblem, run: ContrastiveRun, reason: str) -> Fi
         f"proved relative gap {relative_gap(found.lower.value, found.upper.value):.1e}, {run.seconds:.2f} s"
     )
     return Finding(found, line, (objective(problem, found.point),))  # of what is reported beside it
-
-
-def gather(problem: ContrastiveProblem, run: ContrastiveRun) -> ContrastiveEvidence:
-    """What a run is worth: its points repaired, and the bounds that they prove.
-
-    Only the run's point is looked at; a value that the solver reports is shown, never used.
-    """
-    point = _point(problem, run)
-    with np.errstate(all="ignore"):  # a solver's point may be anything; what comes of it is judged exactly
-        lengths = repaired_lengths(problem, point)
-        frame = ContrastivePoint.frame(point.groups, lengths)
-        # where the loss is flat the solver's softmax is a poor dual point, and that of the frame a good one
-        duals = [repair(problem, softmax_dual(problem, one)) for one in (point, frame)]
-    lower, dual = max(((lower_bound(problem, one), one) for one in duals), key=lambda pair: pair[0].value)
-    upper = upper_bound(problem, point.groups, lengths)
-    if not math.isfinite(upper.value):  # a point that is no number, or beyond the range: H = 0 is always admissible
-        lengths = np.zeros(point.groups.size)
-        upper = upper_bound(problem, point.groups, lengths)
-    frame = ContrastivePoint.frame(point.groups, lengths)
-    return ContrastiveEvidence(problem, run, frame, lengths, dual, lower, upper)
-
-
-def _point(problem: ContrastiveProblem, run: ContrastiveRun) -> ContrastivePoint:
-    groups = problem.groups
-    return ContrastivePoint.frame(groups, np.zeros(groups.size)) if run.point is None else run.point

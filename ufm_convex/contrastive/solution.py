@@ -8,79 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._tables import Columns
 from ufm_convex.contrastive import kkt, theory
+from ufm_convex.contrastive.evidence import KEPT, ContrastiveRun, regathered
 from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint, softmax_dual
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.duality import KKTReport
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import DimensionError, SizeError
+from ufm_convex.evidence import kept
 from ufm_convex.relaxation import as_dimension
-from ufm_convex.solution import Outcome
-from ufm_convex.solvers import Claim
+from ufm_convex.solution import Outcome, status_of
 
 GRAM_LIMIT = 5_000
 """Most samples for a dense (N, N) matrix."""
 
 FEATURE_LIMIT = 10**8
 """Most entries of a dense (N, d) matrix."""
-
-
-@dataclass(frozen=True, eq=False)
-class ContrastiveRun:
-    """One run of one solver, as it left it.
-
-    Attributes:
-        solver: Registry name.
-        level: Level of the variables.
-        claim: What the solver says of itself.
-        message: Its own words.
-        point: Primal point, averaged over permutations within classes; None when it left none.
-        value: Optimal value that it reports, or None.
-        accuracy: The accuracy it was asked for; None where it was asked for none, or by options of its own.
-        seconds: Wall time, modelling excluded.
-    """
-
-    solver: str
-    level: str
-    claim: Claim
-    message: str
-    point: ContrastivePoint | None = None
-    value: float | None = None
-    accuracy: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class ContrastiveEvidence:
-    """A run made admissible: an orthogonal frame, a feasible dual point, and their bounds.
-
-    Attributes:
-        problem: The problem.
-        run: The solver's run behind it, unrepaired.
-        point: The orthogonal frame made of the solver's point.
-        lengths: η_g = ‖h_i‖ in ``point``, (G,), exact: the upper bound is that of these binary64 numbers.
-        dual: The repaired dual point; the lower bound is that of these binary64 numbers.
-        lower: Proved lower bound, for every dimension d.
-        upper: Proved upper bound.
-    """
-
-    problem: ContrastiveProblem
-    run: ContrastiveRun
-    point: ContrastivePoint
-    lengths: FloatArray
-    dual: ContrastiveDual
-    lower: ProvedBound
-    upper: ProvedBound
-
-    @property
-    def left_nothing(self) -> bool:
-        """True when the solver left no point to work from."""
-        return self.run.point is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +59,32 @@ class ContrastiveSolution(Outcome):
     dual: ContrastiveDual
     lower: ProvedBound
     upper: ProvedBound
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the solution as one ``.npz``, whole or not at all: the problem, the solver's run, how it came about.
+
+        The bounds are not written: ``load`` proves them again. A certificate is what convinces others.
+
+        Raises:
+            FileFormatError: the file has another suffix, or cannot be written.
+        """
+        kept.write(KEPT, self.problem, self.run, path, self.words())
+
+    @classmethod
+    def load(cls, path: str | Path) -> ContrastiveSolution:
+        """Read a file of ``save``, and prove it: both bounds are made again from the run, and nothing else is believed.
+
+        Raises:
+            FileFormatError: the file cannot be read, is not one of ``save``, or its point does not fit its problem.
+            UFMError: as ``ContrastiveProblem.from_toml``.
+        """
+        found, words = kept.read(KEPT, path, regathered)
+        low, high = found.lower.value, found.upper.value
+        status = status_of(found.problem.floor, low, high, found.left_nothing, words["tolerance"])
+        words["value"] = min(max(words["value"], low), high)
+        return cls(status=status, **words, **vars(found))
 
     @property
     def solver(self) -> str:

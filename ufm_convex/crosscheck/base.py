@@ -54,6 +54,10 @@ class Answer:
 class Contestant(ABC):
     """A solver under test.
 
+    Asked of a subclass: ``name``, ``package``, ``returns`` and ``claims``, in words; ``installed``; and ``attempt``,
+    whose ``Answer`` holds points and claims as the solver left them: nothing may be repaired, clipped or averaged, for
+    that is what is judged. ``levels`` and ``biased`` where it takes more than class means without a bias.
+
     Args:
         level: The level whose programme it is given.
     """

@@ -24,6 +24,7 @@ from ufm_convex.losses.multiclass_hinge import MulticlassHinge
 from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
 from ufm_convex.losses.softmax import SoftmaxLoss
 from ufm_convex.losses.table import Table
+from ufm_convex.losses.traits import foreign
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -40,6 +41,7 @@ __all__ = [
     "Table",
     "available",
     "make",
+    "require_named",
 ]
 
 _REFUSED = {
@@ -69,3 +71,13 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
         )
     kind = choose(available(), name, "loss", "check the spelling; names are lower-case with hyphens.")
     return build(kind, name, "loss", parameters)
+
+
+def require_named(loss: Loss) -> None:
+    """Raise ``ProblemError`` where ``make`` would make another loss of its name: what is written could not be read."""
+    if foreign(loss) and available().get(loss.name) is not type(loss):
+        raise ProblemError(
+            f"the loss is of the class {type(loss).__qualname__}, for which the name {loss.name!r} does not stand.",
+            expected="a loss that can be found by its name, in a file",
+            fix="give it a name of its own, and an entry point that names the class (docs/plugins.md).",
+        )

@@ -35,7 +35,19 @@ _GOLDEN_STEPS = 44  # interval shrinks to 1e-9 of its length; the maximum is fla
 
 
 class Loss(ABC):
-    """One convex loss. Subclasses are frozen dataclasses whose fields are its parameters."""
+    """One convex loss of a column of logits.
+
+    Asked of a subclass, which is a frozen dataclass whose fields are its parameters:
+
+    - ``name`` and ``shift_invariant``; ``alike`` and ``differentiable`` where their defaults are not true of it;
+    - ``validate`` and ``parameters``;
+    - in floating point, column by column: ``values``, ``residuals`` and ``conjugate``, with its domain as
+      ``into_domain``, ``violation`` and ``limit``; ``expression`` for conic solvers;
+    - ``enclose_value`` and ``enclose_conjugate``, on which every proof rests: balls that contain the numbers.
+
+    ``SeparableLoss`` and ``SoftmaxLoss`` ask for less (docs/losses.md, section 6). A loss of another package is never
+    called certified (docs/plugins.md); ``ufm_convex.testing.assert_loss_is_consistent`` looks for contradictions.
+    """
 
     name: ClassVar[str]
     """Registry name, as written in TOML files and on the command line."""

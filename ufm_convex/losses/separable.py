@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ufm_convex._arrays import FloatArray, IntArray
+from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss, ray_limit
 from ufm_convex.losses.layout import ExactColumn, Layout
 from ufm_convex.losses.table import Kind, Table, require_rows
@@ -29,8 +30,10 @@ class SeparableLoss(Loss):
 
         l(z)  = Σ_j f(z_j, y_j),      l*(v) = Σ_j f*(v_j, y_j)
 
-    A subclass states the scalar function. The domain of its conjugate is an interval that contains 0. No equation ties
-    the entries of a residual.
+    Asked of a subclass: ``name`` and, elementwise, for the scalar function f, ``entry_values``, ``entry_residuals``
+    (f′), ``entry_conjugates`` with the interval ``entry_domain`` that contains 0, ``entry_expression``; and the balls
+    ``enclose_entry_value`` and ``enclose_entry_conjugate``; ``kind`` where it takes a table of targets. No equation
+    ties the entries of a residual.
     """
 
     shift_invariant: ClassVar[bool] = False
@@ -70,14 +73,27 @@ class SeparableLoss(Loss):
     targets: Table | Sequence[Sequence[float]] | FloatArray | None = None
 
     def __post_init__(self) -> None:
-        if self.targets is not None:
-            object.__setattr__(self, "targets", Table.of(self.targets, self.kind))
-            object.__setattr__(self, "alike", False)  # of this one: the table tells columns apart
+        self.table  # noqa: B018 - read once, so that what is wrong with it is said here
 
     @property
     def table(self) -> Table | None:
-        """The targets, where columns are not classes."""
-        return None if self.targets is None else Table.of(self.targets, self.kind)  # itself
+        """The targets, where columns are not classes.
+
+        Raises ``ProblemError`` for a loss that does not state its ``kind``.
+        """
+        if self.targets is None:
+            return None
+        if getattr(type(self), "kind", None) is None:
+            raise ProblemError(
+                f"the loss {self.name!r} is given targets.",
+                expected="none: it does not state of what kind the numbers of a table may be",
+                fix="leave the targets out, or state kind in its class.",
+            )
+        found = Table.of(self.targets, self.kind)  # itself from the second time on
+        # here, and not where it is made: a subclass may have a ``__post_init__`` of its own
+        object.__setattr__(self, "targets", found)
+        object.__setattr__(self, "alike", False)  # of this one: the table tells columns apart
+        return found
 
     def validate(self, num_classes: int) -> None:
         """Raise ``ShapeError`` unless a table has one row a count; every number of classes is fine."""

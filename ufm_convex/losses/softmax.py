@@ -27,7 +27,11 @@ _SLACK = 4.0 * np.finfo(float).eps
 
 
 class SoftmaxLoss(Loss):
-    """Cross-entropy against the target of the layout; a subclass says which targets there are."""
+    """Cross-entropy against the target of the layout.
+
+    Asked of a subclass: ``name``, ``validate`` and ``parameters``, and which targets there are: ``target`` if it is
+    ``alike``, else ``target_columns`` and ``exact_column``.
+    """
 
     shift_invariant: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from ufm_convex.errors import HypothesisError
@@ -24,8 +25,29 @@ _MISSING = {
 
 
 def foreign(loss: Loss) -> bool:
-    """Whether its class is one of another package, which the verifier does not know: its balls are that one's word."""
-    return type(loss).__module__.partition(".")[0] != __name__.partition(".")[0]
+    """Whether its class is one of another package, which the verifier does not know: its balls are that one's word.
+
+    A class of this package is the very one that its module has under its name: what a class says of its module is
+    somebody's word, too.
+    """
+    kind = type(loss)
+    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return not (own and getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind)
+
+
+def mark(loss: Loss) -> str:
+    """The class of a loss of another package, which may call itself as one of this package; else empty."""
+    return f"{type(loss).__module__}.{type(loss).__qualname__}" if foreign(loss) else ""
+
+
+def require_own(loss: Loss, what: str) -> None:
+    """Raise ``HypothesisError`` for a loss of another package; ``what`` would rest on its word alone."""
+    if foreign(loss):
+        raise HypothesisError(
+            f"the loss {loss.name!r} is one of another package, and {what} would be its word alone.",
+            expected="a loss of this package, which the verifier knows as well",
+            fix="use solve(problem) and attribute_gap(problem, candidate), whose status is 'bounded' at most.",
+        )
 
 
 def missing(loss: Loss, needs: Sequence[str]) -> str | None:

@@ -208,7 +208,11 @@ class Subject:
 
 
 class Plot(ABC):
-    """One figure."""
+    """One figure.
+
+    Asked of a subclass: ``name``, ``source`` and ``draw``, which gets a subject whose source has been checked, under
+    the style in force, and returns a ``Figure`` without pyplot; ``check_size`` where there may be too many classes.
+    """
 
     name: ClassVar[str]
     """What the registry calls it."""

@@ -56,10 +56,15 @@ class Model(ABC):
         """The theorems about this kind of problem alone; None where those of ``ufm_convex.theory`` are."""
         return None
 
+    @property
+    def mark(self) -> str:
+        """What tells the problem from another with the same content; empty wherever the content tells all."""
+        return ""
+
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content as canonical JSON (sorted keys, no white space)."""
-        canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the content as canonical JSON (sorted keys, no white space), then of ``mark``."""
+        canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":")) + self.mark
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:

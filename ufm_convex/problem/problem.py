@@ -22,7 +22,7 @@ from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, IntArray, frozen, real, whole
 from ufm_convex.class_counts import counts_from_profile, validate_class_counts
 from ufm_convex.errors import FileFormatError, HypothesisError, ProblemError, UnknownNameError, shown
-from ufm_convex.losses import CrossEntropy, Loss, make
+from ufm_convex.losses import CrossEntropy, Loss, make, require_named, traits
 from ufm_convex.problem.constraints import Constraint
 from ufm_convex.problem.constraints import make as make_constraint
 from ufm_convex.problem.model import Model
@@ -252,6 +252,11 @@ class Problem(Model):
             del given["loss"]
         return {name: value for name, value in given.items() if value is not None}
 
+    @property
+    def mark(self) -> str:
+        """See ``Model.mark``: the class of a loss of another package, which may have the name of another."""
+        return traits.mark(self.loss)
+
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """See ``Model.arguments``."""
         given = {name: getattr(self, name) for name in ("features", "feature_dim", "bias", "constraint")}
@@ -270,6 +275,11 @@ class Problem(Model):
         )
 
     # -- TOML -----------------------------------------------------------------------------------------------
+
+    def to_toml(self) -> str:
+        """See ``Model.to_toml``. Raises ``ProblemError`` where the loss is not the one that its name stands for."""
+        require_named(self.loss)
+        return super().to_toml()
 
     @classmethod
     def from_content(cls, data: Mapping[str, Any], *, source: str = "the problem") -> Self:

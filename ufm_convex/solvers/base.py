@@ -70,7 +70,14 @@ class SolverRun:
 
 
 class Solver(ABC):
-    """One solver of the registry."""
+    """One solver of the registry.
+
+    Asked of a subclass: ``name``, ``levels`` and ``rank``; ``installed``; ``suits``, which is None where "auto" is to
+    leave it out; and ``runs``, which yields ``SolverRun``: points, as good as it has them, and what it claims. Nothing
+    of that is believed. Each run is repaired and proved by whoever asked, so a solver neither certifies nor checks
+    itself; a dual point, of which residuals are enough, is what a lower bound is made of. What a loss must be is said
+    in ``needs``, not tested in ``runs``.
+    """
 
     name: ClassVar[str]
     levels: ClassVar[tuple[str, ...]]

@@ -76,7 +76,12 @@ class SolvedOptimum(Optimum, ABC):
 
 
 class Theorem(ABC):
-    """One closed form, with the conditions under which it holds."""
+    """One closed form, with the conditions under which it holds.
+
+    Asked of a subclass: ``name``, ``citation`` and ``relation``; ``hypotheses``, each tested on the problem, with words
+    for what was found; and ``evaluate``, the closed form, called only where the hypotheses leave it a relation. A
+    hypothesis that is needed for the value to be attained only, not to be a bound, says so in ``otherwise``.
+    """
 
     name: ClassVar[str]
     """What the theorem is called in messages."""
