@@ -3,7 +3,8 @@
 Prose is read at 238 words a minute, the mean for non-fiction in English (Brysbaert, *How many words do we read per
 minute?*, Journal of Memory and Language 109, 2019). A word is what white space surrounds and has a letter or a digit in
 it, so a formula within a line counts as the words it is written with. Tables, blocks of code and displayed formulas are
-looked at, not read: 10 seconds each, whatever their length. A cell of a table that is a paragraph is read.
+looked at, not read: 10 seconds each, whatever their length. A cell of a table that is a paragraph is read, but for a
+page that a script generates: nobody reads its rows from first to last, one is looked up.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def words(text: str) -> int:
     return len(re.findall(r"\S*\w\S*", text))
 
 
-def minutes(page: str) -> float:
+def minutes(page: str, generated: bool = False) -> float:
     """Reading time of a page in Markdown."""
     page, blocks = re.subn(r"^( *)(```+|~~~+).*?^\1\2 *$", "\n\n", page, flags=re.S | re.M)
     page = re.sub(r"<!--.*?-->", "", page, flags=re.S)
@@ -30,5 +31,5 @@ def minutes(page: str) -> float:
     tables = len(re.findall(r"(?:^ *\|.*\n?)+", page, re.M))
     read = words(re.sub(r"^ *\|.*$", "", page, flags=re.M))
     cells = [words(cell) for row in rows for cell in re.split(r"(?<!\\)\|", row)]
-    read += sum(length for length in cells if length > LONGEST_CELL)
+    read += 0 if generated else sum(length for length in cells if length > LONGEST_CELL)
     return read / WORDS_A_MINUTE + (blocks + formulas + tables) * SECONDS_A_LOOK / 60

@@ -67,9 +67,7 @@ def orthogonal() -> Iterator[Entry]:
 
 def step_imbalance() -> Iterator[Entry]:
     """Cross-entropy, free features, classes of two sizes: what the limit of no decay says, and what is so."""
-    source = (
-        "Hong, Ling 2023 (two clusters: logits by blocks); the programme of four numbers: docs/free_features.md, section 5"
-    )
+    source = "Hong, Ling 2023 (two clusters: logits by blocks); the programme of four numbers: docs/free_features.md, section 5"
     hypotheses = "free features; no bias; feature_dim is at least K − 1"
     for counts, decay in STEP:
         problem = ufm.Problem(counts, decay, decay, **FREE)
@@ -112,7 +110,9 @@ def reductions() -> Iterator[Entry]:
     narrow = ufm.Problem([180, 60, 20], 7.73e-3, 7.73e-3, feature_dim=2)
     bound = lambda problem: pigeonhole_bound(problem).value  # noqa: E731
     words = "two classes share their largest coordinate (pigeonhole)"
-    yield Entry(words, "docs/free_features.md, section 6", narrow, "lower", bound, conic, "fewer dimensions than classes")
+    yield Entry(
+        words, "docs/free_features.md, section 6", narrow, "lower", bound, conic, "fewer dimensions than classes"
+    )
 
 
 def exactness() -> Iterator[Entry]:

@@ -15,9 +15,7 @@ from ufm_convex.contrastive.theory import collapse_threshold
 from ufm_convex.theory.free_groups import group_collapse, pressure
 
 DANG = "Dang, Tran, Nguyen, Ho, ICML 2024, Theorem 1"
-MERGE = (
-    "minority collapse: Fang, He, Long, Su, PNAS 118, 2021, and Hong, Ling 2023; threshold: docs/free_features.md, section 5"
-)
+MERGE = "minority collapse: Fang, He, Long, Su, PNAS 118, 2021, and Hong, Ling 2023; threshold: docs/free_features.md, section 5"
 PEELED = "Fang, He, Long, Su, PNAS 118, 2021, Theorem 5 for R → ∞; docs/layer_peeled.md"
 LOSSES = "docs/closed_forms.md, section 3"
 ACCURACY = 1e-10
