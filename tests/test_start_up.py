@@ -13,10 +13,12 @@ import pytest
 import typer
 from typer.main import get_command
 
+import ufm_convex as ufm
 from ufm_convex import _registry, solvers
 from ufm_convex._lazy import lazily
 from ufm_convex.cli import application, command
 from ufm_convex.solvers.base import Solver
+from ufm_convex.solvers.theory import TheorySolver
 
 PACKAGE = Path(__file__).parent.parent / "ufm_convex"
 PROBE = """
@@ -204,6 +206,20 @@ def test_auto_asks_the_closed_form_first_as_its_rank_says() -> None:
     overriding = {name for name, kind in solvers.available().items() if kind.priority is not Solver.priority}
     groups = [solvers.available()[name].group_rank for name in overriding]  # type: ignore[attr-defined]
     assert all(rank > ranks[solvers.FIRST] for rank in groups)
+
+
+def test_auto_asks_a_solver_that_was_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a lower rank than the closed form comes before it, though no package has it."""
+
+    class Early(TheorySolver):
+        name, rank = "early", -1
+
+    problem = ufm.Problem([5, 3], 1e-3, 1e-3)
+    assert ufm.solve(problem).run.solver == "theory"
+    assert solvers.available().guests == []
+    monkeypatch.setitem(solvers.available(), "early", Early)
+    assert solvers.available().guests == ["early"]
+    assert ufm.solve(problem).run.solver == "early"
 
 
 def test_a_module_is_imported_when_its_class_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

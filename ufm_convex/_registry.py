@@ -65,12 +65,18 @@ class Folder(MutableMapping[str, type[T]], Generic[T]):
                 return classes
         raise KeyError(name)
 
+    @property
+    def given(self) -> dict[str, type[T]]:
+        """Those that were put in by hand, in no module of the folder."""
+        return self._found.get("") or {}
+
     def __getitem__(self, name: str) -> type[T]:
         return self._home(name)[name]
 
     def __setitem__(self, name: str, kind: type[T]) -> None:
-        given = self._found.setdefault("", {})  # no module has this name
-        (self._home(name) if name in self or given is None else given)[name] = kind
+        if name not in self:
+            self._found[""] = self.given | {name: kind}  # no module has the empty name
+        self._home(name)[name] = kind
 
     def __delitem__(self, name: str) -> None:
         del self._home(name)[name]
@@ -113,6 +119,11 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
                 _refuse(one, f"takes the name of one of {holder}", "a name of its own", "give it another name")
             found[one.name] = one
         return found
+
+    @property
+    def guests(self) -> list[str]:
+        """The names that are not of the folder: of other packages, and put in by hand."""
+        return [*(self._own.given if isinstance(self._own, Folder) else ()), *self.plugged]
 
     def __getitem__(self, name: str) -> type[T]:
         if name in self._own:

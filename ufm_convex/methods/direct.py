@@ -186,10 +186,10 @@ def _automatic(problem: Problem, level: str) -> Iterator[tuple[str, str]]:
     """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority.
 
     The closed form comes before every other solver of this package, which are looked at when it was not enough; where
-    other packages have solvers, all are looked at.
+    there are solvers of others, all are looked at.
     """
     known = solvers.available()
-    first = [] if known.plugged else [solvers.FIRST]
+    first = [] if known.guests else [solvers.FIRST]
     early = _suited(problem, level, first)
     yield from early
     late = _suited(problem, level, [name for name in known if name not in first])

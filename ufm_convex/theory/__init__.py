@@ -73,7 +73,12 @@ def _instance(name: str) -> Theorem:
 @cache
 def theorems() -> tuple[Theorem, ...]:
     """One instance of every theorem in this folder, in the order of their file names, then those of other packages."""
-    return tuple(map(_instance, _registry()))
+    return tuple(_in_order())
+
+
+def _in_order() -> Iterator[Theorem]:
+    """The same one after the other: whoever stops at one imports none of those behind it."""
+    yield from map(_instance, _registry())
 
 
 def theorems_about(problem: object) -> tuple[Theorem, ...]:
@@ -86,13 +91,13 @@ def theorems_about(problem: object) -> tuple[Theorem, ...]:
 
 
 def _about(problem: object) -> Iterator[Theorem]:
-    """The same one after the other: whoever stops at one imports none of those behind it."""
+    """The same one after the other."""
     own = problem.theorems() if isinstance(problem, Model) else None
     if own is not None:
         yield from own
         return
     require_problem(problem, "a theorem")
-    yield from map(_instance, _registry())
+    yield from _in_order()
 
 
 def find(problem: Problem) -> Theorem | None:
