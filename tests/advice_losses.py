@@ -150,13 +150,13 @@ CASES: list[Case] = [
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), level="auto"),
     ),
     Case(
-        "contrastive.method:_plan",
+        "contrastive.runs:plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory", level="class"),
         "leave the level out",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="theory"),
     ),
     Case(
-        "contrastive.method:_plan",
+        "contrastive.runs:plan",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="frame"),
         "use 'auto'",
         call(ufm.solve, ufm.ContrastiveProblem([5, 2], bound=1.0), solver="auto"),

@@ -143,7 +143,7 @@ UNFOLLOWED = {
         ("cli.exits:_fault", "solving:_Best.add"),
         "says that the package itself is at fault, and asks for a report",
     ),
-    "methods.norm_balls:_Search._try": "likewise",
+    "methods.multiplier:Search._try": "likewise",
     **dict.fromkeys(
         (
             "candidate.formats:_package",

@@ -21,8 +21,9 @@ from ufm_convex.contrastive import ContrastiveDual, ContrastivePoint, collapse_t
 from ufm_convex.contrastive import theory as closed_form
 from ufm_convex.contrastive.enclosure import lower_bound, repair, repaired_lengths, upper_bound
 from ufm_convex.contrastive.judging import enclose_objective, violation
-from ufm_convex.contrastive.method import Contrastive, finding
+from ufm_convex.contrastive.method import Contrastive
 from ufm_convex.contrastive.points import objective, softmax_dual
+from ufm_convex.contrastive.runs import finding
 from ufm_convex.relaxation import Orbits
 from ufm_convex.solvers import Claim
 from ufm_convex.solvers.conic import ConicSolver

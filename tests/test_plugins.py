@@ -203,6 +203,7 @@ def test_a_whole_class_is_loaded():
 
 def registry(monkeypatch, *entries):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
+    monkeypatch.setattr("ufm_convex._registry.may_be_named", lambda group: True)
     return Registry({"own": Whole}, Solver, "ufm_convex.solvers")
 
 
@@ -233,6 +234,7 @@ def test_a_name_that_is_taken_is_refused(monkeypatch, names):
 def test_an_unknown_name_lists_those_of_other_packages(monkeypatch):
     plugged = Registry(dict(solvers.available()), Solver, "ufm_convex.solvers")
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry("whole", f"{HERE}:Whole")])
+    monkeypatch.setattr("ufm_convex._registry.may_be_named", lambda group: True)
     monkeypatch.setattr(solvers, "available", lambda: plugged)
     with pytest.raises(UnknownNameError, match="whole"):
         solvers.solver("hole")

@@ -16,9 +16,10 @@ from processes import SOON, alive, children, within
 
 import ufm_convex as ufm
 from ufm_convex import _process, solvers
-from ufm_convex._process import Worker, Workers, apart, isolation
+from ufm_convex._process import Worker, apart, isolation
 from ufm_convex.errors import ProcessError, SizeError, SolverDiedError, SolverError
 from ufm_convex.solution import Status
+from ufm_convex.sweep.workers import Workers
 
 SMALL = ufm.Problem([9, 6, 3], 0.02, 0.03)
 TESTS = str(Path(__file__).parent)
@@ -250,7 +251,9 @@ CROSS_CHECK = (
     "def hang(problem):\n    p.end('hang')\n"
     "ufm.cross_check(ufm.Problem([3, 2, 1], 0.02, 0.02), [hang], time_limit=500.0)\n"
 )
-POOL = "from ufm_convex._process import Workers\nwith Workers(1) as pool:\n    pool.submit(p.end, 'hang').result()\n"
+POOL = (
+    "from ufm_convex.sweep.workers import Workers\nwith Workers(1) as pool:\n    pool.submit(p.end, 'hang').result()\n"
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -369,13 +369,13 @@ class AlwaysZero(Theorem):
 def test_a_refusal_names_every_theorem(monkeypatch: pytest.MonkeyPatch) -> None:
     barred = AlwaysZero()
     monkeypatch.setattr(barred, "usable", False)
-    monkeypatch.setattr(theory, "theorems", lambda: (OrthogonalFrame(), barred))
+    monkeypatch.setattr(theory, "_in_order", lambda: iter((OrthogonalFrame(), barred)))
     with pytest.raises(HypothesisError, match=r"orthogonal frame needs: features.*non-negativity needs: the moon"):
         theory.optimum(REFUSALS["features are nonnegative"])
 
 
 def test_a_tight_value_goes_before_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(theory, "theorems", lambda: (AlwaysZero(), OrthogonalFrame()))
+    monkeypatch.setattr(theory, "_in_order", lambda: iter((AlwaysZero(), OrthogonalFrame())))
     problem = Problem([30, 20], 1e-3, 1e-3)
     best = theory.bound(problem)
     assert best is not None

@@ -22,14 +22,11 @@ import math
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, TypeVar
 
 from ufm_convex import _deadline
@@ -60,6 +57,8 @@ class Worker:
     """A fresh interpreter that runs functions one after the other; to start, it takes as long as its imports."""
 
     def __init__(self) -> None:
+        import subprocess
+
         line: tuple[int, ...] = ()
         self._lifeline: int | None = None
         if os.name == "posix":
@@ -162,6 +161,8 @@ class Worker:
             self.end()
             raise
         if found is None:
+            import subprocess
+
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_FAREWELL)
             code = self._process.poll()
@@ -214,7 +215,7 @@ def fate(code: int | None) -> str:
         return f"was ended by signal {-code}"
 
 
-class _Bench:
+class Bench:
     """Workers that wait for work; made when there are too few."""
 
     def __init__(self) -> None:
@@ -257,7 +258,7 @@ class _Bench:
             worker.end()
 
 
-_BENCH: ContextVar[_Bench | None] = ContextVar("_BENCH", default=None)
+_BENCH: ContextVar[Bench | None] = ContextVar("_BENCH", default=None)
 
 
 @contextmanager
@@ -269,7 +270,7 @@ def isolation(wanted: bool = True) -> Iterator[None]:
     if not wanted or _bench() is not None:
         yield
         return
-    bench = _Bench()
+    bench = Bench()
     token = _BENCH.set(bench)
     try:
         yield
@@ -278,7 +279,7 @@ def isolation(wanted: bool = True) -> Iterator[None]:
         bench.end()
 
 
-def _bench() -> _Bench | None:
+def _bench() -> Bench | None:
     """The bench of the block that this is in; that of a process which was forked meanwhile is not ours."""
     found = _BENCH.get()
     return found if found is not None and found.pid == os.getpid() else None
@@ -301,34 +302,3 @@ def apart(what: str, function: Callable[..., Iterator[T]], *arguments: Any, **ke
         arguments = (left - min(_ANSWERING * left, _LONGEST_ANSWER), function, *arguments)
         return bench.items(what, _deadline.within, *arguments, **keywords)
     return bench.items(what, function, *arguments, **keywords)
-
-
-class Workers(ThreadPoolExecutor):
-    """An executor whose calls run in processes; one that dies fails its call, and another takes its place.
-
-    Used as a context manager: an error that leaves the block, Ctrl-C too, ends the processes at once.
-
-    Args:
-        count: How many at a time.
-    """
-
-    def __init__(self, count: int) -> None:
-        super().__init__(count)
-        self._bench = _Bench()
-
-    def submit(self, function: Callable[..., T], /, *arguments: Any, **keywords: Any) -> Future[T]:
-        """Call an importable function with arguments that can be pickled; raises as ``Worker.items`` does."""
-        return super().submit(self._one, function, arguments, keywords)
-
-    def _one(self, function: Callable[..., T], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> T:
-        (value,) = self._bench.items("a worker", once, function, *arguments, **keywords)
-        return value
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.shutdown(wait=False, cancel_futures=True)
-            self._bench.end()  # threads that wait for an answer go on, to their own end
-        self.shutdown()
-        self._bench.end()

@@ -1,18 +1,22 @@
 """Registries by presence: a module in a folder that defines a named subclass is in the registry, nothing else to do.
 
-Other packages have a door: an entry point in the group of a registry names a class, which is imported when it is asked
-for and checked then (docs/plugins.md). Names come from people, so looking one up and making what it stands for end in
-errors that list what there is.
+A module is imported when a class in it is asked for, or when all are. Other packages have a door: an entry point in
+the group of a registry names a class, which is imported when it is asked for and checked then (docs/plugins.md). What
+is installed is looked through when a name is not of this package, or when all are asked for. Names come from people,
+so looking one up and making what it stands for end in errors that list what there is.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cached_property
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ufm_convex._given import require_known
@@ -22,6 +26,67 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
+
+
+class Folder(MutableMapping[str, type[T]], Generic[T]):
+    """Name → class, for the concrete subclasses of ``base`` that modules of ``package`` define with a ``name``.
+
+    In the order of the files. A module is imported when it is come to; first comes the one that is called like the
+    class.
+
+    Args:
+        package: The ``__name__`` of an imported package.
+        base: An abstract class whose concrete subclasses carry a ``name``.
+    """
+
+    def __init__(self, package: str, base: type[T]) -> None:
+        self._package, self._base = package, base
+        modules = pkgutil.iter_modules(sys.modules[package].__path__)
+        self._found: dict[str, dict[str, type[T]] | None] = {module.name: None for module in modules}
+
+    def _classes(self, module: str) -> dict[str, type[T]]:
+        """Those of one module, imported if need be."""
+        found = self._found[module]
+        if found is None:
+            found = {}
+            imported = importlib.import_module(f"{self._package}.{module}")
+            for _, kind in inspect.getmembers(imported, inspect.isclass):
+                own = kind.__module__ == imported.__name__ and "name" in vars(kind)
+                if own and issubclass(kind, self._base) and not inspect.isabstract(kind):
+                    found[str(vars(kind)["name"])] = kind
+            self._found[module] = found  # only now: of a module that cannot be imported the next caller hears, too
+        return found
+
+    def _home(self, name: str) -> dict[str, type[T]]:
+        """The classes of the module with the class of that name; ``KeyError`` if there is none."""
+        likely = name.replace("-", "_") if isinstance(name, str) else ""
+        for module in ([likely] if likely in self._found else []) + list(self._found):
+            if name in (classes := self._classes(module)):
+                return classes
+        raise KeyError(name)
+
+    @property
+    def given(self) -> dict[str, type[T]]:
+        """Those that were put in by hand, in no module of the folder."""
+        return self._found.get("") or {}
+
+    def __getitem__(self, name: str) -> type[T]:
+        return self._home(name)[name]
+
+    def __setitem__(self, name: str, kind: type[T]) -> None:
+        if name not in self:
+            self._found[""] = self.given | {name: kind}  # no module has the empty name
+        self._home(name)[name] = kind
+
+    def __delitem__(self, name: str) -> None:
+        del self._home(name)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        for module in list(self._found):
+            yield from list(self._classes(module))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Registry(MutableMapping[str, type[T]], Generic[T]):
@@ -36,13 +101,15 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
         group: Name of the group of entry points.
     """
 
-    def __init__(self, own: Mapping[str, type[T]], base: type[T], group: str) -> None:
-        self._own, self._base, self._group = dict(own), base, group
+    def __init__(self, own: MutableMapping[str, type[T]], base: type[T], group: str) -> None:
+        self._own, self._base, self._group = own, base, group
         self._loaded: dict[str, type[T]] = {}
 
     @cached_property
     def plugged(self) -> dict[str, EntryPoint]:
         """Name → entry point of other packages, none of them imported."""
+        if not may_be_named(self._group):
+            return {}
         from importlib.metadata import entry_points
 
         found: dict[str, EntryPoint] = {}
@@ -52,6 +119,11 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
                 _refuse(one, f"takes the name of one of {holder}", "a name of its own", "give it another name")
             found[one.name] = one
         return found
+
+    @property
+    def guests(self) -> list[str]:
+        """The names that are not of the folder: of other packages, and put in by hand."""
+        return [*(self._own.given if isinstance(self._own, Folder) else ()), *self.plugged]
 
     def __getitem__(self, name: str) -> type[T]:
         if name in self._own:
@@ -70,7 +142,8 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
         return name in self._own or name in self.plugged
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._own, *self.plugged])
+        yield from self._own
+        yield from self.plugged
 
     def __len__(self) -> int:
         return len(self._own) + len(self.plugged)
@@ -115,26 +188,41 @@ def _refuse(entry: EntryPoint, found: str, expected: str, fix: str, cause: Excep
     raise PluginError(f"{name} {found}.", expected=expected, fix=f"{fix}{away}.") from cause
 
 
+def may_be_named(group: str) -> bool:
+    """Whether an installed package may name a group of entry points: a look into their files, quicker than asking.
+
+    ``importlib.metadata`` takes 15 ms to import, and nearly always answers no. Where it is asked for more than folders
+    (packages in archives, finders of other kinds), the question is left to it.
+    """
+    ways = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    if any(finder is not PathFinder for finder in ways):
+        return True
+    try:
+        return any(_names(Path(root or "."), group.encode()) for root in sys.path)
+    except OSError:
+        return True
+
+
+def _names(root: Path, group: bytes) -> bool:
+    """Whether the metadata in a folder name the group; of what is no folder, whether it may have any."""
+    if not root.is_dir():
+        return root.exists()
+    for name in os.listdir(root):
+        if name.lower().endswith((".dist-info", ".egg-info")) or name.lower() == "egg-info":
+            path = root / name / "entry_points.txt"
+            if path.is_file() and group in path.read_bytes():
+                return True
+    return False
+
+
 def plugged_in(package: str, base: type[T], group: str) -> Registry[T]:
-    """``discover``, and the door for other packages: the entry points in ``group``."""
-    return Registry(discover(package, base), base, group)
+    """The classes of a folder, and the door for other packages: the entry points in ``group``."""
+    return Registry(Folder(package, base), base, group)
 
 
 def discover(package: str, base: type[T]) -> dict[str, type[T]]:
-    """Name → class, for the concrete subclasses of ``base`` that modules of ``package`` define with a ``name``.
-
-    Args:
-        package: The ``__name__`` of an imported package.
-        base: An abstract class whose concrete subclasses carry a ``name``.
-    """
-    found: dict[str, type[T]] = {}
-    for module_info in pkgutil.iter_modules(sys.modules[package].__path__):
-        module = importlib.import_module(f"{package}.{module_info.name}")
-        for _, kind in inspect.getmembers(module, inspect.isclass):
-            own = kind.__module__ == module.__name__ and "name" in vars(kind)
-            if own and issubclass(kind, base) and not inspect.isabstract(kind):
-                found[str(vars(kind)["name"])] = kind
-    return found
+    """``Folder``, all of it imported."""
+    return dict(Folder(package, base))
 
 
 def choose(registry: Mapping[str, T], name: object, what: str, fix: str, *, also: str = "") -> T:

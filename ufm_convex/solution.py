@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,12 +24,14 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex._tables import Columns, dataframe
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.errors import HypothesisError
-from ufm_convex.evidence import Bracketed, Evidence, allowed_gap, excess_gap, kept, relative_gap
+from ufm_convex.evidence import Bracketed, Evidence, allowed_gap, excess_gap, relative_gap
 from ufm_convex.losses import traits
-from ufm_convex.positivity import CompletePositivity, feature_positivity
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Dual, DualPoint, FrameDual, FramePoint, Gram, GramPoint, as_dimension, of_classes
 from ufm_convex.solvers import SolverRun
+
+if TYPE_CHECKING:
+    from ufm_convex.positivity import CompletePositivity
 
 INTERRUPTED = "interrupted: the best bounds so far are kept"
 """The last line of the route after Ctrl-C."""
@@ -154,6 +156,8 @@ class Solution(Outcome):
             ProblemError: norm bounds stand in place of the decays, and the run is one of another problem.
             FileFormatError: the file has another suffix, or cannot be written.
         """
+        from ufm_convex.evidence import kept
+
         kept.save(self.problem, self.run, self.evidence, path, self.words())
 
     @classmethod
@@ -167,6 +171,8 @@ class Solution(Outcome):
             FileFormatError: the file cannot be read, is not one of ``save``, or its points do not fit its problem.
             UFMError: as ``Problem.from_toml``.
         """
+        from ufm_convex.evidence import kept
+
         evidence, words = kept.load(path)
         low, high = evidence.lower.value, evidence.upper.value
         status = status_of(evidence.problem.floor, low, high, evidence.left_nothing, words["tolerance"])
@@ -358,6 +364,8 @@ class Solution(Outcome):
                 decays, in whose units the distance is measured.
             SizeError: K > 400.
         """
+        from ufm_convex.positivity import feature_positivity
+
         if not self.problem.nonnegative:
             raise HypothesisError(
                 'features are "free".',

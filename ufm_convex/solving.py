@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -28,9 +28,11 @@ from ufm_convex.contrastive import Contrastive
 from ufm_convex.errors import ProblemError, RangeError, SolverDiedError, SolverError, shown
 from ufm_convex.losses import traits
 from ufm_convex.methods import AUTO, OVERDUE, Direct, Finding, Method, NormBalls, Progress, Settings
-from ufm_convex.positivity.gap_closure import GapClosure, check, closed_gap
 from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import INTERRUPTED, TIME_LIMIT, Outcome, Solution, Status, capped, status_of
+
+if TYPE_CHECKING:
+    from ufm_convex.positivity.gap_closure import GapClosure
 
 METHODS: tuple[Method[Any, Any, Any], ...] = (NormBalls(), Contrastive(), Direct())
 """How problems are solved; of those that accept a problem the first takes it."""
@@ -305,6 +307,8 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
         SolverNotInstalledError: Clarabel cannot be imported.
     """
     given = problem if isinstance(problem, Solution) else None
+    from ufm_convex.positivity.gap_closure import check, closed_gap
+
     return closed_gap(check(given.problem if given else problem), given, _given.tolerance(tolerance), solve)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 from ufm_convex import _given, enclosure
 from ufm_convex._arrays import whole
@@ -48,7 +48,7 @@ from ufm_convex.problem import Model, Problem
 from ufm_convex.solution import Solution
 from ufm_convex.solving import method_of
 
-Proof = enclosure.Proof | Literal["residuals"]
+Proof: TypeAlias = enclosure.Proof | Literal["residuals"]
 _PROOFS = (*get_args(enclosure.Proof), residuals.KIND)
 _FLOAT_BITS = 53
 _FAST_ROOM = Fraction(1, 2**36)

@@ -5,18 +5,36 @@ exact in binary64; labels are fresh int64 arrays of shape (N,). Anything else is
 without samples, an output of the classifier all the same.
 """
 
-from ufm_convex.class_counts.files import read_class_counts, read_labels
-from ufm_convex.class_counts.labels import class_counts_from_labels, fewer_labels, validate_labels
-from ufm_convex.class_counts.profiles import (
-    balanced,
-    counts_from_profile,
-    exponential,
-    pareto,
-    profile_names,
-    step,
-)
-from ufm_convex.class_counts.tokens import NextTokens, next_tokens, read_tokens
-from ufm_convex.class_counts.validation import MAX_SAMPLES, validate_class_counts
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.class_counts.files import read_class_counts, read_labels
+    from ufm_convex.class_counts.labels import class_counts_from_labels, fewer_labels, validate_labels
+    from ufm_convex.class_counts.profiles import (
+        balanced,
+        counts_from_profile,
+        exponential,
+        pareto,
+        profile_names,
+        step,
+    )
+    from ufm_convex.class_counts.tokens import NextTokens, next_tokens, read_tokens
+    from ufm_convex.class_counts.validation import MAX_SAMPLES, validate_class_counts
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "files": ("read_class_counts", "read_labels"),
+            "labels": ("class_counts_from_labels", "fewer_labels", "validate_labels"),
+            "profiles": ("balanced", "counts_from_profile", "exponential", "pareto", "profile_names", "step"),
+            "tokens": ("NextTokens", "next_tokens", "read_tokens"),
+            "validation": ("MAX_SAMPLES", "validate_class_counts"),
+        },
+    )
 
 __all__ = [
     "MAX_SAMPLES",

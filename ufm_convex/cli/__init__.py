@@ -2,7 +2,8 @@
 
 A command is one file of this folder with a function under ``@command``; it is found by its presence, so adding a
 command adds a file and changes none. Results go to stdout, everything else to stderr (``output``); exit codes are in
-``exits``. Nothing here imports NumPy or a solver before a command runs, so that ``--help`` is quick.
+``exits``. Nothing here imports NumPy or a solver before a command runs, so that ``--help`` is quick, and of a command
+that is named first no other is imported.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ufm_convex._process import isolation
-from ufm_convex.cli.command import COMMANDS, OnceCommand, unprinted
+from ufm_convex.cli.command import COMMANDS, OnceCommand, Root, unprinted
 from ufm_convex.cli.exits import system_error
 from ufm_convex.cli.output import complain, held_output, occupy_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["application", "main"]
 
@@ -37,18 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without λ shows a question mark, not a traceback
     try:
         with held_output(), isolation():
-            application()(args=arguments, prog_name="ufm-convex")
+            words = sys.argv[1:] if arguments is None else arguments
+            application(*words[:1])(args=arguments, prog_name="ufm-convex")
     except OSError as error:
         complain(f"FileFormatError: {system_error(error)}")
         sys.exit(unprinted())
 
 
-def application() -> typer.Typer:
-    """The Typer application, with every command of this folder."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+def application(first: str | None = None) -> typer.Typer:
+    """The Typer application, with every command of this folder.
+
+    Args:
+        first: The first word of the command line. Where it is the command of the module of its name, no other
+            command is imported or built.
+    """
     # plain help and plain usage errors: Rich would double the time of --help
     app = typer.Typer(
+        cls=Root,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -56,9 +62,21 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name, function in sorted(COMMANDS.items()):
+    for name, function in sorted(_commands(first).items()):
         app.command(name, cls=OnceCommand)(function)
     return app
+
+
+def _commands(first: str | None) -> Mapping[str, Callable[..., None]]:
+    """Name → function: of the first word alone if it is a command, else of the folder."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__)]
+    if first in modules:
+        importlib.import_module(f"{__name__}.{first}")
+        if first in COMMANDS:
+            return {first: COMMANDS[first]}
+    for module in modules:
+        importlib.import_module(f"{__name__}.{module}")
+    return COMMANDS
 
 
 def _show_version(wanted: bool) -> None:

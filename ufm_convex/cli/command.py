@@ -14,15 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from enum import IntEnum
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo, ParameterInfo
 
 from ufm_convex.cli.exits import Boundary, ExitCode
 
@@ -36,6 +40,10 @@ _GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxy
 
 _BREAKDOWN: ContextVar[int] = ContextVar("breakdown", default=ExitCode.BAD_INPUT)
 """``breakdown`` of the running command."""
+
+
+_SAYS = ("param_decls", "default", "help", "metavar")
+"""What is declared of a parameter without any say in what values it takes."""
 
 
 def unprinted() -> int:
@@ -76,7 +84,29 @@ def names_of(*groups: type) -> list[str]:
     return [field.name for group in groups for field in dataclasses.fields(group)]
 
 
-class OnceCommand(TyperCommand):
+class AsGiven:
+    """A Typer command or group whose parameters are taken as they are given, where they are text, paths or nothing.
+
+    What Typer makes of any other, and of what it would refuse, is its own affair: for that it imports Pydantic, which
+    takes longer than NumPy.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As the base class, each parameter with the shorter way before Typer's."""
+        hints = COMMANDS[ctx.command.name].__annotations__ if ctx.command.name in COMMANDS else {}
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in found:
+            if "process_value" not in vars(parameter):
+                kind = _kind_of_text(hints.get(parameter.name))
+                vars(parameter)["process_value"] = partial(_taken, parameter, kind, parameter.process_value)
+        return found
+
+
+class Root(AsGiven, TyperGroup):
+    """The group of all commands."""
+
+
+class OnceCommand(AsGiven, TyperCommand):
     """A command whose options with one value cannot be given twice: the last would win without a word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -125,6 +155,41 @@ def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
     entry.__annotations__ = {option.name: option.annotation for option in flat}
     vars(entry)["__signature__"] = inspect.Signature(flat)
     return entry
+
+
+def _kind_of_text(hint: Any) -> type | None:
+    """``str`` or ``Path``, where a parameter is one, a list of them or None, and nothing else is asked of it."""
+    about = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, ParameterInfo)]
+    if len(about) != 1 or any(_asked(about[0], name) for name in vars(about[0]) if name not in _SAYS):
+        return None
+    kinds = [one for one in get_args(get_args(hint)[0]) or get_args(hint)[:1] if one is not type(None)]
+    kind = next(iter(get_args(kinds[0]) or kinds)) if len(kinds) == 1 else None
+    return kind if kind in (str, Path) else None
+
+
+def _asked(about: ParameterInfo, name: str) -> bool:
+    """Whether a parameter is declared with more than what Typer takes by itself."""
+    plain = typer.Option() if isinstance(about, OptionInfo) else typer.Argument()
+    return bool(getattr(about, name) != getattr(plain, name))
+
+
+def _taken(parameter: Any, kind: type | None, otherwise: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """What ``process_value`` of Typer makes of a value, without it where that is the text, its path, or nothing."""
+    several = parameter.multiple or parameter.nargs == -1
+    if value is None and not parameter.required:
+        made: Any = () if several else None
+    else:
+        texts = value if several and isinstance(value, (list, tuple)) else [value]
+        if kind is None or not all(type(text) is str and (kind is str or _may_be_read(text)) for text in texts):
+            return otherwise(context, value)
+        made = [kind(text) for text in texts]
+        made = made if several else made[0]
+    return made if parameter.callback is None else parameter.callback(context, parameter, made)
+
+
+def _may_be_read(path: str) -> bool:
+    """Whether Typer has nothing against a path: there is nothing yet, or it can be read."""
+    return "\0" not in path and (not os.path.exists(path) or os.access(path, os.R_OK))
 
 
 def _refuse_repeated(option: str, times: int) -> None:

@@ -82,6 +82,8 @@ def gram_positivity(solution: Solution) -> CompletePositivity | None:
     That is with non-negative features under decays, for so few classes that a verdict is soon found, and not after
     Ctrl-C: whoever pressed it waits for no verdict of seconds.
     """
+    if not stands_apart(solution):
+        return None
     from ufm_convex.positivity.copositivity import LARGEST
 
     asked = may_be_strict(solution, LARGEST) and not solution.interrupted
@@ -90,12 +92,16 @@ def gram_positivity(solution: Solution) -> CompletePositivity | None:
 
 def may_be_strict(solution: Solution, most: int) -> bool:
     """Whether bounds stay apart, with non-negative features under decays and at most so many different columns."""
+    return stands_apart(solution) and solution.problem.merged[0].num_classes <= most
+
+
+def stands_apart(solution: Solution) -> bool:
+    """Whether bounds stay apart, with non-negative features under decays."""
     from ufm_convex.solution import Status
 
     problem = solution.problem
     decays = problem.constraint is None or not problem.constraint.replaces_decays
-    few = problem.nonnegative and decays and problem.merged[0].num_classes <= most
-    return few and solution.status is Status.BOUNDED
+    return problem.nonnegative and decays and solution.status is Status.BOUNDED
 
 
 def relative_difference(solution: Solution | ContrastiveSolution) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ufm_convex.cli.record import gram_positivity, may_be_strict, relative_difference
+from ufm_convex.cli.record import gram_positivity, may_be_strict, relative_difference, stands_apart
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -392,6 +392,8 @@ def _degenerate(solution: Solution) -> tuple[str, str]:
 
 def _positivity(solution: Solution) -> list[Line]:
     """Why the bounds are apart, where the relaxation's Gram matrix may be the reason."""
+    if not stands_apart(solution):
+        return []
     from ufm_convex.positivity.parrilo import LARGEST_CUBIC
 
     found = gram_positivity(solution)

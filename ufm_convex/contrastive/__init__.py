@@ -5,15 +5,35 @@ Its method is one of those that ``ufm_convex.solving`` lists; its certificates a
 
 from __future__ import annotations
 
-from ufm_convex.contrastive.candidate import ContrastiveCandidate
-from ufm_convex.contrastive.evidence import ContrastiveEvidence, ContrastiveRun
-from ufm_convex.contrastive.judging import Violation
-from ufm_convex.contrastive.kkt import ContrastiveTerms
-from ufm_convex.contrastive.method import Contrastive
-from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint
-from ufm_convex.contrastive.problem import ContrastiveProblem
-from ufm_convex.contrastive.solution import ContrastiveSolution
-from ufm_convex.contrastive.theory import ContrastiveOptimum, collapse_threshold, optimum
+from typing import TYPE_CHECKING
+
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.contrastive.candidate import ContrastiveCandidate
+    from ufm_convex.contrastive.evidence import ContrastiveEvidence, ContrastiveRun
+    from ufm_convex.contrastive.judging import Violation
+    from ufm_convex.contrastive.kkt import ContrastiveTerms
+    from ufm_convex.contrastive.method import Contrastive
+    from ufm_convex.contrastive.points import ContrastiveDual, ContrastivePoint
+    from ufm_convex.contrastive.problem import ContrastiveProblem
+    from ufm_convex.contrastive.solution import ContrastiveSolution
+    from ufm_convex.contrastive.theory import ContrastiveOptimum, collapse_threshold, optimum
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "candidate": ("ContrastiveCandidate",),
+            "evidence": ("ContrastiveEvidence", "ContrastiveRun"),
+            "judging": ("Violation",),
+            "kkt": ("ContrastiveTerms",),
+            "method": ("Contrastive",),
+            "points": ("ContrastiveDual", "ContrastivePoint"),
+            "problem": ("ContrastiveProblem",),
+            "solution": ("ContrastiveSolution",),
+            "theory": ("ContrastiveOptimum", "collapse_threshold", "optimum"),
+        },
+    )
 
 __all__ = [
     "Contrastive",

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ufm_convex._bits import rounded_down as fraction_below
 from ufm_convex._bits import rounded_up as fraction_above
-from ufm_convex.enclosure.alike import ExactAlike
-from ufm_convex.enclosure.axes import axes_lower, axes_upper
-from ufm_convex.enclosure.block_dual import BlockDual
-from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
-from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
-from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
-from ufm_convex.enclosure.norms import square_norms
-from ufm_convex.enclosure.proved import (
-    DiagonalDual,
-    ExactPoint,
-    FactorWitness,
-    FrameWitness,
-    ProvedBound,
-    ResidualDual,
-)
-from ufm_convex.enclosure.rank import rank_bound
-from ufm_convex.enclosure.upper import upper_bound
-from ufm_convex.enclosure.wide import wide_lower_bound, wide_upper_bound
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.enclosure.alike import ExactAlike
+    from ufm_convex.enclosure.axes import axes_lower, axes_upper
+    from ufm_convex.enclosure.block_dual import BlockDual
+    from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
+    from ufm_convex.enclosure.exact import ExactMatrix, ExactVector
+    from ufm_convex.enclosure.lower import Proof, lower_bound, trivial_bound
+    from ufm_convex.enclosure.norms import square_norms
+    from ufm_convex.enclosure.proved import (
+        DiagonalDual,
+        ExactPoint,
+        FactorWitness,
+        FrameWitness,
+        ProvedBound,
+        ResidualDual,
+    )
+    from ufm_convex.enclosure.rank import rank_bound
+    from ufm_convex.enclosure.upper import upper_bound
+    from ufm_convex.enclosure.wide import wide_lower_bound, wide_upper_bound
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "alike": ("ExactAlike",),
+            "axes": ("axes_lower", "axes_upper"),
+            "block_dual": ("BlockDual",),
+            "columns": ("ExactColumns", "alike_orbits"),
+            "exact": ("ExactMatrix", "ExactVector"),
+            "lower": ("Proof", "lower_bound", "trivial_bound"),
+            "norms": ("square_norms",),
+            "proved": ("DiagonalDual", "ExactPoint", "FactorWitness", "FrameWitness", "ProvedBound", "ResidualDual"),
+            "rank": ("rank_bound",),
+            "upper": ("upper_bound",),
+            "wide": ("wide_lower_bound", "wide_upper_bound"),
+        },
+    )
 
 __all__ = [
     "BlockDual",

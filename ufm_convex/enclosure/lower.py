@@ -19,7 +19,6 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
-from ufm_convex.enclosure import fast, slack
 from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -71,7 +70,7 @@ def lower_bound(
         ShapeError: ``dual`` is alike on other orbits than those of the problem.
         HypothesisError: strengths are given for a diagonal proof, and the loss sees more than a margin.
     """
-    from ufm_convex.verifier.precision import working_precision
+    from ufm_convex._precision import working_precision
 
     if isinstance(problem, Problem):
         problem.require_decays("this bound")
@@ -96,7 +95,7 @@ def _worthless(columns: ExactColumns, found: ProvedBound) -> bool:
 
 def trivial_bound(problem: Problem | Columns, *, precision: int = PRECISION) -> ProvedBound:
     """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
-    from ufm_convex.verifier.precision import working_precision
+    from ufm_convex._precision import working_precision
 
     with working_precision(precision):
         return _trivial_bound(ExactColumns.of(problem))
@@ -237,6 +236,7 @@ def _frame_sums(columns: ExactColumns, strengths: ExactVector) -> list[fmpq]:
 
 def _block_bound(columns: ExactColumns, V: Alike, T: Alike | None) -> ProvedBound | None:
     """The dual value at the point that a group or dense slack proof was found for."""
+    from ufm_convex.enclosure import fast, slack
 
     def multiplier() -> FloatArray:
         if T is None:

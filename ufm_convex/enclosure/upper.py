@@ -14,7 +14,6 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import order
-from ufm_convex.enclosure import fast
 from ufm_convex.enclosure.alike import ExactAlike, logits
 from ufm_convex.enclosure.columns import ExactColumns, alike_orbits
 from ufm_convex.enclosure.exact import (
@@ -66,7 +65,7 @@ def upper_bound(
     Raises:
         ShapeError: the factors are alike on other orbits than those of the problem.
     """
-    from ufm_convex.verifier.precision import working_precision
+    from ufm_convex._precision import working_precision
 
     if penalties and isinstance(problem, Problem):
         problem.require_decays("this bound")
@@ -207,6 +206,8 @@ def _loss(columns: ExactColumns, witness: FactorWitness) -> arb:
     exact = [fmpq(0)] * columns.outputs.size if witness.bias is None else witness.bias.rationals()
     b = list(map(arb, exact))
     total = columns.bias.enclose_penalty(exact, columns.output_sizes)
+    from ufm_convex.enclosure import fast
+
     quick = fast.loss_value(columns, witness)
     if quick is not None:
         return total + quick

@@ -7,10 +7,25 @@ depends on it: repair, recovery of factors, proofs, the KKT report, the quantiti
 
 from __future__ import annotations
 
-from ufm_convex.evidence.base import Bracketed, Evidence, Representation, allowed_gap, excess_gap, relative_gap
-from ufm_convex.evidence.bounds import Bounds, lower_with_point
-from ufm_convex.evidence.gathering import gather
-from ufm_convex.evidence.merged import MergedEvidence, spread_out
+from typing import TYPE_CHECKING
+
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.evidence.base import Bracketed, Evidence, Representation, allowed_gap, excess_gap, relative_gap
+    from ufm_convex.evidence.bounds import Bounds, lower_with_point
+    from ufm_convex.evidence.gathering import gather
+    from ufm_convex.evidence.merged import MergedEvidence, spread_out
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "base": ("Bracketed", "Evidence", "Representation", "allowed_gap", "excess_gap", "relative_gap"),
+            "bounds": ("Bounds", "lower_with_point"),
+            "gathering": ("gather",),
+            "merged": ("MergedEvidence", "spread_out"),
+        },
+    )
 
 __all__ = [
     "Bounds",

@@ -13,7 +13,6 @@ from ufm_convex._arrays import FloatArray
 from ufm_convex.enclosure import FrameWitness, ProvedBound
 from ufm_convex.evidence.base import Representation
 from ufm_convex.problem import Problem
-from ufm_convex.recovery import require_dimension
 from ufm_convex.relaxation import Alike, Columns, Dual, FrameDual, FramePoint, Gram, GramPoint, margin_loss
 from ufm_convex.solvers import SolverRun
 
@@ -107,6 +106,8 @@ class FrameEvidence(Representation):
 
     def factors(self, feature_dim: int | None) -> tuple[FloatArray, FloatArray]:
         """See ``Evidence.factors``."""
+        from ufm_convex.recovery import require_dimension
+
         require_dimension(self.rank, feature_dim)
         return self.point.factors(feature_dim)
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from ufm_convex.evidence.axes import AxesEvidence
 from ufm_convex.evidence.base import Representation
-from ufm_convex.evidence.columns import ColumnsEvidence
-from ufm_convex.evidence.factored import FactoredEvidence
-from ufm_convex.evidence.frame import FrameEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.solvers import SolverRun
-
-_KINDS: tuple[type[Representation], ...] = (AxesEvidence, FrameEvidence, FactoredEvidence, ColumnsEvidence)
-"""The most compressed first; the last accepts every run."""
 
 
 def gather(problem: Problem, run: SolverRun, tolerance: float) -> Representation:
@@ -28,4 +22,19 @@ def gather(problem: Problem, run: SolverRun, tolerance: float) -> Representation
 
 
 def _kind(problem: Problem, run: SolverRun) -> type[Representation]:
-    return next(kind for kind in _KINDS if kind.accepts(problem, run))
+    return next(kind for kind in _kinds() if kind.accepts(problem, run))
+
+
+def _kinds() -> Iterator[type[Representation]]:
+    """The most compressed first, each imported when those before it have refused; the last accepts every run."""
+    from ufm_convex.evidence.axes import AxesEvidence
+    from ufm_convex.evidence.frame import FrameEvidence
+
+    yield AxesEvidence
+    yield FrameEvidence
+    from ufm_convex.evidence.factored import FactoredEvidence
+
+    yield FactoredEvidence
+    from ufm_convex.evidence.columns import ColumnsEvidence
+
+    yield ColumnsEvidence

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +20,17 @@ from ufm_convex import duality, enclosure, relaxation
 from ufm_convex._arrays import FloatArray, IntArray
 from ufm_convex.evidence.base import Evidence
 from ufm_convex.evidence.bounds import Bounds
-from ufm_convex.evidence.columns import ColumnsEvidence
-from ufm_convex.evidence.factored import FactoredEvidence
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Columns, Dual, DualPoint, Factors, FrameDual, Gram, GramPoint, require_dense
+
+if TYPE_CHECKING:
+    from ufm_convex.evidence.columns import ColumnsEvidence
 
 
 def spread_out(problem: Problem, inner: Evidence, column: IntArray) -> Evidence:
     """Evidence about the merged problem, as evidence about the problem; ``column`` is the new one of each, (m,)."""
+    from ufm_convex.evidence.factored import FactoredEvidence
+
     if isinstance(inner, FactoredEvidence):
         return inner.spread_out(problem, column)
     return MergedEvidence(problem, inner, column)
@@ -153,6 +157,8 @@ class MergedEvidence(Evidence):
 
     def whole(self, tolerance: float) -> ColumnsEvidence:
         """The same from a run on the problem's own columns: for who works on with its factors."""
+        from ufm_convex.evidence.columns import ColumnsEvidence
+
         run = replace(self.run, point=self.point, dual=self.dual, factors=None)
         return ColumnsEvidence.gather(self.problem, run, tolerance)
 

@@ -8,23 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ufm_convex._lazy import lazily
 from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex._registry import make as build
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
-from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
-from ufm_convex.losses.cross_entropy import CrossEntropy
-from ufm_convex.losses.from_own import FromOwn
-from ufm_convex.losses.layout import ExactColumn, Layout
-from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEntropy
-from ufm_convex.losses.mean_squared_error import MeanSquaredError
-from ufm_convex.losses.multiclass_hinge import MulticlassHinge
-from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
-from ufm_convex.losses.softmax import SoftmaxLoss
-from ufm_convex.losses.table import Table
-from ufm_convex.losses.traits import foreign
+
+if TYPE_CHECKING:
+    from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
+    from ufm_convex.losses.cross_entropy import CrossEntropy
+    from ufm_convex.losses.from_own import FromOwn
+    from ufm_convex.losses.layout import ExactColumn, Layout
+    from ufm_convex.losses.logit_adjusted_cross_entropy import LogitAdjustedCrossEntropy
+    from ufm_convex.losses.mean_squared_error import MeanSquaredError
+    from ufm_convex.losses.multiclass_hinge import MulticlassHinge
+    from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
+    from ufm_convex.losses.softmax import SoftmaxLoss
+    from ufm_convex.losses.table import Table
+    from ufm_convex.losses.traits import foreign
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "binary_cross_entropy": ("BinaryCrossEntropy",),
+            "cross_entropy": ("CrossEntropy",),
+            "from_own": ("FromOwn",),
+            "layout": ("ExactColumn", "Layout"),
+            "logit_adjusted_cross_entropy": ("LogitAdjustedCrossEntropy",),
+            "mean_squared_error": ("MeanSquaredError",),
+            "multiclass_hinge": ("MulticlassHinge",),
+            "soft_target_cross_entropy": ("SoftTargetCrossEntropy",),
+            "softmax": ("SoftmaxLoss",),
+            "table": ("Table",),
+            "traits": ("foreign",),
+        },
+    )
 
 __all__ = [
     "BinaryCrossEntropy",

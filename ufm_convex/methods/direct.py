@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -182,17 +182,30 @@ def _order(run: SolverRun) -> int:
     return 2 * point.A.rows.size if isinstance(point, Gram) else 0
 
 
-def _automatic(problem: Problem, level: str) -> list[tuple[str, str]]:
-    """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority."""
-    usable = [kind() for kind in solvers.available().values() if kind.installed()]
-    usable = [one for one in usable if one.lacks(problem) is None]
-    usable.sort(key=lambda candidate: candidate.priority(problem, level))
-    chosen = [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
-    if not chosen and level == AUTO:
+def _automatic(problem: Problem, level: str) -> Iterator[tuple[str, str]]:
+    """The rule of "auto": every installed solver that suits the problem at the level, in the order of priority.
+
+    The closed form comes before every other solver of this package, which are looked at when it was not enough; where
+    there are solvers of others, all are looked at.
+    """
+    known = solvers.available()
+    first = [] if known.guests else [solvers.FIRST]
+    early = _suited(problem, level, first)
+    yield from early
+    late = _suited(problem, level, [name for name in known if name not in first])
+    yield from late
+    if not early + late and level == AUTO:
         raise _too_large(problem)
-    if not chosen:
+    if not early + late:
         relaxation.level(level).check_size(problem)
-    return chosen
+
+
+def _suited(problem: Problem, level: str, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Those of the named solvers that are installed and suit the problem at the level, in the order of priority."""
+    kinds = [solvers.available()[name] for name in names]
+    usable = [one for kind in kinds if kind.installed() and (one := kind()).lacks(problem) is None]
+    usable.sort(key=lambda candidate: candidate.priority(problem, level))
+    return [(one.name, reason) for one in usable if (reason := one.suits(problem, level)) is not None]
 
 
 def _too_large(problem: Problem) -> SizeError:

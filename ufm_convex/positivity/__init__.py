@@ -9,10 +9,25 @@ supports (``copositivity``); ``gap_closure`` closes the gap of a strict relaxati
 
 from __future__ import annotations
 
-from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
-from ufm_convex.positivity.features import feature_positivity
-from ufm_convex.positivity.judging import complete_positivity
-from ufm_convex.positivity.report import CompletePositivity, Positivity
+from typing import TYPE_CHECKING
+
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.positivity.bounds import copositive_lower_bound, relaxation_upper_bound
+    from ufm_convex.positivity.features import feature_positivity
+    from ufm_convex.positivity.judging import complete_positivity
+    from ufm_convex.positivity.report import CompletePositivity, Positivity
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "bounds": ("copositive_lower_bound", "relaxation_upper_bound"),
+            "features": ("feature_positivity",),
+            "judging": ("complete_positivity",),
+            "report": ("CompletePositivity", "Positivity"),
+        },
+    )
 
 __all__ = [
     "CompletePositivity",

@@ -1,12 +1,32 @@
 """From points of the relaxation to W and H, and descents on them, at every level."""
 
-from ufm_convex.recovery.admission import admitted
-from ufm_convex.recovery.descending import balanced, descend, escape, steepness
-from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
-from ufm_convex.recovery.projecting import Feasible, Projected, Projection, spectrum
-from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
-from ufm_convex.recovery.scaled import Entries, Scaled, Softened
-from ufm_convex.recovery.starts import rays
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ufm_convex._lazy import lazily
+
+if TYPE_CHECKING:
+    from ufm_convex.recovery.admission import admitted
+    from ufm_convex.recovery.descending import balanced, descend, escape, steepness
+    from ufm_convex.recovery.dimension import fit, full, narrowed, needed, require_dimension
+    from ufm_convex.recovery.projecting import Feasible, Projected, Projection, spectrum
+    from ufm_convex.recovery.recovering import Recovered, recoveries, summary, undescended
+    from ufm_convex.recovery.scaled import Entries, Scaled, Softened
+    from ufm_convex.recovery.starts import rays
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "admission": ("admitted",),
+            "descending": ("balanced", "descend", "escape", "steepness"),
+            "dimension": ("fit", "full", "narrowed", "needed", "require_dimension"),
+            "projecting": ("Feasible", "Projected", "Projection", "spectrum"),
+            "recovering": ("Recovered", "recoveries", "summary", "undescended"),
+            "scaled": ("Entries", "Scaled", "Softened"),
+            "starts": ("rays",),
+        },
+    )
 
 __all__ = [
     "Entries",

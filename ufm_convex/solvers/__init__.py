@@ -9,7 +9,10 @@ from ufm_convex.errors import SolverNotInstalledError
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.stalling import STALLED, Stalls, thorough
 
-__all__ = ["STALLED", "Claim", "Solver", "SolverRun", "Stalls", "available", "solver", "thorough"]
+__all__ = ["FIRST", "STALLED", "Claim", "Solver", "SolverRun", "Stalls", "available", "solver", "thorough"]
+
+FIRST = "theory"
+"""The solver that "auto" asks before every other of this package: its ``rank`` is the lowest."""
 
 
 @cache

@@ -25,7 +25,7 @@ import numpy as np
 from ufm_convex import _given
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex._files import write_all
-from ufm_convex._process import Workers, isolation
+from ufm_convex._process import isolation
 from ufm_convex.errors import (
     FileFormatError,
     MissingExtraError,
@@ -39,6 +39,7 @@ from ufm_convex.errors import (
 from ufm_convex.problem import Problem
 from ufm_convex.sweep.fixed import DecayGrid
 from ufm_convex.sweep.grid import Grid, Point
+from ufm_convex.sweep.workers import Workers
 
 T = TypeVar("T")
 

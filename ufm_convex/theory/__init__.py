@@ -11,16 +11,30 @@ a file and changes none. Nothing here runs a solver.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from typing import TYPE_CHECKING
 
-from ufm_convex._registry import plugged_in
+from ufm_convex._lazy import lazily
+from ufm_convex._registry import Registry, plugged_in
 from ufm_convex.problem import Model, Problem, require_problem
 from ufm_convex.theory.base import Hypothesis, Optimum, Relation, SolvedOptimum, Theorem, has_idle_bias, refusal
-from ufm_convex.theory.collapse import cross_entropy, exact_threshold
 from ufm_convex.theory.frame_curve import FrameCurve, frame_curve, threshold_size
-from ufm_convex.theory.mean_squared_error import OneHotOptimum
-from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
+
+if TYPE_CHECKING:
+    from ufm_convex.theory.collapse import cross_entropy, exact_threshold
+    from ufm_convex.theory.mean_squared_error import OneHotOptimum
+    from ufm_convex.theory.orthogonal_frame import FrameOptimum, OrthogonalFrame
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "collapse": ("cross_entropy", "exact_threshold"),
+            "mean_squared_error": ("OneHotOptimum",),
+            "orthogonal_frame": ("FrameOptimum", "OrthogonalFrame"),
+        },
+    )
 
 __all__ = [
     "FrameCurve",
@@ -47,10 +61,24 @@ __all__ = [
 
 
 @cache
+def _registry() -> Registry[Theorem]:
+    return plugged_in(__name__, Theorem, "ufm_convex.theorems")  # type: ignore[type-abstract]
+
+
+@cache
+def _instance(name: str) -> Theorem:
+    return _registry()[name]()
+
+
+@cache
 def theorems() -> tuple[Theorem, ...]:
     """One instance of every theorem in this folder, in the order of their file names, then those of other packages."""
-    kinds = plugged_in(__name__, Theorem, "ufm_convex.theorems")  # type: ignore[type-abstract]
-    return tuple(kind() for kind in kinds.values())
+    return tuple(_in_order())
+
+
+def _in_order() -> Iterator[Theorem]:
+    """The same one after the other: whoever stops at one imports none of those behind it."""
+    yield from map(_instance, _registry())
 
 
 def theorems_about(problem: object) -> tuple[Theorem, ...]:
@@ -59,16 +87,22 @@ def theorems_about(problem: object) -> tuple[Theorem, ...]:
     Raises:
         ProblemError: it is no problem.
     """
+    return tuple(_about(problem))
+
+
+def _about(problem: object) -> Iterator[Theorem]:
+    """The same one after the other."""
     own = problem.theorems() if isinstance(problem, Model) else None
     if own is not None:
-        return own
+        yield from own
+        return
     require_problem(problem, "a theorem")
-    return theorems()
+    yield from _in_order()
 
 
 def find(problem: Problem) -> Theorem | None:
     """The first theorem all of whose hypotheses hold for the problem, or None."""
-    return next((theorem for theorem in theorems_about(problem) if not theorem.failed(problem)), None)
+    return next((theorem for theorem in _about(problem) if not theorem.failed(problem)), None)
 
 
 def optimum(problem: Problem) -> Optimum:
@@ -84,7 +118,7 @@ def optimum(problem: Problem) -> Optimum:
         '0.502348 (tight)'
     """
     failed = {}
-    for theorem in theorems_about(problem):
+    for theorem in _about(problem):
         failed[theorem.name] = theorem.failed(problem)
         if not failed[theorem.name]:
             return theorem.evaluate(problem, theorem.relation)
@@ -103,6 +137,9 @@ def bound(problem: Problem) -> Optimum | None:
     With fewer feature dimensions than active classes, for example, the value of the orthogonal frame is
     returned with the relation ``Relation.LOWER``.
     """
-    results = [result for theorem in theorems_about(problem) if (result := theorem.bound(problem)) is not None]
-    tight = [result for result in results if result.relation is Relation.TIGHT]
-    return next(iter(tight + results), None)
+    loose = None
+    for result in (theorem.bound(problem) for theorem in _about(problem)):
+        if result is not None and result.relation is Relation.TIGHT:
+            return result
+        loose = loose or result
+    return loose

@@ -67,7 +67,7 @@ def orthogonal() -> Iterator[Entry]:
 
 def step_imbalance() -> Iterator[Entry]:
     """Cross-entropy, free features, classes of two sizes: what the limit of no decay says, and what is so."""
-    source = "Hong, Ling 2023 (two clusters: logits by blocks); the programme of four numbers: docs/free_features.md, section 5"
+    source = "Hong, Ling 2023 (two clusters: logits by blocks); four numbers: docs/free_features.md, section 5"
     hypotheses = "free features; no bias; feature_dim is at least K − 1"
     for counts, decay in STEP:
         problem = ufm.Problem(counts, decay, decay, **FREE)

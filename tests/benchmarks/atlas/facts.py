@@ -44,8 +44,8 @@ def identities() -> Iterator[Fact]:
 
 def geometry() -> Iterator[Fact]:
     """What the optimum looks like, and what one might take it for."""
-    yield Fact("a larger class has a longer feature", "docs/theorem_proof.md, section 3", "K = 10, n = 3 n_c beside 30 n_c",
-               "at most", lengths)  # fmt: skip
+    yield Fact("a larger class has a longer feature", "docs/theorem_proof.md, section 3",
+               "K = 10, n = 3 n_c beside 30 n_c", "at most", lengths)  # fmt: skip
     yield Fact("class weights n^(−1/2) give all margins one size", "docs/closed_forms.md, section 3", "n = 50, 20, 10",
                "equal", equal_margins)  # fmt: skip
     yield Fact("one scalar √n t suits all classes, collapsed ones too (step 3 of the published proof)",
@@ -53,8 +53,8 @@ def geometry() -> Iterator[Fact]:
                "at most", common_scalar)  # fmt: skip
     yield Fact("classes of one sample may overlap without a cost (contrastive loss)", "docs/contrastive.md",
                "n = 2, 1, 1; ‖h‖ = 1", "equal", singletons)  # fmt: skip
-    yield Fact("two non-negative vectors with one largest coordinate: the least cosine", "docs/free_features.md, section 6",
-               "d = 2, 3, 4, 5: 1/√(⌊(d+1)/2⌋⌈(d+1)/2⌉), 0/1 vectors", "equal", pigeonhole)  # fmt: skip
+    yield Fact("two non-negative vectors with one largest coordinate: the least cosine",
+               "docs/free_features.md, section 6", "d = 2, 3, 4, 5: 1/√(⌊(d+1)/2⌋⌈(d+1)/2⌉), 0/1 vectors", "equal", pigeonhole)  # fmt: skip
 
 
 def matrices() -> Iterator[Fact]:

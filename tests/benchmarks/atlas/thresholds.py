@@ -15,7 +15,9 @@ from ufm_convex.contrastive.theory import collapse_threshold
 from ufm_convex.theory.free_groups import group_collapse, pressure
 
 DANG = "Dang, Tran, Nguyen, Ho, ICML 2024, Theorem 1"
-MERGE = "minority collapse: Fang, He, Long, Su, PNAS 118, 2021, and Hong, Ling 2023; threshold: docs/free_features.md, section 5"
+MERGE = (
+    "minority collapse: Fang, He, Long, Su, PNAS 2021, and Hong, Ling 2023; threshold: docs/free_features.md, section 5"
+)
 PEELED = "Fang, He, Long, Su, PNAS 118, 2021, Theorem 5 for R → ∞; docs/layer_peeled.md"
 LOSSES = "docs/closed_forms.md, section 3"
 ACCURACY = 1e-10
@@ -35,7 +37,8 @@ def collapsing() -> Iterator[Threshold]:
     cases = {
         "a class collapses iff n ≤ n_c": (ufm.CrossEntropy(), 1e-2, lambda q, K: q * K / (K - 1), DANG),
         "with smoothing α, iff n ≤ n_c/(1 − α)²": (
-            ufm.CrossEntropy(smoothing=0.3), 1e-2, lambda q, K: q * K / (K - 1) / 0.49, "docs/theorem_proof.md, section 4"
+            ufm.CrossEntropy(smoothing=0.3), 1e-2, lambda q, K: q * K / (K - 1) / 0.49,
+            "docs/theorem_proof.md, section 4",
         ),
         "Crammer–Singer hinge: iff n ≤ N² λ_W λ_H (K − 1)/K": (
             ufm.MulticlassHinge(), 3e-2, lambda q, K: q * (K - 1) / K, LOSSES
@@ -133,7 +136,8 @@ def everything() -> Iterator[Threshold]:
     for decay in (0.07, 0.09):
         problem = ufm.Problem([50, 20, 10], decay, decay, **FREE)
         yield Threshold(
-            "free features: all vanish iff λ_max(P Diag(n) P) ≤ N² λ_W λ_H", "docs/free_features.md, section 5", problem,
+            "free features: all vanish iff λ_max(P Diag(n) P) ≤ N² λ_W λ_H",
+            "docs/free_features.md, section 5", problem,
             lambda problem: math.sqrt(pressure(problem)) * problem.lambda_w,
             lambda problem, size: (problem.lambda_w >= size,), vanished,
         )  # fmt: skip

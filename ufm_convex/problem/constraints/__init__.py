@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ufm_convex._lazy import lazily
 from ufm_convex._registry import choose, discover
 from ufm_convex._registry import make as build
 from ufm_convex.problem.constraints.base import Constraint
-from ufm_convex.problem.constraints.hard_margin import HardMargin
-from ufm_convex.problem.constraints.layer_peeled import LayerPeeled
+
+if TYPE_CHECKING:
+    from ufm_convex.problem.constraints.hard_margin import HardMargin
+    from ufm_convex.problem.constraints.layer_peeled import LayerPeeled
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "hard_margin": ("HardMargin",),
+            "layer_peeled": ("LayerPeeled",),
+        },
+    )
 
 __all__ = ["Constraint", "HardMargin", "LayerPeeled", "available", "make"]
 
