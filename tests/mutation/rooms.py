@@ -38,7 +38,8 @@ JUDGES = {
                "hard_margin", "free_features"),
     "duality": ("kkt", "repair", "balanced", "group_level", "points", "frame", "bias", "layer_peeled"),
     "enclosure": ("enclosure", "candidate_enclosure", "fast_enclosure", "axes", "rank_bound", "groups",
-                  "group_level", "gap_closure", "bias", "layer_peeled", "more_losses", "free_features"),
+                  "group_level", "gap_closure", "bias", "layer_peeled", "more_losses", "free_features",
+                  "error_bounds", "next_token", "target_candidates"),
 }  # fmt: skip
 """Room → the files ``tests/test_….py`` that are to notice when it is wrong."""
 BUDGET, PATIENCE, ASLEEP = 20.0, 60, 1200.0
