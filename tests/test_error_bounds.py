@@ -20,6 +20,7 @@ from ufm_convex.candidate import Candidate, blocks
 from ufm_convex.enclosure import candidate, candidate_table, fast, wide
 from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.columns import ExactColumns
+from ufm_convex.enclosure.exact import ExactVector
 from ufm_convex.errors import CandidateError
 
 U = Fraction(1, 2**53)
@@ -203,6 +204,13 @@ def test_class_weights_and_biases_are_refused_beyond_2_300_and_not_at_it(factor)
                 candidate.enclose_objective(problem, judged)
 
 
+def test_the_relative_width_of_nothing_is_nothing():
+    nothing = (0.0, 0.0)
+    for upper, width in ((0.0, 0.0), (2.0, 1.0)):
+        found = candidate.CandidateEnclosure(0.0, upper, nothing, nothing, nothing, 0.0, (0, 0), 0)
+        assert found.relative_width == width
+
+
 # -- dense proofs, (15) to (18) -------------------------------------------------------------------------------------
 
 
@@ -221,6 +229,35 @@ def test_a_room_that_rounding_might_have_made_is_no_proof():
     proof = BlockDual("dense", [0] * K, [[0] * K for _ in range(K)], multiplier, 3, None, 0.0)
     assert fast.dominates(columns, proof, [73] + [10**6] * (K - 1)) is True
     assert fast.dominates(columns, proof, [72] + [10**6] * (K - 1)) is None
+
+
+def test_the_error_of_a_row_is_15():
+    """Rows whose room is 0 in integers, so that what is found is the error alone; τ and radii count in it."""
+    rows, tau = np.array([[3.0, -1.0], [2.0, 5.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
+    for nonnegative, deficit in ((True, 5.0), (False, 5.0)):  # <x_1, x_2> + τ = 1 + 4
+        radii = np.array([10.0, 29.0]) + deficit
+        moduli = np.abs(rows)
+        expected = [moduli[g] @ moduli.sum(axis=0) + tau[g].sum() + radii[g] for g in range(2)]
+        room = fast._room(rows, tau, radii, nonnegative)
+        assert (-room).tolist() == [near(36 * U * FACTOR * Fraction(t)) for t in expected]
+
+
+@pytest.mark.parametrize(
+    ("integers", "exponent", "numbers"),
+    [
+        ([1, -3, 0], -2, [0.25, -0.75, 0.0]),
+        ([4, -12], 1, [8.0, -24.0]),  # not in lowest terms
+        ([8, 1], -3, [1.0, 0.125]),
+        ([2**53 + 1, 1], 0, None),
+        ([2**54, 1], -60, [2.0**-6, 2.0**-60]),
+        ([1], 299, None),
+        ([1], 298, [2.0**298]),
+    ],
+)
+def test_a_bias_is_taken_where_binary64_holds_it(integers, exponent, numbers):
+    """Exactly, in whatever terms it is written, below 2³⁰⁰; else balls decide."""
+    found = fast._vector(ExactVector(integers, exponent))
+    assert (None if found is None else found.tolist()) == numbers
 
 
 def test_the_error_of_a_dual_value_is_16():
