@@ -252,6 +252,9 @@ def test_the_error_of_a_row_is_15():
         ([2**54, 1], -60, [2.0**-6, 2.0**-60]),
         ([1], 299, None),
         ([1], 298, [2.0**298]),
+        ([3, 2**1074], -1074, [1.5e-323, 1.0]),  # subnormal, and denominators beyond what binary64 holds
+        ([2**60, 0], -1100, [2.0**-1040, 0.0]),
+        ([1], -1075, None),
     ],
 )
 def test_a_bias_is_taken_where_binary64_holds_it(integers, exponent, numbers):
