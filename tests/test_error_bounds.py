@@ -43,6 +43,7 @@ def test_constants_are_those_of_the_page():
     for module in (candidate, fast, wide):
         assert float(FACTOR) == module._INFLATE
     assert wide._INFLATE_LITTLE == 1.0 + 2.0**-48
+    assert wide._LEAST_OWN == 2.0**-40  # where −log p − 1 < 40
     assert float(U) == candidate.UNIT
     assert candidate.TINY == wide._FAINT == 2.0**-600
     assert float(EXP) == candidate.EXP_ERROR
@@ -320,20 +321,20 @@ def test_means_and_squares_round_as_their_docstrings_say():
 
 
 @pytest.mark.parametrize("shares", [[[0.5, 0.25], [0.25, 0.5], [0.25, 0.25]], [[0.5], [0.25], [0.25]]])
-def test_the_norm_is_raised_by_what_was_rounded(shares, monkeypatch):
-    """√(β + (max(V, m) + 4) u ‖P‖²) + 12 u ‖P‖ + 8 u ‖scales‖, with an eigenvalue β = 0 that is given."""
+@pytest.mark.parametrize("above", [0.0, 1.0])
+def test_the_norm_is_raised_by_what_was_rounded(shares, above, monkeypatch):
+    """√(β + (max(V, m) + 4) u ‖P‖²) + 12 u ‖P‖ + 8 u ‖scales‖, with β given: at 0 the root counts, at 1 the rest."""
     p = np.array(shares)
     V, m = p.shape
     table = ufm.SoftTargetCrossEntropy(np.eye(V)[:m])
-    problem = ufm.Problem([4] * m, 0.25, 1.0, loss=table)
-    others, own, largest = wide._point(p)
-    monkeypatch.setattr(wide, "_eigenvalue_above", lambda G: 0.0)
-    found = wide._norm(problem, table.table, others, own, largest)
-    scale = 2.0 / (4 * m * 0.5)  # √n / (N √(λ_W λ_H))
-    P = (p - np.eye(V)[:, :m]) * scale
-    size, scales = np.linalg.norm(P) * float(FACTOR), scale * np.sqrt(m)
-    rounded = (max(V, m) + 4) * float(U) * size**2
-    assert found == near(np.sqrt(rounded) + 12 * float(U) * size + 8 * float(U) * scales)
+    problem = ufm.Problem([4] * m, (256.0 * m) ** -2, 1.0, loss=table)  # √n / (N √(λ_W λ_H)) = 128
+    monkeypatch.setattr(wide, "_eigenvalue_above", lambda G: above)
+    found = wide._norm(problem, table.table, *wide._point(p))
+    with mpmath.workdps(40):
+        size = 128 * mpmath.sqrt(float(((p - np.eye(V)[:, :m]) ** 2).sum())) * float(FACTOR)
+        root = mpmath.sqrt((above + (max(V, m) + 4) * float(U) * size**2) * (1 + mpmath.mpf(2) ** -48))
+        expected = (root + float(U) * (12 * size + 8 * 128 * mpmath.sqrt(m))) * (1 + mpmath.mpf(2) ** -48)
+        assert abs(found - expected) <= 5e-6 * (expected - above) + above * 4 * float(U)  # two roundings beside 1
 
 
 @pytest.mark.parametrize("n", [3, 9])
