@@ -264,6 +264,14 @@ def test_a_bias_is_taken_where_binary64_holds_it(integers, exponent, numbers):
     assert (None if found is None else found.tolist()) == numbers
 
 
+@pytest.mark.parametrize(("deepest", "decided"), [(-900, True), (-901, False)])
+def test_a_single_column_of_small_units_is_left_to_balls(deepest, decided):
+    K = fast.FEWEST
+    columns = ExactColumns.of_classes(ufm.Problem(range(1, K + 1), 1e-3, 1e-3))
+    proof = BlockDual("dense", [-50, deepest, *[-50] * (K - 2)], [[0] * K for _ in range(K)], None, 0, None, 0.0)
+    assert (fast.dual_value(columns, proof) is not None) == decided
+
+
 def test_the_error_of_a_dual_value_is_16():
     """Points at the targets, so that own entropies are 0 exactly, and sums of the others as given."""
     columns = ExactColumns.of_classes(ufm.Problem([3, 5], 0.5, 0.5))
