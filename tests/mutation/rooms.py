@@ -12,6 +12,15 @@ and of reduced columns and not yet of entries. Survivors:
     losses: a number that another ``where`` replaces, < for <=    equivalent: both ways agree
     theory: counts or weights [1] for [0], which are equal        equivalent; ``repr=``, a message, a limit of size
     theory: the multiplier where margins end within rounding      not reached by any radii that were tried
+
+Of the binary64 modules of enclosure (candidate, candidate_table, arithmetic, fast, wide; 1497 mutants), 190 at random
+with ``--pick``: 153 killed, 41 of them by test_error_bounds.py alone. Survivors:
+
+    sizes of tiles and steps, when an array is made anew, ≥ for > at a limit      equivalent: only work is saved
+    limits of ranges that send a proof to balls sooner; the size of a probe       sound either way
+    a value that ``where`` does not take; entries beyond the cut, whose power     equivalent
+    the sign of 2⁻⁶⁰⁰, a multiple of 2⁻¹⁸⁴, beside bounds of 10⁻¹⁶                invisible in binary64
+    how far shares are shrunk, how much an eigenvalue is raised at first          sound either way: the result is judged
 """
 
 from __future__ import annotations
