@@ -139,6 +139,23 @@ def test_the_loss_contains_that_of_balls(name: str, seed: int, monkeypatch: pyte
     assert float(quick.rad()) <= 1e-11 * float(abs(exact.mid()))  # logits of size ρ ≤ 60 carry d u ρ each
 
 
+@pytest.mark.parametrize("entry", [5e-324, -1e-310, 1e-200])
+def test_the_loss_at_a_bias_of_any_size_contains_that_of_balls(entry: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Denominators beyond 2^1024 among them: the exact numbers are taken by their quotient."""
+    columns, generator = ExactColumns.of_classes(hard(4, bias=0.5)), np.random.default_rng(0)
+    W, H, bias = generator.normal(size=(K, 3)), generator.normal(size=(K, 3)), generator.normal(size=K)
+    bias[5] = entry
+    d = Orbits.single(3)
+    factors = Factors(Alike.matrix(columns.outputs, d, W), Alike.matrix(columns.columns, d, H), bias)
+    found = upper._exact_factors(columns, factors)
+    assert found is not None
+    assert found.bias is not None
+    quick, exact = fast.loss_value(columns, found), exact_loss(columns, found, monkeypatch)
+    exact -= columns.bias.enclose_penalty(found.bias.rationals(), columns.output_sizes)
+    assert quick is not None
+    assert quick.contains(exact)
+
+
 def test_a_product_that_is_off_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Powers off by 2^-36 relatively, where ε_E = 2^-44 is allowed for."""
     from ufm_convex.enclosure import candidate

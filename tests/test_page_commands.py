@@ -53,12 +53,14 @@ ARGUMENTS = {"tests/benchmarks/record_foreign_measures.py": ["c05a0b8", "recorde
 """What a script that pages name by its path alone cannot do without."""
 NEEDS = {
     ("bench_crosscheck", "copt"): ["coptpy"],
+    ("bench_gap_metric", "-m"): ["torch"],
     ("record_foreign_measures", "c05a0b8"): ["torch"],
     ("train_digits", "-m"): ["sklearn", "torch"],
 }
 """Scripts, by a word of their command, that need modules of an extra; without one they end and name it."""
 LABELS = {
     "bench_certificates": ["K = 10, H ≥ 0", "K = 10, free"],
+    "bench_candidate": ["float32 pass", "float64 product alone", "float64 by Winograd's form", "enclosure"],
     "bench_growth": ["theory", "orbits", "class level", "factored", "certify", "verify", "attribution"],
     "bench_models": ["squared error, ReLU", "layer-peeled, free, R = 10"],
     "bench_relaxation": ["10 classes, 62 samples", "repaired and proved to 1e-6"],

@@ -11,11 +11,13 @@ Shapes: C columns, R outputs. Units: as in ``slack`` for integers, else those of
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ufm_convex._arrays import FloatArray
+from ufm_convex._bits import fraction
 from ufm_convex.enclosure.arithmetic import TINY, UNIT, rounds_to_nearest
 from ufm_convex.enclosure.block_dual import BlockDual
 from ufm_convex.enclosure.candidate import LOG_ERROR, _CrossEntropyKernel, log_of
@@ -216,13 +218,13 @@ def _floats(witness: FactorWitness) -> tuple[FloatArray, FloatArray, FloatArray 
 
 
 def _vector(exact: ExactVector) -> FloatArray | None:
-    """The numbers, which binary64 numbers made: below 2^300 each is one again."""
+    """The numbers as binary64 numbers, in whatever terms they are written; None where one is none below 2^300."""
     if not all(abs(integer).bit_length() + exact.exponent < 300 for integer in exact.integers):
         return None
-    found = np.array([float(entry.p) / float(entry.q) for entry in exact.rationals()])
-    again = ExactVector.of_floats(found)
-    same = [a * (1 << max(again.exponent - exact.exponent, 0)) for a in again.integers]
-    return found if same == exact.integers or again.rationals() == exact.rationals() else None
+    top, bottom = 1 << max(exact.exponent, 0), 1 << max(-exact.exponent, 0)
+    numbers = [Fraction(integer * top, bottom) for integer in exact.integers]
+    found = [float(number) for number in numbers]  # to nearest, subnormal ones too
+    return np.array(found) if [fraction(one) for one in found] == numbers else None
 
 
 # -- what is common -----------------------------------------------------------------------------------------------

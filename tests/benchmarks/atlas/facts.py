@@ -54,7 +54,8 @@ def geometry() -> Iterator[Fact]:
     yield Fact("classes of one sample may overlap without a cost (contrastive loss)", "docs/contrastive.md",
                "n = 2, 1, 1; ‖h‖ = 1", "equal", singletons)  # fmt: skip
     yield Fact("two non-negative vectors with one largest coordinate: the least cosine",
-               "docs/free_features.md, section 6", "d = 2, 3, 4, 5: 1/√(⌊(d+1)/2⌋⌈(d+1)/2⌉), 0/1 vectors", "equal", pigeonhole)  # fmt: skip
+               "docs/free_features.md, section 6",
+               "d = 2, 3, 4, 5: 1/√(⌊(d+1)/2⌋⌈(d+1)/2⌉), 0/1 vectors", "equal", pigeonhole)  # fmt: skip
 
 
 def matrices() -> Iterator[Fact]:
