@@ -22,7 +22,7 @@ from flint import arb
 import ufm_convex as ufm
 from ufm_convex import losses, plots, solvers
 from ufm_convex._registry import Registry, _asked, loaded
-from ufm_convex.certificate import judged
+from ufm_convex.certificate import is_written, judged
 from ufm_convex.crosscheck import available as contestants
 from ufm_convex.crosscheck.base import Contestant
 from ufm_convex.errors import HypothesisError, PluginError, ProblemError, SolverError, UnknownNameError
@@ -316,6 +316,10 @@ def test_no_verdict_rests_on_a_loss_of_another_package():
     with pytest.raises(HypothesisError, match="its word alone"):
         judged(problem)
     assert judged(ufm.Problem([30, 10], 0.02, 0.02)).verdict == "optimal"
+    table = ufm.Problem([5] * 4, 0.02, 0.02, loss=Silent(targets=[[1.0, 0.0], [0.0, 1.0], [2.0, 0.5], [0.0, 0.0]]))
+    assert is_written(table)  # so that it is certify which is asked, and refuses before any work
+    with pytest.raises(HypothesisError, match="do not carry the loss 'silent'"):
+        ufm.certify(table)
 
 
 def test_bounds_that_contradict_each_other_are_blamed_on_such_a_loss():

@@ -22,7 +22,10 @@ class CvxpyDefault(TextbookContestant):
         return True
 
     def solve(self, programme: cp.Problem) -> None:
-        """Leave out commercial solvers, which cvxpy prefers where they are installed, with or without a licence."""
+        """Leave out commercial solvers, which cvxpy prefers where they are installed, with or without a licence.
+
+        The oldest releases do not know the setting: beside a commercial solver their default is that one.
+        """
         import cvxpy as cp
 
         cp.settings.DEFAULT_TO_COMMERCIAL_SOLVERS = False  # this process is the contestant's own
