@@ -19,7 +19,15 @@ from ufm_convex.relaxation.identity import (
     terms,
 )
 from ufm_convex.relaxation.levels import LEVELS, Level, available, level, num_groups
-from ufm_convex.relaxation.making import class_orbits, group_orbits, of_classes, of_groups, of_labels, of_samples
+from ufm_convex.relaxation.making import (
+    class_orbits,
+    group_orbits,
+    of_classes,
+    of_groups,
+    of_labels,
+    of_merged,
+    of_samples,
+)
 from ufm_convex.relaxation.maps import Maps
 from ufm_convex.relaxation.orbits import Orbits, Pairing
 from ufm_convex.relaxation.points import Dual, Factors, Gram, Point
@@ -61,6 +69,7 @@ __all__ = [
     "of_classes",
     "of_groups",
     "of_labels",
+    "of_merged",
     "of_samples",
     "programme",
     "require_dense",

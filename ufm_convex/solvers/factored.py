@@ -27,19 +27,26 @@ from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.problem import Problem
-from ufm_convex.recovery import Scaled, balanced, descend, escape, rays
+from ufm_convex.recovery import (
+    Scaled,
+    balanced,
+    coarse_start,
+    descend,
+    escape,
+    largest_singular,
+    promised_gap,
+    rays,
+)
 from ufm_convex.relaxation import (
     Alike,
     Columns,
     Dual,
     Factors,
     Orbits,
-    dual_value,
     num_groups,
     objective,
     of_classes,
     of_groups,
-    scaled_residuals,
 )
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.frame import ray_start
@@ -60,11 +67,13 @@ _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
 _LONG = 150
-"""Classes from which on a descent stops as soon as its own residuals prove it, whatever its gradient is."""
-_ACTIVE = 1e-3
-"""Singular values of U D^(-1/2) from 1 minus this on count as 1."""
+"""Classes, or orbits, from which on a descent stops as soon as its own residuals prove it, whatever its gradient is,
+and starts from a coarser problem.
+"""
 _SHARE = 0.1
 """Of the tolerance: what is proved is a little worse than what binary64 says, and W and H are rounded."""
+_FINER = 0.01
+"""The same share of that, where the proof of what was enough says otherwise."""
 _STARTS = 4
 _NO_BETTER = 1e-9
 """A start whose end is lower by this share only found the same end again."""
@@ -127,7 +136,7 @@ class FactoredSolver(Solver):
         Args:
             problem: The problem; ``feature_dim`` is the d of the descent, else K, and 4K for non-negative features.
             level: "class", or "group" for free features.
-            tolerance: Not needed: accuracy is quadratic in the gradient.
+            tolerance: Relative gap at which a long descent stops; accuracy is quadratic in the gradient.
             options: ``starts``, their number (4 where there may be spurious minima, else 1), and their ``seed``.
 
         Raises:
@@ -138,15 +147,18 @@ class FactoredSolver(Solver):
         self.check_options(options)
         if level == "group":
             _require_orbits(problem, options)
-            yield from _orbit_runs(problem)
+            yield from _orbit_runs(problem, _SHARE * tolerance)
             return
         starts, seed = _starts_and_seed(problem, options)
         scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
-        enough = _closes(scaled, _SHARE * tolerance) if problem.num_classes >= _LONG else None
+        gap = _SHARE * tolerance
+        enough, sure = _closes(problem, scaled, gap), _closes(problem, scaled, _FINER * gap)
         started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
-        for start in _starts(scaled, starts, generator):
+        near = _near(problem, scaled.columns, gap)
+        first = _starts(scaled, starts, generator) if near is None else iter([scaled.pack(near)])
+        for start in first:
             end, steps = _descend(scaled, start, *loose, enough)
             iterations += steps
             value = scaled.value_and_gradient(end)[0]
@@ -156,7 +168,7 @@ class FactoredSolver(Solver):
                 started = time.perf_counter()
             _deadline.check()
         if best is not None:
-            best, steps = _descend(scaled, best, *tight, enough)
+            best, steps = _descend(scaled, best, *tight, sure)
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
 
 
@@ -210,6 +222,13 @@ def _size(problem: Problem) -> int:
 
 
 # -- where to start -----------------------------------------------------------------------------------------------
+
+
+def _near(problem: Problem, columns: Columns, gap: float) -> Factors | None:
+    """Where a coarser problem ends; None where descents are short, or classes are no neighbours of one another."""
+    if not (_has_orbits(problem) and problem.loss.differentiable and num_groups(problem) >= _LONG):
+        return None
+    return coarse_start(problem, columns, gap)
 
 
 def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iterator[FloatArray]:
@@ -267,38 +286,20 @@ def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
 # -- descent ------------------------------------------------------------------------------------------------------
 
 
-def _closes(scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
-    """Whether the residuals at a point promise to prove it to a relative gap; None if nothing is known of them.
+def _enough(problem: Problem, columns: Columns, gap: float) -> Callable[[Factors], bool]:
+    """Whether residuals at factors promise to prove them to a gap.
 
     What is asked is no bound but a reason to stop; the proof judges the end.
     """
-    columns = scaled.columns
-    if columns.nonnegative or columns.bias.size:
+    return lambda factors: promised_gap(columns, factors, problem.floor) <= gap
+
+
+def _closes(problem: Problem, scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
+    """The same of scaled variables; None where a descent is short, or nothing is known of its end."""
+    if scaled.columns.nonnegative or problem.num_classes < _LONG:
         return None
-
-    def enough(flat: FloatArray) -> bool:
-        factors = scaled.unpack(flat)
-        value = objective(columns, factors)
-        return value - dual_value(columns, restored(columns, factors)) <= gap * value
-
-    return enough
-
-
-def restored(columns: Columns, factors: Factors) -> Alike:
-    """V at the factors, feasible up to rounding: the repair of ``duality``, once.
-
-    Singular values of U D^{-1/2} above and next to 1 are put to 1; V is taken back into its domain and shrunk.
-    """
-    P: FloatArray = scaled_residuals(columns, columns.residuals(columns.outputs_of(factors.logits, factors.bias))).even
-    squares, right = np.linalg.eigh(P.T @ P)
-    active = squares >= (1.0 - _ACTIVE) ** 2
-    chosen = right[:, active]
-    P = P + ((P @ chosen) * (1.0 / np.sqrt(squares[active]) - 1.0)) @ chosen.T
-    V = Alike.matrix(columns.outputs, columns.columns, P * (columns.sigma / columns.loss_weights))
-    V = columns.admitted(columns.into_domain(V))
-    P = scaled_residuals(columns, V).even
-    norm = math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
-    return V if norm <= 1.0 else (1.0 / norm) * V
+    enough = _enough(problem, scaled.columns, gap)
+    return lambda flat: enough(scaled.unpack(flat))
 
 
 def _descend(
@@ -311,6 +312,8 @@ def _descend(
 ) -> tuple[FloatArray, int]:
     """Descent, and again from a step down the top singular pair as long as the end is a saddle."""
     iterations = 0
+    if enough is not None and enough(flat):
+        return flat, 0
     for _ in range(_RESTARTS):
         size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
         flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL), enough=enough)
@@ -357,7 +360,7 @@ def _run(
         factors = Factors(factors.W, factors.H, columns.bias.canonical(factors.bias))
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = _largest_singular(scaled.pull(factors).even)
+        norm = largest_singular(scaled.pull(factors))
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
     V = columns.residuals(columns.outputs_of(factors.logits, factors.bias))
@@ -376,33 +379,35 @@ def _run(
     )
 
 
-def _largest_singular(P: FloatArray) -> float:
-    """‖P‖; from PᵀP where a decomposition takes long, to half a unit of the last place of its square."""
-    if min(P.shape) < _LONG:
-        return float(np.linalg.norm(P, 2))
-    return math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
-
-
 # -- at group level -----------------------------------------------------------------------------------------------
 
 
-def _orbit_runs(problem: Problem) -> Iterator[SolverRun]:
-    """Runs of more and more iterations, from the best points on the rays −∇l(0), each column on its own."""
+def _orbit_runs(problem: Problem, gap: float) -> Iterator[SolverRun]:
+    """Runs of more and more iterations, from a coarser problem or the best points on the rays −∇l(0).
+
+    Those of many orbits stop at a gap, and where the proof says otherwise the next one is smaller.
+    """
     columns, started, iterations = of_groups(problem), time.perf_counter(), 0
-    found = balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
+    near, long = _near(problem, columns, gap), columns.columns.size >= _LONG
+    found = near or balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
+    above = None if near else escape(columns, found)
     for limit in _STAGES:
-        above = escape(columns, found)
-        found, steps = descend(columns, above or found, limit)
+        enough, steps = _enough(problem, columns, gap) if long else None, 0
+        if enough is None or not enough(found):
+            found, steps = descend(columns, above or found, limit, enough=enough)
         iterations += steps
         yield _orbit_run(columns, found, iterations, time.perf_counter() - started)
         started = time.perf_counter()
-        if steps < limit and escape(columns, found) is None:
+        above = escape(columns, found)
+        stopped = enough is not None and enough(found)
+        if steps < limit and above is None and not stopped:
             return
+        gap *= _FINER
 
 
 def _orbit_run(columns: Columns, found: Factors, iterations: int, seconds: float) -> SolverRun:
     P: Alike = Scaled(columns, found.W.cols).pull(found)
-    norm = float(np.sqrt((P.T @ P).eigenvalues().max()))
+    norm = largest_singular(P)
     return SolverRun(
         solver="factored",
         level="group",
