@@ -53,6 +53,8 @@ from ufm_convex.solvers.frame import ray_start
 
 _LARGEST = 2_000
 _LARGEST_ORBITS = 1_000
+_MANY = 20
+"""Groups from which on a descent on them takes less time than a conic solver."""
 _WIDE_CLASSES = 24
 """Largest K for which "auto" makes several wide starts with non-negative features; beyond, they end in traps."""
 _SCHEDULE = ((1e-5, 1e-3, 1_000), (1e-8, 1e-6, 10_000))
@@ -85,6 +87,7 @@ class FactoredSolver(Solver):
     name: ClassVar[str] = "factored"
     levels: ClassVar[tuple[str, ...]] = ("class", "group")
     rank: ClassVar[int] = 8
+    group_rank: ClassVar[int] = 5
     in_process: ClassVar[bool] = True
     long_steps: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("finite",)
@@ -96,9 +99,14 @@ class FactoredSolver(Solver):
         return True
 
     def default_level(self, problem: Problem) -> str:
-        """Group level for free features where class level would be too large, and groups are not."""
-        too_large = _size(problem) > _LARGEST
-        return "group" if too_large and _orbits(problem) <= _LARGEST_ORBITS else "class"
+        """Group level for free features where it halves many orbits, or class level would be too large."""
+        orbits = _orbits(problem)
+        worth_it = _size(problem) > _LARGEST or (orbits >= _MANY and 2 * orbits <= problem.num_classes)
+        return "group" if worth_it and orbits <= _LARGEST_ORBITS else "class"
+
+    def priority(self, problem: Problem, level: str) -> int:
+        """Of many groups a descent is over before a conic solver has built its programme."""
+        return self.group_rank if _MANY <= _orbits(problem) <= _LARGEST_ORBITS else self.rank
 
     def suits(self, problem: Problem, level: str) -> str | None:
         """Unless a level was asked for: free features and K ≤ 2000 or few groups, non-negative ones and K ≤ 24.
@@ -153,8 +161,8 @@ class FactoredSolver(Solver):
         scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
-        gap = _SHARE * tolerance
-        enough, sure = _closes(problem, scaled, gap), _closes(problem, scaled, _FINER * gap)
+        gap, long = _SHARE * tolerance, not problem.nonnegative and problem.num_classes >= _LONG
+        enough, sure = (_Closes(problem, scaled, part * gap) if long else None for part in (1.0, _FINER))
         started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
         near = _near(problem, scaled.columns, gap)
         first = _starts(scaled, starts, generator) if near is None else iter([scaled.pack(near)])
@@ -294,12 +302,18 @@ def _enough(problem: Problem, columns: Columns, gap: float) -> Callable[[Factors
     return lambda factors: promised_gap(columns, factors, problem.floor) <= gap
 
 
-def _closes(problem: Problem, scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
-    """The same of scaled variables; None where a descent is short, or nothing is known of its end."""
-    if scaled.columns.nonnegative or problem.num_classes < _LONG:
-        return None
-    enough = _enough(problem, scaled.columns, gap)
-    return lambda flat: enough(scaled.unpack(flat))
+class _Closes:
+    """The same of scaled variables; asked of the same ones again, it knows."""
+
+    def __init__(self, problem: Problem, scaled: Scaled, gap: float) -> None:
+        self._scaled, self._enough = scaled, _enough(problem, scaled.columns, gap)
+        self._last: tuple[FloatArray, bool] | None = None
+
+    def __call__(self, flat: FloatArray) -> bool:
+        """Whether a descent may stop there."""
+        if self._last is None or not np.array_equal(self._last[0], flat):
+            self._last = flat.copy(), self._enough(self._scaled.unpack(flat))
+        return self._last[1]
 
 
 def _descend(
