@@ -158,15 +158,15 @@ class FactoredSolver(Solver):
             yield from _orbit_runs(problem, _SHARE * tolerance)
             return
         starts, seed = _starts_and_seed(problem, options)
-        scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
+        started, columns, gap = time.perf_counter(), of_classes(problem), _SHARE * tolerance
+        near, d = _near(problem, columns, gap), problem.feature_dim or _width(problem)
+        scaled = Scaled(columns, Orbits.single(d) if near is None else near.W.cols)
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
-        gap, long = _SHARE * tolerance, not problem.nonnegative and problem.num_classes >= _LONG
+        long = not problem.nonnegative and problem.num_classes >= _LONG
         enough, sure = (_Closes(problem, scaled, part * gap) if long else None for part in (1.0, _FINER))
-        started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
-        near = _near(problem, scaled.columns, gap)
-        first = _starts(scaled, starts, generator) if near is None else iter([scaled.pack(near)])
-        for start in first:
+        best, lowest, iterations = None, np.inf, 0
+        for start in _starts(scaled, starts, generator, near):
             end, steps = _descend(scaled, start, *loose, enough)
             iterations += steps
             value = scaled.value_and_gradient(end)[0]
@@ -239,14 +239,20 @@ def _near(problem: Problem, columns: Columns, gap: float) -> Factors | None:
     return coarse_start(problem, columns, gap)
 
 
-def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iterator[FloatArray]:
-    """The class-by-class optimum on the rays −∇l(0) first, then random points of its size."""
+def _starts(
+    scaled: Scaled, number: int, generator: np.random.Generator, near: Factors | None = None
+) -> Iterator[FloatArray]:
+    """What is near, or the class-by-class optimum on the rays −∇l(0), first, then random points of the size of that."""
+    if near is not None:
+        yield scaled.pack(near)
+        if number == 1:
+            return
     columns, d = scaled.columns, scaled.coordinates.total
     X = _ray_logits(columns) * (columns.sigma / scaled.kappa)
     left, values, right = np.linalg.svd(X, full_matrices=False)
     if columns.nonnegative:
         yield _filled(scaled, *_frame_start(X, d))
-    else:
+    elif near is None:
         share = np.sqrt(values[:d] + _FILL * values[0])
         w, h = np.zeros((X.shape[0], d)), np.zeros((X.shape[1], d))
         w[:, : share.size], h[:, : share.size] = left[:, :d] * share, right[:d].T * share
