@@ -404,6 +404,26 @@ def test_rows_that_are_equal_only_as_rounded_do_not_merge():
     assert wide.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
     plain = ufm.SoftTargetCrossEntropy([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]).table
     assert plain.equal_rows(np.ones(3)).tolist() == [0, 0, 2]
+    # of four rows of the same numbers in binary64, those of one own output are equal, whatever the weights
+    written = {"num_outputs": 3, "starts": [0, 3, 6, 9, 12], "outputs": [0, 1, 2] * 4, "entries": [0.5, 0.5, faint] * 4}
+    closed = ufm.SoftTargetCrossEntropy({**written, "own": [1, 0, 1, 0]}).table
+    assert closed.exact_row(0) == closed.exact_row(2) != closed.exact_row(1) == closed.exact_row(3)
+    assert closed.equal_rows(np.ones(4)).tolist() == [0, 1, 0, 1]
+    assert closed.equal_rows(np.array([1.0, 1.0, 2.0, 1.0])).tolist() == [0, 1, 2, 1]
+
+
+def test_rows_that_differ_are_not_summed_to_tell_them_apart(monkeypatch):
+    """Summing a row without rounding costs a thousand times what comparing it does."""
+    summed = []
+    plain = Table._closed_at
+    monkeypatch.setattr(Table, "_closed_at", lambda table, row: summed.append(row) or plain(table, row))
+    rows = np.random.default_rng(0).dirichlet(np.ones(12), size=12)
+    different = ufm.SoftTargetCrossEntropy(rows).table
+    assert different.equal_rows(np.ones(12)).tolist() == list(range(12))
+    assert summed == []
+    rows[0] = rows[1] = [0.5, 0.5, 2.0**-60, *[0.0] * 9]
+    assert ufm.SoftTargetCrossEntropy(rows).table.equal_rows(np.ones(12))[1] == 1
+    assert summed == [1]
 
 
 def test_columns_of_other_weights_do_not_merge():

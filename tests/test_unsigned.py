@@ -9,8 +9,8 @@ import ufm_convex as ufm
 from ufm_convex import duality, relaxation, solvers
 from ufm_convex.errors import HypothesisError, ProblemError
 from ufm_convex.problem import Problem
+from ufm_convex.recovery import restored
 from ufm_convex.recovery.starts import singular
-from ufm_convex.solvers.factored import restored
 from ufm_convex.solvers.unsigned import UnsignedSolver, turned
 
 K = 30
@@ -104,7 +104,7 @@ def test_restored_residuals_are_feasible_and_bound_from_below(seed: int) -> None
     factors = relaxation.Factors(
         relaxation.Alike.matrix(columns.outputs, d, W), relaxation.Alike.matrix(columns.columns, d, H), None
     )
-    V = restored(columns, factors)
+    V = restored(columns, factors.logits, factors.bias)
     norm = np.linalg.norm(relaxation.scaled_residuals(columns, V).even, 2)
     assert norm <= 1.0 + 1e-12  # rounding of an eigenvalue
     assert relaxation.dual_value(columns, V) <= ufm.solve(problem).upper_bound * (1.0 + 1e-12)

@@ -337,7 +337,8 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
     own, factors = on_columns(columns, _solver_point(run)), _own_factors(columns, run)
     dual = dual_on(columns, _solver_dual(problem, run))
     carried = thorough(run)
-    best_dual, lower = duality.repair(columns, _solver_duals(columns, own, dual), own)
+    solver_duals = list(_solver_duals(columns, own, dual))
+    best_dual, lower = duality.repair(columns, solver_duals, own)
     first, best = best_dual, None
     if own is not None and _nothing_follows(problem, run):
         return recovery.summary(columns, next(recovery.undescended(columns, own)), own), best_dual
@@ -349,9 +350,10 @@ def _close_gap(columns: Columns, problem: Problem, run: SolverRun, tolerance: fl
             return (found if best is None or found.objective < best.objective else best), best_dual
         outputs = columns.outputs_of(found.factors.logits, found.factors.bias)
         candidate = Dual(columns.nearest(first.V, outputs), first.T)
-        repaired, value = duality.repair(columns, [candidate], found.factors)
-        if value > lower:
-            best_dual, lower = repaired, value
+        if not _repaired_before(columns, candidate, solver_duals):
+            repaired, value = duality.repair(columns, [candidate], found.factors)
+            if value > lower:
+                best_dual, lower = repaired, value
         if best is None or found.objective < best.objective:
             best = found
         # half the tolerance: proving costs a little of either bound
@@ -376,6 +378,16 @@ def _solver_duals(columns: Columns, point: Gram | None, dual: Dual | None) -> It
     if point is not None:
         outputs = columns.outputs_of(point.logits, point.bias)
         yield Dual(columns.residuals(outputs), None if dual is None else dual.T)
+
+
+def _repaired_before(columns: Columns, candidate: Dual, duals: list[Dual]) -> bool:
+    """Whether a point is the solver's own to the bit, as residuals of a descent are, and no factors change its repair.
+
+    They do where there is a multiplier T to be found, or a bias to be closed.
+    """
+    if columns.nonnegative or columns.bias.size:
+        return False
+    return any(candidate.V.equals(one.V) for one in duals)
 
 
 def _nothing(columns: Columns) -> Recovered:

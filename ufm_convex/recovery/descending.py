@@ -9,6 +9,7 @@ Shapes: as in ``relaxation``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,11 @@ _STEP = 0.1
 
 
 def descend(
-    columns: Columns, factors: Factors, iterations: int = 2000, fixed: BoolArray | None = None
+    columns: Columns,
+    factors: Factors,
+    iterations: int = 2000,
+    fixed: BoolArray | None = None,
+    enough: Callable[[Factors], bool] | None = None,
 ) -> tuple[Factors, int]:
     """Factors no worse than the given ones, with H ≥ 0 where the problem asks for it, and the iterations taken.
 
@@ -38,12 +43,14 @@ def descend(
         factors: Where to start.
         iterations: Limit, of a round where there are several.
         fixed: Entries of H, in the order of ``Entries``, that stay zero.
+        enough: Asked now and then whether to stop there; never of a loss with kinks.
     """
     if not columns.loss.differentiable:
         return multiplied(columns, factors, iterations, fixed)
     scaled = Scaled(columns, factors.W.cols)
     start = scaled.pack(factors)
-    flat, steps = scaled.minimise(start, iterations, _GRADIENT, fixed)
+    ask = None if enough is None else (lambda flat: enough(scaled.unpack(flat)))
+    flat, steps = scaled.minimise(start, iterations, _GRADIENT, fixed, ask)
     found = scaled.unpack(flat)
     if found.bias is not None:
         found = replace(found, bias=columns.bias.canonical(found.bias))

@@ -5,7 +5,7 @@
 and every different entry stands once in the vector, times the square root of how often it occurs, so that inner
 products are those of the full matrices and the penalty is κ/2 times the square of the vector; c is the size of the
 logits, 1 unless an indicator asks for more. A bias is moved as
-√((Σ weight + λ_b)/κ) b, in which its curvature is of order one.
+√((γ + λ_b)/κ) b with the curvature γ of the loss in it, in which that of the objective is of order one.
 
 With P = U D^{-1/2} the gradient in (w, h) is (P h + w, Pᵀ w + h), so at a stationary point P has singular value 1 on
 the range of h, and for free features the point is a global minimum if ‖P‖ ≤ 1 (docs/frame_factored.md, section 3).
@@ -26,8 +26,8 @@ from ufm_convex import _deadline
 from ufm_convex._arrays import BoolArray, FloatArray
 from ufm_convex.relaxation import Alike, Columns, Factors, Orbits, scaled_residuals
 
-_ASKED = 10
-"""Iterations between two looks at what a descent is worth, each of which takes the time of some."""
+_SOONEST, _LATEST = 3, 10
+"""Iterations between two looks at what a descent is worth, each of which takes the time of some: half of those made."""
 _WIDE = 200_000
 """Number of variables from which fewer past steps are remembered: they dominate the memory."""
 
@@ -100,8 +100,9 @@ class Scaled:
 
     @property
     def curvature(self) -> float:
-        """That of the loss in the bias."""
-        return float(self.columns.orbit_weights.sum())
+        """That of the loss in an entry of the bias: p (1 − p) where V outputs share what there is, 1 of a square."""
+        whole = float(self.columns.orbit_weights.sum())
+        return whole if self.columns.loss.quadratic else whole / self.columns.outputs.total
 
     def loss(self, outputs: Alike) -> tuple[FloatArray, Alike]:
         """The loss of each column, (C,), and its gradient, (V, m)."""
@@ -182,7 +183,7 @@ class Scaled:
             iterations: Limit.
             gradient: Largest entry of the projected gradient at which to stop.
             fixed: Entries of H, in the order of the vector, that stay zero.
-            enough: Asked every ``_ASKED`` iterations whether to stop there.
+            enough: Asked now and then, every ten iterations at least, whether to stop there.
         """
         from scipy.optimize import minimize
 
@@ -237,14 +238,17 @@ class _Asking:
     """Ends a descent in time, or once it is good enough."""
 
     def __init__(self, enough: Callable[[FloatArray], bool]) -> None:
-        self._enough, self._steps = enough, 0
+        self._enough, self._steps, self._next = enough, 0, _SOONEST
 
     def __call__(self, flat: FloatArray) -> None:
         """One iteration more."""
         stop_in_time(flat)
         self._steps += 1
-        if self._steps % _ASKED == 0 and self._enough(flat):
+        if self._steps < self._next:
+            return
+        if self._enough(flat):
             raise StopIteration
+        self._next += min(max(self._steps // 2, _SOONEST), _LATEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +272,8 @@ class Softened(Scaled):
     def curvature(self) -> float:
         """See ``Scaled.curvature``; that of l̃ is ρ at most where it matters, at the kinks."""
         columns = self.columns
-        return min(super().curvature, self.stiffness * float(columns.columns.numbers @ columns.sigma) / self.size)
+        most = float(columns.orbit_weights.sum())
+        return min(most, self.stiffness * float(columns.columns.numbers @ columns.sigma) / self.size)
 
     def loss(self, outputs: Alike) -> tuple[FloatArray, Alike]:
         """See ``Scaled.loss``, of l̃: its gradient is the next multiplier."""

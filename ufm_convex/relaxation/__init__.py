@@ -24,7 +24,15 @@ if TYPE_CHECKING:
         terms,
     )
     from ufm_convex.relaxation.levels import LEVELS, Level, available, level, num_groups
-    from ufm_convex.relaxation.making import class_orbits, group_orbits, of_classes, of_groups, of_labels, of_samples
+    from ufm_convex.relaxation.making import (
+        class_orbits,
+        group_orbits,
+        of_classes,
+        of_groups,
+        of_labels,
+        of_merged,
+        of_samples,
+    )
     from ufm_convex.relaxation.maps import Maps
     from ufm_convex.relaxation.orbits import Orbits, Pairing
     from ufm_convex.relaxation.points import Dual, Factors, Gram, Point
@@ -49,7 +57,15 @@ else:
                 "terms",
             ),
             "levels": ("LEVELS", "Level", "available", "level", "num_groups"),
-            "making": ("class_orbits", "group_orbits", "of_classes", "of_groups", "of_labels", "of_samples"),
+            "making": (
+                "class_orbits",
+                "group_orbits",
+                "of_classes",
+                "of_groups",
+                "of_labels",
+                "of_merged",
+                "of_samples",
+            ),
             "maps": ("Maps",),
             "orbits": ("Orbits", "Pairing"),
             "points": ("Dual", "Factors", "Gram", "Point"),
@@ -93,6 +109,7 @@ __all__ = [
     "of_classes",
     "of_groups",
     "of_labels",
+    "of_merged",
     "of_samples",
     "programme",
     "require_dense",

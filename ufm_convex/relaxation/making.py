@@ -3,6 +3,7 @@
     sample   one column a sample, single orbits
     class    one column a class with samples, or a row of a table of targets, single orbits
     group    classes with equal counts and equal weights are one orbit, of outputs and of columns
+    merged   neighbouring groups are one orbit, as if they had their mean count: no level, but another problem near it
 
 A class without samples is an output that no column is matched with; at group level all of them are one orbit.
 """
@@ -48,6 +49,29 @@ def of_groups(problem: Problem) -> Columns:
     outputs, columns, first = group_orbits(problem)
     counts = problem.class_counts[first].astype(np.float64)
     return _columns(problem, outputs, columns, first, problem.loss_weights[first], counts)
+
+
+def of_merged(problem: Problem, number: int) -> Columns:
+    """So many orbits of columns instead of those of ``of_groups``, two or more of which each stands for.
+
+    Counts and weights are the means over the classes that are merged.
+
+    Args:
+        problem: A problem whose loss treats all classes alike.
+        number: Orbits, at most half as many as there are groups.
+    """
+    outputs, columns, first = group_orbits(problem)
+    starts = np.arange(number) * columns.size // number
+    sizes, empty = np.add.reduceat(columns.places, starts), outputs.places[: outputs.size - columns.size]
+    counts, weights = (
+        np.add.reduceat(columns.places * numbers[first], starts) / sizes
+        for numbers in (problem.class_counts.astype(np.float64), problem.loss_weights)
+    )
+    symmetry = np.concatenate([empty, sizes])
+    kinds = np.arange(symmetry.size)
+    merged = Orbits.of(symmetry, kinds, order=outputs.order)
+    there = merged if not empty.size else Orbits.of(symmetry, kinds[1:], order=columns.order, extent=columns.length)
+    return _columns(problem, merged, there, first[starts], weights, counts)
 
 
 def class_orbits(problem: Problem) -> tuple[Orbits, Orbits, IntArray]:

@@ -27,25 +27,34 @@ from ufm_convex import _deadline
 from ufm_convex._arrays import FloatArray, whole
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError, shown
 from ufm_convex.problem import Problem
-from ufm_convex.recovery import Scaled, balanced, descend, escape, rays
+from ufm_convex.recovery import (
+    Scaled,
+    balanced,
+    coarse_start,
+    descend,
+    escape,
+    largest_singular,
+    promised_gap,
+    rays,
+)
 from ufm_convex.relaxation import (
     Alike,
     Columns,
     Dual,
     Factors,
     Orbits,
-    dual_value,
     num_groups,
     objective,
     of_classes,
     of_groups,
-    scaled_residuals,
 )
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
 from ufm_convex.solvers.frame import ray_start
 
 _LARGEST = 2_000
 _LARGEST_ORBITS = 1_000
+_MANY = 20
+"""Groups from which on a descent on them takes less time than a conic solver."""
 _WIDE_CLASSES = 24
 """Largest K for which "auto" makes several wide starts with non-negative features; beyond, they end in traps."""
 _SCHEDULE = ((1e-5, 1e-3, 1_000), (1e-8, 1e-6, 10_000))
@@ -60,11 +69,13 @@ _RESTARTS = 20
 _FILL = 1e-3
 """Every direction starts with this share of the largest: a direction with none would stay without."""
 _LONG = 150
-"""Classes from which on a descent stops as soon as its own residuals prove it, whatever its gradient is."""
-_ACTIVE = 1e-3
-"""Singular values of U D^(-1/2) from 1 minus this on count as 1."""
+"""Classes, or orbits, from which on a descent stops as soon as its own residuals prove it, whatever its gradient is,
+and starts from a coarser problem.
+"""
 _SHARE = 0.1
 """Of the tolerance: what is proved is a little worse than what binary64 says, and W and H are rounded."""
+_FINER = 0.01
+"""The same share of that, where the proof of what was enough says otherwise."""
 _STARTS = 4
 _NO_BETTER = 1e-9
 """A start whose end is lower by this share only found the same end again."""
@@ -76,6 +87,7 @@ class FactoredSolver(Solver):
     name: ClassVar[str] = "factored"
     levels: ClassVar[tuple[str, ...]] = ("class", "group")
     rank: ClassVar[int] = 8
+    group_rank: ClassVar[int] = 5
     in_process: ClassVar[bool] = True
     long_steps: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("finite",)
@@ -87,9 +99,14 @@ class FactoredSolver(Solver):
         return True
 
     def default_level(self, problem: Problem) -> str:
-        """Group level for free features where class level would be too large, and groups are not."""
-        too_large = _size(problem) > _LARGEST
-        return "group" if too_large and _orbits(problem) <= _LARGEST_ORBITS else "class"
+        """Group level for free features where it halves many orbits, or class level would be too large."""
+        orbits = _orbits(problem)
+        worth_it = _size(problem) > _LARGEST or (orbits >= _MANY and 2 * orbits <= problem.num_classes)
+        return "group" if worth_it and orbits <= _LARGEST_ORBITS else "class"
+
+    def priority(self, problem: Problem, level: str) -> int:
+        """Of many groups a descent is over before a conic solver has built its programme."""
+        return self.group_rank if _MANY <= _orbits(problem) <= _LARGEST_ORBITS else self.rank
 
     def suits(self, problem: Problem, level: str) -> str | None:
         """Unless a level was asked for: free features and K ≤ 2000 or few groups, non-negative ones and K ≤ 24.
@@ -127,7 +144,7 @@ class FactoredSolver(Solver):
         Args:
             problem: The problem; ``feature_dim`` is the d of the descent, else K, and 4K for non-negative features.
             level: "class", or "group" for free features.
-            tolerance: Not needed: accuracy is quadratic in the gradient.
+            tolerance: Relative gap at which a long descent stops; accuracy is quadratic in the gradient.
             options: ``starts``, their number (4 where there may be spurious minima, else 1), and their ``seed``.
 
         Raises:
@@ -138,15 +155,18 @@ class FactoredSolver(Solver):
         self.check_options(options)
         if level == "group":
             _require_orbits(problem, options)
-            yield from _orbit_runs(problem)
+            yield from _orbit_runs(problem, _SHARE * tolerance)
             return
         starts, seed = _starts_and_seed(problem, options)
-        scaled = Scaled(of_classes(problem), Orbits.single(problem.feature_dim or _width(problem)))
+        started, columns, gap = time.perf_counter(), of_classes(problem), _SHARE * tolerance
+        near, d = _near(problem, columns, gap), problem.feature_dim or _width(problem)
+        scaled = Scaled(columns, Orbits.single(d) if near is None else near.W.cols)
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
-        enough = _closes(scaled, _SHARE * tolerance) if problem.num_classes >= _LONG else None
-        started, best, lowest, iterations = time.perf_counter(), None, np.inf, 0
-        for start in _starts(scaled, starts, generator):
+        long = not problem.nonnegative and problem.num_classes >= _LONG
+        enough, sure = (_Closes(problem, scaled, part * gap) if long else None for part in (1.0, _FINER))
+        best, lowest, iterations = None, np.inf, 0
+        for start in _starts(scaled, starts, generator, near):
             end, steps = _descend(scaled, start, *loose, enough)
             iterations += steps
             value = scaled.value_and_gradient(end)[0]
@@ -156,7 +176,7 @@ class FactoredSolver(Solver):
                 started = time.perf_counter()
             _deadline.check()
         if best is not None:
-            best, steps = _descend(scaled, best, *tight, enough)
+            best, steps = _descend(scaled, best, *tight, sure)
             yield _run(scaled, best, iterations + steps, *tight[:2], time.perf_counter() - started)
 
 
@@ -212,14 +232,27 @@ def _size(problem: Problem) -> int:
 # -- where to start -----------------------------------------------------------------------------------------------
 
 
-def _starts(scaled: Scaled, number: int, generator: np.random.Generator) -> Iterator[FloatArray]:
-    """The class-by-class optimum on the rays −∇l(0) first, then random points of its size."""
+def _near(problem: Problem, columns: Columns, gap: float) -> Factors | None:
+    """Where a coarser problem ends; None where descents are short, or classes are no neighbours of one another."""
+    if not (_has_orbits(problem) and problem.loss.differentiable and num_groups(problem) >= _LONG):
+        return None
+    return coarse_start(problem, columns, gap)
+
+
+def _starts(
+    scaled: Scaled, number: int, generator: np.random.Generator, near: Factors | None = None
+) -> Iterator[FloatArray]:
+    """What is near, or the class-by-class optimum on the rays −∇l(0), first, then random points of the size of that."""
+    if near is not None:
+        yield scaled.pack(near)
+        if number == 1:
+            return
     columns, d = scaled.columns, scaled.coordinates.total
     X = _ray_logits(columns) * (columns.sigma / scaled.kappa)
     left, values, right = np.linalg.svd(X, full_matrices=False)
     if columns.nonnegative:
         yield _filled(scaled, *_frame_start(X, d))
-    else:
+    elif near is None:
         share = np.sqrt(values[:d] + _FILL * values[0])
         w, h = np.zeros((X.shape[0], d)), np.zeros((X.shape[1], d))
         w[:, : share.size], h[:, : share.size] = left[:, :d] * share, right[:d].T * share
@@ -267,38 +300,26 @@ def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
 # -- descent ------------------------------------------------------------------------------------------------------
 
 
-def _closes(scaled: Scaled, gap: float) -> Callable[[FloatArray], bool] | None:
-    """Whether the residuals at a point promise to prove it to a relative gap; None if nothing is known of them.
+def _enough(problem: Problem, columns: Columns, gap: float) -> Callable[[Factors], bool]:
+    """Whether residuals at factors promise to prove them to a gap.
 
     What is asked is no bound but a reason to stop; the proof judges the end.
     """
-    columns = scaled.columns
-    if columns.nonnegative or columns.bias.size:
-        return None
-
-    def enough(flat: FloatArray) -> bool:
-        factors = scaled.unpack(flat)
-        value = objective(columns, factors)
-        return value - dual_value(columns, restored(columns, factors)) <= gap * value
-
-    return enough
+    return lambda factors: promised_gap(columns, factors, problem.floor) <= gap
 
 
-def restored(columns: Columns, factors: Factors) -> Alike:
-    """V at the factors, feasible up to rounding: the repair of ``duality``, once.
+class _Closes:
+    """The same of scaled variables; asked of the same ones again, it knows."""
 
-    Singular values of U D^{-1/2} above and next to 1 are put to 1; V is taken back into its domain and shrunk.
-    """
-    P: FloatArray = scaled_residuals(columns, columns.residuals(columns.outputs_of(factors.logits, factors.bias))).even
-    squares, right = np.linalg.eigh(P.T @ P)
-    active = squares >= (1.0 - _ACTIVE) ** 2
-    chosen = right[:, active]
-    P = P + ((P @ chosen) * (1.0 / np.sqrt(squares[active]) - 1.0)) @ chosen.T
-    V = Alike.matrix(columns.outputs, columns.columns, P * (columns.sigma / columns.loss_weights))
-    V = columns.admitted(columns.into_domain(V))
-    P = scaled_residuals(columns, V).even
-    norm = math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
-    return V if norm <= 1.0 else (1.0 / norm) * V
+    def __init__(self, problem: Problem, scaled: Scaled, gap: float) -> None:
+        self._scaled, self._enough = scaled, _enough(problem, scaled.columns, gap)
+        self._last: tuple[FloatArray, bool] | None = None
+
+    def __call__(self, flat: FloatArray) -> bool:
+        """Whether a descent may stop there."""
+        if self._last is None or not np.array_equal(self._last[0], flat):
+            self._last = flat.copy(), self._enough(self._scaled.unpack(flat))
+        return self._last[1]
 
 
 def _descend(
@@ -311,6 +332,8 @@ def _descend(
 ) -> tuple[FloatArray, int]:
     """Descent, and again from a step down the top singular pair as long as the end is a saddle."""
     iterations = 0
+    if enough is not None and enough(flat):
+        return flat, 0
     for _ in range(_RESTARTS):
         size = float(np.linalg.norm(flat)) / np.sqrt(flat.size)
         flat, steps = scaled.minimise(flat, limit, gradient * max(size, _FILL), enough=enough)
@@ -357,7 +380,7 @@ def _run(
         factors = Factors(factors.W, factors.H, columns.bias.canonical(factors.bias))
     message, globally = "the best of the starts, an upper bound", False
     if not columns.nonnegative:
-        norm = _largest_singular(scaled.pull(factors).even)
+        norm = largest_singular(scaled.pull(factors))
         globally = norm <= 1.0 + excess
         message = f"‖U D^(-1/2)‖ = {norm:.9f}" + ("" if globally else ": " + message)
     V = columns.residuals(columns.outputs_of(factors.logits, factors.bias))
@@ -376,33 +399,35 @@ def _run(
     )
 
 
-def _largest_singular(P: FloatArray) -> float:
-    """‖P‖; from PᵀP where a decomposition takes long, to half a unit of the last place of its square."""
-    if min(P.shape) < _LONG:
-        return float(np.linalg.norm(P, 2))
-    return math.sqrt(float(np.linalg.eigvalsh(P.T @ P)[-1]))
-
-
 # -- at group level -----------------------------------------------------------------------------------------------
 
 
-def _orbit_runs(problem: Problem) -> Iterator[SolverRun]:
-    """Runs of more and more iterations, from the best points on the rays −∇l(0), each column on its own."""
+def _orbit_runs(problem: Problem, gap: float) -> Iterator[SolverRun]:
+    """Runs of more and more iterations, from a coarser problem or the best points on the rays −∇l(0).
+
+    Those of many orbits stop at a gap, and where the proof says otherwise the next one is smaller.
+    """
     columns, started, iterations = of_groups(problem), time.perf_counter(), 0
-    found = balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
+    near, long = _near(problem, columns, gap), columns.columns.size >= _LONG
+    found = near or balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
+    above = None if near else escape(columns, found)
     for limit in _STAGES:
-        above = escape(columns, found)
-        found, steps = descend(columns, above or found, limit)
+        enough, steps = _enough(problem, columns, gap) if long else None, 0
+        if enough is None or not enough(found):
+            found, steps = descend(columns, above or found, limit, enough=enough)
         iterations += steps
         yield _orbit_run(columns, found, iterations, time.perf_counter() - started)
         started = time.perf_counter()
-        if steps < limit and escape(columns, found) is None:
+        above = escape(columns, found)
+        stopped = enough is not None and enough(found)
+        if steps < limit and above is None and not stopped:
             return
+        gap *= _FINER
 
 
 def _orbit_run(columns: Columns, found: Factors, iterations: int, seconds: float) -> SolverRun:
     P: Alike = Scaled(columns, found.W.cols).pull(found)
-    norm = float(np.sqrt((P.T @ P).eigenvalues().max()))
+    norm = largest_singular(P)
     return SolverRun(
         solver="factored",
         level="group",

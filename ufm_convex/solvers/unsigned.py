@@ -22,10 +22,10 @@ import numpy as np
 from ufm_convex._arrays import FloatArray
 from ufm_convex.errors import HypothesisError
 from ufm_convex.problem import Problem
-from ufm_convex.recovery import descend
+from ufm_convex.recovery import descend, restored
 from ufm_convex.relaxation import Alike, Columns, Dual, Factors, Orbits, num_groups, objective, of_classes
 from ufm_convex.solvers.base import Claim, Solver, SolverRun
-from ufm_convex.solvers.factored import FactoredSolver, restored
+from ufm_convex.solvers.factored import FactoredSolver
 
 _FEWEST, _MOST = 25, 2_000
 """Numbers of classes between which "auto" tries it: fewer are soon solved by several starts."""
@@ -96,7 +96,9 @@ def turned(W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _turned_run(columns: Columns, run: SolverRun, seconds: float) -> SolverRun:
     if run.factors is None:  # never, but for a solver put in its place
         return replace(run, solver="unsigned", point=None, seconds=seconds)
-    V = restored(columns, run.factors)  # before it is turned: the descent below may leave the optimum of either sign
+    V = restored(
+        columns, run.factors.logits, run.factors.bias
+    )  # before it is turned: the descent below may leave the optimum of either sign
     W, H = turned(run.factors.W.full(), run.factors.H.full())
     negative = int(np.count_nonzero(H < 0.0))
     d = Orbits.single(H.shape[1])
