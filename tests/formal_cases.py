@@ -38,7 +38,7 @@ def steps(texts, limit=900):
 
 def evaluated(lines, limit):
     """The pairs of truth values that Coq finds in lines about the theory; a run that takes longer is an error."""
-    start = ["From Coq Require Import Reals List ZArith QArith.", "From UFM Require Import Model Compute Proofs Upper."]
+    start = ["From Coq Require Import Reals List ZArith QArith.", "From UFM Require Import Model Losses Compute Proofs Upper."]
     start += ["Import ListNotations.", "Open Scope Z_scope."]
     folder = running._theory().name
     path = f"{folder}/steps.v"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from ufm_convex.formal import coq
@@ -13,7 +14,6 @@ from ufm_convex.formal.arranging import (
     dyadic,
     exponent,
     integers,
-    loss_of,
     matrix,
     out_of_reach,
     vector,
@@ -32,7 +32,7 @@ HEADER = """\
    {digest}.
    Read the statements lower_bound and upper_bound; problem, objective and admissible are defined in Model.v. *)
 From Coq Require Import Reals List ZArith.
-From UFM Require Import Model Proofs Upper.
+From UFM Require Import Losses Proofs Upper Model.
 Import ListNotations.
 Open Scope Z_scope.
 
@@ -125,7 +125,7 @@ def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
         "bias": _bias(problem.bias),
         "nonnegative": str(problem.nonnegative).lower(),
         "feature_dim": "None" if problem.feature_dim is None else f"Some {problem.feature_dim}",
-        "loss": _loss(problem),
+        "loss": f"{problem.name.function} {_parameters(problem)}".rstrip(),
     }
 
 
@@ -135,14 +135,28 @@ def _bias(given: str | None) -> str:
     return "FreeBias" if given == "free" else f"PenalisedBias {coq.dyadic(dyadic(given))}"
 
 
-def _loss(problem: Problem) -> str:
-    name = loss_of(problem)
-    if name == "CrossEntropy":
-        return f"{name} {coq.dyadic(dyadic(problem.loss['smoothing']))}"
-    if name == "SoftTargets":
-        table = problem.loss["targets"]
-        return f"{name} {coq.integer(table['exponent'])} {coq.rows(matrix(table['rows']))}"
-    return name
+def _parameters(problem: Problem) -> str:
+    """Of the loss; a scale or a shift that is null is an empty list, beyond which entries are 1 and 0."""
+    loss = problem.loss
+    if "smoothing" in loss:
+        return coq.dyadic(dyadic(loss["smoothing"]))
+    if "targets" in loss:
+        return f"{coq.integer(loss['targets']['exponent'])} {coq.rows(matrix(loss['targets']['rows']))}"
+    lists = [loss[name] for name in ("scale", "shift", "margins") if name in loss]
+    return " ".join(coq.dyadics([] if given is None else vector(given)) for given in lists)
+
+
+def _evaluations(problem: Problem, softmax: int, sigmoids: int) -> int:
+    """Exponentials and logarithms, by what they are in the loss."""
+    if problem.name.code in ("CrossEntropy", "SoftTargets", "LogitAdjusted", "LabelMargins"):
+        return softmax
+    return sigmoids if problem.name.code == "BinaryCrossEntropy" else 0
+
+
+def _coded(problem: Problem) -> str:
+    """The problem beside the constructor of its loss; that they belong together is computed."""
+    code = f"{problem.name.code} {_parameters(problem)}".rstrip()
+    return f"(Coded the_problem ({code}) eq_refl)"
 
 
 # -- the lower bound --------------------------------------------------------------------------------------------------
@@ -150,7 +164,7 @@ def _loss(problem: Problem) -> str:
 
 def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str, int]:
     """The theorem with its data, and how many logarithms it takes."""
-    each = {"SoftTargets": 1, "CrossEntropy": 1, "BinaryCrossEntropy": 2}.get(loss_of(problem), 0)
+    each = _evaluations(problem, 1, 2)
     decays = dual.get("decays", {"weights": "0p0", "features": "0p0"})
     spent = dyadic(decays["weights"]), dyadic(decays["features"])
     price = f"({coq.dyadic(spent[0])}, {coq.dyadic(spent[1])})"
@@ -165,7 +179,7 @@ def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str
         nothing = [0] * size
         data = _orbit_proof(nothing, [nothing] * size, nothing, nothing, [], [])
         theorem, logarithms = "orbit_sound", size * (size + 1)
-    return f"{theorem} {{precision}} the_problem {data}\n  {price} lower", each * logarithms
+    return f"{theorem} {{precision}} {_coded(problem)} {data}\n  {price} lower", each * logarithms
 
 
 def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tuple[Dyadic, Dyadic]) -> str:
@@ -174,11 +188,13 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tupl
     size = len(runs)
     exponents, columns, owns, radii = [0] * size, [[0] * size for _ in runs], [0] * size, [0] * size
     given = integers(dual["own"]) if "own" in dual else None
+    units = _coprime(problem, size)
     for g, r in enumerate(places):
         exponents[r] = exponent(integers(dual["exponents"])[g])
-        columns[r] = integers(dual["columns"][g])
-        closing = columns[r][r] - sum(run.multiplicity * x for run, x in zip(runs, columns[r], strict=True))
-        owns[r] = closing if given is None else given[g]
+        column = integers(dual["columns"][g])
+        closing = column[r] - sum(run.multiplicity * x for run, x in zip(runs, column, strict=True))
+        columns[r] = [unit * x for unit, x in zip(units, column, strict=True)]
+        owns[r] = units[r] * closing if given is None else given[g]
         radii[r] = problem.radius(runs[r], exponents[r], spent)
     multiplier = dual["multiplier"]
     tau = None if multiplier is None else matrix(multiplier["rows"])
@@ -187,6 +203,14 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tupl
     factor = dual["factor"] and matrix(dual["factor"])
     triangles = _triangle(tau, places, size), _triangle(factor, places, size)
     return _orbit_proof(exponents, columns, owns, radii, *triangles)
+
+
+def _coprime(problem: Problem, size: int) -> list[int]:
+    """The scales of the logits as positive integers without common divisor, by which columns are multiplied."""
+    if problem.loss.get("scale") is None:
+        return [1] * size
+    scales = [number.mantissa for number in vector(problem.loss["scale"])]
+    return [scale // gcd(*scales) for scale in scales]
 
 
 def _orbit_proof(
@@ -218,16 +242,16 @@ def _triangle(given: list[list[int]] | None, places: list[int], size: int) -> li
 
 def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[str, int]:
     """The theorem with its data, and how many exponentials and logarithms it takes."""
-    name, K = loss_of(problem), problem.K
+    K = problem.K
     if witness["kind"] == "frame":
         last = max((r + 1 for r, run in enumerate(runs) if run.eta), default=0)
         eta, omega = (
             coq.dyadics(Dyadic(number, exponent(witness[part]["exponent"])) for number in numbers)
             for part, numbers in (("eta", [r.eta for r in runs]), ("omega", [r.omega for r in runs]))
         )
-        each = {"CrossEntropy": 3, "BinaryCrossEntropy": 4}.get(name, 0)
-        return f"frame_sound {{precision}} the_problem\n  {eta}\n  {omega} {last} upper", each * len(runs)
-    each = {"CrossEntropy": K + 1, "SoftTargets": K + 1, "BinaryCrossEntropy": 2 * K}.get(name, 0)
+        each = _evaluations(problem, 3, 4)
+        return f"frame_sound {{precision}} {_coded(problem)}\n  {eta}\n  {omega} {last} upper", each * len(runs)
+    each = _evaluations(problem, K + 1, 2 * K)
     if K * max(each, K) > MOST_EVALUATIONS:
         raise out_of_reach(f"a witness of {K} classes written one by one")
     W, H = _dense(problem, witness) if witness["kind"] == "dense" else _spread(problem, runs, witness)
@@ -241,7 +265,7 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
         b = [b[k] for k in _classes_by_run(problem, runs)]
     units = " ".join(coq.integer(exponent(part["exponent"])) for part in (witness["W"], witness["H"], bias))
     data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
-    return f"dense_sound {{precision}} the_problem {data} upper", K * each
+    return f"dense_sound {{precision}} {_coded(problem)} {data} upper", K * each
 
 
 def _in_order(problem: Problem, runs: list[Run]) -> bool:

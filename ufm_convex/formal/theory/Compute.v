@@ -131,7 +131,7 @@ Qed.
 
 Definition iconjugate (l : loss) (own : bool) (y v : Q) : I.type :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => iplogp (v + y)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => iplogp (v + y)
   | SquaredError => iq (v * v * (1 # 2) + (if own then v else 0))
   | BinaryCrossEntropy => let p := (if own then - v else v)%Q in iadd (iplogp p) (iplogp (1 - p))
   | CrammerSinger | WestonWatkins => iq (if own then v else 0)
@@ -140,7 +140,7 @@ Definition iconjugate (l : loss) (own : bool) (y v : Q) : I.type :=
 
 Definition in_domain (l : loss) (own : bool) (y v : Q) : bool :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => Qle_bool 0 (v + y)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => Qle_bool 0 (v + y)
   | SquaredError => true
   | BinaryCrossEntropy => let p := (if own then - v else v)%Q in Qle_bool 0 p && Qle_bool p 1
   | CrammerSinger => if own then Qle_bool (-1) v else Qle_bool 0 v
@@ -161,9 +161,7 @@ Qed.
 Lemma iconjugate_holds l own y v : in_domain l own y v = true -> holds (iconjugate l own y v) (conjugate l own (Q2R y) (Q2R v)).
 Proof.
 intros H. apply in_domain_R in H. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
-destruct l; cbn [iconjugate conjugate domain] in *.
-- rewrite <- Q2R_plus in *. apply iplogp_holds; assumption.
-- rewrite <- Q2R_plus in *. apply iplogp_holds; assumption.
+destruct l; cbn [iconjugate conjugate domain] in *; try (rewrite <- Q2R_plus in *; apply iplogp_holds; assumption).
 - replace (Q2R v ^ 2 / 2 + (if own then Q2R v else 0)) with (Q2R (v * v * (1 # 2) + (if own then v else 0))); [apply iq_holds|].
   rewrite Q2R_plus, !Q2R_mult, HALF. destruct own; rewrite ?Q2R_0; field.
 - set (p := (if own then - v else v)%Q). assert (E : Q2R p = if own then - Q2R v else Q2R v).

@@ -61,7 +61,7 @@ Qed.
 Definition iloss (l : loss) (c : logit_column) : I.type :=
   let own_z := snd (snd c) in
   match l with
-  | CrossEntropy _ | SoftTargets _ _ =>
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ =>
       isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z)))
   | SquaredError => imul prec (icolumn_sum c (fun own _ z => let e := (if own then z - 1 else z)%Q in iq prec (e * e))) (iq prec (1 # 2))
   | BinaryCrossEntropy => icolumn_sum c (fun own _ z => iln prec (iadd prec (iz prec 1) (iexp prec (if own then - z else z)%Q)))
@@ -73,7 +73,7 @@ Definition iloss (l : loss) (c : logit_column) : I.type :=
 Definition loss_bound (l : loss) (c : logit_column) : R :=
   let hinges f := column_sum c (fun own _ z => if own : bool then 0 else f (Rmax 0 (1 + z - Q2R (snd (snd c))))) in
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)
   | SquaredError => column_sum c (fun own _ z => (z - if own then 1 else 0) ^ 2) * / 2
   | BinaryCrossEntropy => column_sum c (fun own _ z => ln (1 + exp (if own then - z else z)))
   | CrammerSinger => Q2R (greatest (fst c) (snd (snd c)))
@@ -82,7 +82,7 @@ Definition loss_bound (l : loss) (c : logit_column) : R :=
   end.
 
 Lemma iloss_bound l c K k z : (k < K)%nat -> stands_for c K k (target l K k) z ->
-  holds (iloss l c) (loss_bound l c) /\ loss_value l K k z <= loss_bound l c.
+  holds (iloss l c) (loss_bound l c) /\ plain_value l K k z <= loss_bound l c.
 Proof.
 intros L [ST [OWN ALL]]. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
 assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z))))
@@ -97,9 +97,8 @@ assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec
   - unfold softmax_loss. rewrite <- (ST (fun _ _ z => exp z)), <- (ST (fun _ y z => y * z)). right; reflexivity. }
 assert (HINGE : forall j, hinge k z j = (fun own (_ z : R) => if own : bool then 0 else Rmax 0 (1 + z - Q2R (snd (snd c)))) (j =? k)%nat (target l K k j) (z j)).
 { intros j. unfold hinge. rewrite OWN. reflexivity. }
-destruct l; cbn [iloss loss_value loss_bound]; cbv zeta.
-- exact SOFT.
-- exact SOFT.
+destruct l; cbn [iloss plain_value loss_bound]; cbv zeta; try exact SOFT;
+  unfold squared_error, binary_cross_entropy, crammer_singer, weston_watkins, squared_hinge.
 - split.
   + apply imul_holds; [|rewrite <- HALF; apply iq_holds]. apply icolumn_sum_holds; intros own y z0.
     set (e := (if own then z0 - 1 else z0)%Q). replace ((Q2R z0 - (if own then 1 else 0)) ^ 2) with (Q2R (e * e)); [apply iq_holds|].

@@ -1,5 +1,5 @@
 (* Upper bounds that a computation proves: witnesses whose samples lie on their class means. *)
-From Coq Require Import Reals List ZArith QArith Qreals Lia Lra.
+From Coq Require Import Reals List ZArith QArith Qreals Lia Lra FunctionalExtensionality.
 From UFM Require Import Model Sums Duality Losses Compute Lower Logits.
 Import ListNotations.
 Open Scope R_scope.
@@ -9,9 +9,9 @@ Definition upper_bound (P : problem) (x : dyadic) : Prop :=
 
 (* -- the objective where samples lie on their class means ------------------------------------------------------------------ *)
 
-Lemma objective_of_means P d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P = true ->
+Lemma objective_of_means (P : coded) d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P = true ->
   objective P d W (fun k _ => Hb k) bb
-  = sum (classes P) (fun k => Q2R (share P (run_of (multiplicities P) k)) * loss_value (loss_of P) (classes P) k (logits d W (Hb k) bb))
+  = sum (classes P) (fun k => Q2R (share P (run_of (multiplicities P) k)) * loss_value (code_of P) (classes P) k (logits d W (Hb k) bb))
     + match sizes_of P with
       | Decays lw lh => real lw / 2 * W_square P d W
           + real lh / 2 * sum (classes P) (fun k => IZR (count P (run_of (multiplicities P) k)) * square d (Hb k))
@@ -19,12 +19,12 @@ Lemma objective_of_means P d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P 
       end
     + match bias_of P with PenalisedBias lb => real lb / 2 * square (classes P) bb | _ => 0 end.
 Proof.
-intros ok. unfold objective. cbv zeta. f_equal. f_equal.
+intros ok. unfold objective. cbv zeta. rewrite (code_fits P). f_equal. f_equal.
 - unfold Rdiv. rewrite <- sum_scal_r. apply sum_ext; intros k L. rewrite sum_const, <- share_R by assumption. unfold pt, Rdiv. ring.
 - destruct (sizes_of P); [|reflexivity]. f_equal. f_equal. apply sum_ext; intros k L. unfold H_squares. rewrite sum_const, samples_R by assumption. reflexivity.
 Qed.
 
-Lemma means_fit P d (W Hb : nat -> nat -> R) ew eh : valid P = true -> sizes_of P = Radii ew eh ->
+Lemma means_fit (P : coded) d (W Hb : nat -> nat -> R) ew eh : valid P = true -> sizes_of P = Radii ew eh ->
   W_square P d W <= INR (classes P) * real ew -> sum (classes P) (fun k => square d (Hb k)) <= INR (classes P) * real eh ->
   W_square P d W <= INR (classes P) * real ew
   /\ sum (classes P) (fun k => H_squares P d (fun k _ => Hb k) k / INR (samples P k)) <= INR (classes P) * real eh.
@@ -39,10 +39,10 @@ Qed.
 (* -- a frame: h_k = eta_k e_k and W = (I - 11'/K) Diag(omega), the last coordinates left out where eta is 0 ------------- *)
 
 Section Frame.
-Variables (prec : F.precision) (P : problem) (eta omega : list dyadic) (kept : nat) (x : dyadic).
+Variables (prec : F.precision) (P : coded) (eta omega : list dyadic) (kept : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 Definition eta_of r := rational (nth r eta (0, 0)%Z).
 Definition omega_of r := rational (nth r omega (0, 0)%Z).
 Definition frame_dim : Z := total (firstn kept ms).
@@ -168,9 +168,11 @@ assert (ST : forall k, (k < K)%nat -> stands_for (frame_column (run_of ms k)) K 
       rewrite TA. destruct (Nat.eqb_spec j k) as [->|N]; [reflexivity|]. rewrite Zo by assumption. reflexivity.
   - exact Zk.
   - intros j _ N. eexists _, _. split; [left; reflexivity|]. cbn [snd]. apply Zo; assumption. }
+assert (FED : forall k, fed l k (logits d W (Hb k) b0) = logits d W (Hb k) b0).
+{ intros k. apply functional_extensionality; intros j. apply fed_alike, A. }
 set (bound := fun r => loss_bound l (frame_column r)).
 assert (LV : forall k, (k < K)%nat -> holds (iloss prec l (frame_column (run_of ms k))) (bound (run_of ms k))
-   /\ loss_value l K k (logits d W (Hb k) b0) <= bound (run_of ms k)) by (intros k L; apply (iloss_bound prec l _ K k _ L (ST k L))).
+   /\ loss_value l K k (logits d W (Hb k) b0) <= bound (run_of ms k)) by (intros k L; rewrite plain, (FED k); apply (iloss_bound prec l _ K k _ L (ST k L))).
 assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
 set (penalty := fun r => match sizes_of P with
   | Decays lw lh => Q2R (rational lw * (1 # 2) * inject_Z (K_of P - 1) * over (K_of P)) * (Q2R (omega_of r) * Q2R (omega_of r))
@@ -201,14 +203,17 @@ End Frame.
 (* -- any W and class means, written entry by entry: W in units 2^eW, H in units 2^eH ----------------------------------- *)
 
 Section Dense.
-Variables (prec : F.precision) (P : problem) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
+Variables (prec : F.precision) (P : coded) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 Definition at_row (rows : list (list Z)) k a := nth a (nth k rows []) 0%Z.
 Fixpoint dot (a b : list Z) : Z := match a, b with y :: a', z :: b' => (y * z + dot a' b')%Z | _, _ => 0%Z end.
 Definition bias_at (j : nat) : Q := (inject_Z (nth j bs 0%Z) * rational (1%Z, eb))%Q.
-Definition logit_of (k j : nat) : Q := (inject_Z (dot (nth j rowsW []) (nth k rowsH [])) * rational (1%Z, (eW + eH)%Z) + bias_at j)%Q.
+Definition raw_of (k j : nat) : Q := (inject_Z (dot (nth j rowsW []) (nth k rowsH [])) * rational (1%Z, (eW + eH)%Z) + bias_at j)%Q.
+Definition logit_of (k j : nat) : Q :=
+  if alike l then raw_of k j
+  else (scale_of l (run_of ms j) * raw_of k j + shift_of P (run_of ms k) (run_of ms j) (j =? k)%nat)%Q.
 Definition others_of (k : nat) : list (Z * (Q * Q)) :=
   map (fun j => (1%Z, (target_of P (run_of ms k) (run_of ms j) false, logit_of k j)))
       (filter (fun j => negb (j =? k)%nat) (seq 0 K)).
@@ -294,10 +299,13 @@ exists dim, W, (fun k _ => Hb k), bb. split.
     + rewrite <- HT in FH. apply Rle_trans with (2 := FH). right. apply sum_ext; intros; ring.
   - destruct (bias_of P); try exact Logic.I. intros j. unfold bb. destruct bs; [|discriminate]. destruct j; cbn; ring. }
 rewrite objective_of_means by assumption.
-assert (LOG : forall k j, (k < K)%nat -> (j < K)%nat -> logits dim W (Hb k) bb j = Q2R (logit_of k j)).
-{ intros k j Lk Lj. unfold logits, logit_of, bias_at. rewrite Q2R_plus, !Q2R_mult, !Q2R_IZR, !rational_real, power_plus. f_equal.
+assert (RAW : forall k j, (k < K)%nat -> (j < K)%nat -> logits dim W (Hb k) bb j = Q2R (raw_of k j)).
+{ intros k j Lk Lj. unfold logits, raw_of, bias_at. rewrite Q2R_plus, !Q2R_mult, !Q2R_IZR, !rational_real, power_plus. f_equal.
   rewrite (dot_sum dim) by (apply LW0; assumption). rewrite <- sum_scal_r. apply sum_ext; intros a _. unfold W, Hb, at_row. ring. }
-assert (ST : forall k, (k < K)%nat -> stands_for (dense_column k) K k (target l K k) (logits dim W (Hb k) bb)).
+assert (LOG : forall k j, (k < K)%nat -> (j < K)%nat -> fed l k (logits dim W (Hb k) bb) j = Q2R (logit_of k j)).
+{ intros k j Lk Lj. unfold logit_of. destruct (alike l) eqn:A; [rewrite fed_alike by assumption; apply RAW; assumption|].
+  unfold fed. rewrite Q2R_plus, Q2R_mult, RAW, (shift_R P ok k j), (proj1 (scale_R P ok j Lj)) by assumption. reflexivity. }
+assert (ST : forall k, (k < K)%nat -> stands_for (dense_column k) K k (target l K k) (fed l k (logits dim W (Hb k) bb))).
 { intros k L. split; [|split].
   - intros f. unfold column_sum, dense_column, others_of. cbn [fst snd].
     rewrite (filter_sum (fun j => f false (Q2R (target_of P (run_of ms k) (run_of ms j) false)) (Q2R (logit_of k j))) K k) by
@@ -317,7 +325,7 @@ apply Rle_trans with (sum K (fun k => if (count P (run_of ms k) =? 0)%Z then 0 e
 - rewrite Rplus_assoc. apply Rplus_le_compat.
   + apply sum_le; intros k L. destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [Z0|_].
     * unfold share. rewrite Z0, !Q2R_mult, Q2R_IZR. right; ring.
-    * apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|]. apply (iloss_bound prec); [assumption|apply ST; assumption].
+    * apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|]. rewrite plain. apply (iloss_bound prec); [assumption|apply ST; assumption].
   + right. unfold dense_penalty. rewrite Q2R_plus. f_equal.
     * destruct (sizes_of P); [|symmetry; apply Q2R_0]. rewrite Q2R_plus, !(Q2R_mult (_ * _)), !(Q2R_mult (rational _)), HALF, !rational_real, WT, HT. reflexivity.
     * destruct (bias_of P); try (symmetry; apply Q2R_0). rewrite !Q2R_mult, HALF, rational_real, BT. reflexivity.
