@@ -19,7 +19,7 @@ Definition stands_for (c : logit_column) (K k : nat) (y z : nat -> R) : Prop :=
   /\ forall j, (j < K)%nat -> j <> k -> exists m q, In (m, q) (fst c) /\ z j = Q2R (snd q).
 
 Section Precision.
-Variable prec : F.precision.
+Variable prec : precision.
 Notation holds := Compute.holds.
 
 Fixpoint iweighted (c : list (Z * (Q * Q))) (f : Q -> Q -> I.type) : I.type :=

@@ -245,7 +245,7 @@ unfold shift_value. destruct (alike l) eqn:A.
   rewrite qsum_R. apply sum_ext; intros j Lj. rewrite column_entry, shift_R, Q2R_mult, (singles A k L), (singles A j Lj) by assumption. reflexivity.
 Qed.
 
-Definition value (prec : F.precision) (c : nat -> I.type) : I.type :=
+Definition value (prec : precision) (c : nat -> I.type) : I.type :=
   isum prec n (fun r => if (count P r =? 0)%Z then iz prec 0
     else imul prec (iq prec (inject_Z (- nth r ms 0%Z) * share P r)) (c r)).
 
@@ -287,7 +287,7 @@ intros L. set (t := run_of ms j). rewrite (sum_ext K _ (fun k => if (k =? j)%nat
 Qed.
 
 Definition bias_fits : bool := match bias_of P with FreeBias => all n (fun t => Qeq_bool (pull t) 0) | _ => true end.
-Definition bias_price (prec : F.precision) : I.type :=
+Definition bias_price (prec : precision) : I.type :=
   match bias_of P with
   | PenalisedBias lb => isum prec n (fun t => let i := iq prec (pull t) in
       imul prec (iz prec (nth t ms 0%Z)) (imul prec (imul prec i i) (iq prec ((1 # 2) / rational lb))))

@@ -7,7 +7,7 @@ Open Scope R_scope.
 (* -- diagonal: v_k = -q_k (e_k - 1/K) --------------------------------------------------------------------------------- *)
 
 Section Diagonal.
-Variables (prec : F.precision) (P : coded) (q : list dyadic) (spent : dyadic * dyadic) (x : dyadic).
+Variables (prec : precision) (P : coded) (q : list dyadic) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (code_of P).
@@ -82,7 +82,7 @@ Record orbit_proof := OrbitProof {
   multiplier : list (list Z); factor : list (list Z) }.   (* the last two are lower triangles, or empty *)
 
 Section Orbit.
-Variables (prec : F.precision) (P : coded) (D : orbit_proof) (spent : dyadic * dyadic) (x : dyadic).
+Variables (prec : precision) (P : coded) (D : orbit_proof) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (code_of P).
@@ -103,6 +103,18 @@ Definition unscaled r : Q :=
   (qsum (length ms) (fun s => inject_Z (others ms r s * x_of r s) / scale_of l s) + inject_Z (o_of r) / scale_of l r)%Q.
 Definition width := length ms.
 Definition orbit_E := E ms x_of tau_of o_of r_of width c_of.
+(* the lower triangle of E, each entry once *)
+Definition triangle : list (list Z) :=
+  let zs := map (fun g => map (z ms x_of o_of g) (seq 0 (length ms))) (seq 0 (length ms)) in
+  map (fun g =>
+    let weighed := map (fun s => (m ms s * z ms x_of o_of g s)%Z) (seq 0 (length ms)) in
+    map (fun h => ((if (h =? g)%nat then m ms g * r_of g + m ms g * tau_of g g else 0) - m ms g * m ms h * tau_of g h
+      - dot weighed (nth h zs []) - dot (nth g (factor D) []) (nth h (factor D) []))%Z) (seq 0 (S g))) (seq 0 (length ms)).
+Definition entry_in (t : list (list Z)) (g h : nat) : Z := nth (Nat.min g h) (nth (Nat.max g h) t []) 0%Z.
+Definition dominated : bool :=
+  all (length ms) (fun g => (length (nth g (factor D) []) <=? width)%nat)
+  && (let t := triangle in all (length ms) (fun r =>
+       (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (entry_in t r h)) <=? entry_in t r r)%Z)).
 Definition orbit_check : bool :=
   valid P && spending spent && bias_fits P entry_at own_at
   && forallb (forallb (Z.leb 0)) (multiplier D)
@@ -113,12 +125,37 @@ Definition orbit_check : bool :=
            all (length ms) (fun s => if (others ms r s =? 0)%Z then true else in_domain l false (target_of P r s false) (entries r false s))
            && in_domain l true (target_of P r r true) (entries r true r))
        && (let y := (share P r * unit_of r)%Q in Qle_bool 0 (unit_of r) && Qle_bool (inject_Z (r_of r) * (y * y)) (products P spent * unit_square P r))
-       && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true)
-       && (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <=? orbit_E r r)%Z)
+       && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true))
+  && dominated
   && at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent - shift_value P entry_at own_at))) (bias_price P entry_at own_at prec)).
 
 Lemma tau_of_sym g h : tau_of g h = tau_of h g.
 Proof. unfold tau_of. rewrite Nat.min_comm, Nat.max_comm. reflexivity. Qed.
+
+Lemma orbit_E_sym g h : orbit_E g h = orbit_E h g.
+Proof. apply E_sym, tau_of_sym. Qed.
+
+Lemma triangle_entry g h : (g < length ms)%nat -> (h < length ms)%nat ->
+  (forall i, (i < length ms)%nat -> (length (nth i (factor D) []) <= width)%nat) -> entry_in triangle g h = orbit_E g h.
+Proof.
+intros Lg Lh W. unfold entry_in. assert (E : forall a b, (b <= a)%nat -> (a < length ms)%nat -> nth b (nth a triangle []) 0%Z = orbit_E a b).
+{ intros a b L La. unfold triangle. cbv zeta. rewrite nth_map_seq by assumption. rewrite nth_map_seq by lia.
+  unfold orbit_E, E, width. rewrite nth_map_seq by lia.
+  rewrite (dot_zsum _ (length ms)) by (rewrite map_length, seq_length; lia). rewrite (dot_zsum _ (length ms)) by (apply W; assumption).
+  f_equal. f_equal. apply zsum_ext; intros i Li. rewrite !nth_map_seq by assumption. reflexivity. }
+destruct (Nat.le_ge_cases h g) as [L|L].
+- rewrite Nat.min_r, Nat.max_l by assumption. apply E; assumption.
+- rewrite Nat.min_l, Nat.max_r by assumption. rewrite E by assumption. apply orbit_E_sym.
+Qed.
+
+Lemma dominated_E : dominated = true -> forall r, (r < length ms)%nat ->
+  (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <= orbit_E r r)%Z.
+Proof.
+intros H r L. apply andb_prop in H as [W H]. pose proof (all_true _ _ W) as W'. pose proof (all_true _ _ H r L) as H'. cbv beta zeta in W', H'.
+assert (WL : forall i, (i < length ms)%nat -> (length (nth i (factor D) []) <= width)%nat) by (intros i Li; apply Nat.leb_le, W'; assumption).
+apply Z.leb_le in H'. rewrite triangle_entry in H' by assumption. rewrite <- (zsum_ext (length ms) (fun h => if (h =? r)%nat then 0%Z else defect (nonnegative P) (entry_in triangle r h))); [exact H'|].
+intros h Lh. destruct (h =? r)%nat; [reflexivity|]. rewrite triangle_entry by assumption. reflexivity.
+Qed.
 
 Lemma tau_of_ge0 : forallb (forallb (Z.leb 0)) (multiplier D) = true -> forall g h, (0 <= tau_of g h)%Z.
 Proof.
@@ -130,7 +167,7 @@ Qed.
 
 Theorem orbit_sound : orbit_check = true -> lower_bound P x.
 Proof.
-unfold orbit_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
+unfold orbit_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H DMN]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
 apply andb_prop in H as [H T0]. apply andb_prop in H as [H BF]. apply andb_prop in H as [ok SP]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP.
 assert (C1 : forall r, (r < length ms)%nat ->
@@ -141,7 +178,7 @@ assert (C1 : forall r, (r < length ms)%nat ->
       /\ 0 <= Q2R (unit_of r))
   /\ ((2 <= m ms r)%Z -> (B x_of o_of r ^ 2 <= r_of r + tau_of r r)%Z)
   /\ (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <= orbit_E r r)%Z).
-{ intros r L. specialize (C' r L). apply andb_prop in C' as [C' C5]. apply andb_prop in C' as [C' C4].
+{ intros r L. specialize (C' r L). apply andb_prop in C' as [C' C4].
   apply andb_prop in C' as [C' C3]. apply andb_prop in C' as [C1 C2]. repeat split.
   - intros T. rewrite T in C1. apply Qeq_bool_iff, Qeq_eqR in C1. rewrite C1. apply Q2R_0.
   - destruct (Z.eqb_spec (count P r) 0); [lia|]. apply andb_prop in C2 as [C2 _]. intros s Ls N.
@@ -150,7 +187,7 @@ assert (C1 : forall r, (r < length ms)%nat ->
   - cbv zeta in C3. apply andb_prop in C3 as [_ C3]. apply Qle_R in C3. unfold products in C3. rewrite !Q2R_mult, !Q2R_IZR in C3. lra.
   - cbv zeta in C3. apply andb_prop in C3 as [C3 _]. apply Qle_R in C3. rewrite Q2R_0 in C3. exact C3.
   - intros M. destruct (Z.leb_spec 2 (m ms r)); [apply Z.leb_le, C4|lia].
-  - apply Z.leb_le, C5. }
+  - apply dominated_E; assumption. }
 apply (lower_by_columns P ok entry_at own_at spent prec orbit_conjugate x); [|exact SP|exact BF| |].
 - intros k L N. pose proof (run_of_lt ms k MP L) as Lr. destruct (C1 _ Lr) as [CT [CD _]]. specialize (CD N) as [CD CO].
   assert (DOM : forall own s, (s < length ms)%nat -> (own = true -> s = run_of ms k) ->

@@ -39,7 +39,7 @@ Qed.
 (* -- a frame: h_k = eta_k e_k and W = (I - 11'/K) Diag(omega), the last coordinates left out where eta is 0 ------------- *)
 
 Section Frame.
-Variables (prec : F.precision) (P : coded) (eta omega : list dyadic) (kept : nat) (x : dyadic).
+Variables (prec : precision) (P : coded) (eta omega : list dyadic) (kept : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (code_of P).
@@ -203,12 +203,11 @@ End Frame.
 (* -- any W and class means, written entry by entry: W in units 2^eW, H in units 2^eH ----------------------------------- *)
 
 Section Dense.
-Variables (prec : F.precision) (P : coded) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
+Variables (prec : precision) (P : coded) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation l := (code_of P).
 Definition at_row (rows : list (list Z)) k a := nth a (nth k rows []) 0%Z.
-Fixpoint dot (a b : list Z) : Z := match a, b with y :: a', z :: b' => (y * z + dot a' b')%Z | _, _ => 0%Z end.
 Definition bias_at (j : nat) : Q := (inject_Z (nth j bs 0%Z) * rational (1%Z, eb))%Q.
 Definition raw_of (k j : nat) : Q := (inject_Z (dot (nth j rowsW []) (nth k rowsH [])) * rational (1%Z, (eW + eH)%Z) + bias_at j)%Q.
 Definition logit_of (k j : nat) : Q :=
