@@ -122,6 +122,17 @@ def _taken(run: Run, waiting: list[list[Run]]) -> Run:
     return run._replace(eta=entry.eta, omega=entry.omega)
 
 
+def classes_by_run(problem: Problem, runs: list[Run]) -> list[int]:
+    """The classes of the certificate, in the order in which runs take them."""
+    waiting: dict[int, list[int]] = {}
+    for k, single in enumerate(problem.classes()):
+        waiting.setdefault(single.group, []).append(k)
+    single_runs = all(run.multiplicity == 1 for run in runs)
+    if single_runs and [run[:4] for run in runs] == [run[:4] for run in problem.classes()]:
+        return list(range(problem.K))
+    return [waiting[run.group].pop(0) for run in runs for _ in range(run.multiplicity)]
+
+
 def out_of_reach(what: str) -> OutOfReachError:
     """The refusal of what no theory file is about."""
     return OutOfReachError(

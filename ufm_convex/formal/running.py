@@ -17,7 +17,7 @@ from ufm_convex.errors import CoqNotInstalledError
 
 PACKAGES = "coq libcoq-interval"
 """What Debian calls Coq and CoqInterval; the libraries that those need come with them."""
-THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Logs", "Compute", "Lower", "Proofs", "Logits", "Upper")
+THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Logs", "Compute", "Lower", "Proofs", "Logits", "Rows", "Upper", "Candidate")
 """The theory, each file after those that it needs."""
 AXIOMS = frozenset(
     {

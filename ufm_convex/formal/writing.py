@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-from ufm_convex.formal import coq
+from ufm_convex.formal import candidates, coq
 from ufm_convex.formal.arranging import (
     Problem,
     Run,
     arranged,
+    classes_by_run,
     dyadic,
     exponent,
     integers,
@@ -20,7 +21,7 @@ from ufm_convex.formal.arranging import (
 )
 from ufm_convex.formal.coq import Dyadic
 
-MOST_EVALUATIONS = 4000
+MOST_EVALUATIONS = 8000
 """Exponentials and logarithms that CoqInterval encloses, at about 25 ms each."""
 MOST_LOGARITHMS = 25000
 """Logarithms of rational numbers, in lower bounds, at about 3 ms each beside a table."""
@@ -34,9 +35,9 @@ PRECISION = 40
 HEADER = """\
 (* The optimum of one problem, enclosed: written by ufm-convex from a certificate of SHA-256
    {digest}.
-   Read the statements lower_bound and upper_bound; problem, objective and admissible are defined in Model.v. *)
+   Read the statements lower_bound and upper_bound{more}; problem, objective and admissible are defined in Model.v. *)
 From Coq Require Import Reals List ZArith.
-From UFM Require Import Losses Compute Proofs Upper Model.
+From UFM Require Import Losses Compute Proofs Upper{module} Model.
 Import ListNotations.
 Open Scope Z_scope.
 
@@ -65,7 +66,7 @@ apply ({upper_proof}).
 vm_cast_no_check (eq_refl true).
 Qed.
 
-Definition bounds := conj lower_bound upper_bound.
+{candidate}Definition bounds := conj lower_bound {bounds}.
 Print Assumptions bounds.
 """
 
@@ -78,11 +79,13 @@ class Written:
         text: The file.
         evaluations: Exponentials and logarithms of the upper bound.
         logarithms: Those of the lower bound, which cost less.
+        theorems: What it proves, in words.
     """
 
     text: str
     evaluations: int
     logarithms: int
+    theorems: tuple[str, ...]
 
 
 def written(document: dict[str, Any]) -> Written:
@@ -93,34 +96,44 @@ def written(document: dict[str, Any]) -> Written:
     """
     if "model" in document["problem"]:
         raise out_of_reach("supervised contrastive learning")
-    if document["candidate"] is not None:
-        raise out_of_reach("a claim about a candidate")
-    problem, claims = Problem(document["problem"]), document["claims"]
+    problem, claims, candidate = Problem(document["problem"]), document["claims"], document["candidate"]
+    if candidate is not None:
+        candidates.refuse_unstated(candidate, claims["candidate"])
     dual, witness = document["dual"], document["witness"]
     for kind, known in ((dual["kind"], ("diagonal", "group", "dense")), (witness["kind"], ("frame", "group", "dense"))):
         if kind not in known:
             raise out_of_reach(f"a proof of kind {kind}")
     runs = arranged(problem, dual, witness)
     lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
-    bits = max(lower.mantissa.bit_length(), upper.mantissa.bit_length())
+    bits = max(number.mantissa.bit_length() for number in (lower, upper, *candidates.ends(claims["candidate"]).values()))
     if bits > MOST_BITS:
         raise out_of_reach(f"a claim of {bits} bits, more than {MOST_BITS}")
     precision = PRECISION + bits
     lower_proof, lower_cost = _lower(problem, runs, dual)
     upper_proof, upper_cost = _upper(problem, runs, witness)
+    if candidate is not None:
+        upper_cost += candidates.evaluations(problem, candidate, _evaluations(problem, problem.K + 1, 2 * problem.K))
     if upper_cost > MOST_EVALUATIONS:
         raise out_of_reach(f"{upper_cost} exponentials and logarithms, more than {MOST_EVALUATIONS}")
     if lower_cost > MOST_LOGARITHMS:
         raise out_of_reach(f"{lower_cost} logarithms, more than {MOST_LOGARITHMS}")
+    about = ""
+    if candidate is not None:
+        about = candidates.theorems(problem, runs, candidate, claims["candidate"], _coded(problem), precision)
     text = HEADER.format(
         digest=document["digest"],
         **_statement(problem, runs),
         lower=coq.dyadic(lower),
         upper=coq.dyadic(upper),
+        candidate=about,
+        module=" Candidate" if about else "",
+        more=", candidate and candidate_gap" if about else "",
+        bounds="(conj upper_bound (conj candidate candidate_gap))" if about else "upper_bound",
         lower_proof=lower_proof.format(precision=f"({'precise' if lower_cost > FEW_LOGARITHMS else 'direct'} {precision})"),
         upper_proof=upper_proof.format(precision=f"(direct {precision})"),
     )
-    return Written(text, upper_cost, lower_cost)
+    proved = ("lower bound", "upper bound", *(("the candidate's objective", "its gap") if about else ()))
+    return Written(text, upper_cost, lower_cost, proved)
 
 
 def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
@@ -263,27 +276,16 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
     if K * max(each, K) > MOST_EVALUATIONS:
         raise out_of_reach(f"a witness of {K} classes written one by one")
     W, H = _dense(problem, witness) if witness["kind"] == "dense" else _spread(problem, runs, witness)
-    order = list(range(K)) if all(run.multiplicity == 1 for run in runs) and _in_order(problem, runs) else None
-    if witness["kind"] == "dense" and order is None:
-        W, H = (([matrix_[k] for k in _classes_by_run(problem, runs)]) for matrix_ in (W, H))
+    order = classes_by_run(problem, runs)
+    if witness["kind"] == "dense":
+        W, H = ([rows[k] for k in order] for rows in (W, H))
     W, H = _used(W, H)
     bias = witness.get("bias", {"exponent": 0, "integers": "0"})
     b = integers(bias["integers"]) if "bias" in witness else []
-    if b and order is None:
-        b = [b[k] for k in _classes_by_run(problem, runs)]
+    b = [b[k] for k in order] if b else b
     units = " ".join(coq.integer(exponent(part["exponent"])) for part in (witness["W"], witness["H"], bias))
     data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
     return f"dense_sound {{precision}} {_coded(problem)} {data} upper", K * each
-
-
-def _in_order(problem: Problem, runs: list[Run]) -> bool:
-    return [run[:4] for run in runs] == [run[:4] for run in problem.classes()]
-
-
-def _classes_by_run(problem: Problem, runs: list[Run]) -> list[int]:
-    """The classes, in the order in which runs take them."""
-    classes = problem.classes()
-    return [k for run in runs for k, single in enumerate(classes) if single.group == run.group]
 
 
 def _dense(problem: Problem, witness: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:

@@ -18,6 +18,11 @@ Definition share (P : problem) (r : nat) : Q := (weight_of P r * inject_Z (count
 Definition scale_of (l : loss) (s : nat) : Q :=
   match l with LogitAdjusted scales _ => rational (nth s scales (1, 0)%Z) | _ => 1%Q end.
 
+(* the second is not computed where the first is false *)
+Notation "a &&& b" := (if a then b else false) (at level 40, left associativity).
+Lemma lazy_prop (a b : bool) : a &&& b = true -> a = true /\ b = true.
+Proof. destruct a; [auto|discriminate]. Qed.
+
 Fixpoint all (n : nat) (f : nat -> bool) : bool := match n with O => true | S m => if all m f then f m else false end.
 Lemma all_true n f : all n f = true -> forall i, (i < n)%nat -> f i = true.
 Proof.

@@ -41,6 +41,9 @@ Definition admissible (P : problem) (d : nat) (W : nat -> nat -> R) (H : nat -> 
      /\ sum (classes P) (fun k => H_squares P d H k / INR (samples P k)) <= INR (classes P) * real eh end
   /\ match bias_of P with NoBias => forall j, b j = 0 | _ => True end.
 
+(* Of a claim about given W, H and b: a row of integers times 2^exponent. *)
+Definition vector (exponent : Z) (row : list Z) (a : nat) : R := real (nth a row 0%Z, exponent).
+
 (* The losses: of a certificate only its own is to be read, and what that names. *)
 Definition one_hot (k j : nat) : R := if (j =? k)%nat then 1 else 0.
 Definition softmax_loss (K : nat) (y z : nat -> R) : R := ln (sum K (fun j => exp (z j))) - sum K (fun j => y j * z j).

@@ -25,14 +25,14 @@ Definition diagonal_check : bool :=
          && in_domain l true (target_of P r r true) (toward r))
        && Qle_bool ((share P r * strength r) * (share P r * strength r) * inject_Z (K_of P - 1))
                    (products * unit_square P r * inject_Z (K_of P)))
-  && at_least prec (rational x) (isub prec (isub prec (value P prec diagonal_conjugate) (iq prec (price P spent - shift_value P away toward))) (bias_price P away toward prec)).
+  &&& at_least prec (rational x) (isub prec (isub prec (value P prec diagonal_conjugate) (iq prec (price P spent - shift_value P away toward))) (bias_price P away toward prec)).
 
 Lemma target_of_alike r s s' own : alike l = true -> target_of P r s own = target_of P r s' own.
 Proof. unfold target_of, alike. destruct l; try reflexivity. discriminate. Qed.
 
 Theorem diagonal_sound : diagonal_check = true -> lower_bound P x.
 Proof.
-unfold diagonal_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C].
+unfold diagonal_check. intros H. apply lazy_prop in H as [H V]. apply andb_prop in H as [H C].
 apply andb_prop in H as [H BF]. apply andb_prop in H as [H SP]. apply andb_prop in H as [H NN]. apply andb_prop in H as [ok A].
 pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP. pose proof (K_pos P ok) as K0. pose proof (INR_K P ok) as KR. pose proof (K_of_pos P ok) as KZ.
@@ -126,8 +126,8 @@ Definition orbit_check : bool :=
            && in_domain l true (target_of P r r true) (entries r true r))
        && (let y := (share P r * unit_of r)%Q in Qle_bool 0 (unit_of r) && Qle_bool (inject_Z (r_of r) * (y * y)) (products P spent * unit_square P r))
        && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true))
-  && dominated
-  && at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent - shift_value P entry_at own_at))) (bias_price P entry_at own_at prec)).
+  &&& dominated
+  &&& at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent - shift_value P entry_at own_at))) (bias_price P entry_at own_at prec)).
 
 Lemma tau_of_sym g h : tau_of g h = tau_of h g.
 Proof. unfold tau_of. rewrite Nat.min_comm, Nat.max_comm. reflexivity. Qed.
@@ -167,7 +167,7 @@ Qed.
 
 Theorem orbit_sound : orbit_check = true -> lower_bound P x.
 Proof.
-unfold orbit_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H DMN]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
+unfold orbit_check. intros H. apply lazy_prop in H as [H V]. apply lazy_prop in H as [H DMN]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
 apply andb_prop in H as [H T0]. apply andb_prop in H as [H BF]. apply andb_prop in H as [ok SP]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP.
 assert (C1 : forall r, (r < length ms)%nat ->
