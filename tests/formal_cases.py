@@ -22,7 +22,8 @@ def checks(text):
     body = text.partition("Open Scope Z_scope.")[2].partition("Theorem lower_bound")[0]
     problem, *claims = re.split(r"\n(?=Definition (?:lower|upper) : dyadic)", body.strip())
     terms = re.findall(r"^apply \((.*?)\)\.$", text, re.MULTILINE | re.DOTALL)
-    return problem, *((claim, term.replace("_sound ", "_check ", 1)) for claim, term in zip(claims, terms, strict=False))
+    questions = zip(claims, terms, strict=False)  # of two bounds; what is said of a candidate is not asked here
+    return problem, *((claim, term.replace("_sound ", "_check ", 1)) for claim, term in questions)
 
 
 def steps(texts, limit=900, batch=40):
@@ -41,8 +42,8 @@ def steps(texts, limit=900, batch=40):
 
 def evaluated(lines, limit):
     """The pairs of truth values that Coq finds in lines about the theory; a run that takes longer is an error."""
-    start = ["From Coq Require Import Reals List ZArith QArith.", "From UFM Require Import Losses Compute Proofs Upper Model."]
-    start += ["Import ListNotations.", "Open Scope Z_scope."]
+    start = ["From Coq Require Import Reals List ZArith QArith.", "Import ListNotations.", "Open Scope Z_scope."]
+    start += ["From UFM Require Import Losses Compute Proofs Upper Model."]
     folder = running._theory().name
     path = f"{folder}/steps.v"
     with open(path, "w") as handle:

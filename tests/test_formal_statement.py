@@ -33,8 +33,9 @@ from ufm_convex.formal import arranging, writing
 from ufm_convex.verifier import MalformedCertificate
 
 NAMES = {
-    "cross_entropy": "cross-entropy", "soft_targets": "soft-target-cross-entropy", "squared_error": "mean-squared-error",
-    "logit_adjusted": "logit-adjusted-cross-entropy", "label_margins": "label-margin-cross-entropy",
+    "cross_entropy": "cross-entropy", "soft_targets": "soft-target-cross-entropy",
+    "squared_error": "mean-squared-error", "logit_adjusted": "logit-adjusted-cross-entropy",
+    "label_margins": "label-margin-cross-entropy",
     "binary_cross_entropy": "binary-cross-entropy", "squared_hinge": "squared-hinge",
     "crammer_singer": "crammer-singer", "weston_watkins": "weston-watkins",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ufm_convex import verifier
-from ufm_convex.formal.running import TIME_LIMIT, Compilation, compile_text
+from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT, Compilation, compile_text
 from ufm_convex.formal.writing import Written, written
 from ufm_convex.verifier import reading
 
@@ -48,7 +48,7 @@ def formalise(source: str | Path | bytes) -> Written:
     return written(document)
 
 
-def check(source: str | Path | bytes, limit: float = TIME_LIMIT) -> Compilation:
+def check(source: str | Path | bytes, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
     """Write a certificate as a file of Coq, and have Coq check it.
 
     Raises:
@@ -56,7 +56,7 @@ def check(source: str | Path | bytes, limit: float = TIME_LIMIT) -> Compilation:
         OutOfReachError: the theory does not reach it; the message says why.
         CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
     """
-    return compile_text(formalise(source).text, limit)
+    return compile_text(formalise(source).text, limit, memory)
 
 
 def difference(text: str, against: str) -> Difference | None:

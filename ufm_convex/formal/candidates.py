@@ -38,7 +38,8 @@ Theorem candidate_gap :
   /\\ forall d' W' H' b', admissible the_problem d' W' H' b' ->
        (objective the_problem d W H b - objective the_problem d' W' H' b' <= real gap_high)%R.
 Proof.
-apply (gap_sound the_problem d W H b lower upper value_low value_high gap_low gap_high lower_bound upper_bound candidate).
+apply (gap_sound the_problem d W H b lower upper value_low value_high gap_low gap_high
+  lower_bound upper_bound candidate).
 vm_cast_no_check (eq_refl true).
 Qed.
 

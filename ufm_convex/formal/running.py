@@ -10,14 +10,21 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ufm_convex.errors import CoqNotInstalledError
 
+try:
+    import resource
+except ImportError:  # no Unix: time alone is limited
+    resource = None  # type: ignore[assignment]
+
 PACKAGES = "coq libcoq-interval"
 """What Debian calls Coq and CoqInterval; the libraries that those need come with them."""
-THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Logs", "Compute", "Lower", "Proofs", "Logits", "Rows", "Upper", "Candidate")
+THEORY = tuple(
+    "Model Sums Duality Losses Slack Logs Compute Lower Proofs Logits Rows Upper Candidate".split(),
+)
 """The theory, each file after those that it needs."""
 AXIOMS = frozenset(
     {
@@ -30,6 +37,8 @@ AXIOMS = frozenset(
 """What a theorem may rest on: the real numbers of Coq's standard library, and classical logic."""
 TIME_LIMIT = 300.0
 """Seconds for a file, the theory apart."""
+MEMORY_LIMIT = 4096
+"""MiB for a file: address space, of which the largest files that are within reach take a third."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,13 @@ class Compilation:
     seconds: float
 
 
-def compile_text(text: str, limit: float = TIME_LIMIT) -> Compilation:
-    """Have Coq check a file.
+def compile_text(text: str, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
+    """Have Coq check a file. What takes longer, or more memory, is not accepted, and the detail says so.
 
     Args:
         text: The file.
         limit: Seconds that it may take.
+        memory: MiB that it may take, where the system can limit them.
 
     Raises:
         CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
@@ -67,12 +77,13 @@ def compile_text(text: str, limit: float = TIME_LIMIT) -> Compilation:
         path.write_text(text, encoding="ascii")
         started = time.perf_counter()
         try:
-            done = _run([coqc, "-q", "-Q", theory.name, "UFM", str(path)], limit)
+            done = _run([coqc, "-q", "-Q", theory.name, "UFM", str(path)], limit, memory)
         except subprocess.TimeoutExpired:
             return Compilation(False, (), f"no answer in {limit:g} s", _version(), time.perf_counter() - started)
         seconds = time.perf_counter() - started
     if done.returncode:
-        return Compilation(False, (), _reason(done.stderr), _version(), seconds)
+        reason = f"more than {memory} MiB of memory" if _starved(done) else _reason(done.stderr)
+        return Compilation(False, (), reason, _version(), seconds)
     resting = assumptions(done.stdout)
     if resting is None:
         return Compilation(False, (), "Coq does not say what the theorems rest on", _version(), seconds)
@@ -98,10 +109,29 @@ def _reason(stderr: str) -> str:
     return "coqc: " + re.sub(r"\s+", " ", error or stderr).strip()[:200]
 
 
-def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
+def _starved(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether it was memory that was missing: OCaml says so, or cannot."""
+    return done.returncode < 0 or re.search("out of memory|cannot allocate", done.stderr, re.IGNORECASE) is not None
+
+
+def _run(command: Sequence[str], limit: float, memory: int = MEMORY_LIMIT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=limit
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=limit,
+        preexec_fn=None if resource is None else partial(_limit_memory, memory << 20),
     )
+
+
+def _limit_memory(size: int) -> None:
+    """In the child alone, before it becomes Coq."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    size = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (size, most))
 
 
 @cache

@@ -94,46 +94,57 @@ def written(document: dict[str, Any]) -> Written:
     Raises:
         OutOfReachError: the theory does not reach such a certificate; the message says why.
     """
-    if "model" in document["problem"]:
-        raise out_of_reach("supervised contrastive learning")
+    _refuse_unstated(document)
     problem, claims, candidate = Problem(document["problem"]), document["claims"], document["candidate"]
-    if candidate is not None:
-        candidates.refuse_unstated(candidate, claims["candidate"])
     dual, witness = document["dual"], document["witness"]
-    for kind, known in ((dual["kind"], ("diagonal", "group", "dense")), (witness["kind"], ("frame", "group", "dense"))):
-        if kind not in known:
-            raise out_of_reach(f"a proof of kind {kind}")
     runs = arranged(problem, dual, witness)
     lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
-    bits = max(number.mantissa.bit_length() for number in (lower, upper, *candidates.ends(claims["candidate"]).values()))
+    numbers = (lower, upper, *candidates.ends(claims["candidate"]).values())
+    bits = max(number.mantissa.bit_length() for number in numbers)
     if bits > MOST_BITS:
         raise out_of_reach(f"a claim of {bits} bits, more than {MOST_BITS}")
     precision = PRECISION + bits
-    lower_proof, lower_cost = _lower(problem, runs, dual)
-    upper_proof, upper_cost = _upper(problem, runs, witness)
-    if candidate is not None:
-        upper_cost += candidates.evaluations(problem, candidate, _evaluations(problem, problem.K + 1, 2 * problem.K))
-    if upper_cost > MOST_EVALUATIONS:
-        raise out_of_reach(f"{upper_cost} exponentials and logarithms, more than {MOST_EVALUATIONS}")
-    if lower_cost > MOST_LOGARITHMS:
-        raise out_of_reach(f"{lower_cost} logarithms, more than {MOST_LOGARITHMS}")
+    lower_proof, logarithms = _lower(problem, runs, dual, precision)
+    upper_proof, evaluations = _upper(problem, runs, witness, precision)
     about = ""
     if candidate is not None:
+        evaluations += candidates.evaluations(problem, candidate, _evaluations(problem, problem.K + 1, 2 * problem.K))
         about = candidates.theorems(problem, runs, candidate, claims["candidate"], _coded(problem), precision)
+    if evaluations > MOST_EVALUATIONS:
+        raise out_of_reach(f"{evaluations} exponentials and logarithms, more than {MOST_EVALUATIONS}")
+    if logarithms > MOST_LOGARITHMS:
+        raise out_of_reach(f"{logarithms} logarithms, more than {MOST_LOGARITHMS}")
     text = HEADER.format(
         digest=document["digest"],
         **_statement(problem, runs),
         lower=coq.dyadic(lower),
         upper=coq.dyadic(upper),
+        lower_proof=lower_proof,
+        upper_proof=upper_proof,
         candidate=about,
-        module=" Candidate" if about else "",
-        more=", candidate and candidate_gap" if about else "",
-        bounds="(conj upper_bound (conj candidate candidate_gap))" if about else "upper_bound",
-        lower_proof=lower_proof.format(precision=f"({'precise' if lower_cost > FEW_LOGARITHMS else 'direct'} {precision})"),
-        upper_proof=upper_proof.format(precision=f"(direct {precision})"),
+        **(_BESIDE if about else dict.fromkeys(_BESIDE, "") | {"bounds": "upper_bound"}),
     )
     proved = ("lower bound", "upper bound", *(("the candidate's objective", "its gap") if about else ()))
-    return Written(text, upper_cost, lower_cost, proved)
+    return Written(text, evaluations, logarithms, proved)
+
+
+_BESIDE = {
+    "module": " Candidate",
+    "more": ", candidate and candidate_gap",
+    "bounds": "(conj upper_bound (conj candidate candidate_gap))",
+}
+"""What a file has in its other lines where it is about a candidate, too."""
+
+
+def _refuse_unstated(document: dict[str, Any]) -> None:
+    """Raise ``OutOfReachError`` for kinds of certificates of which nothing is stated."""
+    if "model" in document["problem"]:
+        raise out_of_reach("supervised contrastive learning")
+    if document["candidate"] is not None:
+        candidates.refuse_unstated(document["candidate"], document["claims"]["candidate"])
+    for part, known in (("dual", ("diagonal", "group", "dense")), ("witness", ("frame", "group", "dense"))):
+        if document[part]["kind"] not in known:
+            raise out_of_reach(f"a proof of kind {document[part]['kind']}")
 
 
 def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
@@ -183,7 +194,7 @@ def _coded(problem: Problem) -> str:
 # -- the lower bound --------------------------------------------------------------------------------------------------
 
 
-def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str, int]:
+def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any], precision: int) -> tuple[str, int]:
     """The theorem with its data, and how many logarithms it takes."""
     each = _evaluations(problem, 1, 2)
     decays = dual.get("decays", {"weights": "0p0", "features": "0p0"})
@@ -200,7 +211,9 @@ def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str
         nothing = [0] * size
         data = _orbit_proof(nothing, [nothing] * size, nothing, nothing, [], [])
         theorem, logarithms = "orbit_sound", size * (size + 1)
-    return f"{theorem} {{precision}} {_coded(problem)} {data}\n  {price} lower", each * logarithms
+    logarithms *= each
+    table = "precise" if logarithms > FEW_LOGARITHMS else "direct"
+    return f"{theorem} ({table} {precision}) {_coded(problem)} {data}\n  {price} lower", logarithms
 
 
 def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tuple[Dyadic, Dyadic]) -> str:
@@ -261,7 +274,7 @@ def _triangle(given: list[list[int]] | None, places: list[int], size: int) -> li
 # -- the upper bound --------------------------------------------------------------------------------------------------
 
 
-def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[str, int]:
+def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any], precision: int) -> tuple[str, int]:
     """The theorem with its data, and how many exponentials and logarithms it takes."""
     K = problem.K
     if witness["kind"] == "frame":
@@ -271,7 +284,7 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
             for part, numbers in (("eta", [r.eta for r in runs]), ("omega", [r.omega for r in runs]))
         )
         each = _evaluations(problem, 3, 4)
-        return f"frame_sound {{precision}} {_coded(problem)}\n  {eta}\n  {omega} {last} upper", each * len(runs)
+        return f"frame_sound (direct {precision}) {_coded(problem)}\n  {eta}\n  {omega} {last} upper", each * len(runs)
     each = _evaluations(problem, K + 1, 2 * K)
     if K * max(each, K) > MOST_EVALUATIONS:
         raise out_of_reach(f"a witness of {K} classes written one by one")
@@ -285,7 +298,7 @@ def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[
     b = [b[k] for k in order] if b else b
     units = " ".join(coq.integer(exponent(part["exponent"])) for part in (witness["W"], witness["H"], bias))
     data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
-    return f"dense_sound {{precision}} {_coded(problem)} {data} upper", K * each
+    return f"dense_sound (direct {precision}) {_coded(problem)} {data} upper", K * each
 
 
 def _dense(problem: Problem, witness: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
