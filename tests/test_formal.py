@@ -332,6 +332,9 @@ def test_a_certificate_is_a_theorem(certificate, tmp_path):
     assert set(found["axioms"]) == running.AXIOMS
 
 
+NUMERALS = "From Coq Require Import List Arith.\n"
+
+
 @needs_coq
 @pytest.mark.parametrize(
     ("old", "new"),
@@ -353,9 +356,25 @@ def test_a_file_that_proves_less_is_not_accepted(certificate, old, new):
 
 
 @needs_coq
-def test_a_file_that_takes_too_long_is_not_accepted():
-    made = running.compile_text("Goal True. Proof. do 1000000 (do 1000000 idtac). exact I. Qed.\n", limit=1)
-    assert (made.compiled, made.detail) == (False, "no answer in 1 s")
+@pytest.mark.parametrize(
+    ("file", "limits", "detail"),
+    [
+        ("Goal True. Proof. do 1000000 (do 1000000 idtac). exact I. Qed.\n", {"limit": 1}, "1 s of processor time"),
+        ("Goal True.\n", {"memory": 100}, "more than 100 MiB of memory"),
+        (f"{NUMERALS}Eval vm_compute in length (repeat 0 (2 ^ 27)).\n", {"memory": 700}, "more than 700 MiB of memory"),
+    ],
+)
+def test_a_file_that_takes_too_much_is_not_accepted(file, limits, detail):
+    """Time, memory to start with, and memory of a computation; within the limits the same computation ends."""
+    made = running.compile_text(file, **limits)
+    assert not made.compiled
+    assert made.detail.endswith(detail)
+
+
+@needs_coq
+def test_limits_that_suffice_change_nothing():
+    made = running.compile_text(f"{NUMERALS}Eval vm_compute in length (repeat 0 (2 ^ 10)).\n", memory=700)
+    assert (made.compiled, made.detail) == (False, "Coq does not say what the theorems rest on")
 
 
 def edges(given, field):

@@ -53,12 +53,16 @@ class Found:
 
 
 def attempt(
-    certificate: Path, output: Path | None, against: Path | None, limits: tuple[float, int], proved: bool
+    certificate: str | Path | bytes,
+    output: Path | None,
+    against: Path | None,
+    limits: tuple[float, int],
+    proved: bool,
 ) -> Found:
     """Write the file of Coq, compare it with the one given, and have it compiled.
 
     Args:
-        certificate: The certificate.
+        certificate: The certificate, read once: its bytes are those that the verifier was shown.
         output: Where the file is kept, if anywhere.
         against: The file that it is to be, if one was given.
         limits: Seconds and MiB that Coq may take.
@@ -101,7 +105,7 @@ def _read(path: Path) -> str:
     from ufm_convex.errors import FileFormatError
 
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_bytes().decode("utf-8", errors="replace")  # ends of lines as they are
     except OSError as error:
         raise FileFormatError(
             f"{path} cannot be read: {error.strerror}.",

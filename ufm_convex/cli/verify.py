@@ -77,6 +77,7 @@ def verify(
         ufm-convex verify bound.json --formal -o bound.v
     """
     from ufm_convex.cli.formal import attempt, check_output
+    from ufm_convex.formal import read_once
     from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier.__main__ import tell
@@ -86,14 +87,15 @@ def verify(
         refuse("verify without --formal", ["output", "against", "time_limit", "memory_limit"], "--formal beside it")
     check_output(output)
     try:
-        result = check(certificate, reading.load(candidate), problem)
+        source = read_once(certificate) if formal else certificate
+        result = check(source, reading.load(candidate), problem)
     except MalformedCertificate as error:
         lines = [_malformed(error)] if as_json else []
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     code = VerifyExit[str(result.verdict)]
     limits = (time_limit or TIME_LIMIT, memory_limit or MEMORY_LIMIT)
-    found = attempt(certificate, output, against, limits, code is VerifyExit.PROVED) if formal else None
+    found = attempt(source, output, against, limits, code is VerifyExit.PROVED) if formal else None
     if found is not None and not found.accepted and code is VerifyExit.PROVED:
         code = VerifyExit.INCONCLUSIVE
     lines = [_as_json(result, found)] if as_json else [*result.lines(), *(found.lines() if found else [])]

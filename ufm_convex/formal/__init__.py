@@ -15,7 +15,9 @@ from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT, Compilation, com
 from ufm_convex.formal.writing import Written, written
 from ufm_convex.verifier import reading
 
-__all__ = ["Compilation", "Difference", "Written", "check", "compile_text", "difference", "formalise", "written"]
+__all__ = [
+    "Compilation", "Difference", "Written", "check", "compile_text", "difference", "formalise", "read_once", "written",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,21 @@ def formalise(source: str | Path | bytes) -> Written:
         MalformedCertificate: it is none.
         OutOfReachError: the theory does not reach it; the message says why.
     """
+    source = read_once(source)
     document = reading.document(source)
     verifier.verify(source)  # raises where the content is not of the form, however the verdict turns out
     return written(document)
+
+
+def read_once(source: str | Path | bytes) -> str | Path | bytes:
+    """The bytes of a file, so that whoever asks two judges asks both about the same; the path if it cannot be read."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        with open(source, "rb") as handle:
+            return handle.read(reading.MAX_BYTES + 1)
+    except (OSError, ValueError):  # the verifier says why
+        return source
 
 
 def check(source: str | Path | bytes, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
