@@ -40,10 +40,33 @@ def steps(texts, limit=900, batch=40):
     return [tuple(known[question] for question in pair) for pair in asked]
 
 
+def candidate_steps(texts, limit=900):
+    """For each file about a candidate, whether Coq accepts its objective, and its gap if it does."""
+    parts = []
+    for number, text in enumerate(texts):
+        problem, (lower, _), (upper, _) = checks(text)
+        about = text[text.index("Definition value_low") : text.index("Theorem candidate :")]
+        term = re.findall(r"^apply \((candidate_sound .*?)\)\.$", text, re.MULTILINE | re.DOTALL)[0]
+        ends = "lower upper value_low value_high gap_low gap_high"
+        pair = f"{term.replace('_sound ', '_check ', 1)}, gap_check {ends}"
+        parts += [
+            f"Module M{number}.",
+            problem,
+            lower,
+            upper,
+            about,
+            f"Eval vm_compute in ({pair}).",
+            f"End M{number}.",
+        ]
+    found = evaluated(parts, limit)
+    assert len(found) == len(texts)
+    return found
+
+
 def evaluated(lines, limit):
     """The pairs of truth values that Coq finds in lines about the theory; a run that takes longer is an error."""
     start = ["From Coq Require Import Reals List ZArith QArith.", "Import ListNotations.", "Open Scope Z_scope."]
-    start += ["From UFM Require Import Losses Compute Proofs Upper Model."]
+    start += ["From UFM Require Import Losses Compute Proofs Upper Candidate Model."]
     folder = running._theory().name
     path = f"{folder}/steps.v"
     with open(path, "w") as handle:

@@ -119,7 +119,6 @@ HALVED = ufm.Problem([4, 2], 5e-3, 5e-3, loss=ufm.MeanSquaredError([[0.5, 0.0], 
         (lambda: margin_certificates()["margin"], "the loss hard-margin"),
         (lambda: copositive_certificates()["copositive, cubic"], "a proof of kind copositive"),
         (lambda: certify(ufm.ContrastiveProblem([50, 10, 2], bound=1.0, temperature=0.5)), "supervised contrastive"),
-        (lambda: base_certificates()["suboptimal"], "a claim about a candidate"),
     ],
 )  # fmt: skip
 def test_what_is_out_of_reach_is_refused_by_name(given, words):
@@ -129,12 +128,17 @@ def test_what_is_out_of_reach_is_refused_by_name(given, words):
 
 def test_what_takes_too_long_is_refused(monkeypatch):
     given = document(certify(PLAIN))
-    cost = formal.written(given).evaluations
-    monkeypatch.setattr(writing, "MOST_EVALUATIONS", cost)
-    assert formal.written(given).evaluations == cost
-    monkeypatch.setattr(writing, "MOST_EVALUATIONS", cost - 1)
-    with pytest.raises(OutOfReachError, match=f"{cost} exponentials and logarithms"):
-        formal.written(given)
+    for counted, limit, words in (
+        ("evaluations", "MOST_EVALUATIONS", "exponentials and logarithms"),
+        ("logarithms", "MOST_LOGARITHMS", "logarithms"),
+    ):
+        cost = getattr(formal.written(given), counted)
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, limit, cost)
+            assert getattr(formal.written(given), counted) == cost
+            patch.setattr(writing, limit, cost - 1)
+            with pytest.raises(OutOfReachError, match=f"{cost} {words}"):
+                formal.written(given)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +175,56 @@ def test_an_altered_file_is_recognised():
     assert "real lower <=" in found.expected
     assert "real lower - 1 <=" in found.found
     assert formal.difference(written, written + "(* *)\n").line == written.count("\n") + 1
+
+
+ALTERATIONS = {
+    "a hypothesis dropped": ("admissible the_problem d W H b -> (real lower", "(real lower"),
+    "a hypothesis added": ("forall d W H b, admissible", "forall d W H b, d = O -> admissible"),
+    "features of any sign": ("nonnegative := true", "nonnegative := false"),
+    "fewer samples": ("counts := [2; ", "counts := [1; "),
+    "another decay": ("sizes_of := Decays (", "sizes_of := Decays (1"),
+    "another loss": ("cross_entropy (0, 0)", "cross_entropy (1, (-1))"),
+    "another number": ("Definition lower : dyadic := (", "Definition lower : dyadic := (-"),
+    "another inequality": ("<= objective", "< objective"),
+    "an axiom": ("Theorem lower_bound", "Axiom easy : False.\nTheorem lower_bound"),
+    "no proof": ("Qed.", "Admitted."),
+    "a notation": ("Open Scope Z_scope.", "Open Scope Z_scope.\nNotation objective := (fun _ _ _ _ _ => 0%R)."),
+    "a definition in front": (
+        "Theorem lower",
+        "Definition admissible (P : problem) (d : nat) := False.\nTheorem lower",
+    ),
+    "another library": (
+        "Losses Compute Proofs Upper Model.",
+        "Losses Compute Proofs Upper Model. Require Import Mine.",
+    ),
+    "another order of libraries": ("Losses Compute Proofs Upper Model.", "Model Losses Compute Proofs Upper."),
+    "a module in front": ("Definition the_problem", "Module Model. End Model.\nDefinition the_problem"),
+    "a comment around it": ("Theorem upper_bound", "(* Theorem upper_bound"),
+    "a letter that looks alike": ("objective the_problem", "\u043ebjective the_problem"),
+    "a space of another kind": ("Definition lower :", "Definition lower\u00a0:"),
+    "a sign without width": ("real lower", "real\u200b lower"),
+    "other ends of lines": ("\n", "\r\n"),
+    "one return": ("Qed.\n", "Qed.\r"),
+    "a mark in front": ("(* The optimum", "\ufeff(* The optimum"),
+    "flags": ("Open Scope Z_scope.", "Unset Guard Checking.\nOpen Scope Z_scope."),
+    "assumptions of something else": ("Print Assumptions bounds.", "Print Assumptions eq_refl."),
+    "another digest": ("SHA-256\n   ", "SHA-256\n   0"),
+    "nothing at the end": ("Print Assumptions bounds.\n", "Print Assumptions bounds."),
+}
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+def test_whatever_is_altered_is_another_file(what, certificate, tmp_path, monkeypatch):
+    """By the command, byte by byte; Coq is not asked about it."""
+    written = formal.formalise(certificate).text
+    old, new = ALTERATIONS[what]
+    assert old in written
+    other = tmp_path / "other.v"
+    other.write_bytes(written.replace(old, new, 1).encode())
+    monkeypatch.setattr(formal, "compile_text", lambda *given: pytest.fail("Coq was asked"))
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", "--against", str(other)])
+    assert result.exit_code == 3
+    assert "is another file: line " in result.stdout
 
 
 def test_nothing_but_errors_and_the_verifier_is_imported():
@@ -230,7 +284,7 @@ def test_a_person_can_read_the_statement():
     assert not re.search(r"\b(Lemma|Theorem|Proof|Notation|Coercion|Ltac|Instance)\b", code)
     counted, seen = {}, set()
     for loss in arranging.LOSSES.values():
-        counted[loss.function], read = read_for(f"problem admissible objective real lower {loss.function}")
+        counted[loss.function], read = read_for(f"problem admissible objective real lower vector {loss.function}")
         seen |= read
     assert max(counted.values()) <= 40
     assert min(counted.values()) > 25
@@ -298,6 +352,37 @@ def test_options_of_formal_alone_are_refused_without_it(certificate, option, tmp
     assert result.exit_code == 2
     assert f"{option} is given with verify without --formal" in result.stderr
     assert not (tmp_path / "c.v").exists()
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--memory-limit"])
+def test_limits_are_those_of_coq(certificate, option, monkeypatch):
+    """Given to it as they are; without --formal there is nothing that they limit."""
+    asked = []
+    made = formal.Compilation(False, (), "enough", "8.16.1", 0.0)
+    monkeypatch.setattr(formal, "compile_text", lambda text, *limits: asked.append(limits) or made)
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", option, "77"])
+    assert asked == [(77.0, running.MEMORY_LIMIT) if option == "--time-limit" else (running.TIME_LIMIT, 77)]
+    assert (result.exit_code, "NOT COMPILED  enough" in result.stdout) == (3, True)
+    assert CliRunner().invoke(application(), ["verify", str(certificate), option, "77"]).exit_code == 2
+
+
+def test_both_judges_read_the_same_bytes(certificate, monkeypatch):
+    """A file that is another one after the verifier has read it: Coq is shown what the verifier saw."""
+    from ufm_convex import verifying
+
+    expected, check = formal.formalise(certificate).text, verifying.verify
+
+    def swapping(source, *given):
+        found = check(source, *given)
+        certificate.write_text(certify(WEIGHTED).to_json())
+        return found
+
+    asked = []
+    monkeypatch.setattr(verifying, "verify", swapping)
+    made = formal.Compilation(False, (), "seen", "8.16.1", 0.0)
+    monkeypatch.setattr(formal, "compile_text", lambda text, *limits: asked.append(text) or made)
+    CliRunner().invoke(application(), ["verify", str(certificate), "--formal"])
+    assert asked == [expected]
 
 
 def test_out_of_reach_is_not_compiled(tmp_path):

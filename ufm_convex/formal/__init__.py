@@ -8,6 +8,7 @@ computation; ``running`` has Coq check it. Nothing of the package but ``errors``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from ufm_convex import verifier
@@ -77,8 +78,6 @@ def difference(text: str, against: str) -> Difference | None:
     """The first line in which a file differs from the one that is written; None where it is that one."""
     if text == against:
         return None
-    mine, theirs = text.split("\n"), against.split("\n")
-    size = max(len(mine), len(theirs))
-    pairs = zip(mine + [""] * (size - len(mine)), theirs + [""] * (size - len(theirs)), strict=True)
+    pairs = zip_longest(text.split("\n"), against.split("\n"))  # beyond the last line of one of them there is none
     line, (expected, found) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return Difference(line, found, expected)
+    return Difference(line, found or "", expected or "")
