@@ -65,8 +65,9 @@ def candidate_steps(texts, limit=900):
 
 def evaluated(lines, limit):
     """The pairs of truth values that Coq finds in lines about the theory; a run that takes longer is an error."""
-    start = ["From Coq Require Import Reals List ZArith QArith.", "Import ListNotations.", "Open Scope Z_scope."]
+    start = ["From Coq Require Import Reals List ZArith QArith."]
     start += ["From UFM Require Import Losses Compute Proofs Upper Candidate Model."]
+    start += ["Import ListNotations.", "Open Scope Z_scope."]
     folder = running._theory().name
     path = f"{folder}/steps.v"
     with open(path, "w") as handle:

@@ -70,6 +70,10 @@ def test_what_is_not_stated_of_candidates_is_refused_by_name(monkeypatch):
     for other, words in (
         (document("infeasible"), "a candidate that is infeasible"),
         (replaced(given, ("candidate", "arrays"), None), "a candidate that is known by its SHA-256 alone"),
+        (
+            replaced(given, ("problem", "loss"), {"name": "multiclass-hinge", "kind": "crammer-singer"}),
+            "a candidate of the",
+        ),
     ):
         with pytest.raises(OutOfReachError, match=words):
             formal.written(other)

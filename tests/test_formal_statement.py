@@ -162,6 +162,9 @@ ROOM = {
     "weights that go with counts": ufm.Problem([9, 3, 9], 5e-3, 2e-3, loss=CE(class_weights=(1.0, 3.0, 0.5))),
     "no samples, weighted": ufm.Problem([0, 9, 3, 0], 5e-3, 2e-3, loss=CE(class_weights=(7.0, 3.0, 2.0, 5.0))),
     "free, smoothed": ufm.Problem([9, 3, 9], 5e-3, 2e-3, features="free", loss=CE(smoothing=0.25)),
+    "no samples, adjusted": ufm.Problem(
+        [9, 0, 3], 5e-3, 2e-3, loss=ufm.LogitAdjustedCrossEntropy(shift=(0.5, 1.0, -0.25), scale=(1.5, 0.7, 0.75))
+    ),
     "dimensions": ufm.Problem([9, 3, 9, 1], 0.3, 0.2, feature_dim=2),
 }
 
