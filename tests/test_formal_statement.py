@@ -33,10 +33,14 @@ from ufm_convex.formal import arranging, writing
 from ufm_convex.verifier import MalformedCertificate
 
 NAMES = {
-    "CrossEntropy": "cross-entropy", "SoftTargets": "soft-target-cross-entropy", "SquaredError": "mean-squared-error",
-    "BinaryCrossEntropy": "binary-cross-entropy", "SquaredHinge": "squared-hinge", "CrammerSinger": "crammer-singer",
-    "WestonWatkins": "weston-watkins",
+    "cross_entropy": "cross-entropy", "soft_targets": "soft-target-cross-entropy",
+    "squared_error": "mean-squared-error", "logit_adjusted": "logit-adjusted-cross-entropy",
+    "label_margins": "label-margin-cross-entropy",
+    "binary_cross_entropy": "binary-cross-entropy", "squared_hinge": "squared-hinge",
+    "crammer_singer": "crammer-singer", "weston_watkins": "weston-watkins",
 }  # fmt: skip
+APART = {"soft-target-cross-entropy", "logit-adjusted-cross-entropy", "label-margin-cross-entropy"}
+"""Losses that tell classes apart."""
 SKELETON = """\
 Theorem lower_bound :
   forall d W H b, admissible the_problem d W H b -> (real lower <= objective the_problem d W H b)%R.
@@ -74,7 +78,7 @@ def dyadics(written):
 def compared(classes, loss):
     """What of classes without samples is no part of the objective is left out: their weights."""
     kept = [(n, w if n else None) for n, w in classes]
-    return kept if loss == "soft-target-cross-entropy" else sorted(kept, key=str)
+    return kept if loss in APART else sorted(kept, key=str)
 
 
 def stated(written):
@@ -95,7 +99,9 @@ def stated(written):
     repeats, counts, weights = literal(repeats), literal(counts), [power(*pair) for pair in literal(weights)]
     runs = list(zip(repeats, counts, weights, strict=True))
     name = NAMES[loss]
-    if loss == "SoftTargets":
+    if loss in ("logit_adjusted", "label_margins"):
+        given = [[power(*pair) for pair in literal(part)] for part in re.findall(r"\[.*?\]", parameters)]
+    elif loss == "soft_targets":
         unit, rows = re.fullmatch(r" \(?(-?\d+)\)? (.*)", parameters, re.DOTALL).groups()
         given = [[power(x, int(unit)) for x in row] for row in literal(rows)]
     else:
@@ -131,6 +137,10 @@ def said(given):
     if "targets" in loss:
         table = loss["targets"]
         parameters = [[power(int(x), table["exponent"]) for x in row.split()] for row in table["rows"]]
+    for part in ("scale", "shift", "margins"):
+        if part in loss:
+            vector = loss[part] or {"exponent": 0, "integers": ""}
+            parameters.append([power(int(x), vector["exponent"]) for x in vector["integers"].split()])
     name, bias = loss.get("kind", loss["name"]), problem.get("bias")
     classes = [(n, w) for n, w, m in zip(counts, weights, repeats, strict=True) for _ in range(m)]
     return {
@@ -152,6 +162,9 @@ ROOM = {
     "weights that go with counts": ufm.Problem([9, 3, 9], 5e-3, 2e-3, loss=CE(class_weights=(1.0, 3.0, 0.5))),
     "no samples, weighted": ufm.Problem([0, 9, 3, 0], 5e-3, 2e-3, loss=CE(class_weights=(7.0, 3.0, 2.0, 5.0))),
     "free, smoothed": ufm.Problem([9, 3, 9], 5e-3, 2e-3, features="free", loss=CE(smoothing=0.25)),
+    "no samples, adjusted": ufm.Problem(
+        [9, 0, 3], 5e-3, 2e-3, loss=ufm.LogitAdjustedCrossEntropy(shift=(0.5, 1.0, -0.25), scale=(1.5, 0.7, 0.75))
+    ),
     "dimensions": ufm.Problem([9, 3, 9, 1], 0.3, 0.2, feature_dim=2),
 }
 
@@ -172,13 +185,13 @@ def everything():
 def test_every_statement_is_the_problem_of_its_certificate():
     every = everything()
     assert set(ROOM) <= set(every)
-    assert len(every) > 45
+    assert len(every) > 52
     assert {name for name, given in every.items() if stated(formal.written(given).text) != said(given)} == set()
 
 
 ALTERED = (
     "diagonal", "group", "multiplier", "soft targets", "joint hinge, dense", "peeled", "penalised bias",
-    "no samples, weighted",
+    "no samples, weighted", "adjusted", "label margins",
 )  # fmt: skip
 
 
@@ -204,7 +217,8 @@ def test_whatever_is_altered_is_stated(name):
     ("name", "part", "other"),
     [
         ("penalised bias", "_bias", lambda given: "NoBias"),
-        ("soft targets", "_loss", lambda problem: "CrossEntropy (0, 0)"),
+        ("soft targets", "_parameters", lambda problem: "0 [[1; 0; 0]; [0; 1; 0]; [0; 0; 1]]"),
+        ("adjusted, free", "_parameters", lambda problem: "[] []"),
         ("counts that are not sorted", "arranged", lambda *given: arranging.arranged(*given)[1:]),
         ("weights that go with counts", "arranged", lambda *given: arranging.arranged(*given)[::-1]),
     ],

@@ -17,10 +17,12 @@ class Found:
     Attributes:
         detail: Why there is no theorem; empty where there are two.
         compilation: What Coq made of the file, if it was asked.
+        theorems: What the file states, in words.
     """
 
     detail: str
     compilation: Compilation | None
+    theorems: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -31,9 +33,9 @@ class Found:
         """For a reader."""
         if self.compilation is None or not self.accepted:
             return [f"NOT COMPILED  {self.detail}"]
-        made = self.compilation
+        made, words = self.compilation, " and ".join([", ".join(self.theorems[:-1]), self.theorems[-1]])
         return [
-            f"COMPILED by Coq {made.coq} in {made.seconds:.1f} s: lower bound and upper bound are theorems",
+            f"COMPILED by Coq {made.coq} in {made.seconds:.1f} s: {words} are theorems",
             f"resting on  {', '.join(made.axioms)}",
         ]
 
@@ -43,19 +45,27 @@ class Found:
         return {
             "compiled": self.accepted,
             "detail": self.detail,
+            "theorems": list(self.theorems) if self.accepted else [],
             "axioms": list(made.axioms) if made else [],
             "coq": made.coq if made else None,
             "seconds": made.seconds if made else None,
         }
 
 
-def attempt(certificate: Path, output: Path | None, against: Path | None, proved: bool) -> Found:
+def attempt(
+    certificate: str | Path | bytes,
+    output: Path | None,
+    against: Path | None,
+    limits: tuple[float, int],
+    proved: bool,
+) -> Found:
     """Write the file of Coq, compare it with the one given, and have it compiled.
 
     Args:
-        certificate: The certificate.
+        certificate: The certificate, read once: its bytes are those that the verifier was shown.
         output: Where the file is kept, if anywhere.
         against: The file that it is to be, if one was given.
+        limits: Seconds and MiB that Coq may take.
         proved: Whether the verifier has proved the certificate; Coq is not asked about any other.
 
     Raises:
@@ -69,17 +79,18 @@ def attempt(certificate: Path, output: Path | None, against: Path | None, proved
     if not proved:
         return Found("the verifier has not proved it, and so no file was written", None)
     try:
-        text = formal.formalise(certificate).text
+        written = formal.formalise(certificate)
+        text = written.text
         if output is not None:
             write_atomically(output, text)
         other = None if against is None else formal.difference(text, _read(against))
         if other is not None:
             return Found(f"{against} is another file: line {other.line} is not {other.expected[:60]!r}", None)
-        made = formal.compile_text(text)
+        made = formal.compile_text(text, *limits)
     except (OutOfReachError, CoqNotInstalledError) as error:
         complain(f"{type(error).__name__}: {error}")
         return Found(error.got, None)
-    return Found(made.detail, made)
+    return Found(made.detail, made, written.theorems)
 
 
 def check_output(output: Path | None) -> None:
@@ -94,7 +105,7 @@ def _read(path: Path) -> str:
     from ufm_convex.errors import FileFormatError
 
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_bytes().decode("utf-8", errors="replace")  # ends of lines as they are
     except OSError as error:
         raise FileFormatError(
             f"{path} cannot be read: {error.strerror}.",

@@ -55,6 +55,12 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(metavar="FILE.v", help="With --formal: the file that this certificate is to give.")
     ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=1, help="With --formal: what Coq may take; 300 if not given.")
+    ] = None,
+    memory_limit: Annotated[
+        int | None, typer.Option(metavar="MIB", min=64, help="With --formal: what Coq may take; 4096 if not given.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> IntEnum:
     """Check a certificate with the independent verifier, and say what it proves.
@@ -71,21 +77,25 @@ def verify(
         ufm-convex verify bound.json --formal -o bound.v
     """
     from ufm_convex.cli.formal import attempt, check_output
+    from ufm_convex.formal import read_once
+    from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier.__main__ import tell
     from ufm_convex.verifying import verify as check
 
     if not formal:
-        refuse("verify without --formal", ["output", "against"], "--formal beside it")
+        refuse("verify without --formal", ["output", "against", "time_limit", "memory_limit"], "--formal beside it")
     check_output(output)
     try:
-        result = check(certificate, reading.load(candidate), problem)
+        source = read_once(certificate) if formal else certificate
+        result = check(source, reading.load(candidate), problem)
     except MalformedCertificate as error:
         lines = [_malformed(error)] if as_json else []
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     code = VerifyExit[str(result.verdict)]
-    found = attempt(certificate, output, against, code is VerifyExit.PROVED) if formal else None
+    limits = (time_limit or TIME_LIMIT, memory_limit or MEMORY_LIMIT)
+    found = attempt(source, output, against, limits, code is VerifyExit.PROVED) if formal else None
     if found is not None and not found.accepted and code is VerifyExit.PROVED:
         code = VerifyExit.INCONCLUSIVE
     lines = [_as_json(result, found)] if as_json else [*result.lines(), *(found.lines() if found else [])]

@@ -9,14 +9,17 @@ used.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from ufm_convex import verifier
-from ufm_convex.formal.running import TIME_LIMIT, Compilation, compile_text
+from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT, Compilation, compile_text
 from ufm_convex.formal.writing import Written, written
 from ufm_convex.verifier import reading
 
-__all__ = ["Compilation", "Difference", "Written", "check", "compile_text", "difference", "formalise", "written"]
+__all__ = [
+    "Compilation", "Difference", "Written", "check", "compile_text", "difference", "formalise", "read_once", "written",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,24 @@ def formalise(source: str | Path | bytes) -> Written:
         MalformedCertificate: it is none.
         OutOfReachError: the theory does not reach it; the message says why.
     """
+    source = read_once(source)
     document = reading.document(source)
     verifier.verify(source)  # raises where the content is not of the form, however the verdict turns out
     return written(document)
 
 
-def check(source: str | Path | bytes, limit: float = TIME_LIMIT) -> Compilation:
+def read_once(source: str | Path | bytes) -> str | Path | bytes:
+    """The bytes of a file, so that whoever asks two judges asks both about the same; the path if it cannot be read."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        with open(source, "rb") as handle:
+            return handle.read(reading.MAX_BYTES + 1)
+    except (OSError, ValueError):  # the verifier says why
+        return source
+
+
+def check(source: str | Path | bytes, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
     """Write a certificate as a file of Coq, and have Coq check it.
 
     Raises:
@@ -57,15 +72,13 @@ def check(source: str | Path | bytes, limit: float = TIME_LIMIT) -> Compilation:
         OutOfReachError: the theory does not reach it; the message says why.
         CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
     """
-    return compile_text(formalise(source).text, limit)
+    return compile_text(formalise(source).text, limit, memory)
 
 
 def difference(text: str, against: str) -> Difference | None:
     """The first line in which a file differs from the one that is written; None where it is that one."""
     if text == against:
         return None
-    mine, theirs = text.split("\n"), against.split("\n")
-    size = max(len(mine), len(theirs))
-    pairs = zip(mine + [""] * (size - len(mine)), theirs + [""] * (size - len(theirs)), strict=True)
+    pairs = zip_longest(text.split("\n"), against.split("\n"))  # beyond the last line of one of them there is none
     line, (expected, found) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return Difference(line, found, expected)
+    return Difference(line, found or "", expected or "")

@@ -30,8 +30,10 @@ class Problem:
     """The object ``problem`` of a certificate: runs of classes in class order, and the groups of the format."""
 
     def __init__(self, content: dict[str, Any]) -> None:
-        if _loss(content["loss"]) is None:
+        name = loss_of(content["loss"])
+        if name is None:
             raise out_of_reach(f"the loss {content['loss']['name']}")
+        self.name = name
         if "targets" in content["loss"] and set(content["loss"]["targets"]) != _SQUARE:
             raise out_of_reach("a table of targets whose columns need not be classes")
         self.counts, self.multiplicities = _integers(content["class_counts"]), _integers(content["multiplicities"])
@@ -120,6 +122,17 @@ def _taken(run: Run, waiting: list[list[Run]]) -> Run:
     return run._replace(eta=entry.eta, omega=entry.omega)
 
 
+def classes_by_run(problem: Problem, runs: list[Run]) -> list[int]:
+    """The classes of the certificate, in the order in which runs take them."""
+    waiting: dict[int, list[int]] = {}
+    for k, single in enumerate(problem.classes()):
+        waiting.setdefault(single.group, []).append(k)
+    single_runs = all(run.multiplicity == 1 for run in runs)
+    if single_runs and [run[:4] for run in runs] == [run[:4] for run in problem.classes()]:
+        return list(range(problem.K))
+    return [waiting[run.group].pop(0) for run in runs for _ in range(run.multiplicity)]
+
+
 def out_of_reach(what: str) -> OutOfReachError:
     """The refusal of what no theory file is about."""
     return OutOfReachError(
@@ -129,25 +142,30 @@ def out_of_reach(what: str) -> OutOfReachError:
     )
 
 
+class LossName(NamedTuple):
+    """A loss in Coq: the function of the statement, and the constructor by which computations know it."""
+
+    function: str
+    code: str
+
+
 LOSSES = {
-    "cross-entropy": "CrossEntropy",
-    "soft-target-cross-entropy": "SoftTargets",
-    "mean-squared-error": "SquaredError",
-    "binary-cross-entropy": "BinaryCrossEntropy",
-    "squared-hinge": "SquaredHinge",
-    "crammer-singer": "CrammerSinger",
-    "weston-watkins": "WestonWatkins",
+    "cross-entropy": LossName("cross_entropy", "CrossEntropy"),
+    "soft-target-cross-entropy": LossName("soft_targets", "SoftTargets"),
+    "logit-adjusted-cross-entropy": LossName("logit_adjusted", "LogitAdjusted"),
+    "label-margin-cross-entropy": LossName("label_margins", "LabelMargins"),
+    "mean-squared-error": LossName("squared_error", "SquaredError"),
+    "binary-cross-entropy": LossName("binary_cross_entropy", "BinaryCrossEntropy"),
+    "squared-hinge": LossName("squared_hinge", "SquaredHinge"),
+    "crammer-singer": LossName("crammer_singer", "CrammerSinger"),
+    "weston-watkins": LossName("weston_watkins", "WestonWatkins"),
 }
-"""What the theory calls the losses of the format, by name or, of those that have one, by kind."""
+"""The losses of the format, by name or, of those that have one, by kind."""
 
 
-def _loss(content: dict[str, Any]) -> str | None:
+def loss_of(content: dict[str, Any]) -> LossName | None:
+    """What the theory calls the loss of an object of the file."""
     return LOSSES.get(content.get("kind") or content.get("name") or "")
-
-
-def loss_of(problem: Problem) -> str:
-    """The constructor of the theory's type of losses."""
-    return LOSSES[problem.loss.get("kind") or problem.loss["name"]]
 
 
 _SQUARE = {"exponent", "rows"}

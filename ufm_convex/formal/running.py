@@ -5,19 +5,27 @@ from __future__ import annotations
 import atexit
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from math import ceil
 from pathlib import Path
 
 from ufm_convex.errors import CoqNotInstalledError
 
+try:
+    import resource
+except ImportError:  # no Unix: time alone is limited
+    resource = None  # type: ignore[assignment]
+
 PACKAGES = "coq libcoq-interval"
 """What Debian calls Coq and CoqInterval; the libraries that those need come with them."""
-THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Compute", "Lower", "Proofs", "Logits", "Upper")
+THEORY = ("Model", "Sums", "Duality", "Losses", "Slack", "Logs", "Compute", "Lower", "Proofs", "Logits",
+          "Rows", "Upper", "Candidate")  # fmt: skip
 """The theory, each file after those that it needs."""
 AXIOMS = frozenset(
     {
@@ -29,7 +37,11 @@ AXIOMS = frozenset(
 )
 """What a theorem may rest on: the real numbers of Coq's standard library, and classical logic."""
 TIME_LIMIT = 300.0
-"""Seconds for a file, the theory apart."""
+"""Seconds of processor time for a file, the theory apart."""
+PATIENCE = 10
+"""How many times as long it is waited for a process that others keep from its time; beyond that it hangs."""
+MEMORY_LIMIT = 4096
+"""MiB for a file: address space, of which the largest files that are within reach take a third."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,13 @@ class Compilation:
     seconds: float
 
 
-def compile_text(text: str, limit: float = TIME_LIMIT) -> Compilation:
-    """Have Coq check a file.
+def compile_text(text: str, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
+    """Have Coq check a file. What takes longer, or more memory, is not accepted, and the detail says so.
 
     Args:
         text: The file.
-        limit: Seconds that it may take.
+        limit: Seconds of processor time that it may take; where the system cannot limit them, seconds.
+        memory: MiB that it may take, where the system can limit them.
 
     Raises:
         CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
@@ -67,12 +80,12 @@ def compile_text(text: str, limit: float = TIME_LIMIT) -> Compilation:
         path.write_text(text, encoding="ascii")
         started = time.perf_counter()
         try:
-            done = _run([coqc, "-q", "-Q", theory.name, "UFM", str(path)], limit)
+            done = _run([coqc, "-q", "-Q", theory.name, "UFM", str(path)], limit, memory)
         except subprocess.TimeoutExpired:
             return Compilation(False, (), f"no answer in {limit:g} s", _version(), time.perf_counter() - started)
         seconds = time.perf_counter() - started
     if done.returncode:
-        return Compilation(False, (), _reason(done.stderr), _version(), seconds)
+        return Compilation(False, (), _reason(done, limit, memory), _version(), seconds)
     resting = assumptions(done.stdout)
     if resting is None:
         return Compilation(False, (), "Coq does not say what the theorems rest on", _version(), seconds)
@@ -92,16 +105,37 @@ def assumptions(said: str) -> set[str] | None:
     return {name[0] for line in lines if (name := re.match(r"[^\s:]+", line))}
 
 
-def _reason(stderr: str) -> str:
-    """The error, in one line."""
-    _, _, error = stderr.rpartition("Error:")
-    return "coqc: " + re.sub(r"\s+", " ", error or stderr).strip()[:200]
+def _reason(done: subprocess.CompletedProcess[str], limit: float, memory: int) -> str:
+    """The error, in one line; that memory is missing is said in several ways."""
+    if resource is not None and done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"no answer in {limit:g} s of processor time"
+    if re.search("out of memory|cannot allocate", done.stderr, re.IGNORECASE):
+        return f"more than {memory} MiB of memory"
+    if done.returncode < 0:
+        return f"coqc was stopped by signal {-done.returncode}"
+    _, _, error = done.stderr.rpartition("Error:")
+    return "coqc: " + re.sub(r"\s+", " ", error or done.stderr).strip()[:200]
 
 
-def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], limit: float, memory: int = MEMORY_LIMIT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=limit
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=limit if resource is None else PATIENCE * limit,
+        preexec_fn=None if resource is None else partial(_restrain, ceil(limit), memory << 20),
     )
+
+
+def _restrain(seconds: int, size: int) -> None:
+    """In the child alone, before it becomes Coq."""
+    for which, wanted in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, size)):
+        _, most = resource.getrlimit(which)
+        least = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(which, (least, most))
 
 
 @cache
@@ -128,7 +162,7 @@ def _theory() -> tempfile.TemporaryDirectory[str]:
         shutil.copyfile(Path(__file__).parent / "theory" / path.name, path)
         done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)], TIME_LIMIT)
         if done.returncode:
-            raise not_installed(f"the theory does not compile, {path.name}: {_reason(done.stderr)}")
+            raise not_installed(f"the theory does not compile, {path.name}: {_reason(done, TIME_LIMIT, MEMORY_LIMIT)}")
     return folder
 
 

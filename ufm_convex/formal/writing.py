@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
-from ufm_convex.formal import coq
+from ufm_convex.formal import candidates, coq
 from ufm_convex.formal.arranging import (
     Problem,
     Run,
     arranged,
+    classes_by_run,
     dyadic,
     exponent,
     integers,
-    loss_of,
     matrix,
     out_of_reach,
     vector,
 )
 from ufm_convex.formal.coq import Dyadic
 
-MOST_EVALUATIONS = 4000
-"""Exponentials and logarithms that Coq is asked for, at about 50 ms each."""
+MOST_EVALUATIONS = 8000
+"""Exponentials and logarithms that CoqInterval encloses, at about 25 ms each."""
+MOST_LOGARITHMS = 25000
+"""Logarithms of rational numbers, in lower bounds, at about 3 ms each beside a table."""
+FEW_LOGARITHMS = 40
+"""Without a table: it takes half a second."""
 MOST_BITS = 512
 """Of a claim: that of 50 digits has 180."""
 PRECISION = 40
@@ -30,9 +35,9 @@ PRECISION = 40
 HEADER = """\
 (* The optimum of one problem, enclosed: written by ufm-convex from a certificate of SHA-256
    {digest}.
-   Read the statements lower_bound and upper_bound; problem, objective and admissible are defined in Model.v. *)
+   Read the statements lower_bound and upper_bound{more}; problem, objective and admissible are defined in Model.v. *)
 From Coq Require Import Reals List ZArith.
-From UFM Require Import Model Proofs Upper.
+From UFM Require Import Losses Compute Proofs Upper{module} Model.
 Import ListNotations.
 Open Scope Z_scope.
 
@@ -61,7 +66,7 @@ apply ({upper_proof}).
 vm_cast_no_check (eq_refl true).
 Qed.
 
-Definition bounds := conj lower_bound upper_bound.
+{candidate}Definition bounds := conj lower_bound {bounds}.
 Print Assumptions bounds.
 """
 
@@ -72,11 +77,15 @@ class Written:
 
     Attributes:
         text: The file.
-        evaluations: Exponentials and logarithms that Coq evaluates.
+        evaluations: Exponentials and logarithms of the upper bound.
+        logarithms: Those of the lower bound, which cost less.
+        theorems: What it proves, in words.
     """
 
     text: str
     evaluations: int
+    logarithms: int
+    theorems: tuple[str, ...]
 
 
 def written(document: dict[str, Any]) -> Written:
@@ -85,34 +94,57 @@ def written(document: dict[str, Any]) -> Written:
     Raises:
         OutOfReachError: the theory does not reach such a certificate; the message says why.
     """
-    if "model" in document["problem"]:
-        raise out_of_reach("supervised contrastive learning")
-    if document["candidate"] is not None:
-        raise out_of_reach("a claim about a candidate")
-    problem, claims = Problem(document["problem"]), document["claims"]
+    _refuse_unstated(document)
+    problem, claims, candidate = Problem(document["problem"]), document["claims"], document["candidate"]
     dual, witness = document["dual"], document["witness"]
-    for kind, known in ((dual["kind"], ("diagonal", "group", "dense")), (witness["kind"], ("frame", "group", "dense"))):
-        if kind not in known:
-            raise out_of_reach(f"a proof of kind {kind}")
     runs = arranged(problem, dual, witness)
     lower, upper = dyadic(claims["lower"]), dyadic(claims["upper"])
-    bits = max(lower.mantissa.bit_length(), upper.mantissa.bit_length())
+    numbers = (lower, upper, *candidates.ends(claims["candidate"]).values())
+    bits = max(number.mantissa.bit_length() for number in numbers)
     if bits > MOST_BITS:
         raise out_of_reach(f"a claim of {bits} bits, more than {MOST_BITS}")
     precision = PRECISION + bits
-    lower_proof, lower_cost = _lower(problem, runs, dual)
-    upper_proof, upper_cost = _upper(problem, runs, witness)
-    if lower_cost + upper_cost > MOST_EVALUATIONS:
-        raise out_of_reach(f"{lower_cost + upper_cost} exponentials and logarithms, more than {MOST_EVALUATIONS}")
+    lower_proof, logarithms = _lower(problem, runs, dual, precision)
+    upper_proof, evaluations = _upper(problem, runs, witness, precision)
+    about = ""
+    if candidate is not None:
+        evaluations += candidates.evaluations(problem, candidate, _evaluations(problem, problem.K + 1, 2 * problem.K))
+        about = candidates.theorems(problem, runs, candidate, claims["candidate"], _coded(problem), precision)
+    if evaluations > MOST_EVALUATIONS:
+        raise out_of_reach(f"{evaluations} exponentials and logarithms, more than {MOST_EVALUATIONS}")
+    if logarithms > MOST_LOGARITHMS:
+        raise out_of_reach(f"{logarithms} logarithms, more than {MOST_LOGARITHMS}")
     text = HEADER.format(
         digest=document["digest"],
         **_statement(problem, runs),
         lower=coq.dyadic(lower),
         upper=coq.dyadic(upper),
-        lower_proof=lower_proof.format(precision=precision),
-        upper_proof=upper_proof.format(precision=precision),
+        lower_proof=lower_proof,
+        upper_proof=upper_proof,
+        candidate=about,
+        **(_BESIDE if about else dict.fromkeys(_BESIDE, "") | {"bounds": "upper_bound"}),
     )
-    return Written(text, lower_cost + upper_cost)
+    proved = ("lower bound", "upper bound", *(("the candidate's objective", "its gap") if about else ()))
+    return Written(text, evaluations, logarithms, proved)
+
+
+_BESIDE = {
+    "module": " Candidate",
+    "more": ", candidate and candidate_gap",
+    "bounds": "(conj upper_bound (conj candidate candidate_gap))",
+}
+"""What a file has in its other lines where it is about a candidate, too."""
+
+
+def _refuse_unstated(document: dict[str, Any]) -> None:
+    """Raise ``OutOfReachError`` for kinds of certificates of which nothing is stated."""
+    if "model" in document["problem"]:
+        raise out_of_reach("supervised contrastive learning")
+    if document["candidate"] is not None:
+        candidates.refuse_unstated(document["candidate"], document["claims"]["candidate"])
+    for part, known in (("dual", ("diagonal", "group", "dense")), ("witness", ("frame", "group", "dense"))):
+        if document[part]["kind"] not in known:
+            raise out_of_reach(f"a proof of kind {document[part]['kind']}")
 
 
 def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
@@ -125,7 +157,7 @@ def _statement(problem: Problem, runs: list[Run]) -> dict[str, str]:
         "bias": _bias(problem.bias),
         "nonnegative": str(problem.nonnegative).lower(),
         "feature_dim": "None" if problem.feature_dim is None else f"Some {problem.feature_dim}",
-        "loss": _loss(problem),
+        "loss": f"{problem.name.function} {_parameters(problem)}".rstrip(),
     }
 
 
@@ -135,22 +167,36 @@ def _bias(given: str | None) -> str:
     return "FreeBias" if given == "free" else f"PenalisedBias {coq.dyadic(dyadic(given))}"
 
 
-def _loss(problem: Problem) -> str:
-    name = loss_of(problem)
-    if name == "CrossEntropy":
-        return f"{name} {coq.dyadic(dyadic(problem.loss['smoothing']))}"
-    if name == "SoftTargets":
-        table = problem.loss["targets"]
-        return f"{name} {coq.integer(table['exponent'])} {coq.rows(matrix(table['rows']))}"
-    return name
+def _parameters(problem: Problem) -> str:
+    """Of the loss; a scale or a shift that is null is an empty list, beyond which entries are 1 and 0."""
+    loss = problem.loss
+    if "smoothing" in loss:
+        return coq.dyadic(dyadic(loss["smoothing"]))
+    if "targets" in loss:
+        return f"{coq.integer(loss['targets']['exponent'])} {coq.rows(matrix(loss['targets']['rows']))}"
+    lists = [loss[name] for name in ("scale", "shift", "margins") if name in loss]
+    return " ".join(coq.dyadics([] if given is None else vector(given)) for given in lists)
+
+
+def _evaluations(problem: Problem, softmax: int, sigmoids: int) -> int:
+    """Exponentials and logarithms, by what they are in the loss."""
+    if problem.name.code in ("CrossEntropy", "SoftTargets", "LogitAdjusted", "LabelMargins"):
+        return softmax
+    return sigmoids if problem.name.code == "BinaryCrossEntropy" else 0
+
+
+def _coded(problem: Problem) -> str:
+    """The problem beside the constructor of its loss; that they belong together is computed."""
+    code = f"{problem.name.code} {_parameters(problem)}".rstrip()
+    return f"(Coded the_problem ({code}) eq_refl)"
 
 
 # -- the lower bound --------------------------------------------------------------------------------------------------
 
 
-def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str, int]:
+def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any], precision: int) -> tuple[str, int]:
     """The theorem with its data, and how many logarithms it takes."""
-    each = {"SoftTargets": 1, "CrossEntropy": 1, "BinaryCrossEntropy": 2}.get(loss_of(problem), 0)
+    each = _evaluations(problem, 1, 2)
     decays = dual.get("decays", {"weights": "0p0", "features": "0p0"})
     spent = dyadic(decays["weights"]), dyadic(decays["features"])
     price = f"({coq.dyadic(spent[0])}, {coq.dyadic(spent[1])})"
@@ -165,7 +211,9 @@ def _lower(problem: Problem, runs: list[Run], dual: dict[str, Any]) -> tuple[str
         nothing = [0] * size
         data = _orbit_proof(nothing, [nothing] * size, nothing, nothing, [], [])
         theorem, logarithms = "orbit_sound", size * (size + 1)
-    return f"{theorem} {{precision}} the_problem {data}\n  {price} lower", each * logarithms
+    logarithms *= each
+    table = "precise" if logarithms > FEW_LOGARITHMS else "direct"
+    return f"{theorem} ({table} {precision}) {_coded(problem)} {data}\n  {price} lower", logarithms
 
 
 def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tuple[Dyadic, Dyadic]) -> str:
@@ -174,11 +222,13 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tupl
     size = len(runs)
     exponents, columns, owns, radii = [0] * size, [[0] * size for _ in runs], [0] * size, [0] * size
     given = integers(dual["own"]) if "own" in dual else None
+    units = _coprime(problem, size)
     for g, r in enumerate(places):
         exponents[r] = exponent(integers(dual["exponents"])[g])
-        columns[r] = integers(dual["columns"][g])
-        closing = columns[r][r] - sum(run.multiplicity * x for run, x in zip(runs, columns[r], strict=True))
-        owns[r] = closing if given is None else given[g]
+        column = integers(dual["columns"][g])
+        closing = column[r] - sum(run.multiplicity * x for run, x in zip(runs, column, strict=True))
+        columns[r] = [unit * x for unit, x in zip(units, column, strict=True)]
+        owns[r] = units[r] * closing if given is None else given[g]
         radii[r] = problem.radius(runs[r], exponents[r], spent)
     multiplier = dual["multiplier"]
     tau = None if multiplier is None else matrix(multiplier["rows"])
@@ -187,6 +237,14 @@ def _orbits(problem: Problem, runs: list[Run], dual: dict[str, Any], spent: tupl
     factor = dual["factor"] and matrix(dual["factor"])
     triangles = _triangle(tau, places, size), _triangle(factor, places, size)
     return _orbit_proof(exponents, columns, owns, radii, *triangles)
+
+
+def _coprime(problem: Problem, size: int) -> list[int]:
+    """The scales of the logits as positive integers without common divisor, by which columns are multiplied."""
+    if problem.loss.get("scale") is None:
+        return [1] * size
+    scales = [number.mantissa for number in vector(problem.loss["scale"])]
+    return [scale // gcd(*scales) for scale in scales]
 
 
 def _orbit_proof(
@@ -216,42 +274,31 @@ def _triangle(given: list[list[int]] | None, places: list[int], size: int) -> li
 # -- the upper bound --------------------------------------------------------------------------------------------------
 
 
-def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any]) -> tuple[str, int]:
+def _upper(problem: Problem, runs: list[Run], witness: dict[str, Any], precision: int) -> tuple[str, int]:
     """The theorem with its data, and how many exponentials and logarithms it takes."""
-    name, K = loss_of(problem), problem.K
+    K = problem.K
     if witness["kind"] == "frame":
         last = max((r + 1 for r, run in enumerate(runs) if run.eta), default=0)
         eta, omega = (
             coq.dyadics(Dyadic(number, exponent(witness[part]["exponent"])) for number in numbers)
             for part, numbers in (("eta", [r.eta for r in runs]), ("omega", [r.omega for r in runs]))
         )
-        each = {"CrossEntropy": 3, "BinaryCrossEntropy": 4}.get(name, 0)
-        return f"frame_sound {{precision}} the_problem\n  {eta}\n  {omega} {last} upper", each * len(runs)
-    each = {"CrossEntropy": K + 1, "SoftTargets": K + 1, "BinaryCrossEntropy": 2 * K}.get(name, 0)
+        each = _evaluations(problem, 3, 4)
+        return f"frame_sound (direct {precision}) {_coded(problem)}\n  {eta}\n  {omega} {last} upper", each * len(runs)
+    each = _evaluations(problem, K + 1, 2 * K)
     if K * max(each, K) > MOST_EVALUATIONS:
         raise out_of_reach(f"a witness of {K} classes written one by one")
     W, H = _dense(problem, witness) if witness["kind"] == "dense" else _spread(problem, runs, witness)
-    order = list(range(K)) if all(run.multiplicity == 1 for run in runs) and _in_order(problem, runs) else None
-    if witness["kind"] == "dense" and order is None:
-        W, H = (([matrix_[k] for k in _classes_by_run(problem, runs)]) for matrix_ in (W, H))
+    order = classes_by_run(problem, runs)
+    if witness["kind"] == "dense":
+        W, H = ([rows[k] for k in order] for rows in (W, H))
     W, H = _used(W, H)
     bias = witness.get("bias", {"exponent": 0, "integers": "0"})
     b = integers(bias["integers"]) if "bias" in witness else []
-    if b and order is None:
-        b = [b[k] for k in _classes_by_run(problem, runs)]
+    b = [b[k] for k in order] if b else b
     units = " ".join(coq.integer(exponent(part["exponent"])) for part in (witness["W"], witness["H"], bias))
     data = f"{units}\n  {coq.rows(W)}\n  {coq.rows(H)}\n  {coq.row(b)} {len(W[0])}"
-    return f"dense_sound {{precision}} the_problem {data} upper", K * each
-
-
-def _in_order(problem: Problem, runs: list[Run]) -> bool:
-    return [run[:4] for run in runs] == [run[:4] for run in problem.classes()]
-
-
-def _classes_by_run(problem: Problem, runs: list[Run]) -> list[int]:
-    """The classes, in the order in which runs take them."""
-    classes = problem.classes()
-    return [k for run in runs for k, single in enumerate(classes) if single.group == run.group]
+    return f"dense_sound (direct {precision}) {_coded(problem)} {data} upper", K * each
 
 
 def _dense(problem: Problem, witness: dict[str, Any]) -> tuple[list[list[int]], list[list[int]]]:

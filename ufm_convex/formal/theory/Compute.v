@@ -1,7 +1,7 @@
 (* Enclosures that Coq computes: rational numbers, exponentials and logarithms as intervals of binary numbers. *)
 From Coq Require Import Reals List ZArith QArith Qreals Lia Lra.
 From Interval Require Import Specific_stdz Specific_ops Float_full Xreal Basic Interval.
-From UFM Require Import Model Sums Losses.
+From UFM Require Import Model Sums Losses Logs.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -45,9 +45,52 @@ Qed.
 
 (* -- intervals ----------------------------------------------------------------------------------------------------------- *)
 
-Section Precision.
-Variable prec : F.precision.
 Definition holds (i : I.type) (x : R) : Prop := contains (I.convert i) (Xreal x).
+
+(* bits of enclosures, with what is computed once for all logarithms: ln (1 + t/32) for t from 0, and 2^-bits;
+   for few logarithms the table costs more than it saves, and is empty *)
+Definition table (bits : F.precision) : list I.type :=
+  map (fun t => I.ln bits (I.div bits (I.fromZ bits (Z.of_nat t + 32)) (I.fromZ bits 32))) (seq 0 33).
+Definition smallest (bits : F.precision) : I.type := I.div bits (I.fromZ bits 1) (I.fromZ bits (2 ^ bits)).
+Record precision := Precision { bits :> F.precision; logs : list I.type; unit : I.type;
+  bits_fit : (0 <= bits)%Z; logs_fit : forall t, holds (nth t logs I.nai) (ln (IZR (Z.of_nat t + 32) / 32)); unit_fits : holds unit (/ IZR (2 ^ bits)) }.
+
+Lemma idiv_holds p a b : (0 < b)%Z -> holds (I.div p (I.fromZ p a) (I.fromZ p b)) (IZR a / IZR b).
+Proof.
+intros P. pose proof (I.div_correct p _ _ _ _ (I.fromZ_correct p a) (I.fromZ_correct p b)) as C. unfold Xdiv, Xdiv' in C.
+destruct (is_zero_spec (IZR b)) as [Z0|]; [|exact C]. apply eq_IZR in Z0. lia.
+Qed.
+
+Lemma ln_holds p i x : 0 < x -> holds i x -> holds (I.ln p i) (ln x).
+Proof.
+intros P A. pose proof (I.ln_correct p i _ A) as C. unfold Xln in C. cbn in C.
+unfold Xln' in C. destruct (is_positive_spec x); [exact C|exfalso; lra].
+Qed.
+
+Lemma table_fits p t : holds (nth t (table p) I.nai) (ln (IZR (Z.of_nat t + 32) / 32)).
+Proof.
+unfold table. destruct (Nat.lt_ge_cases t 33) as [L|L].
+- set (f := fun t => I.ln p (I.div p (I.fromZ p (Z.of_nat t + 32)) (I.fromZ p 32))).
+  rewrite (nth_indep _ I.nai (f O)) by (rewrite map_length, seq_length; assumption). rewrite map_nth, seq_nth by assumption.
+  apply ln_holds; [|apply idiv_holds; lia]. apply Rdiv_lt_0_compat; [apply IZR_lt; lia|lra].
+- rewrite nth_overflow by (rewrite map_length, seq_length; assumption). unfold holds. rewrite I.nai_correct. exact Logic.I.
+Qed.
+
+Lemma smallest_fits p : (0 <= p)%Z -> holds (smallest p) (/ IZR (2 ^ p)).
+Proof.
+intros P. replace (/ IZR (2 ^ p)) with (IZR 1 / IZR (2 ^ p)) by (unfold Rdiv; ring). apply idiv_holds, Z.pow_pos_nonneg; lia.
+Qed.
+
+Definition precise (p : N) : precision :=
+  Precision (Z.of_N p) (table (Z.of_N p)) (smallest (Z.of_N p)) (N2Z.is_nonneg p) (table_fits (Z.of_N p)) (smallest_fits _ (N2Z.is_nonneg p)).
+
+Lemma no_table t : holds (nth t [] I.nai) (ln (IZR (Z.of_nat t + 32) / 32)).
+Proof. unfold holds. destruct t; cbn [nth]; rewrite I.nai_correct; exact Logic.I. Qed.
+Definition direct (p : N) : precision :=
+  Precision (Z.of_N p) [] (smallest (Z.of_N p)) (N2Z.is_nonneg p) no_table (smallest_fits _ (N2Z.is_nonneg p)).
+
+Section Precision.
+Variable prec : precision.
 
 Definition iz (n : Z) := I.fromZ prec n.
 Lemma iz_holds n : holds (iz n) (IZR n). Proof. apply I.fromZ_correct. Qed.
@@ -66,10 +109,7 @@ Proof. intros A B. exact (I.mul_correct prec i j _ _ A B). Qed.
 
 Definition iln := I.ln prec.
 Lemma iln_holds i x : 0 < x -> holds i x -> holds (iln i) (ln x).
-Proof.
-intros P A. pose proof (I.ln_correct prec i _ A) as C. unfold Xln in C. cbn in C.
-unfold Xln' in C. destruct (is_positive_spec x); [exact C|exfalso; lra].
-Qed.
+Proof. apply ln_holds. Qed.
 
 Definition iq (q : Q) := I.div prec (iz (Qnum q)) (iz (Zpos (Qden q))).
 Lemma iq_holds q : holds (iq q) (Q2R q).
@@ -77,6 +117,58 @@ Proof.
 pose proof (I.div_correct prec _ _ _ _ (I.fromZ_correct prec (Qnum q)) (I.fromZ_correct prec (Zpos (Qden q)))) as C.
 unfold Xdiv, Xdiv' in C. destruct (is_zero_spec (IZR (Zpos (Qden q)))) as [Z0|]; [|exact C].
 apply eq_IZR in Z0. discriminate.
+Qed.
+
+(* Of a logarithm of a rational number all that is needed is an upper end, and that costs a tenth of an enclosure. *)
+Definition above (k n d : Z) : I.type :=
+  let t := (32 * n / d + 1)%Z in
+  let s := step_of (bits prec) n (d * t) in
+  if (32 <=? t)%Z then
+    I.lower_extent (iadd (imul (iz k) (nth 32 (logs prec) I.nai)) (isub (nth (Z.to_nat (t - 32)) (logs prec) I.nai)
+      (imul (iz (terms (Z.to_nat (bits prec / 5) + 1)%nat (bits prec) 1 s s)) (unit prec))))
+  else I.nai.
+Lemma above_holds k n d : (0 < n)%Z -> (0 < d)%Z -> holds (above k n d) (IZR k * ln 2 + ln (IZR n / IZR d)).
+Proof.
+intros N0 D0. unfold above. cbv zeta. set (t := (32 * n / d + 1)%Z). set (s := step_of (bits prec) n (d * t)).
+destruct (Z.leb_spec 32 t) as [T|T]; [|unfold holds; rewrite I.nai_correct; exact Logic.I].
+assert (LE : (32 * n <= d * t)%Z).
+{ unfold t. pose proof (Z.mul_succ_div_gt (32 * n) d D0) as G. unfold Z.succ in G. lia. }
+set (c := (Z.to_nat (bits prec / 5) + 1)%nat). pose proof (ln_above c (bits prec) n d t (bits_fit prec) N0 D0 ltac:(lia) LE) as A. fold s in A.
+apply (I.lower_extent_correct _ _ (IZR k * ln 2 + (ln (IZR t / 32) - IZR (terms c (bits prec) 1 s s) * / IZR (2 ^ bits prec)))); [|lra].
+apply iadd_holds; [apply imul_holds; [apply iz_holds|]|].
+- pose proof (logs_fit prec 32) as L. replace (IZR (Z.of_nat 32 + 32) / 32) with 2 in L by (simpl; lra). exact L.
+- apply isub_holds; [|apply imul_holds; [apply iz_holds|apply unit_fits]].
+  pose proof (logs_fit prec (Z.to_nat (t - 32))) as L. rewrite Z2Nat.id in L by lia. replace (t - 32 + 32)%Z with t in L by ring. exact L.
+Qed.
+
+Definition binade (n d : Z) : Z :=   (* the k with 2^k <= n / d < 2^(k + 1), and any would do *)
+  let k := (Z.log2 n - Z.log2 d)%Z in
+  if (if 0 <=? k then n <? Z.shiftl d k else Z.shiftl n (- k) <? d)%Z then (k - 1)%Z else k.
+Definition iln_above (q : Q) : I.type :=
+  let n := Qnum q in let d := Zpos (Qden q) in let k := binade n d in
+  match logs prec with
+  | [] => iln (iq q)
+  | _ => if (0 <=? k)%Z then above k n (Z.shiftl d k) else above k (Z.shiftl n (- k)) d
+  end.
+Lemma iln_above_holds q : 0 < Q2R q -> holds (iln_above q) (ln (Q2R q)).
+Proof.
+intros P. unfold iln_above. cbv zeta. destruct (logs prec); [apply iln_holds; [assumption|apply iq_holds]|]. generalize (binade (Qnum q) (Zpos (Qden q))). intros k. set (d := Zpos (Qden q)).
+assert (D0 : 0 < IZR d) by (apply IZR_lt; reflexivity). unfold Q2R in *. fold d in P |- *.
+assert (N0 : (0 < Qnum q)%Z).
+{ apply lt_IZR. apply Rmult_lt_reg_r with (/ IZR d); [apply Rinv_0_lt_compat; assumption|lra]. }
+pose proof (IZR_lt _ _ N0) as NR. assert (L2 : forall e, (0 <= e)%Z -> ln (IZR (2 ^ e)) = IZR e * ln 2).
+{ intros e E. rewrite <- (Z2Nat.id e E), <- pow_IZR, ln_pow by lra. rewrite INR_IZR_INZ. reflexivity. }
+destruct (Z.leb_spec 0 k) as [K0|K0]; rewrite Z.shiftl_mul_pow2 by lia.
+- assert (P2 : (0 < 2 ^ k)%Z) by (apply Z.pow_pos_nonneg; lia). pose proof (IZR_lt _ _ P2) as PR.
+  replace (ln (IZR (Qnum q) * / IZR d)) with (IZR k * ln 2 + ln (IZR (Qnum q) / IZR (d * 2 ^ k))).
+  + apply above_holds; [assumption|]. apply Z.mul_pos_pos; [reflexivity|assumption].
+  + rewrite <- L2, <- ln_mult by (assumption || (apply Rdiv_lt_0_compat; [assumption|rewrite mult_IZR; apply Rmult_lt_0_compat; assumption])).
+    f_equal. rewrite mult_IZR. field. lra.
+- assert (P2 : (0 < 2 ^ (- k))%Z) by (apply Z.pow_pos_nonneg; lia). pose proof (IZR_lt _ _ P2) as PR.
+  replace (ln (IZR (Qnum q) * / IZR d)) with (IZR k * ln 2 + ln (IZR (Qnum q * 2 ^ (- k)) / IZR d)).
+  + apply above_holds; [apply Z.mul_pos_pos; assumption|reflexivity].
+  + rewrite mult_IZR. replace (IZR (Qnum q) * IZR (2 ^ (- k)) / IZR d) with (IZR (2 ^ (- k)) * (IZR (Qnum q) * / IZR d)) by (field; lra).
+    rewrite ln_mult, L2, opp_IZR by (assumption || lia). ring.
 Qed.
 
 (* Exponentials of numbers beyond most_exponential are not enclosed, and what needs them is not proved: exp x has x log2(e)
@@ -118,7 +210,7 @@ Qed.
 
 (* -- conjugates ------------------------------------------------------------------------------------------------------------ *)
 
-Definition iplogp (p : Q) : I.type := if Qle_bool p 0 then iz 0 else let i := iq p in imul i (iln i).
+Definition iplogp (p : Q) : I.type := if Qle_bool p 0 then iz 0 else imul (iq p) (iln_above p).
 Lemma iplogp_holds p : 0 <= Q2R p -> holds (iplogp p) (plogp (Q2R p)).
 Proof.
 intros P. unfold iplogp, plogp. destruct (Qle_bool p 0) eqn:E.
@@ -126,12 +218,12 @@ intros P. unfold iplogp, plogp. destruct (Qle_bool p 0) eqn:E.
   rewrite Rmult_0_l. apply iz_holds.
 - assert (L : Qlt_bool 0 p = true) by (unfold Qlt_bool; rewrite E; reflexivity). apply Qlt_R in L.
   replace (Q2R 0) with 0 in L by (unfold Q2R; cbn; lra). apply imul_holds; [apply iq_holds|].
-  apply iln_holds; [assumption|apply iq_holds].
+  apply iln_above_holds; assumption.
 Qed.
 
 Definition iconjugate (l : loss) (own : bool) (y v : Q) : I.type :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => iplogp (v + y)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => iplogp (v + y)
   | SquaredError => iq (v * v * (1 # 2) + (if own then v else 0))
   | BinaryCrossEntropy => let p := (if own then - v else v)%Q in iadd (iplogp p) (iplogp (1 - p))
   | CrammerSinger | WestonWatkins => iq (if own then v else 0)
@@ -140,7 +232,7 @@ Definition iconjugate (l : loss) (own : bool) (y v : Q) : I.type :=
 
 Definition in_domain (l : loss) (own : bool) (y v : Q) : bool :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => Qle_bool 0 (v + y)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => Qle_bool 0 (v + y)
   | SquaredError => true
   | BinaryCrossEntropy => let p := (if own then - v else v)%Q in Qle_bool 0 p && Qle_bool p 1
   | CrammerSinger => if own then Qle_bool (-1) v else Qle_bool 0 v
@@ -161,9 +253,7 @@ Qed.
 Lemma iconjugate_holds l own y v : in_domain l own y v = true -> holds (iconjugate l own y v) (conjugate l own (Q2R y) (Q2R v)).
 Proof.
 intros H. apply in_domain_R in H. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
-destruct l; cbn [iconjugate conjugate domain] in *.
-- rewrite <- Q2R_plus in *. apply iplogp_holds; assumption.
-- rewrite <- Q2R_plus in *. apply iplogp_holds; assumption.
+destruct l; cbn [iconjugate conjugate domain] in *; try (rewrite <- Q2R_plus in *; apply iplogp_holds; assumption).
 - replace (Q2R v ^ 2 / 2 + (if own then Q2R v else 0)) with (Q2R (v * v * (1 # 2) + (if own then v else 0))); [apply iq_holds|].
   rewrite Q2R_plus, !Q2R_mult, HALF. destruct own; rewrite ?Q2R_0; field.
 - set (p := (if own then - v else v)%Q). assert (E : Q2R p = if own then - Q2R v else Q2R v).

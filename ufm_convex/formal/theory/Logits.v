@@ -19,7 +19,7 @@ Definition stands_for (c : logit_column) (K k : nat) (y z : nat -> R) : Prop :=
   /\ forall j, (j < K)%nat -> j <> k -> exists m q, In (m, q) (fst c) /\ z j = Q2R (snd q).
 
 Section Precision.
-Variable prec : F.precision.
+Variable prec : precision.
 Notation holds := Compute.holds.
 
 Fixpoint iweighted (c : list (Z * (Q * Q))) (f : Q -> Q -> I.type) : I.type :=
@@ -61,7 +61,7 @@ Qed.
 Definition iloss (l : loss) (c : logit_column) : I.type :=
   let own_z := snd (snd c) in
   match l with
-  | CrossEntropy _ | SoftTargets _ _ =>
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ =>
       isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z)))
   | SquaredError => imul prec (icolumn_sum c (fun own _ z => let e := (if own then z - 1 else z)%Q in iq prec (e * e))) (iq prec (1 # 2))
   | BinaryCrossEntropy => icolumn_sum c (fun own _ z => iln prec (iadd prec (iz prec 1) (iexp prec (if own then - z else z)%Q)))
@@ -73,7 +73,7 @@ Definition iloss (l : loss) (c : logit_column) : I.type :=
 Definition loss_bound (l : loss) (c : logit_column) : R :=
   let hinges f := column_sum c (fun own _ z => if own : bool then 0 else f (Rmax 0 (1 + z - Q2R (snd (snd c))))) in
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)
   | SquaredError => column_sum c (fun own _ z => (z - if own then 1 else 0) ^ 2) * / 2
   | BinaryCrossEntropy => column_sum c (fun own _ z => ln (1 + exp (if own then - z else z)))
   | CrammerSinger => Q2R (greatest (fst c) (snd (snd c)))
@@ -81,36 +81,40 @@ Definition loss_bound (l : loss) (c : logit_column) : R :=
   | SquaredHinge => hinges (fun h => h ^ 2) * / 2
   end.
 
+(* of the largest hinge, multiplicities of 0 would make it less than the bound *)
+Definition exact (l : loss) : bool := match l with CrammerSinger => false | _ => true end.
+
 Lemma iloss_bound l c K k z : (k < K)%nat -> stands_for c K k (target l K k) z ->
-  holds (iloss l c) (loss_bound l c) /\ loss_value l K k z <= loss_bound l c.
+  holds (iloss l c) (loss_bound l c) /\ plain_value l K k z <= loss_bound l c /\ (exact l = true -> plain_value l K k z = loss_bound l c).
 Proof.
-intros L [ST [OWN ALL]]. assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
+intros L [ST [OWN ALL]]. enough (X : holds (iloss l c) (loss_bound l c)
+  /\ if exact l then plain_value l K k z = loss_bound l c else plain_value l K k z <= loss_bound l c).
+{ destruct X as [X Y]. split; [exact X|]. destruct (exact l); [split; [right; exact Y|auto]|split; [exact Y|discriminate]]. } assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
 assert (SOFT : holds (isub prec (iln prec (icolumn_sum c (fun _ _ z => iexp prec z))) (icolumn_sum c (fun _ y z => iq prec (y * z))))
     (ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z))
-  /\ softmax_loss K (target l K k) z <= ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)).
+  /\ softmax_loss K (target l K k) z = ln (column_sum c (fun _ _ z => exp z)) - column_sum c (fun _ y z => y * z)).
 { split.
   - apply isub_holds.
     + apply iln_holds.
       * rewrite <- (ST (fun _ _ z => exp z)). apply exps_pos; lia.
       * apply (icolumn_sum_holds c (fun _ _ z => iexp prec z) (fun _ _ z => exp z)); intros. apply iexp_holds.
     + apply (icolumn_sum_holds c (fun _ y z => iq prec (y * z)) (fun _ y z => y * z)); intros. rewrite <- Q2R_mult. apply iq_holds.
-  - unfold softmax_loss. rewrite <- (ST (fun _ _ z => exp z)), <- (ST (fun _ y z => y * z)). right; reflexivity. }
+  - unfold softmax_loss. rewrite <- (ST (fun _ _ z => exp z)), <- (ST (fun _ y z => y * z)). reflexivity. }
 assert (HINGE : forall j, hinge k z j = (fun own (_ z : R) => if own : bool then 0 else Rmax 0 (1 + z - Q2R (snd (snd c)))) (j =? k)%nat (target l K k j) (z j)).
 { intros j. unfold hinge. rewrite OWN. reflexivity. }
-destruct l; cbn [iloss loss_value loss_bound]; cbv zeta.
-- exact SOFT.
-- exact SOFT.
+destruct l; cbn [iloss plain_value loss_bound exact]; cbv zeta; try exact SOFT;
+  unfold squared_error, binary_cross_entropy, crammer_singer, weston_watkins, squared_hinge.
 - split.
   + apply imul_holds; [|rewrite <- HALF; apply iq_holds]. apply icolumn_sum_holds; intros own y z0.
     set (e := (if own then z0 - 1 else z0)%Q). replace ((Q2R z0 - (if own then 1 else 0)) ^ 2) with (Q2R (e * e)); [apply iq_holds|].
     rewrite Q2R_mult. unfold e. destruct own; [rewrite Q2R_minus, Q2R_1|]; ring.
-  + rewrite <- ST. right. unfold one_hot, Rdiv. reflexivity.
+  + rewrite <- ST. unfold one_hot, Rdiv. reflexivity.
 - split.
   + apply icolumn_sum_holds; intros own y z0. apply iln_holds.
     * match goal with |- 0 < 1 + exp ?a => pose proof (exp_pos a) end. lra.
     * apply iadd_holds; [apply iz_holds|]. replace (if own then - Q2R z0 else Q2R z0) with (Q2R (if own then - z0 else z0)%Q); [apply iexp_holds|].
       destruct own; [apply Q2R_opp|reflexivity].
-  + rewrite <- ST. right. reflexivity.
+  + rewrite <- ST. reflexivity.
 - split; [apply iq_holds|].
   assert (G : forall n, (n <= K)%nat -> largest n (hinge k z) <= Q2R (greatest (fst c) (snd (snd c)))).
   { induction n; intros Ln; cbn [largest]; [apply greatest_ge0|]. apply Rmax_lub; [apply IHn; lia|].
@@ -119,12 +123,12 @@ destruct l; cbn [iloss loss_value loss_bound]; cbv zeta.
   apply G; lia.
 - split.
   + apply icolumn_sum_holds; intros own y z0. destruct own; [apply iz_holds|]. rewrite <- qhinge_R. apply iq_holds.
-  + rewrite <- ST. right. apply sum_ext; intros j _. apply HINGE.
+  + rewrite <- ST. apply sum_ext; intros j _. apply HINGE.
 - split.
   + apply imul_holds; [|rewrite <- HALF; apply iq_holds]. apply icolumn_sum_holds; intros own y z0. destruct own.
     * apply iz_holds.
     * rewrite <- qhinge_R. replace (Q2R (qhinge z0 (snd (snd c))) ^ 2) with (Q2R (qhinge z0 (snd (snd c)) * qhinge z0 (snd (snd c)))) by (rewrite Q2R_mult; ring).
       apply iq_holds.
-  + rewrite <- ST. right. unfold Rdiv. f_equal. apply sum_ext; intros j _. rewrite HINGE. destruct (j =? k)%nat; ring.
+  + rewrite <- ST. unfold Rdiv. f_equal. apply sum_ext; intros j _. rewrite HINGE. destruct (j =? k)%nat; ring.
 Qed.
 End Precision.

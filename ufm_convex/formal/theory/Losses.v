@@ -1,7 +1,22 @@
 (* The inequality of Fenchel and Young for every loss of Model.v; conjugates are sums over entries. *)
-From Coq Require Import Reals List ZArith Lia Lra.
+From Coq Require Import Reals List ZArith Lia Lra FunctionalExtensionality.
 From UFM Require Import Model Sums.
 Open Scope R_scope.
+
+Inductive loss := CrossEntropy (smoothing : dyadic) | SoftTargets (exponent : Z) (targets : list (list Z))
+  | LogitAdjusted (scale shift : list dyadic) | LabelMargins (margins : list dyadic)
+  | SquaredError | BinaryCrossEntropy | CrammerSinger | WestonWatkins | SquaredHinge.
+Definition loss_value (l : loss) : nat -> nat -> (nat -> R) -> R :=
+  match l with
+  | CrossEntropy a => cross_entropy a | SoftTargets e rows => soft_targets e rows
+  | LogitAdjusted scale shift => logit_adjusted scale shift | LabelMargins margins => label_margins margins
+  | SquaredError => squared_error
+  | BinaryCrossEntropy => binary_cross_entropy | CrammerSinger => crammer_singer | WestonWatkins => weston_watkins
+  | SquaredHinge => squared_hinge
+  end.
+
+(* a problem with a name of its loss that computations can ask for *)
+Record coded := Coded { model :> problem; code_of : loss; code_fits : loss_of model = loss_value code_of }.
 
 Definition plogp (p : R) : R := p * ln p.   (* 0 at 0 because of the factor *)
 
@@ -36,18 +51,55 @@ apply Rle_trans with (sum K (fun j => p j * ln S + exp (z j) / S - p j)).
 - rewrite sum_minus, sum_plus, sum_scal_r, M. unfold Rdiv. rewrite sum_scal_r. fold S. right; field; lra.
 Qed.
 
-(* -- conjugates, entry by entry; own tells whether the entry is the class's own, y is the target -- *)
+(* -- the losses, from logits that are scaled and shifted first ------------------------------------------------------------ *)
+
+Definition softmax (l : loss) : bool :=
+  match l with CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => true | _ => false end.
+(* every class is treated as every other, and nothing is scaled or shifted *)
+Definition alike (l : loss) : bool :=
+  match l with SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => false | _ => true end.
 
 Definition target (l : loss) (K k j : nat) : R :=
   match l with
   | CrossEntropy a => (1 - real a) * one_hot k j + real a / INR K
   | SoftTargets e rows => real (nth j (nth k rows nil) 0%Z, e)
+  | LogitAdjusted _ _ | LabelMargins _ => one_hot k j
   | _ => 0
   end.
+Definition scale (l : loss) (j : nat) : R :=
+  match l with LogitAdjusted scales _ => real (nth j scales (1, 0)%Z) | _ => 1 end.
+Definition shift (l : loss) (k j : nat) : R :=
+  match l with
+  | LogitAdjusted _ shifts => real (nth j shifts (0, 0)%Z)
+  | LabelMargins margins => - real (nth k margins (0, 0)%Z) * one_hot k j
+  | _ => 0
+  end.
+Definition fed (l : loss) (k : nat) (z : nat -> R) (j : nat) : R := scale l j * z j + shift l k j.
+
+Definition plain_value (l : loss) (K k : nat) (x : nat -> R) : R :=
+  match l with
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => softmax_loss K (target l K k) x
+  | SquaredError => squared_error K k x
+  | BinaryCrossEntropy => binary_cross_entropy K k x
+  | CrammerSinger => crammer_singer K k x
+  | WestonWatkins => weston_watkins K k x
+  | SquaredHinge => squared_hinge K k x
+  end.
+
+Lemma plain l K k z : loss_value l K k z = plain_value l K k (fed l k z).
+Proof.
+assert (E : forall f g : nat -> R, (forall j, f j = g j) -> f = g) by (intros; apply functional_extensionality; assumption).
+destruct l; cbn [loss_value plain_value]; 
+  try (match goal with |- context[fed ?l k z] => replace (fed l k z) with z by (apply E; intros j; unfold fed, scale, shift; ring) end);
+  try reflexivity.
+unfold label_margins, target. f_equal. apply E; intros j. unfold fed, scale, shift. ring.
+Qed.
+
+(* -- conjugates, entry by entry; own tells whether the entry is the class's own, y is the target -- *)
 
 Definition conjugate (l : loss) (own : bool) (y v : R) : R :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => plogp (v + y)
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => plogp (v + y)
   | SquaredError => v ^ 2 / 2 + (if own then v else 0)
   | BinaryCrossEntropy => let p := if own then - v else v in plogp p + plogp (1 - p)
   | CrammerSinger | WestonWatkins => if own then v else 0
@@ -56,7 +108,7 @@ Definition conjugate (l : loss) (own : bool) (y v : R) : R :=
 
 Definition domain (l : loss) (own : bool) (y v : R) : Prop :=
   match l with
-  | CrossEntropy _ | SoftTargets _ _ => 0 <= v + y
+  | CrossEntropy _ | SoftTargets _ _ | LogitAdjusted _ _ | LabelMargins _ => 0 <= v + y
   | SquaredError => True
   | BinaryCrossEntropy => let p := if own then - v else v in 0 <= p <= 1
   | CrammerSinger => if own then -1 <= v else 0 <= v
@@ -116,8 +168,8 @@ Qed.
 
 Theorem fenchel_young l K k v z : (k < K)%nat ->
   (forall j, (j < K)%nat -> domain l (j =? k)%nat (target l K k j) (v j)) ->
-  (tied l = true -> sum K v = 0) -> sum K (target l K k) = (match l with CrossEntropy _ | SoftTargets _ _ => 1 | _ => 0 end) ->
-  sum K (fun j => v j * z j) - sum K (fun j => conjugate l (j =? k)%nat (target l K k j) (v j)) <= loss_value l K k z.
+  (tied l = true -> sum K v = 0) -> sum K (target l K k) = (if softmax l then 1 else 0) ->
+  sum K (fun j => v j * z j) - sum K (fun j => conjugate l (j =? k)%nat (target l K k j) (v j)) <= plain_value l K k z.
 Proof.
 intros L D T Y.
 assert (SOFT : forall y, (forall j, (j < K)%nat -> 0 <= v j + y j) -> sum K v = 0 -> sum K y = 1 ->
@@ -125,9 +177,9 @@ assert (SOFT : forall y, (forall j, (j < K)%nat -> 0 <= v j + y j) -> sum K v = 
 { intros y P V1 Y1. unfold softmax_loss. pose proof (softmax_fenchel_young K (fun j => v j + y j) z ltac:(lia) P) as F.
   rewrite sum_plus, V1, Y1 in F. specialize (F ltac:(lra)).
   rewrite (sum_ext _ _ (fun j => v j * z j + y j * z j)), sum_plus in F by (intros; ring). lra. }
-destruct l; cbn [tied conjugate domain loss_value] in *.
-- apply (SOFT (target (CrossEntropy smoothing) K k)); auto.
-- apply (SOFT (target (SoftTargets exponent targets) K k)); auto.
+destruct l; cbn [tied conjugate domain plain_value softmax] in *;
+  try (match goal with |- context[target ?l] => apply (SOFT (target l K k)); auto end);
+  unfold squared_error, binary_cross_entropy, crammer_singer, weston_watkins, squared_hinge.
 - unfold Rdiv at 2. rewrite <- sum_scal_r, <- sum_minus. apply sum_le; intros j _. unfold one_hot.
   destruct (j =? k)%nat; [pose proof (pow2_ge_0 (z j - 1 - v j))|pose proof (pow2_ge_0 (z j - 0 - v j))]; simpl in *; nra.
 - rewrite <- sum_minus. apply sum_le; intros j Hj. specialize (D j Hj). destruct (j =? k)%nat.

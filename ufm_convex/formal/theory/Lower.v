@@ -15,7 +15,13 @@ Definition population (P : problem) : Z :=
   zsum (length (multiplicities P)) (fun r => nth r (multiplicities P) 0 * count P r)%Z.
 Definition K_of (P : problem) : Z := total (multiplicities P).
 Definition share (P : problem) (r : nat) : Q := (weight_of P r * inject_Z (count P r) * over (population P))%Q.
-Definition alike (l : loss) : bool := match l with SoftTargets _ _ => false | _ => true end.
+Definition scale_of (l : loss) (s : nat) : Q :=
+  match l with LogitAdjusted scales _ => rational (nth s scales (1, 0)%Z) | _ => 1%Q end.
+
+(* the second is not computed where the first is false *)
+Notation "a &&& b" := (if a then b else false) (at level 40, left associativity).
+Lemma lazy_prop (a b : bool) : a &&& b = true -> a = true /\ b = true.
+Proof. destruct a; [auto|discriminate]. Qed.
 
 Fixpoint all (n : nat) (f : nat -> bool) : bool := match n with O => true | S m => if all m f then f m else false end.
 Lemma all_true n f : all n f = true -> forall i, (i < n)%nat -> f i = true.
@@ -24,33 +30,38 @@ induction n; cbn [all]; intros H i L; [lia|]. destruct (all n f) eqn:E; [|discri
 destruct (Nat.eq_dec i n) as [->|]; [assumption|]. apply IHn; [reflexivity|lia].
 Qed.
 
+Fixpoint qsum (m : nat) (f : nat -> Q) : Q := match m with O => 0%Q | S i => (qsum i f + f i)%Q end.
+Lemma qsum_R m f : Q2R (qsum m f) = sum m (fun i => Q2R (f i)).
+Proof. induction m; cbn [qsum sum]; [apply Q2R_0|]. rewrite Q2R_plus, IHm. reflexivity. Qed.
+
 Definition targets_fit (l : loss) (n : nat) : bool :=
   match l with
   | SoftTargets e rows => all n (fun k => Qeq_bool (rational (zsum n (fun j => nth j (nth k rows []) 0%Z), e)) 1)
+  | LogitAdjusted _ _ => all n (fun s => Qlt_bool 0 (scale_of l s))
   | _ => true
   end.
 
-Definition valid (P : problem) : bool :=
+Definition valid (P : coded) : bool :=
   let R := length (multiplicities P) in
-  forallb (fun m => if alike (loss_of P) then 0 <? m else m =? 1)%Z (multiplicities P)
+  forallb (fun m => if alike (code_of P) then 0 <? m else m =? 1)%Z (multiplicities P)
   && all R (fun r => (0 <=? count P r)%Z && Qlt_bool 0 (weight_of P r))
   && match sizes_of P with
      | Decays lw lh => Qlt_bool 0 (rational lw) && Qlt_bool 0 (rational lh)
      | Radii _ _ => all R (fun r => 0 <? count P r)%Z
      end
   && match bias_of P with PenalisedBias lb => Qlt_bool 0 (rational lb) | _ => true end
-  && (0 <? population P)%Z && targets_fit (loss_of P) R.
+  && (0 <? population P)%Z && targets_fit (code_of P) R.
 
 Lemma Qpos q : Qlt_bool 0 q = true -> 0 < Q2R q.
 Proof. intros H. apply Qlt_R in H. rewrite Q2R_0 in H. exact H. Qed.
 
 Section Valid.
-Variable P : problem.
+Variable P : coded.
 Hypothesis ok : valid P = true.
 Notation ms := (multiplicities P).
 Notation K := (classes P).
 Notation n := (length ms).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 
 Lemma valid_parts : forallb (fun m => if alike l then 0 <? m else m =? 1)%Z ms = true
   /\ (forall r, (r < n)%nat -> (0 <= count P r)%Z /\ 0 < Q2R (weight_of P r))
@@ -132,6 +143,7 @@ Definition target_of (r s : nat) (own : bool) : Q :=
   match l with
   | CrossEntropy a => ((if own then 1 - rational a else 0) + rational a * over (K_of P))%Q
   | SoftTargets e rows => rational (nth s (nth r rows []) 0%Z, e)
+  | LogitAdjusted _ _ | LabelMargins _ => if own then 1%Q else 0%Q
   | _ => 0%Q
   end.
 
@@ -162,29 +174,83 @@ intros Lk Lj. unfold target, target_of. destruct l eqn:E; try (symmetry; apply Q
 - rewrite Q2R_plus, Q2R_mult, over_R by apply K_of_pos. rewrite rational_real, INR_K. unfold one_hot.
   destruct (j =? k)%nat; [rewrite Q2R_minus, Q2R_1, rational_real|rewrite Q2R_0]; unfold Rdiv; ring.
 - assert (A : alike l = false) by (rewrite E; reflexivity). rewrite !singles by assumption. symmetry. apply rational_real.
+- unfold one_hot. destruct (j =? k)%nat; [rewrite Q2R_1|rewrite Q2R_0]; reflexivity.
+- unfold one_hot. destruct (j =? k)%nat; [rewrite Q2R_1|rewrite Q2R_0]; reflexivity.
 Qed.
 
-Lemma target_sum k : (k < K)%nat -> sum K (target l K k) = match l with CrossEntropy _ | SoftTargets _ _ => 1 | _ => 0 end.
+Lemma target_sum k : (k < K)%nat -> sum K (target l K k) = if softmax l then 1 else 0.
 Proof.
-intros L. pose proof K_pos as K0. apply lt_0_INR in K0. unfold target. destruct l eqn:E; try apply sum_0.
+intros L. pose proof K_pos as K0. apply lt_0_INR in K0. unfold target. destruct l eqn:E; cbn [softmax]; try apply sum_0.
 - rewrite sum_plus, sum_scal, sum_const. unfold one_hot. rewrite (sum_single K k (fun _ => 1)) by assumption. field. lra.
 - assert (A : alike l = false) by (rewrite E; reflexivity). destruct valid_parts as [_ [_ [_ [_ [_ T]]]]].
   rewrite E in T. cbn [targets_fit] in T. rewrite (singles_length A) in *. pose proof (all_true _ _ T k L) as Q. cbv beta in Q.
   apply Qeq_bool_iff, Qeq_eqR in Q. rewrite rational_real, Q2R_1 in Q. unfold real in *. cbn [fst snd] in *.
   rewrite zsum_R in Q. rewrite sum_scal_r. exact Q.
+- unfold one_hot. apply (sum_single K k (fun _ => 1)); assumption.
+- unfold one_hot. apply (sum_single K k (fun _ => 1)); assumption.
 Qed.
+
+(* -- scales and shifts -- *)
+
+Definition shift_of (r s : nat) (own : bool) : Q :=
+  match l with
+  | LogitAdjusted _ shifts => rational (nth s shifts (0, 0)%Z)
+  | LabelMargins margins => if own then (- rational (nth r margins (0, 0)%Z))%Q else 0%Q
+  | _ => 0%Q
+  end.
+
+Lemma scale_R j : (j < K)%nat -> scale l j = Q2R (scale_of l (run_of ms j)) /\ 0 < scale l j.
+Proof.
+intros L. unfold scale, scale_of. destruct l eqn:E; try (rewrite Q2R_1; split; lra).
+assert (A : alike l = false) by (rewrite E; reflexivity). rewrite !singles by assumption. rewrite rational_real. split; [reflexivity|].
+destruct valid_parts as [_ [_ [_ [_ [_ T]]]]]. rewrite E in T. cbn [targets_fit] in T. rewrite (singles_length A) in L.
+pose proof (all_true _ _ T j L) as Q. cbv beta in Q. apply Qpos in Q. cbn [scale_of] in Q. rewrite rational_real in Q. exact Q.
+Qed.
+
+Lemma shift_R k j : (k < K)%nat -> (j < K)%nat -> shift l k j = Q2R (shift_of (run_of ms k) (run_of ms j) (j =? k)%nat).
+Proof.
+intros Lk Lj. unfold shift, shift_of. destruct l eqn:E; try (symmetry; apply Q2R_0).
+- assert (A : alike l = false) by (rewrite E; reflexivity). rewrite !singles by assumption. symmetry. apply rational_real.
+- assert (A : alike l = false) by (rewrite E; reflexivity). rewrite !singles by assumption. unfold one_hot.
+  destruct (j =? k)%nat; [rewrite Q2R_opp, rational_real|rewrite Q2R_0]; ring.
+Qed.
+
+Lemma fed_alike k z j : alike l = true -> fed l k z j = z j.
+Proof. intros A. unfold fed, scale, shift. destruct l; try discriminate; ring. Qed.
 
 (* -- columns that are alike on runs: v_kj = b r s at another class of run s, o r at the class itself ------------------- *)
 
 Variables (b : nat -> nat -> Q) (o : nat -> Q).
 Definition column (k j : nat) : R := if (j =? k)%nat then Q2R (o (run_of ms k)) else Q2R (b (run_of ms k) (run_of ms j)).
-Definition entry_of (r : nat) (own : bool) (s : nat) : Q := if own then o r else b r s.
-Definition conjugate_sum (k : nat) : R := sum K (fun j => conjugate l (j =? k)%nat (target l K k j) (column k j)).
+(* what the conjugate is stated in: v without the scale *)
+Definition shrunk (k j : nat) : R := column k j / scale l j.
+Definition entry_of (r : nat) (own : bool) (s : nat) : Q := ((if own then o r else b r s) / scale_of l s)%Q.
+Definition conjugate_sum (k : nat) : R := sum K (fun j => conjugate l (j =? k)%nat (target l K k j) (shrunk k j)).
+Definition shift_sum (k : nat) : R := sum K (fun j => shrunk k j * shift l k j).
 
-Lemma column_entry k j : column k j = Q2R (entry_of (run_of ms k) (j =? k)%nat (run_of ms j)).
-Proof. unfold column, entry_of. destruct (j =? k)%nat; reflexivity. Qed.
+Lemma column_entry k j : (j < K)%nat -> shrunk k j = Q2R (entry_of (run_of ms k) (j =? k)%nat (run_of ms j)).
+Proof.
+intros L. unfold shrunk, column, entry_of. destruct (scale_R j L) as [E P0].
+rewrite Q2R_div by (intros Z0; apply Qeq_eqR in Z0; rewrite Q2R_0, <- E in Z0; lra). rewrite E. destruct (j =? k)%nat; reflexivity.
+Qed.
 
-Definition value (prec : F.precision) (c : nat -> I.type) : I.type :=
+Lemma shrunk_alike k j : alike l = true -> shrunk k j = column k j.
+Proof. intros A. unfold shrunk, scale. destruct l; try discriminate; field. Qed.
+
+(* what shifts add to the value; there are some only where every run is one class *)
+Definition shift_value : Q :=
+  if alike l then 0%Q
+  else qsum n (fun r => share P r * qsum n (fun s => entry_of r (s =? r)%nat s * shift_of r s (s =? r)%nat))%Q.
+Lemma shift_value_R : sum K (fun k => pt (samples P) (weight P) (all_samples P) k * shift_sum k) = Q2R shift_value.
+Proof.
+unfold shift_value. destruct (alike l) eqn:A.
+- rewrite Q2R_0. rewrite (sum_ext K _ (fun _ => 0)), sum_0; [reflexivity|]. intros k _. unfold shift_sum.
+  rewrite (sum_ext K _ (fun _ => 0)), sum_0; [ring|]. intros j _. unfold shift. destruct l; try discriminate; ring.
+- rewrite qsum_R, <- (singles_length A). apply sum_ext; intros k L. rewrite Q2R_mult, share_R, (singles A k L) by assumption. f_equal.
+  rewrite qsum_R. apply sum_ext; intros j Lj. rewrite column_entry, shift_R, Q2R_mult, (singles A k L), (singles A j Lj) by assumption. reflexivity.
+Qed.
+
+Definition value (prec : precision) (c : nat -> I.type) : I.type :=
   isum prec n (fun r => if (count P r =? 0)%Z then iz prec 0
     else imul prec (iq prec (inject_Z (- nth r ms 0%Z) * share P r)) (c r)).
 
@@ -212,10 +278,6 @@ Qed.
 
 (* -- the column sums of U, which a bias sees -- *)
 
-Fixpoint qsum (m : nat) (f : nat -> Q) : Q := match m with O => 0%Q | S i => (qsum i f + f i)%Q end.
-Lemma qsum_R m f : Q2R (qsum m f) = sum m (fun i => Q2R (f i)).
-Proof. induction m; cbn [qsum sum]; [apply Q2R_0|]. rewrite Q2R_plus, IHm. reflexivity. Qed.
-
 Definition pull (t : nat) : Q :=
   (qsum n (fun r => inject_Z (nth r ms 0%Z) * (share P r * b r t)) + share P t * (o t - b t t))%Q.
 Lemma pull_R j : (j < K)%nat -> sum K (fun k => pt (samples P) (weight P) (all_samples P) k * column k j) = Q2R (pull (run_of ms j)).
@@ -230,7 +292,7 @@ intros L. set (t := run_of ms j). rewrite (sum_ext K _ (fun k => if (k =? j)%nat
 Qed.
 
 Definition bias_fits : bool := match bias_of P with FreeBias => all n (fun t => Qeq_bool (pull t) 0) | _ => true end.
-Definition bias_price (prec : F.precision) : I.type :=
+Definition bias_price (prec : precision) : I.type :=
   match bias_of P with
   | PenalisedBias lb => isum prec n (fun t => let i := iq prec (pull t) in
       imul prec (iz prec (nth t ms 0%Z)) (imul prec (imul prec i i) (iq prec ((1 # 2) / rational lb))))
@@ -296,27 +358,33 @@ Qed.
 
 Theorem lower_by_columns prec (c : nat -> I.type) (x : dyadic) :
   (forall k, (k < K)%nat -> (0 < count P (run_of ms k))%Z -> holds (c (run_of ms k)) (conjugate_sum k)
-     /\ (forall j, (j < K)%nat -> domain l (j =? k)%nat (target l K k j) (column k j))
-     /\ (tied l = true -> sum K (column k) = 0)) ->
+     /\ (forall j, (j < K)%nat -> domain l (j =? k)%nat (target l K k j) (shrunk k j))
+     /\ (tied l = true -> sum K (shrunk k) = 0)) ->
   spending = true -> bias_fits = true ->
   slack K (samples P) (weight P) (fun k => Q2R (unit_square (run_of ms k))) (all_samples P) (Q2R decay_w) (Q2R decay_h) (nonnegative P) column ->
-  at_least prec (rational x) (isub prec (isub prec (value prec c) (iq prec price)) (bias_price prec)) = true -> lower_bound P x.
+  at_least prec (rational x) (isub prec (isub prec (value prec c) (iq prec (price - shift_value))) (bias_price prec)) = true -> lower_bound P x.
 Proof.
 intros C SP BF S V d W H bb AD. pose proof AD as [H0 [_ [_ NB]]]. destruct valid_parts as [_ [F [LWH _]]].
 assert (FY : forall k z, (k < K)%nat -> (0 < samples P k)%nat ->
-  sum K (fun j => column k j * z j) - conjugate_sum k <= loss_value l K k z).
+  sum K (fun j => column k j * z j) - (conjugate_sum k - shift_sum k) <= loss_value l K k z).
 { intros k z L N. assert (N' : (0 < count P (run_of ms k))%Z) by (apply lt_INR in N; rewrite samples_R in N by assumption; apply lt_IZR, N).
-  destruct (C k L N') as [_ [D T]]. apply fenchel_young; auto. apply target_sum; assumption. }
+  destruct (C k L N') as [_ [D T]].
+  pose proof (fenchel_young l K k (shrunk k) (fed l k z) L D T (target_sum k L)) as Y. rewrite <- plain in Y. fold (conjugate_sum k) in Y.
+  enough (X : sum K (fun j => shrunk k j * fed l k z j) = sum K (fun j => column k j * z j) + shift_sum k) by lra.
+  unfold shift_sum. rewrite <- sum_plus. apply sum_ext; intros j Lj. destruct (scale_R j Lj) as [_ P0]. unfold fed, shrunk. field. lra. }
 assert (US : forall k, (k < K)%nat -> 0 <= Q2R (unit_square (run_of ms k))).
 { intros k L. unfold unit_square. destruct (sizes_of P); [rewrite Q2R_IZR, <- samples_R by assumption; apply pos_INR|rewrite Q2R_1; lra]. }
 pose proof (weak_duality K d (samples P) (weight P) (fun k => Q2R (unit_square (run_of ms k))) (all_samples P) _ _ (nonnegative P)
-  (loss_value l K) column conjugate_sum population_pos (proj1 (decays_ge0 SP)) (proj2 (decays_ge0 SP))
+  (loss_value l K) column (fun k => conjugate_sum k - shift_sum k) population_pos (proj1 (decays_ge0 SP)) (proj2 (decays_ge0 SP))
   (fun k L => Rlt_le _ _ (weight_pos k L)) US FY S W H bb H0) as D.
 pose proof (sizes_term d W H bb SP AD) as DS.
 assert (NB' : bias_of P = NoBias -> forall j, bb j = 0) by (intros E; rewrite E in NB; exact NB).
 destruct (bias_term bb prec BF NB') as [bp [BH BT]].
-apply Rle_trans with (- sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k) - Q2R price - bp).
-2:{ unfold objective. cbv zeta. lra. }
+assert (SH : sum K (fun k => pt (samples P) (weight P) (all_samples P) k * (conjugate_sum k - shift_sum k))
+  = sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k) - Q2R shift_value).
+{ rewrite <- shift_value_R, <- sum_minus. apply sum_ext; intros; ring. }
+apply Rle_trans with (- sum K (fun k => pt (samples P) (weight P) (all_samples P) k * conjugate_sum k) - Q2R (price - shift_value) - bp).
+2:{ unfold objective. cbv zeta. rewrite (code_fits P), Q2R_minus. lra. }
 rewrite <- rational_real. apply at_least_holds with (2 := V). apply isub_holds; [apply isub_holds; [|apply iq_holds]|exact BH]. clear V.
 (* the value is constant on runs *)
 set (cr := fun k => if (count P (run_of ms k) =? 0)%Z then 0 else conjugate_sum k).

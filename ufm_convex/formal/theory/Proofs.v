@@ -7,10 +7,10 @@ Open Scope R_scope.
 (* -- diagonal: v_k = -q_k (e_k - 1/K) --------------------------------------------------------------------------------- *)
 
 Section Diagonal.
-Variables (prec : F.precision) (P : problem) (q : list dyadic) (spent : dyadic * dyadic) (x : dyadic).
+Variables (prec : precision) (P : coded) (q : list dyadic) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 Definition strength r : Q := rational (nth r q (0, 0)%Z).
 Definition away (r s : nat) : Q := (strength r * over (K_of P))%Q.
 Definition toward r : Q := (- inject_Z (K_of P - 1) * (strength r * over (K_of P)))%Q.
@@ -25,14 +25,14 @@ Definition diagonal_check : bool :=
          && in_domain l true (target_of P r r true) (toward r))
        && Qle_bool ((share P r * strength r) * (share P r * strength r) * inject_Z (K_of P - 1))
                    (products * unit_square P r * inject_Z (K_of P)))
-  && at_least prec (rational x) (isub prec (isub prec (value P prec diagonal_conjugate) (iq prec (price P spent))) (bias_price P away toward prec)).
+  &&& at_least prec (rational x) (isub prec (isub prec (value P prec diagonal_conjugate) (iq prec (price P spent - shift_value P away toward))) (bias_price P away toward prec)).
 
 Lemma target_of_alike r s s' own : alike l = true -> target_of P r s own = target_of P r s' own.
 Proof. unfold target_of, alike. destruct l; try reflexivity. discriminate. Qed.
 
 Theorem diagonal_sound : diagonal_check = true -> lower_bound P x.
 Proof.
-unfold diagonal_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C].
+unfold diagonal_check. intros H. apply lazy_prop in H as [H V]. apply andb_prop in H as [H C].
 apply andb_prop in H as [H BF]. apply andb_prop in H as [H SP]. apply andb_prop in H as [H NN]. apply andb_prop in H as [ok A].
 pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP. pose proof (K_pos P ok) as K0. pose proof (INR_K P ok) as KR. pose proof (K_of_pos P ok) as KZ.
@@ -54,11 +54,11 @@ apply (lower_by_columns P ok away toward spent prec diagonal_conjugate x); [|exa
       set (ct := conjugate l true _ _). set (cf := conjugate l false _ _).
       replace (IZR (K_of P) * cf + (ct - cf)) with (IZR (K_of P - 1) * cf + ct) by (rewrite minus_IZR; ring).
       apply iadd_holds; [apply imul_holds; [apply iz_holds|]|]; apply iconjugate_holds; assumption.
-    * intros j Lj. rewrite target_R by assumption. unfold column.
+    * intros j Lj. rewrite target_R, (shrunk_alike P away toward k j A) by assumption. unfold column.
       rewrite (target_of_alike _ _ (run_of ms k) _ A). destruct (j =? k)%nat; reflexivity.
-  + intros j Lj. rewrite target_R by assumption. unfold column. rewrite (target_of_alike _ _ (run_of ms k) _ A).
+  + intros j Lj. rewrite target_R, (shrunk_alike P away toward k j A) by assumption. unfold column. rewrite (target_of_alike _ _ (run_of ms k) _ A).
     destruct (j =? k)%nat; apply in_domain_R; assumption.
-  + intros _. rewrite (sum_ext _ _ (fun j => - Q2R (strength (run_of ms k)) * (one_hot k j - / INR K))) by (intros; apply COL).
+  + intros _. rewrite (sum_ext _ _ (fun j => - Q2R (strength (run_of ms k)) * (one_hot k j - / INR K))) by (intros; rewrite (shrunk_alike P away toward k _ A); apply COL).
     rewrite sum_scal, sum_minus, sum_const. unfold one_hot. rewrite (sum_single K k (fun _ => 1)) by assumption.
     field. rewrite KR. lra.
 - intros y Y. specialize (Y NN).
@@ -82,10 +82,10 @@ Record orbit_proof := OrbitProof {
   multiplier : list (list Z); factor : list (list Z) }.   (* the last two are lower triangles, or empty *)
 
 Section Orbit.
-Variables (prec : F.precision) (P : problem) (D : orbit_proof) (spent : dyadic * dyadic) (x : dyadic).
+Variables (prec : precision) (P : coded) (D : orbit_proof) (spent : dyadic * dyadic) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 Definition x_of r s := nth s (nth r (columns D) []) 0%Z.
 Definition o_of r := nth r (owns D) 0%Z.
 Definition r_of r := nth r (radii D) 0%Z.
@@ -96,27 +96,66 @@ Definition unit_of r : Q := (rational (1%Z, nth r (exponents D) 0%Z)
   * match bias_of P with FreeBias => / (weight_of P r * inject_Z (count P r)) | _ => 1 end)%Q.
 Definition entry_at r s : Q := (inject_Z (x_of r s) * unit_of r)%Q.
 Definition own_at r : Q := (inject_Z (o_of r) * unit_of r)%Q.
-Definition entries r own s := entry_of entry_at own_at r own s.
+Definition entries r own s := entry_of P entry_at own_at r own s.
 Definition orbit_conjugate r : I.type :=
   icolumn prec ms r (fun own s => iconjugate prec l own (target_of P r s own) (entries r own s)).
+Definition unscaled r : Q :=
+  (qsum (length ms) (fun s => inject_Z (others ms r s * x_of r s) / scale_of l s) + inject_Z (o_of r) / scale_of l r)%Q.
 Definition width := length ms.
 Definition orbit_E := E ms x_of tau_of o_of r_of width c_of.
+(* the lower triangle of E, each entry once *)
+Definition triangle : list (list Z) :=
+  let zs := map (fun g => map (z ms x_of o_of g) (seq 0 (length ms))) (seq 0 (length ms)) in
+  map (fun g =>
+    let weighed := map (fun s => (m ms s * z ms x_of o_of g s)%Z) (seq 0 (length ms)) in
+    map (fun h => ((if (h =? g)%nat then m ms g * r_of g + m ms g * tau_of g g else 0) - m ms g * m ms h * tau_of g h
+      - dot weighed (nth h zs []) - dot (nth g (factor D) []) (nth h (factor D) []))%Z) (seq 0 (S g))) (seq 0 (length ms)).
+Definition entry_in (t : list (list Z)) (g h : nat) : Z := nth (Nat.min g h) (nth (Nat.max g h) t []) 0%Z.
+Definition dominated : bool :=
+  all (length ms) (fun g => (length (nth g (factor D) []) <=? width)%nat)
+  && (let t := triangle in all (length ms) (fun r =>
+       (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (entry_in t r h)) <=? entry_in t r r)%Z)).
 Definition orbit_check : bool :=
   valid P && spending spent && bias_fits P entry_at own_at
   && forallb (forallb (Z.leb 0)) (multiplier D)
   && (if nonnegative P then true else match multiplier D with [] => true | _ => false end)
   && all (length ms) (fun r =>
-       (if tied l then (zsum (length ms) (fun s => others ms r s * x_of r s) + o_of r =? 0)%Z else true)
+       (if tied l then Qeq_bool (unscaled r) 0 else true)
        && (if (count P r =? 0)%Z then true else
            all (length ms) (fun s => if (others ms r s =? 0)%Z then true else in_domain l false (target_of P r s false) (entries r false s))
            && in_domain l true (target_of P r r true) (entries r true r))
        && (let y := (share P r * unit_of r)%Q in Qle_bool 0 (unit_of r) && Qle_bool (inject_Z (r_of r) * (y * y)) (products P spent * unit_square P r))
-       && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true)
-       && (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <=? orbit_E r r)%Z)
-  && at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent))) (bias_price P entry_at own_at prec)).
+       && (if (2 <=? m ms r)%Z then (B x_of o_of r ^ 2 <=? r_of r + tau_of r r)%Z else true))
+  &&& dominated
+  &&& at_least prec (rational x) (isub prec (isub prec (value P prec orbit_conjugate) (iq prec (price P spent - shift_value P entry_at own_at))) (bias_price P entry_at own_at prec)).
 
 Lemma tau_of_sym g h : tau_of g h = tau_of h g.
 Proof. unfold tau_of. rewrite Nat.min_comm, Nat.max_comm. reflexivity. Qed.
+
+Lemma orbit_E_sym g h : orbit_E g h = orbit_E h g.
+Proof. apply E_sym, tau_of_sym. Qed.
+
+Lemma triangle_entry g h : (g < length ms)%nat -> (h < length ms)%nat ->
+  (forall i, (i < length ms)%nat -> (length (nth i (factor D) []) <= width)%nat) -> entry_in triangle g h = orbit_E g h.
+Proof.
+intros Lg Lh W. unfold entry_in. assert (E : forall a b, (b <= a)%nat -> (a < length ms)%nat -> nth b (nth a triangle []) 0%Z = orbit_E a b).
+{ intros a b L La. unfold triangle. cbv zeta. rewrite nth_map_seq by assumption. rewrite nth_map_seq by lia.
+  unfold orbit_E, E, width. rewrite nth_map_seq by lia.
+  rewrite (dot_zsum _ (length ms)) by (rewrite map_length, seq_length; lia). rewrite (dot_zsum _ (length ms)) by (apply W; assumption).
+  f_equal. f_equal. apply zsum_ext; intros i Li. rewrite !nth_map_seq by assumption. reflexivity. }
+destruct (Nat.le_ge_cases h g) as [L|L].
+- rewrite Nat.min_r, Nat.max_l by assumption. apply E; assumption.
+- rewrite Nat.min_l, Nat.max_r by assumption. rewrite E by assumption. apply orbit_E_sym.
+Qed.
+
+Lemma dominated_E : dominated = true -> forall r, (r < length ms)%nat ->
+  (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <= orbit_E r r)%Z.
+Proof.
+intros H r L. apply andb_prop in H as [W H]. pose proof (all_true _ _ W) as W'. pose proof (all_true _ _ H r L) as H'. cbv beta zeta in W', H'.
+assert (WL : forall i, (i < length ms)%nat -> (length (nth i (factor D) []) <= width)%nat) by (intros i Li; apply Nat.leb_le, W'; assumption).
+apply Z.leb_le in H'. rewrite triangle_entry in H' by assumption. rewrite <- (zsum_ext (length ms) (fun h => if (h =? r)%nat then 0%Z else defect (nonnegative P) (entry_in triangle r h))); [exact H'|].
+intros h Lh. destruct (h =? r)%nat; [reflexivity|]. rewrite triangle_entry by assumption. reflexivity.
+Qed.
 
 Lemma tau_of_ge0 : forallb (forallb (Z.leb 0)) (multiplier D) = true -> forall g h, (0 <= tau_of g h)%Z.
 Proof.
@@ -128,27 +167,27 @@ Qed.
 
 Theorem orbit_sound : orbit_check = true -> lower_bound P x.
 Proof.
-unfold orbit_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
+unfold orbit_check. intros H. apply lazy_prop in H as [H V]. apply lazy_prop in H as [H DMN]. apply andb_prop in H as [H C]. apply andb_prop in H as [H TF].
 apply andb_prop in H as [H T0]. apply andb_prop in H as [H BF]. apply andb_prop in H as [ok SP]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP.
 assert (C1 : forall r, (r < length ms)%nat ->
-  (tied l = true -> (zsum (length ms) (fun s => others ms r s * x_of r s) + o_of r = 0)%Z)
+  (tied l = true -> Q2R (unscaled r) = 0)
   /\ ((0 < count P r)%Z -> (forall s, (s < length ms)%nat -> others ms r s <> 0%Z -> in_domain l false (target_of P r s false) (entries r false s) = true)
        /\ in_domain l true (target_of P r r true) (entries r true r) = true)
   /\ (IZR (r_of r) * (Q2R (share P r) * Q2R (unit_of r)) ^ 2 <= Q2R (decay_w P spent) * Q2R (decay_h P spent) * Q2R (unit_square P r)
       /\ 0 <= Q2R (unit_of r))
   /\ ((2 <= m ms r)%Z -> (B x_of o_of r ^ 2 <= r_of r + tau_of r r)%Z)
   /\ (zsum (length ms) (fun h => if (h =? r)%nat then 0 else defect (nonnegative P) (orbit_E r h)) <= orbit_E r r)%Z).
-{ intros r L. specialize (C' r L). apply andb_prop in C' as [C' C5]. apply andb_prop in C' as [C' C4].
+{ intros r L. specialize (C' r L). apply andb_prop in C' as [C' C4].
   apply andb_prop in C' as [C' C3]. apply andb_prop in C' as [C1 C2]. repeat split.
-  - intros T. rewrite T in C1. apply Z.eqb_eq, C1.
+  - intros T. rewrite T in C1. apply Qeq_bool_iff, Qeq_eqR in C1. rewrite C1. apply Q2R_0.
   - destruct (Z.eqb_spec (count P r) 0); [lia|]. apply andb_prop in C2 as [C2 _]. intros s Ls N.
     pose proof (all_true _ _ C2 s Ls) as X. cbv beta in X. destruct (Z.eqb_spec (others ms r s) 0); [contradiction|exact X].
   - destruct (Z.eqb_spec (count P r) 0); [lia|]. apply andb_prop in C2 as [_ C2]. exact C2.
   - cbv zeta in C3. apply andb_prop in C3 as [_ C3]. apply Qle_R in C3. unfold products in C3. rewrite !Q2R_mult, !Q2R_IZR in C3. lra.
   - cbv zeta in C3. apply andb_prop in C3 as [C3 _]. apply Qle_R in C3. rewrite Q2R_0 in C3. exact C3.
   - intros M. destruct (Z.leb_spec 2 (m ms r)); [apply Z.leb_le, C4|lia].
-  - apply Z.leb_le, C5. }
+  - apply dominated_E; assumption. }
 apply (lower_by_columns P ok entry_at own_at spent prec orbit_conjugate x); [|exact SP|exact BF| |].
 - intros k L N. pose proof (run_of_lt ms k MP L) as Lr. destruct (C1 _ Lr) as [CT [CD _]]. specialize (CD N) as [CD CO].
   assert (DOM : forall own s, (s < length ms)%nat -> (own = true -> s = run_of ms k) ->
@@ -178,15 +217,22 @@ apply (lower_by_columns P ok entry_at own_at spent prec orbit_conjugate x); [|ex
              + destruct (run_of ms i =? run_of ms k)%nat; lra. }
          unfold size in G. apply le_IZR in G. rewrite ER in Z1. lia.
       -- pose proof (size_pos ms (run_of ms j) MP (run_of_lt ms j MP Lj)) as G. unfold size in G. apply le_IZR in G. lia.
-  + intros T. specialize (CT T). apply (f_equal IZR) in CT. rewrite plus_IZR, zsum_R in CT.
-    rewrite (sum_ext _ _ (fun j => if (j =? k)%nat then Q2R (own_at (run_of ms k)) else Q2R (entry_at (run_of ms k) (run_of ms j)))) by reflexivity.
-    rewrite sum_others by assumption. rewrite classes_K, (sum_classes ms (fun s => Q2R (entry_at (run_of ms k) s)) MP).
-    unfold entry_at, own_at. rewrite !Q2R_mult, !Q2R_IZR.
-    rewrite (sum_ext _ _ (fun s => (IZR (others ms (run_of ms k) s * x_of (run_of ms k) s)
-      + (if (s =? run_of ms k)%nat then IZR (x_of (run_of ms k) s) else 0)) * Q2R (unit_of (run_of ms k)))).
-    * rewrite sum_scal_r, sum_plus, (sum_single _ (run_of ms k) (fun s => IZR (x_of (run_of ms k) s))) by assumption.
-      set (S1 := sum _ _) in *. set (u := Q2R _). replace S1 with (- IZR (o_of (run_of ms k))) by lra. ring.
-    * intros s _. rewrite Q2R_mult, Q2R_IZR, mult_IZR. unfold others, size. rewrite minus_IZR. destruct (s =? _)%nat; ring.
+  + intros T. specialize (CT T).
+    rewrite (sum_ext _ _ (fun j => if (j =? k)%nat then Q2R (entries (run_of ms k) true (run_of ms k)) else Q2R (entries (run_of ms k) false (run_of ms j)))).
+    2:{ intros j Lj. rewrite column_entry by assumption. destruct (Nat.eqb_spec j k) as [->|]; reflexivity. }
+    rewrite sum_others by assumption. rewrite classes_K, (sum_classes ms (fun s => Q2R (entries (run_of ms k) false s)) MP).
+    assert (EN : forall own s, Q2R (entries (run_of ms k) own s)
+      = IZR (if own then o_of (run_of ms k) else x_of (run_of ms k) s) * Q2R (unit_of (run_of ms k)) * Q2R (/ scale_of l s)).
+    { intros own s. unfold entries, entry_of, entry_at, own_at. unfold Qdiv. destruct own; rewrite !Q2R_mult, Q2R_IZR; reflexivity. }
+    rewrite !EN. rewrite (sum_ext _ _ (fun s => (IZR (others ms (run_of ms k) s * x_of (run_of ms k) s) * Q2R (/ scale_of l s)
+      + (if (s =? run_of ms k)%nat then IZR (x_of (run_of ms k) s) * Q2R (/ scale_of l s) else 0)) * Q2R (unit_of (run_of ms k)))).
+    * rewrite sum_scal_r, sum_plus, (sum_single _ (run_of ms k) (fun s => IZR (x_of (run_of ms k) s) * Q2R (/ scale_of l s))) by assumption.
+      unfold unscaled in CT. rewrite Q2R_plus, qsum_R in CT.
+      rewrite (sum_ext _ _ (fun s => IZR (others ms (run_of ms k) s * x_of (run_of ms k) s) * Q2R (/ scale_of l s))) in CT
+        by (intros; unfold Qdiv; rewrite Q2R_mult, Q2R_IZR; reflexivity).
+      unfold Qdiv in CT. rewrite Q2R_mult, Q2R_IZR in CT. set (S1 := sum _ _) in *. set (u := Q2R (unit_of _)).
+      replace S1 with (- (IZR (o_of (run_of ms k)) * Q2R (/ scale_of l (run_of ms k)))) by lra. ring.
+    * intros s _. rewrite EN, mult_IZR. unfold others, size. rewrite minus_IZR. destruct (s =? _)%nat; ring.
 - intros y Y. set (pts := pt (samples P) (weight P) (all_samples P)).
   set (yy := fun k => if (k <? K)%nat then pts k * Q2R (unit_of (run_of ms k)) * y k else 0).
   assert (YY : nonnegative P = true -> forall k, 0 <= yy k).

@@ -204,3 +204,29 @@ Fixpoint zsum (n : nat) (f : nat -> Z) : Z := match n with O => 0%Z | S m => (zs
 
 Lemma zsum_R n f : IZR (zsum n f) = sum n (fun i => IZR (f i)).
 Proof. induction n; cbn [zsum sum]; [reflexivity|]. rewrite plus_IZR, IHn. reflexivity. Qed.
+
+(* -- integers in lists -- *)
+
+Lemma zsum_S n f : zsum (S n) f = (f O + zsum n (fun i => f (S i)))%Z.
+Proof. induction n; [cbn; lia|]. cbn [zsum] in *. rewrite IHn. lia. Qed.
+
+Lemma zsum_0 n : zsum n (fun _ => 0%Z) = 0%Z.
+Proof. induction n; cbn [zsum]; lia. Qed.
+
+Lemma zsum_ext n f g : (forall i, (i < n)%nat -> f i = g i) -> zsum n f = zsum n g.
+Proof. induction n; intros E; cbn [zsum]; [reflexivity|]. rewrite IHn, E by auto. reflexivity. Qed.
+
+Fixpoint dot (a b : list Z) : Z := match a, b with y :: a', z :: b' => (y * z + dot a' b')%Z | _, _ => 0%Z end.
+Lemma dot_zsum a : forall n b, (length a <= n)%nat -> dot a b = zsum n (fun i => nth i a 0 * nth i b 0)%Z.
+Proof.
+induction a as [|y a IH]; intros n b L.
+- rewrite (zsum_ext n _ (fun _ => 0%Z)), zsum_0; [reflexivity|]. intros [|i] _; reflexivity.
+- destruct n as [|n]; [simpl in L; lia|]. rewrite zsum_S. destruct b as [|z b].
+  + cbn [dot nth]. rewrite (zsum_ext n _ (fun _ => 0%Z)), zsum_0 by (intros [|i] _; cbn; ring). ring.
+  + cbn [dot nth]. rewrite (IH n b) by (simpl in L; lia). reflexivity.
+Qed.
+
+Lemma nth_map_seq {A} (f : nat -> A) n i d : (i < n)%nat -> nth i (map f (seq 0 n)) d = f i.
+Proof.
+intros L. rewrite (nth_indep _ d (f O)) by (rewrite map_length, seq_length; exact L). rewrite map_nth, seq_nth by exact L. reflexivity.
+Qed.

@@ -1,6 +1,6 @@
 (* Upper bounds that a computation proves: witnesses whose samples lie on their class means. *)
-From Coq Require Import Reals List ZArith QArith Qreals Lia Lra.
-From UFM Require Import Model Sums Duality Losses Compute Lower Logits.
+From Coq Require Import Reals List ZArith QArith Qreals Lia Lra FunctionalExtensionality.
+From UFM Require Import Model Sums Duality Losses Compute Lower Logits Rows.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -9,9 +9,9 @@ Definition upper_bound (P : problem) (x : dyadic) : Prop :=
 
 (* -- the objective where samples lie on their class means ------------------------------------------------------------------ *)
 
-Lemma objective_of_means P d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P = true ->
+Lemma objective_of_means (P : coded) d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P = true ->
   objective P d W (fun k _ => Hb k) bb
-  = sum (classes P) (fun k => Q2R (share P (run_of (multiplicities P) k)) * loss_value (loss_of P) (classes P) k (logits d W (Hb k) bb))
+  = sum (classes P) (fun k => Q2R (share P (run_of (multiplicities P) k)) * loss_value (code_of P) (classes P) k (logits d W (Hb k) bb))
     + match sizes_of P with
       | Decays lw lh => real lw / 2 * W_square P d W
           + real lh / 2 * sum (classes P) (fun k => IZR (count P (run_of (multiplicities P) k)) * square d (Hb k))
@@ -19,12 +19,12 @@ Lemma objective_of_means P d W (Hb : nat -> nat -> R) (bb : nat -> R) : valid P 
       end
     + match bias_of P with PenalisedBias lb => real lb / 2 * square (classes P) bb | _ => 0 end.
 Proof.
-intros ok. unfold objective. cbv zeta. f_equal. f_equal.
+intros ok. unfold objective. cbv zeta. rewrite (code_fits P). f_equal. f_equal.
 - unfold Rdiv. rewrite <- sum_scal_r. apply sum_ext; intros k L. rewrite sum_const, <- share_R by assumption. unfold pt, Rdiv. ring.
 - destruct (sizes_of P); [|reflexivity]. f_equal. f_equal. apply sum_ext; intros k L. unfold H_squares. rewrite sum_const, samples_R by assumption. reflexivity.
 Qed.
 
-Lemma means_fit P d (W Hb : nat -> nat -> R) ew eh : valid P = true -> sizes_of P = Radii ew eh ->
+Lemma means_fit (P : coded) d (W Hb : nat -> nat -> R) ew eh : valid P = true -> sizes_of P = Radii ew eh ->
   W_square P d W <= INR (classes P) * real ew -> sum (classes P) (fun k => square d (Hb k)) <= INR (classes P) * real eh ->
   W_square P d W <= INR (classes P) * real ew
   /\ sum (classes P) (fun k => H_squares P d (fun k _ => Hb k) k / INR (samples P k)) <= INR (classes P) * real eh.
@@ -39,10 +39,10 @@ Qed.
 (* -- a frame: h_k = eta_k e_k and W = (I - 11'/K) Diag(omega), the last coordinates left out where eta is 0 ------------- *)
 
 Section Frame.
-Variables (prec : F.precision) (P : problem) (eta omega : list dyadic) (kept : nat) (x : dyadic).
+Variables (prec : precision) (P : coded) (eta omega : list dyadic) (kept : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
+Notation l := (code_of P).
 Definition eta_of r := rational (nth r eta (0, 0)%Z).
 Definition omega_of r := rational (nth r omega (0, 0)%Z).
 Definition frame_dim : Z := total (firstn kept ms).
@@ -72,7 +72,7 @@ Definition dimension_fits (d : Z) : bool := match feature_dim P with None => tru
 Definition frame_check : bool :=
   valid P && alike l && dimension_fits frame_dim && frame_fits
   && all (length ms) (fun r => Qle_bool 0 (eta_of r) && Qle_bool 0 (omega_of r) && (if (r <? kept)%nat then true else Qle_bool (eta_of r) 0))
-  && at_most prec (rational x) frame_value.
+  &&& at_most prec (rational x) frame_value.
 
 Lemma kept_runs k : positive_runs ms -> (Z.to_nat frame_dim <= k)%nat -> (k < K)%nat -> (kept <= run_of ms k)%nat.
 Proof.
@@ -99,7 +99,7 @@ Qed.
 
 Theorem frame_sound : frame_check = true -> upper_bound P x.
 Proof.
-unfold frame_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H FIT]. apply andb_prop in H as [H FD].
+unfold frame_check. intros H. apply lazy_prop in H as [H V]. apply andb_prop in H as [H C]. apply andb_prop in H as [H FIT]. apply andb_prop in H as [H FD].
 apply andb_prop in H as [ok A]. pose proof (all_true _ _ C) as C'. cbv beta in C'. clear C.
 pose proof (ms_pos P ok) as MP. pose proof (K_pos P ok) as K0. pose proof (INR_K P ok) as KR. pose proof (K_of_pos P ok) as KZ.
 assert (KR0 : 0 < IZR (K_of P)) by (apply IZR_lt; assumption).
@@ -168,9 +168,11 @@ assert (ST : forall k, (k < K)%nat -> stands_for (frame_column (run_of ms k)) K 
       rewrite TA. destruct (Nat.eqb_spec j k) as [->|N]; [reflexivity|]. rewrite Zo by assumption. reflexivity.
   - exact Zk.
   - intros j _ N. eexists _, _. split; [left; reflexivity|]. cbn [snd]. apply Zo; assumption. }
+assert (FED : forall k, fed l k (logits d W (Hb k) b0) = logits d W (Hb k) b0).
+{ intros k. apply functional_extensionality; intros j. apply fed_alike, A. }
 set (bound := fun r => loss_bound l (frame_column r)).
 assert (LV : forall k, (k < K)%nat -> holds (iloss prec l (frame_column (run_of ms k))) (bound (run_of ms k))
-   /\ loss_value l K k (logits d W (Hb k) b0) <= bound (run_of ms k)) by (intros k L; apply (iloss_bound prec l _ K k _ L (ST k L))).
+   /\ loss_value l K k (logits d W (Hb k) b0) <= bound (run_of ms k)) by (intros k L; rewrite plain, (FED k); destruct (iloss_bound prec l _ K k _ L (ST k L)) as [Y1 [Y2 _]]; split; assumption).
 assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
 set (penalty := fun r => match sizes_of P with
   | Decays lw lh => Q2R (rational lw * (1 # 2) * inject_Z (K_of P - 1) * over (K_of P)) * (Q2R (omega_of r) * Q2R (omega_of r))
@@ -201,27 +203,18 @@ End Frame.
 (* -- any W and class means, written entry by entry: W in units 2^eW, H in units 2^eH ----------------------------------- *)
 
 Section Dense.
-Variables (prec : F.precision) (P : problem) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
+Variables (prec : precision) (P : coded) (eW eH eb : Z) (rowsW rowsH : list (list Z)) (bs : list Z) (dim : nat) (x : dyadic).
 Notation ms := (multiplicities P).
 Notation K := (classes P).
-Notation l := (loss_of P).
-Definition at_row (rows : list (list Z)) k a := nth a (nth k rows []) 0%Z.
-Fixpoint dot (a b : list Z) : Z := match a, b with y :: a', z :: b' => (y * z + dot a' b')%Z | _, _ => 0%Z end.
-Definition bias_at (j : nat) : Q := (inject_Z (nth j bs 0%Z) * rational (1%Z, eb))%Q.
-Definition logit_of (k j : nat) : Q := (inject_Z (dot (nth j rowsW []) (nth k rowsH [])) * rational (1%Z, (eW + eH)%Z) + bias_at j)%Q.
-Definition others_of (k : nat) : list (Z * (Q * Q)) :=
-  map (fun j => (1%Z, (target_of P (run_of ms k) (run_of ms j) false, logit_of k j)))
-      (filter (fun j => negb (j =? k)%nat) (seq 0 K)).
-Definition dense_column k : logit_column := (others_of k, (target_of P (run_of ms k) (run_of ms k) true, logit_of k k)).
-Definition squares (row : list Z) : Z := dot row row.
+Notation l := (code_of P).
+Definition dense_column k : logit_column := column_at P eW eH eb rowsW bs k (nth k rowsH []).
 Definition W_total : Q := (inject_Z (zsum K (fun j => squares (nth j rowsW []))) * rational (1%Z, (2 * eW)%Z))%Q.
 Definition H_total (weigh : nat -> Z) : Q := (inject_Z (zsum K (fun k => weigh k * squares (nth k rowsH []))%Z) * rational (1%Z, (2 * eH)%Z))%Q.
-Definition b_total : Q := (inject_Z (zsum K (fun j => nth j bs 0 * nth j bs 0)%Z) * rational (1%Z, (2 * eb)%Z))%Q.
 Definition dense_penalty : Q :=
   (match sizes_of P with
    | Decays lw lh => rational lw * (1 # 2) * W_total + rational lh * (1 # 2) * H_total (fun k => count P (run_of ms k))
    | Radii _ _ => 0
-   end + match bias_of P with PenalisedBias lb => rational lb * (1 # 2) * b_total | _ => 0 end)%Q.
+   end + match bias_of P with PenalisedBias lb => rational lb * (1 # 2) * b_total P eb bs | _ => 0 end)%Q.
 Definition dense_value : I.type :=
   iadd prec (isum prec K (fun k => if (count P (run_of ms k) =? 0)%Z then iz prec 0
                                    else imul prec (iq prec (share P (run_of ms k))) (iloss prec l (dense_column k))))
@@ -235,56 +228,26 @@ Definition dense_check : bool :=
   valid P && dimension_fits P (Z.of_nat dim) && dense_fits
   && all K (fun k => (length (nth k rowsW []) =? dim)%nat && (length (nth k rowsH []) =? dim)%nat)
   && (if nonnegative P then forallb (forallb (Z.leb 0)) rowsH else true)
-  && at_most prec (rational x) dense_value.
-
-Lemma dot_sum n : forall a b, length a = n -> length b = n -> IZR (dot a b) = sum n (fun i => IZR (nth i a 0%Z) * IZR (nth i b 0%Z)).
-Proof.
-induction n as [|n IH]; intros [|y a] [|z b] La Lb; try discriminate; [reflexivity|].
-rewrite sum_S. cbn [dot nth]. rewrite plus_IZR, mult_IZR, IH by (simpl in *; lia). reflexivity.
-Qed.
-
-Lemma power_plus a b : real (1%Z, (a + b)%Z) = real (1%Z, a) * real (1%Z, b).
-Proof. unfold real. cbn [fst snd]. rewrite powerRZ_add by lra. ring. Qed.
-
-Lemma filter_sum (f : nat -> R) n k (g : nat -> Z * (Q * Q)) (w : Q -> Q -> R) : (k < n)%nat ->
-  (forall j, IZR (fst (g j)) * w (fst (snd (g j))) (snd (snd (g j))) = f j) ->
-  weighted (map g (filter (fun j => negb (j =? k)%nat) (seq 0 n))) w = sum n f - f k.
-Proof.
-intros L E. assert (A : forall n, weighted (map g (filter (fun j => negb (j =? k)%nat) (seq 0 n))) w = sum n (fun j => if (j =? k)%nat then 0 else f j)).
-{ clear n L. induction n as [|n IH]; [reflexivity|]. rewrite seq_S. cbn [sum Nat.add]. rewrite filter_app, map_app.
-  assert (APP : forall a b, weighted (a ++ b) w = weighted a w + weighted b w).
-  { induction a as [|[m [y z]] a IHa]; intros b; cbn [app weighted]; [lra|]. rewrite IHa. lra. }
-  rewrite APP, IH. f_equal. cbn [filter]. destruct (n =? k)%nat; cbn [negb map weighted]; [reflexivity|].
-  specialize (E n). destruct (g n) as [m [y z]]. cbn [fst snd] in E. rewrite E. lra. }
-rewrite A, sum_others by assumption. ring.
-Qed.
+  &&& at_most prec (rational x) dense_value.
 
 Theorem dense_sound : dense_check = true -> upper_bound P x.
 Proof.
-unfold dense_check. intros H. apply andb_prop in H as [H V]. apply andb_prop in H as [H NN]. apply andb_prop in H as [H LEN].
+unfold dense_check. intros H. apply lazy_prop in H as [H V]. apply andb_prop in H as [H NN]. apply andb_prop in H as [H LEN].
 apply andb_prop in H as [H FIT]. apply andb_prop in H as [ok FD]. pose proof (all_true _ _ LEN) as LEN'. cbv beta in LEN'. clear LEN.
 assert (LW0 : forall k, (k < K)%nat -> length (nth k rowsW []) = dim /\ length (nth k rowsH []) = dim).
 { intros k L. specialize (LEN' k L). apply andb_prop in LEN' as [A B]. split; apply Nat.eqb_eq; assumption. }
 pose proof (ms_pos P ok) as MP. pose proof (INR_K P ok) as KR.
-set (W := fun j a => IZR (at_row rowsW j a) * real (1%Z, eW)). set (Hb := fun k a => IZR (at_row rowsH k a) * real (1%Z, eH)).
-set (bb := fun j => IZR (nth j bs 0%Z) * real (1%Z, eb)).
-assert (U0 : forall e, 0 < real (1%Z, e)) by (intros e; unfold real; cbn [fst snd]; rewrite Rmult_1_l; apply powerRZ_lt; lra).
-assert (SQ : forall rows e k, length (nth k rows []) = dim ->
-  square dim (fun a => IZR (at_row rows k a) * real (1%Z, e)) = IZR (squares (nth k rows [])) * real (1%Z, (2 * e)%Z)).
-{ intros rows e k L. unfold square, squares. rewrite (dot_sum dim) by assumption. replace (2 * e)%Z with (e + e)%Z by lia. rewrite power_plus, <- sum_scal_r.
-  apply sum_ext; intros a _. unfold at_row. ring. }
+set (W := fun j => vector eW (nth j rowsW [])). set (Hb := fun k => vector eH (nth k rowsH [])). set (bb := vector eb bs).
 assert (WT : W_square P dim W = Q2R W_total).
-{ unfold W_total, W_square. rewrite Q2R_mult, Q2R_IZR, rational_real, zsum_R, <- sum_scal_r. apply sum_ext; intros j L. apply SQ, LW0; assumption. }
+{ unfold W_total, W_square. rewrite Q2R_mult, Q2R_IZR, rational_real, zsum_R, <- sum_scal_r. apply sum_ext; intros j L. apply vector_square, LW0; assumption. }
 assert (HT : forall weigh, sum K (fun k => IZR (weigh k) * square dim (Hb k)) = Q2R (H_total weigh)).
 { intros weigh. unfold H_total. rewrite Q2R_mult, Q2R_IZR, rational_real, zsum_R, <- sum_scal_r. apply sum_ext; intros k L.
-  rewrite mult_IZR, Rmult_assoc. f_equal. apply SQ, LW0; assumption. }
-assert (BT : square K bb = Q2R b_total).
-{ unfold b_total, square, bb. rewrite Q2R_mult, Q2R_IZR, rational_real, zsum_R. replace (2 * eb)%Z with (eb + eb)%Z by lia.
-  rewrite power_plus, <- sum_scal_r. apply sum_ext; intros j _. rewrite mult_IZR. ring. }
+  rewrite mult_IZR, Rmult_assoc. f_equal. apply vector_square, LW0; assumption. }
+pose proof (b_square P eb bs : square K bb = _) as BT.
 apply andb_prop in FIT as [FIT BF].
 exists dim, W, (fun k _ => Hb k), bb. split.
 { split; [|split; [|split]].
-  - intros N k i a. rewrite N in NN. unfold Hb. apply Rmult_le_pos; [|left; apply U0]. apply IZR_le. unfold at_row.
+  - intros N k i a. rewrite N in NN. unfold Hb. apply vector_ge0.
     rewrite forallb_forall in NN. destruct (nth_in_or_default k rowsH []) as [I| ->]; [|destruct a; simpl; lia].
     specialize (NN _ I). rewrite forallb_forall in NN. destruct (nth_in_or_default a (nth k rowsH []) 0%Z) as [J| ->]; [apply Z.leb_le, NN, J|lia].
   - unfold dimension_fits in FD. destruct (feature_dim P); [apply Z.leb_le, FD|exact Logic.I].
@@ -292,32 +255,17 @@ exists dim, W, (fun k _ => Hb k), bb. split.
     rewrite Q2R_mult, Q2R_IZR, rational_real, <- KR in FW, FH. apply means_fit; try assumption.
     + rewrite WT. exact FW.
     + rewrite <- HT in FH. apply Rle_trans with (2 := FH). right. apply sum_ext; intros; ring.
-  - destruct (bias_of P); try exact Logic.I. intros j. unfold bb. destruct bs; [|discriminate]. destruct j; cbn; ring. }
+  - destruct (bias_of P); try exact Logic.I. intros j. unfold bb. destruct bs; [|discriminate]. apply vector_nil. }
 rewrite objective_of_means by assumption.
-assert (LOG : forall k j, (k < K)%nat -> (j < K)%nat -> logits dim W (Hb k) bb j = Q2R (logit_of k j)).
-{ intros k j Lk Lj. unfold logits, logit_of, bias_at. rewrite Q2R_plus, !Q2R_mult, !Q2R_IZR, !rational_real, power_plus. f_equal.
-  rewrite (dot_sum dim) by (apply LW0; assumption). rewrite <- sum_scal_r. apply sum_ext; intros a _. unfold W, Hb, at_row. ring. }
-assert (ST : forall k, (k < K)%nat -> stands_for (dense_column k) K k (target l K k) (logits dim W (Hb k) bb)).
-{ intros k L. split; [|split].
-  - intros f. unfold column_sum, dense_column, others_of. cbn [fst snd].
-    rewrite (filter_sum (fun j => f false (Q2R (target_of P (run_of ms k) (run_of ms j) false)) (Q2R (logit_of k j))) K k) by
-      (try assumption; intros j; cbn [fst snd]; ring).
-    rewrite (sum_ext K _ (fun j => if (j =? k)%nat then f true (Q2R (target_of P (run_of ms k) (run_of ms j) true)) (Q2R (logit_of k j))
-       else f false (Q2R (target_of P (run_of ms k) (run_of ms j) false)) (Q2R (logit_of k j)))).
-    + rewrite (sum_others K k (fun j => f true _ _) (fun j => f false _ _) L). ring.
-    + intros j Lj. rewrite target_R, LOG by assumption. destruct (j =? k)%nat; reflexivity.
-  - apply LOG; assumption.
-  - intros j Lj N. exists 1%Z. eexists. split.
-    + unfold dense_column, others_of. cbn [fst]. apply in_map_iff. exists j. split; [reflexivity|]. apply filter_In. split; [apply in_seq; lia|].
-      destruct (Nat.eqb_spec j k); [contradiction|reflexivity].
-    + cbn [snd]. apply LOG; assumption. }
+assert (ST : forall k, (k < K)%nat -> stands_for (dense_column k) K k (target l K k) (fed l k (logits dim W (Hb k) bb))).
+{ intros k L. apply column_stands; try assumption; [intros j Lj; apply LW0; assumption|apply LW0; assumption]. }
 assert (HALF : Q2R (1 # 2) = / 2) by (unfold Q2R; cbn; lra).
 set (bound := fun k => loss_bound l (dense_column k)).
 apply Rle_trans with (sum K (fun k => if (count P (run_of ms k) =? 0)%Z then 0 else Q2R (share P (run_of ms k)) * bound k) + Q2R dense_penalty).
 - rewrite Rplus_assoc. apply Rplus_le_compat.
   + apply sum_le; intros k L. destruct (Z.eqb_spec (count P (run_of ms k)) 0) as [Z0|_].
     * unfold share. rewrite Z0, !Q2R_mult, Q2R_IZR. right; ring.
-    * apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|]. apply (iloss_bound prec); [assumption|apply ST; assumption].
+    * apply Rmult_le_compat_l; [rewrite <- share_R by assumption; apply share_ge0; assumption|]. rewrite plain. apply (iloss_bound prec); [assumption|apply ST; assumption].
   + right. unfold dense_penalty. rewrite Q2R_plus. f_equal.
     * destruct (sizes_of P); [|symmetry; apply Q2R_0]. rewrite Q2R_plus, !(Q2R_mult (_ * _)), !(Q2R_mult (rational _)), HALF, !rational_real, WT, HT. reflexivity.
     * destruct (bias_of P); try (symmetry; apply Q2R_0). rewrite !Q2R_mult, HALF, rational_real, BT. reflexivity.
