@@ -356,7 +356,7 @@ def promises(verifier):
     A = radii + (abs(Z) @ abs(Z).T + C @ C.T + tau).sum(axis=1)
     room = quick.room()
     lost = [(int(f) - int(r)) / int(a) for f, r, a in zip(F, room.tolist(), A, strict=True)]
-    kept.append(all((3 * K + 7) * unit < one - 2 * unit < (3 * K + 12) * unit for one in lost))
+    kept.append(all((3 * K + 4) * unit < one - 2 * unit < (3 * K + 10) * unit for one in lost))
     return kept, *objective_promises(verifier, problem, quick, entries, K)
 
 
