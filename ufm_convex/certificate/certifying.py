@@ -34,6 +34,7 @@ from ufm_convex.certificate.encoding import (
 from ufm_convex.certificate.file import CertificateFile
 from ufm_convex.certificate.limits import UNSTREAMED_LOGITS, require_checkable
 from ufm_convex.certificate.model import Certificate, Judgement, judge
+from ufm_convex.certificate.shortening import shortened
 from ufm_convex.contrastive.problem import ContrastiveProblem
 from ufm_convex.enclosure import ProvedBound
 from ufm_convex.enclosure.candidate import CandidateEnclosure, check_match, enclose_objective, is_streamed
@@ -375,6 +376,8 @@ def _about_problem(
         shorter = residuals.bounds_by_residuals(found, proof)
         bounds = shorter or method_of(problem).bounds(found, "auto" if proof == "residuals" else proof)
         origin = _origin(found, bounds.lower, bounds.upper)
+        if about is None and shorter is None:
+            bounds = shortened(problem, bounds, tolerance)
     bits = _FLOAT_BITS if digits is None else claim_bits(digits)
     return assemble(
         problem,

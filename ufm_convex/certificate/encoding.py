@@ -114,7 +114,7 @@ def require_encodable(problem: Problem) -> None:
             expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds rest on the loss's own enclosures then (docs/plugins.md).",
         )
-    if problem.loss.table is not None and not _of_classes(problem.loss.table):
+    if problem.loss.table is not None and not is_of_classes(problem.loss.table):
         require_writable(problem.loss.table)
 
 
@@ -151,12 +151,12 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
 
 def _parameters(loss: losses.Loss) -> dict[str, Any]:
     """The parameters of a loss; of a table of targets its entries."""
-    if loss.table is not None and not _of_classes(loss.table):
+    if loss.table is not None and not is_of_classes(loss.table):
         return {"targets": encode_table(loss.table)}
     return {name: _parameter(value) for name, value in loss.exact_parameters().items()}
 
 
-def _of_classes(table: losses.Table) -> bool:
+def is_of_classes(table: losses.Table) -> bool:
     """Whether row k is a distribution for class k, which the format has carried as a matrix ever since."""
     return table.square and table.shares and table.own.tolist() == list(range(len(table)))
 
@@ -239,7 +239,7 @@ def encode_dual(
     if not isinstance(proof, enclosure.BlockDual):
         raise TypeError(f"{type(proof).__name__} is no dual point")
     exact, columns = enclosure.ExactColumns.of_classes(problem), proof.columns
-    whole = problem.loss.table is not None and not _of_classes(problem.loss.table)
+    whole = problem.loss.table is not None and not is_of_classes(problem.loss.table)
     units, own = exact.closing_units, proof.own_entries(exact) if whole or proof.own is not None else []
     if whole:
         columns = [[*x[:k], entry, *x[k + 1 :]] for x, k, entry in zip(columns, exact.places, own, strict=True)]

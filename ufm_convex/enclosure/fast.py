@@ -83,7 +83,7 @@ def _room(right: FloatArray, tau: FloatArray, radii: FloatArray, nonnegative: bo
 
 def room_error(size: int, inner: int) -> float:
     """What a row's room may be off, relative to the sum of all that is added in it (15)."""
-    return (inner + size + 32) * UNIT * _INFLATE
+    return (inner + size + 5) * UNIT * _INFLATE
 
 
 # -- the dual value -----------------------------------------------------------------------------------------------

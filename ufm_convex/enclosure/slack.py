@@ -38,7 +38,7 @@ import numpy as np
 
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction
-from ufm_convex.enclosure import fast
+from ufm_convex.enclosure import fast, short
 from ufm_convex.enclosure.balance import balance, own_of
 from ufm_convex.enclosure.block_dual import BlockDual, loads_of, orbit_sums
 from ufm_convex.enclosure.columns import ExactColumns
@@ -60,6 +60,8 @@ _PRICE_BITS, _MOST_SHIFT = 120, 256
 _ROOM = 4.0
 """How many times what closes the sums is bought: twice since lengths are squared, and as much again for products."""
 _MARGIN_STEP = 16.0
+_NOISE = 0.5
+"""Rounding X by less than a unit moves a row of XᵀX by so many units a column, over √ρ: 0.44 where own entries rule."""
 _WORD = 2.0**62
 """Integers below it fit into 64 bits, from which lists are made at once."""
 
@@ -100,6 +102,33 @@ def prove(
         if found is not None:
             return found
         margin *= _MARGIN_STEP
+    return None
+
+
+def shorten(columns: ExactColumns, proof: BlockDual, margin: float) -> BlockDual | None:
+    """The point √(1 − margin) V in as few bits as a proof by rows allows; None where these are no fewer.
+
+    Args:
+        columns: Single columns, as many outputs, no bias.
+        proof: A proof of single columns for a loss whose columns sum to zero.
+        margin: The share of D that may be given up.
+    """
+    size = columns.size
+    single = columns.kind == "dense" and columns.places == list(range(columns.outputs.size))
+    if not single or columns.bias.size or set(columns.closing_units or [0]) != {1}:
+        return None
+    fewest = math.ceil(math.log2(_NOISE * size / margin))
+    exponents = np.array(proof.exponents)
+    V = np.ldexp(np.array(proof.columns, dtype=np.float64), exponents[:, None])
+    T = np.zeros((size, size))
+    for g, row in enumerate(proof.multiplier or ()):
+        T[g, : g + 1] = np.ldexp(np.array(row, dtype=np.float64), proof.shift + exponents[g] + exponents[: g + 1])
+    T += np.tril(T, -1).T
+    for bits in range(fewest, min(fewest + 2, _COARSE)):
+        shift = max(math.floor(2 * bits + math.log2(margin / (8.0 * size))), 0)
+        found = _Attempt.of(columns, proof.kind, bits, shift).in_few_bits(V, T, margin)
+        if found is not None:
+            return found
     return None
 
 
@@ -196,9 +225,30 @@ class _Attempt:
             factor = np.linalg.cholesky(normalised - 0.5 * margin * np.diag(bought))
         except np.linalg.LinAlgError:
             return None
-        integers = np.rint(np.ldexp(factor, self.bits)).tolist()
-        lower = [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(integers)]
-        return self._checked(replace(bare, factor=lower))
+        return self._checked(replace(bare, factor=self._triangle(factor)))
+
+    def in_few_bits(self, V: FloatArray, T: FloatArray, margin: float) -> BlockDual | None:
+        """Row k of V in integers that keep its sum, and F of few columns where these suffice."""
+        scaled = np.ldexp(V * math.sqrt(1.0 - margin), -np.array(self.exponents)[:, None])
+        integers = short.keeping_sums(scaled).astype(np.int64).tolist()
+        multiplier = self._multiplier(T * (1.0 - margin)) if self.columns.nonnegative else None
+        bare = BlockDual(self.kind, self.exponents, integers, multiplier, self.shift, None, margin)
+        if self.columns.nonnegative and not T.any():
+            return self._checked(replace(bare, multiplier=None))
+        normalised, bought = self._normalised(bare), margin * self._scaled_radii
+        factor = short.low_rank_factor(normalised, bought, self.columns.nonnegative)
+        if factor is None:
+            try:
+                factor = np.asarray(np.linalg.cholesky(normalised - 0.5 * np.diag(bought)), dtype=np.float64)
+            except np.linalg.LinAlgError:
+                return None
+        return self._checked(replace(bare, factor=self._triangle(factor)))
+
+    def _triangle(self, factor: Any) -> list[list[int]]:
+        """The lower triangle, or trapezoid, in integers."""
+        full = np.zeros((len(factor), len(factor)))
+        full[:, : factor.shape[1]] = np.rint(np.ldexp(factor, self.bits))
+        return [[int(entry) for entry in row[: g + 1]] for g, row in enumerate(full.tolist())]
 
     def rounded(self, V: FloatArray, own_entries: FloatArray, margin: float) -> BlockDual:
         """The point in integers, without multiplier and factor; own entries close the columns where they must."""

@@ -87,6 +87,38 @@ def upper_bound(
         return above_it if _fits(columns, found) else replace(above_it, exact_point=None)
 
 
+def shorter_witness(problem: Problem, found: ProvedBound, excess: float) -> ProvedBound:
+    """The objective at nearly the same W and H in shorter integers; with free features W becomes a triangle.
+
+    The objective is stationary at an optimum, so it grows by squares of roundings alone.
+
+    Args:
+        problem: The problem.
+        found: A bound with the exact point behind it.
+        excess: By what share of itself the bound may rise.
+
+    Returns:
+        The bound; or that one that is given, where its witness is of another kind or no shorter one costs so little.
+    """
+    from ufm_convex._precision import working_precision
+    from ufm_convex.enclosure import short
+
+    witness, columns = found.exact_point, ExactColumns.of_classes(problem)
+    if not isinstance(witness, FactorWitness) or not witness.plain or not columns.loss.finite:
+        return found
+    W, H = (np.ldexp(np.array(M.even, dtype=np.float64), M.exponent) for M in (witness.W, witness.H))
+    if not columns.nonnegative:
+        W, H = short.triangular(W, H)
+    for share in (excess, excess / 16.0):
+        near = short.coarse(W, np.ones(len(W)), share), short.coarse(H, columns.counts.astype(np.float64), share)
+        exact = FactorWitness(ExactAlike.single(near[0]), ExactAlike.single(near[1]), witness.bias)
+        with working_precision(PRECISION):
+            total = above(_loss(columns, exact) + _penalty(columns, exact), found.proof, exact)
+        if total.value <= found.value * (1.0 + excess):
+            return total
+    return found
+
+
 def _exact_frame(columns: ExactColumns, point: FramePoint) -> FrameWitness | None:
     """The frame in exact numbers, alike entries together; None when it is not admissible. ω counts where η > 0."""
     there = columns.columns.positions

@@ -9,7 +9,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def _require_bias(embedded: Factors, given: Any) -> None:
         raise Another("the candidate of the certificate has another bias")
 
 
-def _same(array: Any, entries: list[int], exponent: int) -> bool:
+def _same(array: Any, entries: Sequence[int], exponent: int) -> bool:
     """Whether floating-point numbers are these integers times 2^exponent."""
     kind, width, mask, bias = _LAYOUT[array.dtype.itemsize]
     bits = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).view(kind).astype(np.uint64)

@@ -57,7 +57,7 @@ def rounds_to_nearest(rows: int, inner: int, columns: int) -> bool:
     small, large = 2.0**-54, 3 * 2.0**-54
     here = np.ones(64) + np.tile([small, large], 32)
     if rows * inner * columns > _PROBED:
-        rows, inner, columns = 1024, 32, 1024
+        rows, inner, columns = 1024, 128, 256
     left, right = np.zeros((rows, max(inner, 2))), np.zeros((columns, max(inner, 2)))
     left[:, :2], right[:, 0], right[::2, 1], right[1::2, 1] = 1.0, 1.0, small, large
     expected = np.array([1.0, 1.0 + 2.0**-52])

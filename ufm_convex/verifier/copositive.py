@@ -6,7 +6,7 @@ every support that a violation may have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, combinations_with_replacement
 from math import comb
 from typing import Any
@@ -34,7 +34,7 @@ class Copositive(Blocks):
         if size > (MAX_SUPPORTS if fields["cubic"] is None else MAX_CUBIC):
             raise MalformedCertificate("a copositive slack of more columns than is allowed")
         self.weights: list[int] | None = None
-        self.factors: list[list[list[int]]] = []
+        self.factors: list[list[Sequence[int]]] = []
         if fields["cubic"] is not None:
             given = fields_of(fields["cubic"], "weights factors")
             self.weights = integers(given["weights"], size)

@@ -6,8 +6,8 @@ Without NumPy, or wherever a bound is missed, the exact path of ``proof`` decide
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from functools import cache
+import math
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,46 +15,57 @@ import numpy as np
 from flint import arb, fmpq
 
 from .binary64 import exact, rounds_to_nearest, some_negative, widened
+from .elementary import LOG_ERROR, exp_of_minus, log, log_of_integers, log_of_two
 from .losses import CrossEntropy
 from .points import Candidate, Factors, check_dimension
-from .precision import working_precision
-from .problem import Problem
+from .problem import Group, Problem
 from .proof import Blocks
-from .reading import Another, Refuted, Undecided, scaled
+from .reading import Another, Packed, Refuted, Undecided
 
+UNIT = 2.0**-53
 _LARGEST, _VAST = 2.0**400, 2.0**900
+_TILE = 1 << 15
+"""Numbers whose functions are evaluated in one go."""
+_LEAST = 2.0**-128
+_PLAIN = 900
+"""Powers of two by which integers up to 2^53 become binary64 numbers, none of them subnormal."""
 _LONGEST = 1 << 41
 """Integers whose logarithms are bounded; conversion to binary64 rounds none of them, nor one beyond into them."""
 
 
 class Fast:
-    """A group or dense proof of 64 groups or more; ``None`` from ``of`` for any other."""
+    """A group or dense proof of 64 groups or more; ``None`` from ``of`` for any other.
 
-    def __init__(self, blocks: Blocks, rows: Any, factor: Any, multiplier: Any) -> None:
-        self.blocks, self.rows, self.factor, self.multiplier = blocks, rows, factor, multiplier
+    ``right`` is Y = [z, C] of section 7.1; ``rows`` and ``factor`` are its two parts.
+    """
+
+    def __init__(self, blocks: Blocks, right: Any, multiplier: Any) -> None:
+        self.blocks, self.right, self.multiplier = blocks, right, multiplier
         self.sizes = np.array([group.multiplicity for group in blocks.groups], dtype=np.float64)
         self.outputs = np.array([group.multiplicity for group in blocks.outputs], dtype=np.float64)
+        self.rows, self.factor = np.split(right, [len(self.outputs)], axis=1)
 
     @classmethod
     def of(cls, blocks: Blocks) -> Fast | None:
         """The fast path of these blocks: z, C and τ of section 4.2 as the nearest binary64 numbers."""
-        size = len(blocks.groups)
+        size, width = len(blocks.groups), len(blocks.outputs)
         if size < 64:
             return None
-        columns, triangle = blocks.columns_, np.tril_indices(size)
-        places = zip(blocks.groups, blocks.own, columns, blocks.places, strict=True)
-        own = [entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places]
-        given = [_numbers(columns), _numbers(own)]
-        given += [_numbers([x for row in rows or [[0]] for x in row]) for rows in (blocks.factor, blocks.multiplier)]
-        if any(part is None or max(part.max(), -part.min()) > _LARGEST for part in given):
+        right, multiplier = np.zeros((size, width + size)), np.zeros((size, size))
+        places = zip(blocks.groups, blocks.own, blocks.columns_, blocks.places, strict=True)
+        own = _numbers([entry + (group.multiplicity - 1) * column[place] for group, entry, column, place in places])
+        given = (right[:, :width], blocks.columns_), (right[:, width:], blocks.factor), (multiplier, blocks.multiplier)
+        if not all(_fill(matrix, rows, _LARGEST) for matrix, rows in given if rows is not None):
             return None
-        rows, own_entries, *triangles = given
-        rows *= np.array([group.multiplicity for group in blocks.groups])[:, None]
-        rows[np.arange(size), blocks.places] = own_entries
-        factor, multiplier = np.zeros((size, size)), np.zeros((size, size))
-        factor[triangle], multiplier[triangle] = triangles
-        lower = np.tril(multiplier, -1).T
-        return cls(blocks, rows, factor, np.ldexp(multiplier + lower, blocks.shift))
+        if own is None or max(own.max(), -own.min()) > _LARGEST:
+            return None
+        if max(group.multiplicity for group in blocks.groups) > 1:
+            right[:, :width] *= np.array([group.multiplicity for group in blocks.groups])[:, None]
+        right[np.arange(size), blocks.places] = own
+        if blocks.multiplier is not None:
+            multiplier += np.tril(multiplier, -1).T
+            multiplier = np.ldexp(multiplier, blocks.shift)
+        return cls(blocks, right, multiplier)
 
     def slack_dominates(self) -> bool:
         """True only if alike classes satisfy (8), and every row of the remainder is dominated by its diagonal (9)."""
@@ -74,21 +85,33 @@ class Fast:
         radii = _numbers([self.blocks.radius(g) * group.multiplicity for g, group in enumerate(self.blocks.groups)])
         if radii is None or radii.max() > _VAST:
             return None
-        right = np.hstack([self.rows, self.factor])
-        sizes = len(right), right.shape[1], len(right)
-        if not rounds_to_nearest(*sizes):
+        size, inner = self.right.shape
+        if not rounds_to_nearest(size, inner, size):
             return None
-        alone = self.outputs.max() == 1
-        left = right if alone else np.hstack([self.rows * self.outputs, self.factor])
-        tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
-        negated = left @ right.T + tau  # minus the remainder, without the radii
-        room = radii - negated.diagonal()
+        diagonal, deficits, terms = self._sums()
+        room = radii - diagonal - deficits - room_error(*self.rows.shape) * (terms + radii)
+        return room if rounds_to_nearest(size, inner, size) else None
+
+    def _sums(self) -> tuple[Any, Any, Any]:
+        """The diagonal of P + t, and sums over its rows: of δ beside the diagonal, and of the moduli of all terms."""
+        width, alone = len(self.outputs), self.outputs.max() == 1
+        used = width + int(np.flatnonzero(self.factor.any(axis=0)).max(initial=-1)) + 1
+        right = self.right[:, :used]  # the factor's last columns are 0
+        left = right if alone else np.hstack([right[:, :width] * self.outputs, right[:, width:]])
+        negated = left @ right.T  # minus the remainder, without the radii
+        moduli = np.abs(right)
+        terms = (moduli if alone else np.abs(left)) @ moduli.sum(axis=0)  # all that is added in a row
+        if self.blocks.multiplier is not None:
+            tau = self.multiplier * (np.outer(self.sizes, self.sizes) - np.diag(self.sizes))
+            negated += tau
+            terms += tau.sum(axis=1)
+        diagonal = negated.diagonal().copy()
         np.fill_diagonal(negated, 0.0)
-        deficits = np.maximum(negated, 0.0) if self.blocks.problem.nonnegative else np.abs(negated)
-        terms = np.abs(left) @ np.abs(right).sum(axis=0) + tau.sum(axis=1) + radii  # all that is added in a row
-        if not rounds_to_nearest(*sizes):
-            return None
-        return room - deficits.sum(axis=1) - (2 * sum(self.rows.shape) + 64) * 2.0**-53 * terms
+        if self.blocks.problem.nonnegative:
+            np.maximum(negated, 0.0, out=negated)
+        else:
+            np.abs(negated, out=negated)
+        return diagonal, negated.sum(axis=1), terms
 
     def dual_value(self) -> arb | None:
         """The dual value of a loss whose conjugate is Σ p log p at p = v off the own class; None otherwise."""
@@ -99,41 +122,77 @@ class Fast:
             return None
         if max(self.rows.max(), -self.rows.min()) > _LONGEST or not rounds_to_nearest(1, 1, 1):
             return None
-        wrong = self.rows.copy()
-        wrong[np.arange(len(wrong)), self.blocks.places] = 0.0
-        sums = np.concatenate([(part * _log(part)).sum(axis=1) for part in np.array_split(wrong, size // 32 + 1)])
-        total = arb(0)
-        for k, (group, own) in enumerate(zip(self.blocks.groups, self.blocks.own, strict=True)):
-            exponent, mass = self.blocks.exponents[k], -own
-            p = 1 - scaled(mass, exponent)
-            if p < 0 or min(self.blocks.columns_[k]) < 0:
+        exponents, masses = self.blocks.exponents, [-own for own in self.blocks.own]
+        if not -_PLAIN <= min(exponents) <= max(exponents) <= 0:
+            return None
+        rest = [(1 << -exponent) - mass for exponent, mass in zip(exponents, masses, strict=True)]  # p of the own class
+        sums = self._sums_of_logarithms()
+        if sums is None or min(rest) < 0:
+            return None
+        units, log_2 = np.ldexp(1.0, exponents), log_of_two()
+        p = _numbers(rest) * units
+        parts = sums * units, _numbers(masses) * units * (np.array(exponents) * log_2), p * log(np.maximum(p, _LEAST))
+        sizes = sum(map(np.abs, parts))
+        errors = LOG_ERROR + UNIT * ((logarithm_roundings(size) + 1) * parts[0] + (OWN_ROUNDINGS + 1) * (sizes + 1.0))
+        return -_mean(
+            problem, self.blocks.groups, [group.samples for group in self.blocks.groups], sum(parts), errors, 0
+        )
+
+    def _sums_of_logarithms(self) -> Any:
+        """Σ x log x of each row without its own entry; None where an entry is negative."""
+        size, sums = len(self.rows), []
+        places = np.array(self.blocks.places)
+        for rows in np.array_split(np.arange(size), max(1, self.rows.size // _TILE)):
+            wrong = self.rows[rows[0] : rows[-1] + 1].copy()
+            wrong[np.arange(len(rows)), places[rows]] = 0.0
+            if wrong.min() < 0.0:
                 return None
-            error = float(sums[k]) * (size + 4) * 2.0**-53 + mass * 2.0**-45
-            logs = arb(float(sums[k]), error) + mass * exponent * arb.const_log2()
-            total -= arb(problem.share(group)) * (logs * arb(scaled(1, exponent)) + (arb(p) * arb(p).log() if p else 0))
-        return total
+            sums.append((wrong * log_of_integers(wrong)).sum(axis=1))
+        return np.concatenate(sums)
 
 
-def _log(x: Any) -> Any:
-    """Log max(x, 1) for integers x ≤ 2^41, with error below 2^-46."""
-    return log(np.maximum(x, 1.0))
+def room_roundings(groups: int, outputs: int) -> int:
+    """Roundings that a term of a row's room suffers at most, one after the other (section 7.1).
+
+    A product has two converted factors, three numbers of classes and itself; then come sums of V + G and of G terms,
+    t in between, and two differences.
+    """
+    return 6 + (outputs + groups - 1) + 1 + (groups - 1) + 2
 
 
-def log(x: Any) -> Any:
-    """Log x for x > 0: table of 128, then a Taylor polynomial; with error below 2^-45 from 2^-128 to 2^64."""
-    mantissa, exponent = np.frexp(x)
-    place = (mantissa * 256.0).astype(np.int64)
-    centre = (place + 0.5) / 256.0
-    r = (mantissa - centre) / centre
-    series = r * (1 + r * (-1 / 2 + r * (1 / 3 + r * (-1 / 4 + r * (1 / 5 + r * (-1 / 6 + r / 7))))))
-    logarithms, log_2 = _logarithms()
-    return exponent * log_2 + logarithms[place - 128] + series
+def room_error(groups: int, outputs: int) -> float:
+    """What a row's room may be off, relative to the computed sum of the moduli of all its terms."""
+    return (room_roundings(groups, outputs) + 1) * UNIT
+
+
+def logarithm_roundings(outputs: int) -> int:
+    """Roundings of a sum of V products by logarithms (section 7.2)."""
+    return 1 + (outputs - 1)
+
+
+OWN_ROUNDINGS = 4 + 2
+"""Of e log 2 times a converted sum, and of the sum of the three parts of an entropy (section 7.2)."""
+MEAN_ROUNDINGS = 3
+"""Of a weight, of its product, and of a sum, which ``fsum`` rounds once."""
+
+
+def _fill(matrix: Any, rows: Sequence[Sequence[int]], most: float) -> bool:
+    """Write rows of integers, from the left, as the nearest binary64 numbers; False where one is beyond ``most``."""
+    packed = all(isinstance(row, Packed) for row in rows)
+    for line, row in zip(matrix, rows, strict=True):
+        found = row if packed else _numbers(list(row))
+        if found is None:
+            return False
+        line[: len(row)] = found
+    largest = max(matrix.max(), -matrix.min())
+    if packed and largest >= 2.0**53:  # else no conversion has rounded, and those of Python's integers are to nearest
+        return _fill(matrix, [list(row) for row in rows], most)
+    return bool(largest <= most)
 
 
 # -- a candidate in a file of its own (section 7.3) ----------------------------------------------------------------
 
 _ROWS = 1 << 18
-_STEPS, _CUT = 64, 64
 _MODERATE = 2.0**100
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _FEW = 1 << 12
@@ -240,14 +299,17 @@ def _numbers(rows: Any) -> Any:
         return None
 
 
-def _exactly(rows: list[list[int]], exponent: int) -> Any:
+def _exactly(rows: Sequence[Sequence[int]], exponent: int) -> Any:
     """Integers times 2^exponent as binary64 numbers; None unless all are."""
-    found = _numbers(rows)
-    if found is None:
+    found = np.empty((len(rows), len(rows[0])))
+    if not _fill(found, rows, np.inf):
         return None
     rounded = max(found.max(), -found.min()) >= 1 << 53  # perhaps; no smaller integer is
     if rounded and list(map(int, found.ravel().tolist())) != [x for row in rows for x in row]:
         return None
+    if not rounded and abs(exponent) <= _PLAIN:
+        found *= 2.0**exponent
+        return found
     with np.errstate(over="ignore", under="ignore"):
         scaled_ = np.ldexp(found, exponent)
         return scaled_ if np.array_equal(np.ldexp(scaled_, -exponent), found) else None
@@ -273,15 +335,13 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
             raise Undecided("a feature is not finite, or too large for binary64")
         y = labels[start : start + len(H)]
         square = (H * H).sum(axis=1)
-        logits = H @ W.T
+        logits = _logits(H, W)
         if bias is not None:
             logits += b
-        below = logits.max(axis=1)[:, None] - logits
-        behind = below[np.arange(len(y)), y]
-        smooth = alpha * (below.mean(axis=1) - behind)
-        log = _log(_exp_of_minus(below).sum(axis=1))
+        log, behind, mean = _distances(logits, y, smooth=alpha > 0)
+        smooth = alpha * (mean - behind)
         error = 2.02 * (d + 7) * unit * (longest * np.sqrt(square) + offset) * 1.001  # logits, and their differences
-        error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (below.mean(axis=1) + behind)
+        error += 2.0**-44 + 4 * K * unit + 8 * unit * behind + alpha * (K + 8) * unit * (mean + behind)
         losses += np.bincount(y, log + behind + smooth, minlength=K)
         errors += np.bincount(y, error, minlength=K)
         squares += np.bincount(y, square, minlength=K)
@@ -289,13 +349,43 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
     terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
     total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
     total += _nonnegative(float((b * b).sum()), terms + K) * arb(problem.bias.weight) / 2
-    for k, group in enumerate(problem.classes()):
-        loss = arb(
-            float(losses[k]), 1.01 * float(errors[k]) + terms * unit * (abs(float(losses[k])) + float(errors[k]))
-        )
-        total += arb(group.weight * int(repeats[k]) / problem.N) * loss
-        total += arb(problem.lambda_h * int(repeats[k])) / 2 * _nonnegative(float(squares[k]), terms)
-    return total
+    many = repeats.tolist()
+    total += _mean(problem, problem.classes(), many, losses, errors, terms)
+    return total + arb(problem.lambda_h) / 2 * _nonnegative(math.fsum(_numbers(many) * squares), terms + MEAN_ROUNDINGS)
+
+
+def _mean(problem: Problem, groups: list[Group], samples: list[int], values: Any, errors: Any, terms: int) -> arb:
+    """Σ ω n/N x for x off by ``errors``, and by so many roundings beside them; with what is flushed or underflows."""
+    pairs = zip(groups, samples, strict=True)
+    shares = np.array([int(group.weight.p) * n / (int(group.weight.q) * problem.N) for group, n in pairs])
+    if shares.max() > _VAST:
+        raise Undecided("a class weighs too much for binary64")
+    mean, off, size = (math.fsum(shares * part) for part in (values, errors, np.abs(values) + errors))
+    return arb(mean, 1.01 * off + (terms + MEAN_ROUNDINGS) * UNIT * 1.01 * size + 2.0**-700)
+
+
+def _logits(H: Any, W: Any) -> Any:
+    """H Wᵀ, without the last columns of H if they are 0 in these rows, as in those of a lower triangle."""
+    inner = H.shape[1]
+    if not H[:, -1].any():
+        inner = int(np.flatnonzero(H.any(axis=0)).max(initial=0)) + 1
+    return H[:, :inner] @ W[:, :inner].T
+
+
+def _distances(logits: Any, labels: Any, *, smooth: bool) -> tuple[Any, Any, Any]:
+    """With distances m of the logits of each row from its largest: log Σ exp(−m), m of its label, and their mean.
+
+    Nobody asks for the mean where targets are not smooth; it is 0 then.
+    """
+    parts = []
+    for rows in np.array_split(np.arange(len(logits)), max(1, logits.size // _TILE)):
+        some = logits[rows[0] : rows[-1] + 1]
+        below = some.max(axis=1)[:, None] - some
+        behind = below[np.arange(len(rows)), labels[rows]]
+        mean = below.mean(axis=1) if smooth else np.zeros(len(rows))
+        parts.append((log_of_integers(exp_of_minus(below).sum(axis=1)), behind, mean))
+    log, behind, mean = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return log, behind, mean
 
 
 def _moderate(array: Any) -> bool:
@@ -312,30 +402,6 @@ def _require_nearest(rows: int, inner: int, columns: int) -> None:
     """Before a pass over products of these sizes, and after it: threads may have joined in between."""
     if not rounds_to_nearest(rows, inner, columns):
         raise Undecided("binary64 numbers are not rounded to nearest on this machine now")
-
-
-def _exp_of_minus(below: Any) -> Any:
-    """e^{−n} for n ≥ 0, relative error below 2^-50 up to 64 and 0 beyond: table of e^{−k/64}, Taylor polynomial."""
-    scaled_ = np.minimum(below, 2.0 * _CUT) * _STEPS
-    place = np.rint(scaled_)
-    r = (place - scaled_) / _STEPS
-    series = 1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r / 720)))))
-    return _powers()[place.astype(np.int64)] * series
-
-
-@cache
-def _logarithms() -> tuple[Any, float]:
-    """Of the centres of the 128 intervals of [1/2, 1), and of 2, to half a unit in the last place, or nearly."""
-    with working_precision(128):
-        return np.array([float(((arb(j) + 0.5) / 256).log()) for j in range(128, 256)]), float(arb.const_log2())
-
-
-@cache
-def _powers() -> Any:
-    """e^{−k/64} to half a unit in the last place, or nearly, up to e^{−64}, then 0."""
-    with working_precision(128):
-        powers = [float((-arb(k) / _STEPS).exp()) for k in range(_CUT * _STEPS)]
-    return np.array([*powers, *[0.0] * (_CUT * _STEPS + 1)])
 
 
 def _known_by(sha256: str | None, arrays: Mapping[str, Any]) -> bool:

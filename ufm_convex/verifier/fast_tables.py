@@ -13,6 +13,7 @@ from flint import arb, fmpq
 
 from . import fast
 from .binary64 import rounds_to_nearest
+from .elementary import exp_of_minus, log
 from .points import Factors
 from .reading import Undecided
 from .residuals import Residuals
@@ -88,13 +89,13 @@ class Arrays:
             logits = H @ self.W.T + self.b
             below = logits.max(axis=1)[:, None] - logits
             shift = 2.02 * (d + 7) * _UNIT * (longest * np.sqrt((H * H).sum(axis=1)) + offset) * 1.001
-            powers = fast._exp_of_minus(below)
+            powers = exp_of_minus(below)
             sums = powers.sum(axis=1)
             error = 2.04 * shift + 2.0**-48 + 2.02 * (V + 8) * _UNIT + V * _CUT
             if not (error < 0.01).all():
                 raise Undecided("logits are too large for binary64")
             p = powers / sums[:, None]
-            yield Rows(first, p, below, fast.log(sums), shift, error, self._targets(first, len(H)))
+            yield Rows(first, p, below, log(sums), shift, error, self._targets(first, len(H)))
 
     def _targets(self, first: int, count: int) -> Any:
         """Row, output and number of each entry of the table in a block."""
@@ -178,12 +179,12 @@ class Fast:
         """Of the mean of outcomes and targets of each row, and what they may be off by."""
         s, V = self.scale, block.p.shape[1]
         rows, outputs, entries = block.targets
-        log_s = float(fast.log(np.array([s]))[0])
+        log_s = float(log(np.array([s]))[0])
         surprise = block.below + (block.log_sum - log_s)[:, None]  # −log s p
         terms = s * block.p * surprise
         p = s * block.p[rows, outputs]
         mean = np.maximum(p + (1.0 - s) * entries, _LEAST)
-        logs = -fast.log(mean)
+        logs = -log(mean)
         values = terms.sum(axis=1)
         values += np.bincount(rows, mean * logs - terms[rows, outputs], minlength=len(values))
         relative = 1.01 * block.error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -249,7 +249,7 @@ class Factors:
         return total
 
 
-def check_empty(groups: list[Group], rows: Iterable[list[int]]) -> None:
+def check_empty(groups: list[Group], rows: Iterable[Sequence[int]]) -> None:
     """Raise unless classes without samples have no feature."""
     if any(not group.samples and any(row) for group, row in zip(groups, rows, strict=True)):
         raise MalformedCertificate("a class without samples has a feature that is not zero")

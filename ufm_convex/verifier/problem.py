@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flint import fmpq, fmpz_mat
@@ -130,13 +130,13 @@ class Problem:
         return [Group(n, weight, 1) for n, weight, repeat in zip(*self.runs, strict=True) for _ in range(repeat)]
 
 
-def check_singles(groups: list[Group], rows: list[list[int]], places: Iterable[int]) -> None:
+def check_singles(groups: list[Group], rows: Sequence[Sequence[int]], places: Iterable[int]) -> None:
     """Raise unless groups of a single class have no entry for another class of theirs, which is at ``places``."""
     if any(group.multiplicity == 1 and row[own] for group, row, own in zip(groups, rows, places, strict=True)):
         raise MalformedCertificate("a single class has no entry for another class of its group")
 
 
-def require_short(rows: int, *factors: list[list[int]], costs: Costs | None = None) -> None:
+def require_short(rows: int, *factors: Sequence[Sequence[int]], costs: Costs | None = None) -> None:
     """Leave a product of the first matrix, of so many rows, and the second's transpose undecided if it takes long."""
     bits = max(max(max(row), -min(row)).bit_length() for factor in factors for row in factor)
     if rows * len(factors[1]) * len(factors[1][0]) * (WORD**2 + bits**2) > MAX_PRODUCT_WORK * WORD**2:
@@ -145,7 +145,7 @@ def require_short(rows: int, *factors: list[list[int]], costs: Costs | None = No
         costs.multiply(rows * len(factors[1]) * len(factors[1][0]), bits)
 
 
-def product(first: list[list[int]], second: list[list[int]], costs: Costs | None = None) -> fmpz_mat:
+def product(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]], costs: Costs | None = None) -> fmpz_mat:
     """The first times the second's transpose, in integers; paid for where there is a ledger."""
     require_short(len(first), first, second, costs=costs)
-    return fmpz_mat(first) * fmpz_mat(second).transpose()
+    return fmpz_mat(list(map(list, first))) * fmpz_mat(list(map(list, second))).transpose()

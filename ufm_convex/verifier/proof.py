@@ -6,7 +6,8 @@ Constructors decode and raise ``MalformedCertificate``; ``check_slack`` raises `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import gcd, lcm
 from typing import Any
 
@@ -167,8 +168,8 @@ class Blocks(Dual):
                 raise MalformedCertificate("a multiplier is non-negative, and none for free features")
 
     def _integers(
-        self, columns: list[list[int]], units: list[int] | None, own: Any
-    ) -> tuple[list[list[int]], list[int]]:
+        self, columns: list[Sequence[int]], units: list[int] | None, own: Any
+    ) -> tuple[list[Sequence[int]], list[int]]:
         """The integers of V = a∘w: columns, and own entries, which close w where the loss leaves them out.
 
         Columns of a table are whole: the own entry is one of theirs.
@@ -179,10 +180,16 @@ class Blocks(Dual):
             return columns, integers(own, len(self.groups))
         sizes = [group.multiplicity for group in self.outputs]
         pairs = list(zip(self.places, columns, strict=True))
-        closing = [row[own] - sum(m * x for m, x in zip(sizes, row, strict=True)) for own, row in pairs]
+        single = max(sizes) == 1
+        closing = [
+            row[own] - (sum(row) if single else sum(m * x for m, x in zip(sizes, row, strict=True)))
+            for own, row in pairs
+        ]
         if units is None:
             return columns, closing
-        scaled_columns = [[unit * x for unit, x in zip(units, row, strict=True)] for row in columns]
+        scaled_columns: list[Sequence[int]] = [
+            [unit * x for unit, x in zip(units, row, strict=True)] for row in columns
+        ]
         return scaled_columns, [units[own] * x for own, x in zip(self.places, closing, strict=True)]
 
     def pay(self, precision: int) -> None:
@@ -193,10 +200,14 @@ class Blocks(Dual):
 
     def radius(self, g: int) -> int:
         """⌊ρ_g⌋ with ρ = 4^{-e} αβ N² / (ω² n), times the square of the load."""
-        problem, group = self.problem, self.groups[g]
-        exact = self.decays.product * problem.N**2 * self.loads[g] ** 2 / (group.weight**2 * group.samples)
-        exact *= scaled(1, -2 * self.exponents[g])
-        return int(exact.p // exact.q)
+        group, exponent = self.groups[g], self.exponents[g]
+        exact = self._scale * (self.loads[g] / group.weight) ** 2 / group.samples
+        return int((int(exact.p) << max(-2 * exponent, 0)) // (int(exact.q) << max(2 * exponent, 0)))
+
+    @cached_property
+    def _scale(self) -> fmpq:
+        """αβ N²."""
+        return self.decays.product * self.problem.N**2
 
     def check_slack(self) -> None:
         """Show that D − G − T is positive semidefinite, exactly."""

@@ -6,11 +6,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from flint import fmpq
+
+Packed = array
+"""Short integers, in 64 bits each; items are Python's integers."""
 
 FORMAT, VERSION = "ufm-convex-certificate", 1
 MAX_BYTES = 1 << 27
@@ -24,6 +28,9 @@ MAX_BITS = 4096
 MAX_EXPONENT = 1 << 14
 MAX_VECTOR_BITS = 1 << 30
 
+_CANONICAL = re.compile(r"(?:0|-?[1-9][0-9]*+)(?: (?:0|-?[1-9][0-9]*+))*+")
+_SHORT = re.compile(r"(?:0|-?[1-9][0-9]{0,17}+)(?: (?:0|-?[1-9][0-9]{0,17}+))*+")
+"""The same, of at most 18 digits: these fit into 64 bits."""
 _DYADIC = re.compile(r"(0|-?[1-9][0-9]*)p(0|-?[1-9][0-9]{0,4})")
 
 
@@ -158,26 +165,50 @@ def length_of(value: Any) -> int:
     return length
 
 
-def longest(numbers: list[int]) -> int:
+def longest(numbers: Sequence[int]) -> int:
     """Bits of the longest integer."""
     return max(max(numbers), -min(numbers)).bit_length()
 
 
 def integers(value: Any, length: int) -> list[int]:
     """Integers in canonical decimal, one space apart."""
+    return list(row_of(value, length))
+
+
+def row_of(value: Any, length: int) -> Sequence[int]:
+    """The same, ``Packed`` in 64 bits each where all are short."""
     if length > MAX_LENGTH:
         raise MalformedCertificate(f"expected a string of {length} integers, which is more than {MAX_LENGTH}")
     if not isinstance(value, str) or value.count(" ") != length - 1:
         raise MalformedCertificate(f"expected a string of {length} integers")
+    if _SHORT.fullmatch(value) is not None:
+        return _packed(value)
+    if _CANONICAL.fullmatch(value) is None:
+        raise MalformedCertificate("integers are written in canonical decimal")
     try:
         numbers = list(map(int, value.split(" ")))
     except ValueError as error:
         raise MalformedCertificate(f"not integers: {error}") from error
     if longest(numbers) > MAX_BITS:
         raise MalformedCertificate(f"an integer has more than {MAX_BITS} bits")
-    if " ".join(map(str, numbers)) != value:
-        raise MalformedCertificate("integers are written in canonical decimal")
     return numbers
+
+
+def _numpy() -> Any:
+    """NumPy, which reads integers of 64 bits faster; None without it."""
+    try:
+        import numpy as np
+    except ImportError:
+        return None
+    return np
+
+
+def _packed(text: str) -> array[int]:
+    """Canonical integers of at most 18 digits."""
+    np = _numpy()
+    if np is None:
+        return array("q", map(int, text.split(" ")))
+    return array("q", np.fromstring(text, dtype=np.int64, sep=" ").tobytes())
 
 
 def dyadic(value: Any) -> fmpq:
@@ -228,8 +259,8 @@ def vector(value: Any, length: int) -> Vector:
     return made
 
 
-def rows_of(value: Any, lengths: list[int]) -> list[list[int]]:
+def rows_of(value: Any, lengths: list[int]) -> list[Sequence[int]]:
     """A matrix of integers: one string a row."""
     if not isinstance(value, list) or len(value) != len(lengths):
         raise MalformedCertificate(f"expected {len(lengths)} rows")
-    return [integers(row, length) for row, length in zip(value, lengths, strict=True)]
+    return [row_of(row, length) for row, length in zip(value, lengths, strict=True)]

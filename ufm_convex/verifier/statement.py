@@ -10,7 +10,7 @@ import hashlib
 import math
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -267,7 +267,7 @@ def _digest(candidate: Candidate) -> str | None:
     return digest.hexdigest()
 
 
-def _floats(rows: list[list[int]], exponent: int) -> array[float]:
+def _floats(rows: Sequence[Sequence[int]], exponent: int) -> array[float]:
     """Integers times 2^exponent; ``ValueError`` or ``OverflowError`` unless all are binary64 numbers."""
     entries: array[float] = array("d")
     for row in rows:
