@@ -137,7 +137,7 @@ def out_of_reach(what: str) -> OutOfReachError:
     """The refusal of what no theory file is about."""
     return OutOfReachError(
         f"not within reach of --formal: {what}.",
-        expected="a certificate of a kind that docs/formal.md lists",
+        expected="a certificate of a kind that docs/formal_reach.md lists",
         fix="leave out --formal: the verifier checks it.",
     )
 

@@ -1,6 +1,6 @@
 """What factors promise to prove: a feasible dual point near their residuals, found by blocks and held by nothing.
 
-Made for free features. It is a reason to stop a descent and no bound: the proof judges the end (docs/solvers.md,
+Made for free features. It is a reason to stop a descent and no bound: the proof judges the end (docs/factored.md,
 section 3).
 
 Shapes: as in ``relaxation``.

@@ -8,7 +8,7 @@ logits, 1 unless an indicator asks for more. A bias is moved as
 √((γ + λ_b)/κ) b with the curvature γ of the loss in it, in which that of the objective is of order one.
 
 With P = U D^{-1/2} the gradient in (w, h) is (P h + w, Pᵀ w + h), so at a stationary point P has singular value 1 on
-the range of h, and for free features the point is a global minimum if ‖P‖ ≤ 1 (docs/frame_factored.md, section 3).
+the range of h, and for free features the point is a global minimum if ‖P‖ ≤ 1 (docs/factored.md, section 3).
 
 Shapes: W (V, d), H (m, d), both alike, in coordinates with orbits of their own.
 """

@@ -4,7 +4,7 @@ The problem in (W, H) is not convex, but its stationary points carry their own t
 the descent and free features, ‖P‖ ≤ 1 proves a global minimum; if ‖P‖ > 1, the end is a saddle (W = H = 0 is one that
 attracts symmetric starts) and the top singular pair of P is a direction down, along which the descent starts again.
 With H ≥ 0, or with fewer dimensions than the optimum needs, there are spurious minima: several starts are made and the
-best is returned, an upper bound; the repaired residuals may or may not prove it (docs/frame_factored.md, section 3).
+best is returned, an upper bound; the repaired residuals may or may not prove it (docs/factored.md, section 3).
 
 At group level W and H are alike on alike classes, as an optimum may be taken (docs/levels.md, section 7), so that any
 number of classes in G groups costs O(G³) a step.

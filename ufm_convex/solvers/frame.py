@@ -6,7 +6,7 @@ If class means are non-negative and pairwise orthogonal, the problem separates i
 
 With u_k = pt_k ∇l_k(z_k), so that ‖u_k‖ = σ_k for active classes (z_k ≠ 0) and ≤ σ_k for collapsed ones, T = −offdiag G
 is a feasible multiplier when u_k·u_l ≤ 0, and the frame is then *globally* optimal for every d that holds the active
-classes (docs/frame_factored.md, section 2). The test is run on every problem, and when it fails the run says so.
+classes (docs/frame.md, section 2). The test is run on every problem, and when it fails the run says so.
 
 A loss that sees margins only needs one number a class, and O(K) in all; any other loss needs K × K arrays. So does a
 bias: Σ_k φ_k(b) + g(b) is convex in b, is minimised over it, and the test is run on the losses with that b.
@@ -48,7 +48,7 @@ _DOUBLINGS = 64
 
 
 class FrameSolver(Solver):
-    """Global optimality of a separable orthogonal frame, by the sign test of docs/frame_factored.md, section 2."""
+    """Global optimality of a separable orthogonal frame, by the sign test of docs/frame.md, section 2."""
 
     name: ClassVar[str] = "frame"
     levels: ClassVar[tuple[str, ...]] = ("class",)

@@ -5,7 +5,7 @@ that sees more than differences of logits, such as one sigmoid an output, every 
 features then lean towards one another, B = H Hᵀ has no negative entry, and the symmetric square root of B mostly has
 none either: it is H turned into the non-negative orthant, at the same objective, and T = 0 proves it optimal. Where
 a few of its entries are negative they are cut off and W and H descend from there; what that is worth, the proof tells
-(docs/frame_factored.md, section 3).
+(docs/factored.md, section 3).
 
 Shapes: W (K, d), H (m, d). Units: those of the problem.
 """

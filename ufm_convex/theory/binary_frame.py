@@ -10,7 +10,7 @@ so that with s_k = N √(λ_W λ_H / (K n_k)) the optimum is α_k = log(1/s_k �
     collapse iff n_k ≤ 4 N² λ_W λ_H / K.
 
 Residuals of two classes are parallel to 2e_k − 1 and 2e_l − 1, whose product is K − 4. For K ≤ 4 it is not positive and
-the frame is optimal by the sign test of docs/frame_factored.md, section 2; for K ≥ 5 the frame is feasible and no more.
+the frame is optimal by the sign test of docs/frame.md, section 2; for K ≥ 5 the frame is feasible and no more.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BinaryFrame(Theorem):
     """The orthogonal frame of one sigmoid a class."""
 
     name: ClassVar[str] = "binary frame"
-    citation: ClassVar[str] = "docs/closed_forms.md, section 3, by the sign test of docs/frame_factored.md, section 2"
+    citation: ClassVar[str] = "docs/closed_forms.md, section 3, by the sign test of docs/frame.md, section 2"
     relation: ClassVar[Relation] = Relation.TIGHT
 
     def hypotheses(self, problem: Problem) -> tuple[Hypothesis, ...]:

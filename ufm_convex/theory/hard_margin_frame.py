@@ -4,7 +4,7 @@ With margins m_k and scales a_k of the class, θ_k = a_k⁻² / Σ_j a_j⁻², t
 
     z_k = m_k a⁻¹∘(e_k − θ_k 1),      ‖z_k‖² = m_k² (1 − θ_k) / a_k²,
 
-and z_k·z_l = −m_k m_l θ_k θ_l Σ_j a_j⁻² < 0, so that the orthogonal frame is optimal (docs/frame_factored.md, section
+and z_k·z_l = −m_k m_l θ_k θ_l Σ_j a_j⁻² < 0, so that the orthogonal frame is optimal (docs/frame.md, section
 2):
 
     f* = Σ_k √(λ_W λ_H n_k) ‖z_k‖,      ‖h_k‖² = √(λ_W / (λ_H n_k)) ‖z_k‖.
