@@ -483,7 +483,10 @@ def edges(given, field):
 @pytest.mark.parametrize(("number", "enclosed"), [(2**14, True), (2**14 + 1, False), (2**60, False)])
 def test_exponentials_of_large_numbers_are_not_enclosed(number, enclosed):
     """On either side of the limit; of 2^60, a sum with 1 would have 2^60 digits and never end."""
-    terms = [f"nonneg_interval (iadd 60 (iz 60 1) (iexp 60 (Qmake ({sign}{number}) 1)))" for sign in ("", "-")]
+    terms = [
+        f"nonneg_interval (iadd (direct 60) (iz (direct 60) 1) (iexp (direct 60) (Qmake ({sign}{number}) 1)))"
+        for sign in ("", "-")
+    ]
     assert evaluated([f"Eval vm_compute in ({', '.join(terms)})."], limit=60) == [(enclosed, enclosed)]
 
 
