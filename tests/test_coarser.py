@@ -198,6 +198,17 @@ def test_a_coarser_problem_leaves_little_to_do(monkeypatch):
     assert max(near.lower_bound, far.lower_bound) <= min(near.upper_bound, far.upper_bound)
 
 
+def test_weights_of_their_own_make_classes_no_neighbours():
+    """A start between classes of other weights is no better than the rays, and takes as long as half a descent."""
+    counts = distinct(MANY).class_counts
+    smooth = [np.ones(MANY), 1.0 / counts, (counts - 1.5 * MANY) ** 2 + 1.0]  # the last falls, then rises
+    rough = [np.random.default_rng(0).uniform(0.5, 2.0, MANY), np.where(counts % 2, 1.0, 1.1)]
+    for weights, expected in [(one, True) for one in smooth] + [(one, False) for one in rough]:
+        problem = distinct(MANY, loss=CrossEntropy(class_weights=tuple(weights)))
+        assert coarser._neighbours(problem) is expected
+    assert factored._near(problem, of_classes(problem), 1e-7) is None
+
+
 def test_classes_without_samples_have_no_neighbours():
     counts = np.append(np.arange(MANY, 2 * MANY), [0] * 8)
     solution = ufm.solve(ufm.Problem(counts, 1e-4, 1e-4, features="free"), solver="factored")

@@ -23,25 +23,39 @@ from ufm_convex.problem import Problem
 from ufm_convex.recovery.descending import balanced, descend, escape
 from ufm_convex.recovery.restoring import promised_gap, restored, right_pairs
 from ufm_convex.recovery.starts import rays
-from ufm_convex.relaxation import Alike, Columns, Factors, dual_value, num_groups, of_merged, scaled_residuals
+from ufm_convex.relaxation import (
+    Alike,
+    Columns,
+    Factors,
+    dual_value,
+    num_groups,
+    of_groups,
+    of_merged,
+    scaled_residuals,
+)
 
 _FEWEST = 30
 """Orbits of the coarsest problem, at least."""
 _FINER = 0.3
 """Share of the gap that is wanted of the finest problem, to which coarser ones are solved."""
 _STEPS, _TRIES = 100, 2
+_TURNS = 2.0
+"""How far the logarithm of the weight may move along rising counts, in units of its range."""
+_ROUNDING = 1e-12
 _SAFE = 3.0
 """How many times its likely error below 1 a singular value of P may be that counts as 1."""
 
 
 def coarse_start(problem: Problem, columns: Columns, gap: float) -> Factors | None:
-    """Factors near the optimum over free features; None where there are too few orbits to merge.
+    """Factors near the optimum over free features; None where there are too few orbits to merge, or no neighbours.
 
     Args:
         problem: A problem with free features, all of whose classes the loss treats alike.
         columns: Its columns, single classes or groups.
         gap: The gap relative to the excess that is wanted. Where a start comes with it, no finer problem is solved.
     """
+    if not _neighbours(problem):
+        return None
     found: tuple[Columns, Factors] | None = None
     for coarse in _ladder(problem):
         start = _at_rays(coarse) if found is None else prolonged(*found, coarse, problem.floor)
@@ -50,6 +64,14 @@ def coarse_start(problem: Problem, columns: Columns, gap: float) -> Factors | No
         if near or _deadline.passed():
             break
     return None if found is None else prolonged(*found, columns, problem.floor)
+
+
+def _neighbours(problem: Problem) -> bool:
+    """Whether classes of nearly equal counts have nearly equal weights: weights that rise and fall once, at most."""
+    groups = of_groups(problem)
+    logs = np.log(groups.loss_weights / groups.feature_weights)
+    moved = float(np.abs(np.diff(logs)).sum())
+    return moved <= _TURNS * float(np.ptp(logs)) + _ROUNDING * logs.size
 
 
 def _ladder(problem: Problem) -> Iterator[Columns]:
