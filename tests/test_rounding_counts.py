@@ -157,6 +157,17 @@ def test_a_mean_suffers_as_many_roundings_as_are_paid_for():
     assert 1.0 < reached <= fast.MEAN_ROUNDINGS
 
 
+@pytest.mark.parametrize(("rows", "blocks", "d"), [(4, 3, 5), (2, 2, 40), (30, 1, 1), (1, 25, 2)])
+def test_sums_over_blocks_suffer_fewer_roundings_than_are_paid_for(rows, blocks, d):
+    """Squares of d entries, summed over coordinates, rows and blocks in turn."""
+    total = 0.0
+    for _ in range(blocks):
+        entries = filled((rows, d), 0)
+        total = total + (entries * entries).sum(axis=1).sum()
+    assert worst(total) <= fast.sum_roundings(rows, blocks, d)
+    assert worst(total) >= rows + blocks + d - 1  # so that none of the three may be missing
+
+
 def test_the_writers_room_suffers_as_many_roundings_as_are_paid_for(monkeypatch):
     """Integers up to 2^53, which nothing converts: n products and sums, τ, C sums, two differences."""
     monkeypatch.setattr(writers, "room_error", lambda size, inner: Free())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 
+import naive_verifier
 import numpy as np
 import pytest
 from certificate_cases import resealed, text
@@ -79,6 +80,17 @@ def test_the_exact_path_proves_it_too(pair, monkeypatch):
 
     monkeypatch.setattr(verifier, "fast", None)
     assert verify(pair[1].to_json().encode()).verdict is Verdict.PROVED
+
+
+def test_a_verifier_without_fast_paths_or_shared_code_accepts_it(monkeypatch):
+    """The naive one of the tests, by rationals and mpmath; and refuses the same proof of more."""
+    problem = ufm.Problem(np.arange(24, 48), 0.3 / 24**1.5, 0.3 / 24**1.5, features="free")
+    short_ = made((problem, ufm.solve(problem, solver="factored")), monkeypatch)
+    document = json.loads(short_.to_json())
+    assert max(int(x) for row in document["dual"]["columns"] for x in row.split(" ")) < 2**40  # of 72 bits
+    assert naive_verifier.verdict(document) == "PROVED"
+    document["claims"]["lower"] = document["claims"]["upper"]
+    assert naive_verifier.verdict(document) == "REFUTED"
 
 
 def test_a_tolerance_that_leaves_no_room_keeps_every_digit(solved, monkeypatch):

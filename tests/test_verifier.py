@@ -349,6 +349,15 @@ def test_a_fast_path_does_not_refute(large):
     assert fast.Fast.of(blocks).dual_value() is None
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_beyond_those_whose_logarithms_are_bounded_are_left_to_balls(large, sign):
+    """Up to 2^41 of either sign, and own entries, which are negative, count."""
+    for integer, decided in ((2**41, True), (2**41 + 2, False)):
+        quick = fast.Fast.of(blocks_of(large))
+        quick.rows[0, 0 if sign < 0 else 1] = sign * float(integer)
+        assert (quick.dual_value() is not None) is decided
+
+
 @pytest.fixture(scope="module", params=[0.0, 0.1])
 def wide(request):
     """A certificate whose witness is W and H of 80 classes, and the witness."""

@@ -346,12 +346,17 @@ def enclose(problem: Problem, weights: Any, features: Any, labels: Any, repeats:
         errors += np.bincount(y, error, minlength=K)
         squares += np.bincount(y, square, minlength=K)
     _require_nearest(min(rows, len(features)), d, K)
-    terms = 2 * (rows + len(features) // rows + d + 16)  # roundings in a row, with room
+    terms = sum_roundings(rows, len(features) // rows + 1, d)
     total = _nonnegative(float(squares_w.sum()), terms + K) * arb(problem.lambda_w) / 2
     total += _nonnegative(float((b * b).sum()), terms + K) * arb(problem.bias.weight) / 2
     many = repeats.tolist()
     total += _mean(problem, problem.classes(), many, losses, errors, terms)
     return total + arb(problem.lambda_h) / 2 * _nonnegative(math.fsum(_numbers(many) * squares), terms + MEAN_ROUNDINGS)
+
+
+def sum_roundings(rows: int, blocks: int, d: int) -> int:
+    """Roundings of a sum over d coordinates, over the rows of a block, and over blocks; twice as many, with room."""
+    return 2 * (rows + blocks + d + 15)
 
 
 def _mean(problem: Problem, groups: list[Group], samples: list[int], values: Any, errors: Any, terms: int) -> arb:
