@@ -1,4 +1,4 @@
-"""A large dense certificate with no more digits than its tolerance asks for (docs/short_certificates.md, section 4.5)."""
+"""A large dense certificate with no more digits than its tolerance asks for (docs/short_certificates.md)."""
 
 from __future__ import annotations
 
