@@ -111,7 +111,9 @@ def shorter_witness(problem: Problem, found: ProvedBound, excess: float) -> Prov
         W, H = short.triangular(W, H)
     for share in (excess, excess / 16.0):
         near = short.coarse(W, np.ones(len(W)), share), short.coarse(H, columns.counts.astype(np.float64), share)
-        exact = FactorWitness(ExactAlike.single(near[0]), ExactAlike.single(near[1]), witness.bias)
+        exact = FactorWitness(
+            ExactAlike.single(near[0], witness.W.rows), ExactAlike.single(near[1], witness.H.rows), witness.bias
+        )
         with working_precision(PRECISION):
             total = above(_loss(columns, exact) + _penalty(columns, exact), found.proof, exact)
         if total.value <= found.value * (1.0 + excess):
