@@ -14,7 +14,7 @@ import ufm_convex as ufm
 from ufm_convex import relaxation
 from ufm_convex.certificate import certify, encoding, shortening
 from ufm_convex.enclosure import lower, short
-from ufm_convex.verifier import Verdict, verify
+from ufm_convex.verifier import Verdict, checking, verify
 from ufm_convex.verifier.problem import Problem as ReadProblem
 from ufm_convex.verifier.proof import Blocks
 
@@ -76,9 +76,7 @@ def test_a_short_certificate_proves_nearly_the_same(pair):
 
 
 def test_the_exact_path_proves_it_too(pair, monkeypatch):
-    from ufm_convex import verifier
-
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert verify(pair[1].to_json().encode()).verdict is Verdict.PROVED
 
 

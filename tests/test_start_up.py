@@ -55,7 +55,7 @@ ELSEWHERE = {
     "ufm_convex.recovery.scaled",
     "ufm_convex.relaxation.conic",
     "ufm_convex.solvers.factored",
-    "ufm_convex.verifier",
+    "ufm_convex.verifier.checking",
 }
 """One module each of the rooms, methods and commands that such a command has no use for."""
 
@@ -286,11 +286,43 @@ def test_a_finder_of_another_kind_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 # -- one lock for the precision of balls -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", ["ufm_convex._precision", "ufm_convex.verifier"])
-def test_package_and_verifier_share_one_lock(first: str) -> None:
+def test_the_precision_is_imported_without_the_rest_of_the_verifier() -> None:
     code = (
-        f"import {first}\nfrom ufm_convex._precision import working_precision as ours\nimport ufm_convex.verifier\n"
-        "from ufm_convex.verifier import precision\nassert ours is precision.working_precision\n"
-        "assert ufm_convex.verifier.working_precision is ours\n"
+        "import sys, ufm_convex\nbefore = set(sys.modules)\nfrom ufm_convex.verifier.precision import working_precision\n"
+        "more = {name for name in set(sys.modules) - before if name.startswith('ufm_convex')}\n"
+        "assert more == {'ufm_convex.verifier', 'ufm_convex.verifier.precision'}, more\n"
+        "import ufm_convex.verifier\nfrom ufm_convex.verifier import verify\n"
+        "assert ufm_convex.verifier.precision.working_precision is working_precision\n"
+        "assert ufm_convex.verifier.checking.working_precision is working_precision\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+RACE = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import flint, numpy, ufm_convex
+doors, found, wrong = ["verify", "precision", "Verdict", "precision"], [], []
+ready = threading.Barrier(len(doors))
+def enter(door):
+    ready.wait()
+    try:
+        if door == "precision":
+            from ufm_convex.verifier.precision import working_precision
+            found.append(working_precision)
+        else:
+            getattr(__import__("ufm_convex.verifier", fromlist=["_"]), door)
+    except Exception as error:
+        wrong.append(error)
+threads = [threading.Thread(target=enter, args=[door]) for door in doors]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert not wrong, wrong
+assert {id(one) for one in found} == {id(sys.modules["ufm_convex.verifier.checking"].working_precision)}
+"""
+
+
+def test_threads_that_import_it_at_once_share_one_lock() -> None:
+    """Import locks see to it, where nothing goes around them."""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", RACE], check=True, timeout=60)
