@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dis
 import json
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import CodeType
 
 import pytest
 import typer
@@ -137,6 +139,28 @@ def test_a_name_that_is_shown_and_not_imported_is_found() -> None:
     source = ROOMS[0].read_text(encoding="utf-8")
     shown, homes = announced(source.replace("    from ", "    from x.planted import Planted\n    from ", 1))
     assert shown != homes
+
+
+def used(code: CodeType) -> set[str]:
+    """Names that a module looks up among its own when it runs, functions in it included."""
+    here = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return here.union(*(used(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.parent.name)
+def test_a_room_does_not_use_the_names_that_it_imports_lazily(path: Path) -> None:
+    """``__getattr__`` is for those who come from outside: a function of the room would find no such name."""
+    source = path.read_text(encoding="utf-8")
+    lazy = set().union(*announced(source)[1].values())
+    assert used(compile(source, str(path), "exec")) & lazy == set()
+    planted = f"{source}\n\ndef planted():\n    return [{sorted(lazy)[0]} for _ in ()]\n"
+    assert used(compile(planted, str(path), "exec")) & lazy == {sorted(lazy)[0]}
+
+
+def test_a_problem_is_written_by_a_fresh_interpreter() -> None:
+    code = "import ufm_convex\nprint(ufm_convex.Problem([3, 2], 0.5, 0.25).to_toml())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "lambda_w = 0.5" in done.stdout
 
 
 # -- parameters as they are given --------------------------------------------------------------------------------------
@@ -288,7 +312,8 @@ def test_a_finder_of_another_kind_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_precision_is_imported_without_the_rest_of_the_verifier() -> None:
     code = (
-        "import sys, ufm_convex\nbefore = set(sys.modules)\nfrom ufm_convex.verifier.precision import working_precision\n"
+        "import sys, ufm_convex\nbefore = set(sys.modules)\n"
+        "from ufm_convex.verifier.precision import working_precision\n"
         "more = {name for name in set(sys.modules) - before if name.startswith('ufm_convex')}\n"
         "assert more == {'ufm_convex.verifier', 'ufm_convex.verifier.precision'}, more\n"
         "import ufm_convex.verifier\nfrom ufm_convex.verifier import verify\n"
