@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ufm_convex"
 
 # A room imports only from rooms on lines above its own; rooms on one line do not import each other.
 LAYERS = [
-    {"errors", "_version", "_arrays", "_lazy", "_precision"},
+    {"errors", "_version", "_arrays", "_lazy"},
     {"_given", "_deadline", "_child"},
     {"_bits", "_files", "_pairs", "_process", "_registry", "_tables"},
     {"class_counts"},

@@ -17,7 +17,7 @@ from ufm_convex.cli import application
 from ufm_convex.errors import CandidateError, FileFormatError, HypothesisError, ProblemError
 from ufm_convex.losses.label_margin_cross_entropy import LabelMarginCrossEntropy
 from ufm_convex.losses.squared_hinge import SquaredHinge
-from ufm_convex.verifier import UnreadableInput, Verdict, asked, statement
+from ufm_convex.verifier import UnreadableInput, Verdict, asked, checking, statement
 
 COUNTS, DECAYS = [4, 2, 2], (5e-2, 5e-2)
 
@@ -90,7 +90,7 @@ def test_of_all_neighbours_only_the_problem_itself_is_asked(certificates):
             try:
                 asked.check(wanted[other], encoded(given))
                 same = True
-            except verifier.Refuted:
+            except checking.Refuted:
                 same = False
             assert same == (given == against), (name, other)
 
@@ -170,7 +170,7 @@ def test_margins_are_numbers_however_they_are_tabled(one, other):
 
     asked.check(asked.problem_of(sealed(one)), sealed(other))
     near = {"exponent": 0, "rows": ["0 1 1", "1 0 1", "1 2 0"]}
-    with pytest.raises(verifier.Refuted, match="loss margins"):
+    with pytest.raises(checking.Refuted, match="loss margins"):
         asked.check(asked.problem_of(sealed(one)), sealed(near))
 
 

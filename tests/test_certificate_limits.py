@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from certificate_cases import PLAIN, resealed, text
 
-from ufm_convex import verifier
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, limits
 from ufm_convex.errors import SizeError
 from ufm_convex.losses import CrossEntropy
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import Verdict, fast, points, problem, proof, reading, verify
+from ufm_convex.verifier import Verdict, checking, fast, points, problem, proof, reading, verify
 
 K, D, N = 10, 64, 50_000
 
@@ -85,7 +84,7 @@ def test_a_large_feature_of_the_last_block_moves_the_objective(streamed, tmp_pat
 
 def test_blocks_of_any_size_enclose_the_same_number(streamed, monkeypatch):
     _, arrays, data = streamed
-    candidate = verifier._Certificate(reading.document(data)).candidate
+    candidate = checking._Certificate(reading.document(data)).candidate
     balls = []
     for rows in (1 << 14, 1 << 18, 1 << 22):
         monkeypatch.setattr(fast, "_ROWS", rows)

@@ -14,13 +14,12 @@ from certificate_cases import closed_balls, judge_forgery, model_certificates, o
 from flint import arb
 
 import ufm_convex as ufm
-from ufm_convex import verifier
 from ufm_convex.certificate import Certificate, certify, encoding
 from ufm_convex.enclosure import fraction_below
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses import CrossEntropy, MeanSquaredError
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import Verdict, verify
+from ufm_convex.verifier import Verdict, checking, many, verify
 
 MADE = model_certificates()
 DOCUMENTS = {name: json.loads(made.to_json()) for name, made in MADE.items()}
@@ -301,8 +300,8 @@ def both_ways(document, monkeypatch):
     data = text(resealed(document))
     found = outcome(data)
     with monkeypatch.context() as patch:
-        patch.setattr(verifier, "fast", None)
-        patch.setattr(verifier.many, "FEW", 10**9)
+        patch.setattr(checking, "fast", None)
+        patch.setattr(many, "FEW", 10**9)
         assert outcome(data) == found
     return found
 
@@ -342,5 +341,5 @@ def test_what_decays_and_bias_cost_is_paid_on_fast_paths(problem, monkeypatch):
     truth, upper = (encoding.undyadic(document["claims"][end]) for end in ("lower", "upper"))
     above = replaced(document, ("claims", "lower"), encoding.dyadic(truth + (upper - truth) / 2))
     assert refuted_at(above) == ["lower bound"]
-    monkeypatch.setattr(verifier, "_less", lambda value, price: None if value is None else value + arb(price()))
+    monkeypatch.setattr(checking, "_less", lambda value, price: None if value is None else value + arb(price()))
     assert refuted_at(above) == []  # the planted fault is believed, so the path is asked

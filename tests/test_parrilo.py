@@ -23,7 +23,7 @@ from ufm_convex.positivity.copositivity import lowest_direction
 from ufm_convex.positivity.cubic import CopositiveProof, cubic_form_holds
 from ufm_convex.positivity.parrilo import CubicForm, cubic_level, cubic_runs, symmetrised, tensor_places
 from ufm_convex.relaxation import of_classes, of_groups, residual_gram
-from ufm_convex.verifier import costs
+from ufm_convex.verifier import checking, costs
 
 HORN = [[1, -1, 1, 1, -1], [-1, 1, -1, 1, 1], [1, -1, 1, -1, 1], [1, 1, -1, 1, -1], [-1, 1, 1, -1, 1]]
 CLOSED = ufm.close_gap(circle(5))
@@ -313,7 +313,7 @@ def test_free_features_have_no_copositive_slack():
 def test_without_the_check_a_lengthened_point_would_be_proved(monkeypatch):
     """The planted fault: a verifier that believes the form accepts a bound above the optimum."""
     document = forged(("dual", "columns", 1), lambda row: [row[0] + (row[0] >> 8), *row[1:]])
-    monkeypatch.setattr(verifier.Copositive, "_check_cubic", lambda self, C, weights: None)
+    monkeypatch.setattr(checking.Copositive, "_check_cubic", lambda self, C, weights: None)
     assert outcome(text(resealed(document))) != "malformed"
     assert judge_slack(document) == "PROVED"
 

@@ -14,7 +14,7 @@ import ufm_convex as ufm
 from ufm_convex import relaxation
 from ufm_convex.certificate import certify, encoding, shortening
 from ufm_convex.enclosure import lower, short
-from ufm_convex.verifier import Verdict, verify
+from ufm_convex.verifier import Verdict, checking, verify
 from ufm_convex.verifier.problem import Problem as ReadProblem
 from ufm_convex.verifier.proof import Blocks
 
@@ -76,9 +76,7 @@ def test_a_short_certificate_proves_nearly_the_same(pair):
 
 
 def test_the_exact_path_proves_it_too(pair, monkeypatch):
-    from ufm_convex import verifier
-
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert verify(pair[1].to_json().encode()).verdict is Verdict.PROVED
 
 
@@ -91,6 +89,21 @@ def test_a_verifier_without_fast_paths_or_shared_code_accepts_it(monkeypatch):
     assert naive_verifier.verdict(document) == "PROVED"
     document["claims"]["lower"] = document["claims"]["upper"]
     assert naive_verifier.verdict(document) == "REFUTED"
+
+
+@pytest.mark.parametrize("empty", [[0], [3, 11]])
+@pytest.mark.parametrize("features", ["free", "nonnegative"])
+def test_rows_of_a_short_witness_belong_to_the_classes_that_have_samples(features, empty, monkeypatch):
+    """The file names a row for each class, and the naive verifier takes it."""
+    counts = np.arange(12, 24)
+    counts[empty] = 0
+    problem = ufm.Problem(counts, 0.3 / 12**1.5, 0.3 / 12**1.5, features=features)
+    solution = ufm.solve(problem, solver="factored")
+    long, short_ = made((problem, solution), monkeypatch, few=10**9), made((problem, solution), monkeypatch)
+    rows = short_.content["witness"]["H"]["rows"]
+    assert [k for k, row in enumerate(rows) if not any(map(int, row.split(" ")))] == empty
+    assert sum(map(len, rows)) < sum(map(len, long.content["witness"]["H"]["rows"]))
+    assert naive_verifier.verdict(json.loads(short_.to_json())) == "PROVED"
 
 
 def test_a_tolerance_that_leaves_no_room_keeps_every_digit(solved, monkeypatch):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dis
 import json
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import CodeType
 
 import pytest
 import typer
@@ -55,7 +57,7 @@ ELSEWHERE = {
     "ufm_convex.recovery.scaled",
     "ufm_convex.relaxation.conic",
     "ufm_convex.solvers.factored",
-    "ufm_convex.verifier",
+    "ufm_convex.verifier.checking",
 }
 """One module each of the rooms, methods and commands that such a command has no use for."""
 
@@ -137,6 +139,28 @@ def test_a_name_that_is_shown_and_not_imported_is_found() -> None:
     source = ROOMS[0].read_text(encoding="utf-8")
     shown, homes = announced(source.replace("    from ", "    from x.planted import Planted\n    from ", 1))
     assert shown != homes
+
+
+def used(code: CodeType) -> set[str]:
+    """Names that a module looks up among its own when it runs, functions in it included."""
+    here = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return here.union(*(used(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.parent.name)
+def test_a_room_does_not_use_the_names_that_it_imports_lazily(path: Path) -> None:
+    """``__getattr__`` is for those who come from outside: a function of the room would find no such name."""
+    source = path.read_text(encoding="utf-8")
+    lazy = set().union(*announced(source)[1].values())
+    assert used(compile(source, str(path), "exec")) & lazy == set()
+    planted = f"{source}\n\ndef planted():\n    return [{sorted(lazy)[0]} for _ in ()]\n"
+    assert used(compile(planted, str(path), "exec")) & lazy == {sorted(lazy)[0]}
+
+
+def test_a_problem_is_written_by_a_fresh_interpreter() -> None:
+    code = "import ufm_convex\nprint(ufm_convex.Problem([3, 2], 0.5, 0.25).to_toml())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "lambda_w = 0.5" in done.stdout
 
 
 # -- parameters as they are given --------------------------------------------------------------------------------------
@@ -286,11 +310,44 @@ def test_a_finder_of_another_kind_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 # -- one lock for the precision of balls -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", ["ufm_convex._precision", "ufm_convex.verifier"])
-def test_package_and_verifier_share_one_lock(first: str) -> None:
+def test_the_precision_is_imported_without_the_rest_of_the_verifier() -> None:
     code = (
-        f"import {first}\nfrom ufm_convex._precision import working_precision as ours\nimport ufm_convex.verifier\n"
-        "from ufm_convex.verifier import precision\nassert ours is precision.working_precision\n"
-        "assert ufm_convex.verifier.working_precision is ours\n"
+        "import sys, ufm_convex\nbefore = set(sys.modules)\n"
+        "from ufm_convex.verifier.precision import working_precision\n"
+        "more = {name for name in set(sys.modules) - before if name.startswith('ufm_convex')}\n"
+        "assert more == {'ufm_convex.verifier', 'ufm_convex.verifier.precision'}, more\n"
+        "import ufm_convex.verifier\nfrom ufm_convex.verifier import verify\n"
+        "assert ufm_convex.verifier.precision.working_precision is working_precision\n"
+        "assert ufm_convex.verifier.checking.working_precision is working_precision\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+RACE = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import flint, numpy, ufm_convex
+doors, found, wrong = ["verify", "precision", "Verdict", "precision"], [], []
+ready = threading.Barrier(len(doors))
+def enter(door):
+    ready.wait()
+    try:
+        if door == "precision":
+            from ufm_convex.verifier.precision import working_precision
+            found.append(working_precision)
+        else:
+            getattr(__import__("ufm_convex.verifier", fromlist=["_"]), door)
+    except Exception as error:
+        wrong.append(error)
+threads = [threading.Thread(target=enter, args=[door]) for door in doors]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert not wrong, wrong
+assert {id(one) for one in found} == {id(sys.modules["ufm_convex.verifier.checking"].working_precision)}
+"""
+
+
+def test_threads_that_import_it_at_once_share_one_lock() -> None:
+    """Import locks see to it, where nothing goes around them."""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", RACE], check=True, timeout=60)

@@ -16,14 +16,13 @@ from flint import arb_mat
 from typer.testing import CliRunner
 
 import ufm_convex as ufm
-from ufm_convex import verifier
 from ufm_convex.certificate import Certificate, certify, encoding
 from ufm_convex.certificate import residuals as writer
 from ufm_convex.certificate.certifying import assemble
 from ufm_convex.cli import application
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
 from ufm_convex.losses import Table
-from ufm_convex.verifier import Verdict, asked, fast_tables, verify
+from ufm_convex.verifier import Verdict, asked, checking, fast_tables, reading, verify
 from ufm_convex.verifier.precision import working_precision
 from ufm_convex.verifier.residuals import positive_definite
 
@@ -373,7 +372,7 @@ def test_sparse_and_dense_are_one_problem_and_so_is_the_matrix_of_classes(dense)
     asked.check(asked.problem_of(written), matrix)
     other = {**written, "loss": {**written["loss"], "targets": {**table, "places": "0 1 0 1", "entries": {
         **entries, "integers": "6 2 5 3"}}}}  # fmt: skip
-    with pytest.raises(verifier.reading.Refuted, match="loss targets"):
+    with pytest.raises(reading.Refuted, match="loss targets"):
         asked.check(other, matrix)
 
 
@@ -464,7 +463,7 @@ def test_binary64_encloses_what_balls_enclose(V, m, monkeypatch):
     monkeypatch.setattr(writer, "_BALLS", 0)  # the margins of large tables
     bounds = writer.residual_bounds(problem, W, H, None)
     made = json.loads(assemble(problem, bounds.lower, bounds.upper, 1e-6, {}).to_json())
-    certificate = verifier._Certificate(verifier.reading.document(text(made)))
+    certificate = checking._Certificate(reading.document(text(made)))
     quick = fast_tables.Fast.of(certificate.dual)
     with working_precision(128):
         exact, rough = certificate.dual.value(128), quick.dual_value()
@@ -476,7 +475,7 @@ def test_binary64_encloses_what_balls_enclose(V, m, monkeypatch):
     assert quick.slack_dominates()
     monkeypatch.setattr(certificate.dual, "value", lambda _: pytest.fail("the exact path was asked"))
     assert verify(text(made)).verdict is Verdict.PROVED
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert verify(text(made)).verdict is Verdict.PROVED
 
 
@@ -490,7 +489,7 @@ def test_binary64_confirms_no_residuals_that_are_too_long():
         forged = replaced(made, ("dual", "scale"), encoding.dyadic(factor / norm))
         forged["claims"].update(lower="-1p9", upper="1p20", verdict="undecided")
         forged = resealed(forged)
-        certificate = verifier._Certificate(verifier.reading.document(text(forged)))
+        certificate = checking._Certificate(reading.document(text(forged)))
         assert fast_tables.Fast.of(certificate.dual).slack_dominates() == (verdict == "PROVED")
         assert outcome(text(forged)) == verdict
 
@@ -500,7 +499,7 @@ def test_where_binary64_does_not_round_to_nearest_balls_decide(monkeypatch):
     bounds = writer.residual_bounds(problem, W, H, None)
     data = assemble(problem, bounds.lower, bounds.upper, 1e-6, {}).to_json().encode()
     monkeypatch.setattr(fast_tables, "rounds_to_nearest", lambda *sizes: False)
-    certificate = verifier._Certificate(verifier.reading.document(data))
+    certificate = checking._Certificate(reading.document(data))
     assert fast_tables.Fast.of(certificate.dual).dual_value() is None
     assert not fast_tables.Fast.of(certificate.dual).slack_dominates()
     assert fast_tables.witness_objective(certificate.witness) is None

@@ -24,8 +24,7 @@ from certificate_cases import (
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ufm_convex import verifier
-from ufm_convex.verifier import Verdict, verify
+from ufm_convex.verifier import Verdict, checking, verify
 
 OF_LOSSES, OF_MODELS = loss_certificates(), model_certificates()
 BASES = {name: json.loads(made.to_json()) for name, made in {**base_certificates(), **OF_LOSSES, **OF_MODELS}.items()}
@@ -88,7 +87,7 @@ def test_large_proofs_altered(name, field, monkeypatch):
             new = [values[place % 2] for place in range(len(old))]
             forgeries.append(resealed(replaced(document, where, " ".join(map(str, new)))))
     found = [outcome(text(forgery)) for forgery in forgeries]
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert found == [outcome(text(forgery)) for forgery in forgeries]
     assert set(found) & {"REFUTED", "malformed"}
 

@@ -42,6 +42,7 @@ from ufm_convex.verifier import (
     MalformedCertificate,
     UnreadableInput,
     Verdict,
+    checking,
     elementary,
     fast,
     points,
@@ -154,7 +155,7 @@ def test_the_fast_path_confirms_what_the_exact_path_proves(large):
     assert quick.slack_dominates()
     blocks.check_slack()
     with ctx.workprec(128):
-        exact, rough = verifier._dual_value(blocks), quick.dual_value()
+        exact, rough = checking._dual_value(blocks), quick.dual_value()
     assert rough is not None
     assert rough.contains(exact)
     assert float(rough.rad()) < 1e-11 * float(rough.mid())
@@ -162,12 +163,12 @@ def test_the_fast_path_confirms_what_the_exact_path_proves(large):
 
 def test_the_fast_path_decides_alone(large, monkeypatch):
     monkeypatch.setattr(proof.Blocks, "check_slack", lambda self: pytest.fail("the exact path was asked"))
-    monkeypatch.setattr(verifier, "_dual_value", lambda dual: pytest.fail("the exact path was asked"))
+    monkeypatch.setattr(checking, "_dual_value", lambda dual: pytest.fail("the exact path was asked"))
     assert verify(large.to_json().encode()).verdict is Verdict.PROVED
 
 
 def test_without_numpy_the_exact_path_decides(large, monkeypatch):
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert verify(large.to_json().encode()).verdict is Verdict.PROVED
 
 
@@ -560,7 +561,7 @@ def test_claims_as_near_as_one_likes_are_decided(bits):
     document = json.loads(certify(PLAIN).to_json())
     blocks = proof.Diagonal(proof.Problem(document["problem"]), document["dual"])
     with ctx.workprec(bits + 64):
-        mantissa, exponent = verifier._dual_value(blocks).lower().man_exp()
+        mantissa, exponent = checking._dual_value(blocks).lower().man_exp()
     for sign, verdict in ((-1, Verdict.PROVED), (1, Verdict.REFUTED)):
         shift = -int(exponent) - bits
         number = ((int(mantissa) >> shift) + sign * 2) | 1
@@ -584,7 +585,7 @@ def test_extreme_scales_are_decided(problem, digits):
 
 def test_work_is_limited(monkeypatch):
     certificate = certify(PLAIN, digits=100)
-    monkeypatch.setattr(verifier, "WORK", 1)
+    monkeypatch.setattr(checking, "WORK", 1)
     assert verify(certificate.to_json().encode()).verdict is Verdict.INCONCLUSIVE
 
 

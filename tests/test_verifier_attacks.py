@@ -15,11 +15,11 @@ import pytest
 from certificate_cases import FREE, base_certificates, long_products, loss_certificates, resealed, small_slacks, text
 from flint import arb, ctx
 
-from ufm_convex import losses, verifier
+from ufm_convex import losses
 from ufm_convex.candidate import Candidate
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import MalformedCertificate, UnreadableInput, Verdict, points, proof, verify
+from ufm_convex.verifier import MalformedCertificate, UnreadableInput, Verdict, checking, points, proof, verify
 
 DOCUMENTS = {
     name: json.loads(certificate.to_json())
@@ -283,7 +283,7 @@ def test_a_claim_that_is_hard_to_decide_costs_one_product(name, monkeypatch):
 
 def precise_objective(document):
     """The witness's objective, a relative 2^-400 above: decided with 512 bits, the third precision tried."""
-    certificate = verifier._Certificate(document)
+    certificate = checking._Certificate(document)
     with ctx.workprec(2000):
         value = certificate.witness.objective() * (1 + arb(2) ** -400) * arb(2) ** 1000
         return f"{int(value.mid().floor().unique_fmpz()) | 1}p-1000"
@@ -311,7 +311,7 @@ def test_the_fast_path_is_not_misled_by_other_losses(name, monkeypatch):
     spoilt["dual"]["exponents"] = " ".join(str(int(e) + 1) for e in document["dual"]["exponents"].split(" "))
     found = [outcome(one) for one in (document, forged, spoilt)]
     assert found == ["PROVED", "REFUTED", "REFUTED"]
-    monkeypatch.setattr(verifier, "fast", None)
+    monkeypatch.setattr(checking, "fast", None)
     assert [outcome(one) for one in (document, forged, spoilt)] == found
 
 

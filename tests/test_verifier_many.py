@@ -12,11 +12,10 @@ from flint import ctx, fmpq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ufm_convex import verifier
 from ufm_convex.certificate import certify, encoding
 from ufm_convex.losses import CrossEntropy, MulticlassHinge
 from ufm_convex.problem import Problem
-from ufm_convex.verifier import Verdict, many, points, proof, reading, verify
+from ufm_convex.verifier import Verdict, checking, many, points, proof, reading, verify
 
 PROBLEMS = {
     "plain": PLAIN,
@@ -50,7 +49,7 @@ def test_both_paths_enclose_the_same_values(documents, name):
     dual.check_slack()
     with ctx.workprec(128):
         pairs = [
-            (many.Integral(dual).dual_value(), verifier._dual_value(dual)),
+            (many.Integral(dual).dual_value(), checking._dual_value(dual)),
             (many.frame_objective(frame), frame.objective()),
         ]
         for quick, exact in pairs:
@@ -62,7 +61,7 @@ def test_both_paths_enclose_the_same_values(documents, name):
 def test_the_integer_path_decides_alone(documents, monkeypatch):
     monkeypatch.setattr(proof.Diagonal, "check_slack", lambda self: pytest.fail("the rational path was asked"))
     monkeypatch.setattr(points.Frame, "objective", lambda self: pytest.fail("the rational path was asked"))
-    monkeypatch.setattr(verifier, "_dual_value", lambda dual: pytest.fail("the rational path was asked"))
+    monkeypatch.setattr(checking, "_dual_value", lambda dual: pytest.fail("the rational path was asked"))
     assert verify(text(documents["hundreds"])).verdict is Verdict.PROVED
 
 
@@ -112,7 +111,7 @@ def test_outside_the_simplex_nothing_is_confirmed(documents):
         dual.strengths.integers[:], dual.strengths.exponent = integers, 0
         assert many.Integral(dual).dual_value() is None
         with pytest.raises(reading.Refuted, match="simplex"):
-            verifier._dual_value(dual)
+            checking._dual_value(dual)
 
 
 @settings(max_examples=60)
@@ -122,7 +121,7 @@ def test_moved_claims_are_refuted(documents, name, which, bits):
     document = json.loads(json.dumps(documents[name]))
     dual, frame = dual_of(document), frame_of(document)
     with ctx.workprec(256):
-        value = verifier._dual_value(dual) if which == "lower" else frame.objective()
+        value = checking._dual_value(dual) if which == "lower" else frame.objective()
         mantissa, exponent = (value * (1 + (1 if which == "lower" else -1) * fmpq(1, 1 << bits))).mid().man_exp()
     document["claims"][which] = encoding.dyadic(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
     found = {step.name: step.verdict for step in verify(text(resealed(document))).steps}

@@ -14,7 +14,7 @@ A mutant that agrees on everything survives and is printed. Nothing is written t
 says what is not mutated.
 
 Last random samples, killed of tried (of all mutants): reading 9 of 11 (203), claims 7 of 7 (85), problem 6 of 7 (145),
-proof 5 of 5 (226), losses 18 of 18 (201), points 23 of 25 (279), __init__ 19 of 21 (150): 87 of 94 outside the fast
+proof 5 of 5 (226), losses 18 of 18 (201), points 23 of 25 (279), checking 19 of 21 (150): 87 of 94 outside the fast
 paths. fast 29 of 41 (691), many 5 of 8 (184). Survivors:
 
     reading, problem: ``commas > 2 * LENGTH``, ``K <= MAX``  limits: no case of exactly that size, or of 1.5 times it
@@ -22,8 +22,8 @@ paths. fast 29 of 41 (691), many 5 of 8 (184). Survivors:
     points: a frame's column at place 1 instead of 0         equivalent: no loss of alike classes looks at it
     fast: errors summed with the other sign                  equivalent: a radius is taken without its sign
     many: an initial sum of 1 or -1 instead of 0             so small beside it that the claims hold with it
-    __init__, many: 64 groups, or 65, for a shorter way      equivalent: both ways answer the same
-    __init__: no quick objective of an embedded candidate    equivalent: the exact one answers the same
+    checking, many: 64 groups, or 65, for a shorter way      equivalent: both ways answer the same
+    checking: no quick objective of an embedded candidate    equivalent: the exact one answers the same
     fast: ``2^-44``, ``8``, ``7``, ``4 K`` in error bounds   one among larger terms, or a bound made wider; sound
     fast: tables one entry longer, blocks of other sizes     equivalent
     fast: 0 for 1 beside 2^20, 2^900 for 2^901, no 2^400     room of section 7.1 remains: nothing overflows earlier
@@ -51,7 +51,7 @@ from scripts import parsed, small
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ufm_convex" / "verifier"
 CORE, FAST = (
-    ("reading", "losses", "terms", "problem", "proof", "points", "claims", "__init__"),
+    ("reading", "losses", "terms", "problem", "proof", "points", "claims", "checking"),
     ("fast", "elementary", "many"),
 )
 SECONDS = 120
@@ -294,7 +294,7 @@ def contrastive_killers():
 
 
 GENERAL = [
-    ("proof.Diagonal", "check_slack"), ("proof.Blocks", "check_slack"), ("", "_dual_value"),
+    ("proof.Diagonal", "check_slack"), ("proof.Blocks", "check_slack"), ("checking", "_dual_value"),
     ("points.Frame", "objective"), ("points.Factors", "objective"),
 ]  # fmt: skip
 """What a fast path spares; a mutant that asks for one of them where the original does not has lost its fast path."""
@@ -336,13 +336,13 @@ def promises(verifier):
     fields = {"class_counts": "1 2", "multiplicities": f"{K - 1} 1", "class_weights": None, "lambda_w": "1p-6"}
     fields |= {"lambda_h": "1p0", "features": "nonnegative", "feature_dim": None}
     fields |= {"loss": {"name": "cross-entropy", "smoothing": "0p0"}}
-    problem = verifier.Problem({**fields, "sha256": verifier.problem.sha256_of(fields, ())})
+    problem = verifier.problem.Problem({**fields, "sha256": verifier.problem.sha256_of(fields, ())})
     entries = [[0 if j == k else (3 if j == 5 else 1) << 20 for j in range(K)] for k in range(K)]
     columns = [" ".join(map(str, row)) for row in entries]
     triangle = [" ".join(["0" if h == g else str(1 << 56) for h in range(g + 1)]) for g in range(K)]
     factor = [" ".join(["1" if h < g else "1048576" for h in range(g + 1)]) for g in range(K)]
     dual = {"kind": "dense", "exponents": " ".join(["-27"] * K), "columns": columns, "factor": factor}
-    blocks = verifier.Blocks(problem, {**dual, "multiplier": {"exponent": 0, "rows": triangle}})
+    blocks = verifier.proof.Blocks(problem, {**dual, "multiplier": {"exponent": 0, "rows": triangle}})
     quick = fast.Fast.of(blocks)
     Z, C = np.array(entries, dtype=object), np.zeros((K, K), dtype=object)
     np.fill_diagonal(Z, -Z.sum(axis=1))
@@ -396,7 +396,7 @@ def answers(cases, stop=None):
         return None
     asked = []
     for place, name in GENERAL:
-        owner = attrgetter(place)(verifier) if place else verifier
+        owner = attrgetter(place)(verifier)
         setattr(owner, name, recorded(getattr(owner, name), asked))
     for place, (data, arrays) in enumerate(cases, 1):
         asked.clear()

@@ -84,7 +84,7 @@ def lower_bound(problem: ContrastiveProblem, dual: ContrastiveDual, *, precision
     """
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     if not _admissible(problem, dual):
         return NOTHING
@@ -127,7 +127,7 @@ def upper_bound(
     """
     from flint import arb, fmpq
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     if not _describes(groups, problem) or lengths.shape != groups.counts.shape:
         return ProvedBound(math.inf, "none")

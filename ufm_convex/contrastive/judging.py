@@ -242,7 +242,7 @@ def outward(low: Fraction, high: Fraction) -> tuple[float, float]:
     """The interval in binary64, rounded outwards."""
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(256):
         return float_below(arb(rational(low))), float_above(arb(rational(high)))

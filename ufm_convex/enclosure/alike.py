@@ -60,11 +60,10 @@ class ExactAlike:
         return cls(rows, cols, table, matches, vector.exponent)
 
     @classmethod
-    def single(cls, matrix: ExactMatrix) -> ExactAlike:
-        """Single orbits."""
-        return cls(
-            Orbits.single(len(matrix.rows)), Orbits.single(len(matrix.rows[0])), matrix.rows, [], matrix.exponent
-        )
+    def single(cls, matrix: ExactMatrix, rows: Orbits | None = None) -> ExactAlike:
+        """Single orbits; of rows those that are given, where not every class has one."""
+        rows = Orbits.single(len(matrix.rows)) if rows is None else rows
+        return cls(rows, Orbits.single(len(matrix.rows[0])), matrix.rows, [], matrix.exponent)
 
     @classmethod
     def witness(cls, matrix: Alike, finite: bool) -> ExactAlike:

@@ -89,7 +89,7 @@ def _feasible(problem: Problem, strengths: FloatArray) -> FloatArray:
 def _bound(exact: Fraction, proof: str, *, below: bool) -> ProvedBound:
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(PRECISION):
         ball = arb(rational(exact))

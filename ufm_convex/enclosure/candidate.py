@@ -289,7 +289,7 @@ def _outward(interval: Exact) -> Interval:
     """The interval in binary64, rounded outwards."""
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(256):
         return float_below(arb(rational(interval[0]))), float_above(arb(rational(interval[1])))
@@ -393,7 +393,7 @@ def _table() -> FloatArray:
     """e^{−k/STEPS} for k < CUT · STEPS, each with relative error at most 2 UNIT, then 0."""
     from flint import arb, fmpq
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(128):
         powers = [float(arb(fmpq(-k, STEPS)).exp().mid()) for k in range(CUT * STEPS)]

@@ -34,7 +34,7 @@ def enclose_exactly(problem: Problem, candidate: Candidate, *, progress: Progres
     """
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_decays("the objective of a candidate")
     candidate = check_match(problem, candidate)

@@ -44,7 +44,7 @@ def bounds_to_digits(problem: Problem, digits: int) -> tuple[ProvedBound, Proved
         HypothesisError: no theorem gives the optimum of this problem as an orthogonal frame.
         SizeError: more than 100,000 distinct classes, or more than 1000 digits.
     """
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     found = theory.optimum(problem)  # raises, naming the hypothesis that fails
     loss = theory.cross_entropy(

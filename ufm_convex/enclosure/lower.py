@@ -70,7 +70,7 @@ def lower_bound(
         ShapeError: ``dual`` is alike on other orbits than those of the problem.
         HypothesisError: strengths are given for a diagonal proof, and the loss sees more than a margin.
     """
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     if isinstance(problem, Problem):
         problem.require_decays("this bound")
@@ -95,7 +95,7 @@ def _worthless(columns: ExactColumns, found: ProvedBound) -> bool:
 
 def trivial_bound(problem: Problem | Columns, *, precision: int = PRECISION) -> ProvedBound:
     """The bound of V = 0, which no decay and no constraint enters: the least value of the loss alone."""
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(precision):
         return _trivial_bound(ExactColumns.of(problem))
@@ -264,8 +264,8 @@ def shorter_bound(problem: Problem, found: ProvedBound, margin: float) -> Proved
     Returns:
         The bound, lower than the one that is given; or that one, where it is of another kind or no shorter.
     """
-    from ufm_convex._precision import working_precision
     from ufm_convex.enclosure import slack
+    from ufm_convex.verifier.precision import working_precision
 
     columns = ExactColumns.of_classes(problem)
     if not isinstance(found.exact_point, BlockDual) or found.proof != "dense":

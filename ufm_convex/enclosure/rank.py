@@ -50,7 +50,7 @@ def rank_bound(problem: Problem) -> ProvedBound | None:
     """
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     d = problem.feature_dim
     least = min(problem.num_classes, problem.num_outputs)
@@ -85,7 +85,7 @@ def _table_bound(problem: Problem, d: int) -> ProvedBound:
     """
     from flint import arb, arb_mat
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     table, N = problem.loss.table, problem.num_samples
     if table is None:

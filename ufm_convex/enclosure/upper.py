@@ -65,7 +65,7 @@ def upper_bound(
     Raises:
         ShapeError: the factors are alike on other orbits than those of the problem.
     """
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     if penalties and isinstance(problem, Problem):
         problem.require_decays("this bound")
@@ -100,8 +100,8 @@ def shorter_witness(problem: Problem, found: ProvedBound, excess: float) -> Prov
     Returns:
         The bound; or that one that is given, where its witness is of another kind or no shorter one costs so little.
     """
-    from ufm_convex._precision import working_precision
     from ufm_convex.enclosure import short
+    from ufm_convex.verifier.precision import working_precision
 
     witness, columns = found.exact_point, ExactColumns.of_classes(problem)
     if not isinstance(witness, FactorWitness) or not witness.plain or not columns.loss.finite:
@@ -111,7 +111,9 @@ def shorter_witness(problem: Problem, found: ProvedBound, excess: float) -> Prov
         W, H = short.triangular(W, H)
     for share in (excess, excess / 16.0):
         near = short.coarse(W, np.ones(len(W)), share), short.coarse(H, columns.counts.astype(np.float64), share)
-        exact = FactorWitness(ExactAlike.single(near[0]), ExactAlike.single(near[1]), witness.bias)
+        exact = FactorWitness(
+            ExactAlike.single(near[0], witness.W.rows), ExactAlike.single(near[1], witness.H.rows), witness.bias
+        )
         with working_precision(PRECISION):
             total = above(_loss(columns, exact) + _penalty(columns, exact), found.proof, exact)
         if total.value <= found.value * (1.0 + excess):

@@ -15,6 +15,7 @@ from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex._registry import make as build
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
+from ufm_convex.losses.traits import foreign
 
 if TYPE_CHECKING:
     from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
     from ufm_convex.losses.softmax import SoftmaxLoss
     from ufm_convex.losses.table import Table
-    from ufm_convex.losses.traits import foreign
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -42,7 +42,6 @@ else:
             "soft_target_cross_entropy": ("SoftTargetCrossEntropy",),
             "softmax": ("SoftmaxLoss",),
             "table": ("Table",),
-            "traits": ("foreign",),
         },
     )
 

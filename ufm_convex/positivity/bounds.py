@@ -48,7 +48,7 @@ def copositive_lower_bound(
     """
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     problem.require_plain("a bound by a copositive slack")
     name = "copositive" if form is None else "parrilo"

@@ -93,7 +93,7 @@ def distance(gram: FloatArray, factor: FloatArray) -> float:
     """‖B − F Fᵀ‖ / ‖B‖ from exact integers, rounded upwards; ``ProblemError`` if F has a negative entry."""
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     F = _factor(factor, gram.shape[0])
     B, product = ExactVector.of_floats(gram.ravel()), _product(F)
@@ -131,7 +131,7 @@ def _separation(witness: witnesses.Witness, gram: FloatArray) -> float:
     """−<C, B> / (‖C‖ ‖B‖), rounded downwards: by Cauchy–Schwarz no matrix X with <C, X> ≥ 0 is nearer."""
     from flint import arb
 
-    from ufm_convex._precision import working_precision
+    from ufm_convex.verifier.precision import working_precision
 
     with working_precision(PRECISION):
         norm = sum((b * b for b in _fractions(ExactVector.of_floats(gram.ravel()))), Fraction(0))
