@@ -209,6 +209,18 @@ def test_weights_of_their_own_make_classes_no_neighbours():
     assert factored._near(problem, of_classes(problem), 1e-7) is None
 
 
+@pytest.mark.parametrize("tied", [2, MANY])
+def test_classes_of_one_count_and_weights_of_their_own_are_no_neighbours(tied):
+    """Between equal counts nothing can be interpolated: from such a start a descent took ten times as long."""
+    counts, weights = np.arange(MANY, 2 * MANY), np.linspace(1.0, 2.0, MANY)
+    counts[:tied] = counts[0]
+    for own, expected in ((weights, False), (1.0 + 1e-14 * weights, True), (np.ones(MANY), True)):
+        loss = CrossEntropy(class_weights=tuple(own))
+        problem = ufm.Problem(counts, 1e-3, 1e-3, features="free", loss=loss)
+        if num_groups(problem) > 1:
+            assert coarser._neighbours(problem) is expected
+
+
 def test_classes_without_samples_have_no_neighbours():
     counts = np.append(np.arange(MANY, 2 * MANY), [0] * 8)
     solution = ufm.solve(ufm.Problem(counts, 1e-4, 1e-4, features="free"), solver="factored")

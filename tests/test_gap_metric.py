@@ -10,7 +10,15 @@ import pytest
 
 import ufm_convex as ufm
 from ufm_convex.candidate import ClassStatistics
-from ufm_convex.errors import CandidateError, CountsError, HypothesisError, LabelsError, NetworkError, ShapeError
+from ufm_convex.errors import (
+    CandidateError,
+    CountsError,
+    HypothesisError,
+    LabelsError,
+    NetworkError,
+    ShapeError,
+    SizeError,
+)
 
 torch = pytest.importorskip("torch", reason="pip install torch")
 
@@ -49,6 +57,20 @@ def gathered(metric, features, labels, size=16):
     for rows in torch.arange(len(labels)).split(size):
         metric.update(features[rows], labels[rows])
     return metric
+
+
+@pytest.mark.parametrize(("kinds", "refused"), [(400, False), (401, True)])
+def test_a_problem_that_no_solver_takes_is_refused_before_anything_is_gathered(kinds, refused, metric_class):
+    """And one that a solver takes is not solved before it has to be: 400 orbits with a bias take minutes."""
+    problem = ufm.Problem(range(1, kinds + 1), 1e-4, 1e-4, bias="free")
+    head = torch.nn.Linear(3, kinds)
+    if refused:
+        with pytest.raises(SizeError, match="at most 400 different classes"):
+            metric_class(head, problem)
+        with pytest.raises(SizeError, match="at most 400 different classes"):
+            importlib.import_module("ufm_convex.networks").GapCallback([], problem)
+    else:
+        assert "_solution" not in vars(metric_class(head, problem))
 
 
 LOSSES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import naive_verifier
@@ -14,6 +15,7 @@ import ufm_convex as ufm
 from ufm_convex import relaxation
 from ufm_convex.certificate import certify, encoding, shortening
 from ufm_convex.enclosure import lower, short
+from ufm_convex.solving import method_of
 from ufm_convex.verifier import Verdict, checking, verify
 from ufm_convex.verifier.problem import Problem as ReadProblem
 from ufm_convex.verifier.proof import Blocks
@@ -113,6 +115,32 @@ def test_a_tolerance_that_leaves_no_room_keeps_every_digit(solved, monkeypatch):
     long = made(solved, monkeypatch, few=10**9, tolerance=max(tolerance, 1e-13))
     assert kept.content["dual"] == long.content["dual"]
     assert kept.content["witness"] == long.content["witness"]
+
+
+@pytest.mark.parametrize(("share", "shorter"), [(shortening.ROOM * 0.999, True), (shortening.ROOM * 1.001, False)])
+def test_what_is_left_of_a_tolerance_decides_on_either_side(share, shorter, solved, monkeypatch):
+    """Bounds that are made to be 1e-6 apart."""
+    problem, solution = solved
+    monkeypatch.setattr(shortening, "FEWEST", 0)
+    bounds = method_of(problem).bounds(solution, "dense")
+    apart = replace(bounds, upper=replace(bounds.upper, value=bounds.lower.value / (1.0 - 1e-6)))
+    found = shortening.shortened(problem, apart, 1e-6 / share)
+    assert (found.lower is not apart.lower, found.upper is not apart.upper) == (shorter, shorter)
+
+
+@pytest.mark.parametrize(("few", "shorter"), [(K**2, True), (K**2 + 1, False)])
+def test_so_many_numbers_are_shortened_and_no_fewer(factored, few, shorter, monkeypatch):
+    found = made((free(), ufm.solve(free(), solver="factored")), monkeypatch, few=few)
+    assert (found.content["dual"] == factored.content["dual"]) is shorter
+
+
+def test_digits_that_are_worth_more_than_their_share_stay(solved, monkeypatch):
+    """Planted: a rounding that loses the point, and with it the bound, though all that is left is proved."""
+    long = made(solved, monkeypatch, few=10**9)
+    monkeypatch.setattr(short, "keeping_sums", np.zeros_like)
+    found = made(solved, monkeypatch)
+    assert found.verdict == "optimal"
+    assert found.content["dual"] == long.content["dual"]
 
 
 def slack_room(document):

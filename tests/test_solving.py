@@ -24,7 +24,7 @@ from ufm_convex.relaxation import FramePoint
 from ufm_convex.solution import Status
 from ufm_convex.solvers import Claim, Solver, SolverRun
 from ufm_convex.solvers.conic import STATUS_MAP, ConicSolver
-from ufm_convex.solving import solve
+from ufm_convex.solving import require_solvable, solve
 
 CIFAR_10_LT = Problem(class_counts.exponential(10, 5000, 100), 1e-3, 2e-3)  # four of ten classes collapse
 SMALL = Problem([9, 6, 3], 0.02, 0.03)
@@ -442,6 +442,23 @@ def test_sizes_are_refused_before_solving(monkeypatch):
         solve(CIFAR_10_LT, level="sample")
     with pytest.raises(SizeError):
         solve(Problem([3] * 500, 0.1, 0.1), solver="scs", level="class")
+
+
+@pytest.mark.parametrize("kinds", [400, 401])
+def test_who_solves_later_hears_at_once_what_is_too_large(kinds, monkeypatch):
+    """The same as ``solve`` says as it begins, and nothing is solved."""
+    problem = Problem(range(1, kinds + 1), 1e-4, 1e-4, bias="free")
+    for solver in solvers.available().values():
+        monkeypatch.setattr(solver, "runs", spring)
+    if kinds == 400:
+        require_solvable(problem)
+        return
+    words = set()
+    for refused in (require_solvable, solve):
+        with pytest.raises(SizeError) as error:
+            refused(problem)
+        words.add(str(error.value))
+    assert len(words) == 1
 
 
 def test_clarabel_is_refused_before_it_exhausts_the_memory():

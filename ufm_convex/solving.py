@@ -124,6 +124,19 @@ def solve(
     return replace(capped(_explained(found)), time_limit=seconds)
 
 
+def require_solvable(problem: object) -> None:
+    """Raise what ``solve`` would raise of a problem before any work, for who will solve it later.
+
+    Raises:
+        ProblemError: it is no problem.
+        SizeError: no solver takes it.
+        HypothesisError: nothing here solves such a problem.
+    """
+    settings, method = _prepared(problem, AUTO, AUTO, 1e-6, None)
+    method.check(problem, settings)
+    method.require_solver(problem, settings)
+
+
 def method_of(problem: object) -> Method[Any, Any, Any]:
     """The method that takes a problem.
 

@@ -262,7 +262,8 @@ def shorter_bound(problem: Problem, found: ProvedBound, margin: float) -> Proved
         margin: The share of D that may be given up.
 
     Returns:
-        The bound, lower than the one that is given; or that one, where it is of another kind or no shorter.
+        The bound, lower than the one that is given; or that one, where it is of another kind, no shorter, or lower by
+        more than the margin of itself, twice what it costs.
     """
     from ufm_convex.enclosure import slack
     from ufm_convex.verifier.precision import working_precision
@@ -275,7 +276,8 @@ def shorter_bound(problem: Problem, found: ProvedBound, margin: float) -> Proved
         return found
     with working_precision(PRECISION):
         try:
-            return _bound_at(columns, exact)
+            near = _bound_at(columns, exact)
+            return near if near.value >= (1.0 - margin) * found.value else found
         except ValueError:  # exact tests refused a domain, at whose end a column lies
             return found
 

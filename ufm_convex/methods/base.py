@@ -111,6 +111,12 @@ class Method(ABC, Generic[P, E, S]):
             HypothesisError: nothing here solves such a problem.
         """
 
+    def require_solver(self, problem: P, settings: Settings) -> None:
+        """Raise ``SizeError`` where no solver would be tried, for who will solve a problem that ``check`` takes later.
+
+        ``evidence`` says the same as it begins, so nobody asks who solves at once. Here: nothing is refused.
+        """
+
     @abstractmethod
     def evidence(self, problem: P, settings: Settings, tell: Progress) -> Iterator[Finding[E]]:
         """Findings, made one by one as they are asked for; the caller stops when it has enough.

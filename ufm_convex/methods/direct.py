@@ -44,6 +44,11 @@ class Direct(Method[Problem, Evidence, Solution]):
         check_level(problem, settings.solver, settings.level)
         problem.require_decays("solve")
 
+    def require_solver(self, problem: Problem, settings: Settings) -> None:
+        """See ``Method.require_solver``."""
+        if settings.solver == AUTO:
+            next(_automatic(problem.merged[0], settings.level))
+
     def evidence(self, problem: Problem, settings: Settings, tell: Progress) -> Iterator[Finding[Evidence]]:
         """See ``Method.evidence``: one finding a run, each solver to the end of its schedule; equal columns merged."""
         merged, column = problem.merged

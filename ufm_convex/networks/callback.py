@@ -10,7 +10,7 @@ from ufm_convex._arrays import whole
 from ufm_convex.errors import ProblemError, shown
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.heads import find_head
-from ufm_convex.networks.metric import GapMetric
+from ufm_convex.networks.metric import GapMetric, require_measurable
 from ufm_convex.networks.passes import BatchToXY, batches, captured, device_of, left_as_it_was
 from ufm_convex.problem import Problem
 
@@ -37,6 +37,7 @@ class GapCallback(_base()):  # type: ignore[misc]
 
     Raises:
         ProblemError: ``every`` is no integer ≥ 1.
+        UFMError: as ``GapMetric``, of the problem.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class GapCallback(_base()):  # type: ignore[misc]
         super().__init__()
         if (whole(every) or 0) < 1:
             raise ProblemError(f"every is {shown(every)}.", expected="an integer >= 1", fix="use 1: every epoch.")
+        require_measurable(problem)
         self.history: list[dict[str, float]] = []
         self._loader, self._problem, self._head = loader, problem, head
         self._every, self._take = int(every), batch_to_xy

@@ -16,15 +16,16 @@ from typing import Any
 from ufm_convex._arrays import FloatArray
 from ufm_convex.attribution import GapAttribution, explained
 from ufm_convex.candidate import Candidate, ClassStatistics, require_counts
-from ufm_convex.certificate import certify
+from ufm_convex.certificate import certify, require_certifiable
 from ufm_convex.errors import HypothesisError, LabelsError, NetworkError, ShapeError
+from ufm_convex.losses import SoftmaxLoss
 from ufm_convex.networks import sums
 from ufm_convex.networks._torch import torch
 from ufm_convex.networks.candidates import classifier_of, require_bias
 from ufm_convex.networks.sums import as_array, require_gathered
 from ufm_convex.problem import Problem
 from ufm_convex.solution import Solution
-from ufm_convex.solving import solve
+from ufm_convex.solving import require_solvable, solve
 
 PREFIX = "ufm"
 _STATES = ("counts", "sums", "square_sums", "lse_sums")
@@ -62,6 +63,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
         ShapeError: the head has not one row a class.
         CandidateError: the head has a bias, and the problem has none.
         HypothesisError: the loss is no cross-entropy, of which the statistics are, or the problem has a constraint.
+        SizeError: no solver takes the problem.
 
     State, all in binary64: that of ``sums``, the smallest feature, and whether the head has changed.
     Where torchmetrics adds up the states of several processes, they hold the same head.
@@ -82,8 +84,7 @@ class GapMetric(_BASE):  # type: ignore[misc]
                 expected="one row a class",
                 fix="make the problem of the network's own class counts.",
             )
-        problem.require_decays("the gap of a network")
-        self._loss = require_gathered(problem.loss)
+        self._loss = require_measurable(problem)
         require_bias(problem, head)
         if problem.feature_dim is not None and d > problem.feature_dim:
             raise ShapeError(
@@ -282,6 +283,20 @@ class GapMetric(_BASE):  # type: ignore[misc]
                 expected="finite features",
                 fix="the training diverged, or half precision overflowed: there is nothing to judge.",
             )
+
+
+def require_measurable(problem: Problem) -> SoftmaxLoss:
+    """The loss of a problem whose gap is found from sums; before the first epoch, and not after it.
+
+    Raises:
+        HypothesisError: the loss is no cross-entropy, of which the statistics are, or the problem has a constraint.
+        SizeError: no solver takes the problem.
+    """
+    problem.require_decays("the gap of a network")
+    loss = require_gathered(problem.loss)
+    require_certifiable(problem)
+    require_solvable(problem)
+    return loss
 
 
 def _same(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:

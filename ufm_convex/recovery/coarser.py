@@ -67,11 +67,15 @@ def coarse_start(problem: Problem, columns: Columns, gap: float) -> Factors | No
 
 
 def _neighbours(problem: Problem) -> bool:
-    """Whether classes of nearly equal counts have nearly equal weights: weights that rise and fall once, at most."""
+    """Whether classes of nearly equal counts have nearly equal weights: weights that rise and fall once, at most.
+
+    Where groups differ in their weights alone, these are no function of the count, in which logits are interpolated.
+    """
     groups = of_groups(problem)
     logs = np.log(groups.loss_weights / groups.feature_weights)
-    moved = float(np.abs(np.diff(logs)).sum())
-    return moved <= _TURNS * float(np.ptp(logs)) + _ROUNDING * logs.size
+    moves = np.abs(np.diff(logs))
+    moved, still = float(moves.sum()), np.diff(groups.feature_weights) == 0.0
+    return not (moves[still] > _ROUNDING).any() and moved <= _TURNS * float(np.ptp(logs)) + _ROUNDING * logs.size
 
 
 def _ladder(problem: Problem) -> Iterator[Columns]:
