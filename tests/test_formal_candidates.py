@@ -77,6 +77,10 @@ def test_what_is_not_stated_of_candidates_is_refused_by_name(monkeypatch):
     ):
         with pytest.raises(OutOfReachError, match=words):
             formal.written(other)
+    used = given["candidate"]["feature_dim"]
+    assert formal.written(replaced(given, ("problem", "feature_dim"), used)).theorems[2:]
+    with pytest.raises(OutOfReachError, match="a candidate that has more coordinates than feature_dim allows"):
+        formal.written(replaced(given, ("problem", "feature_dim"), used - 1))
     numbers = sum(len(row.split()) for part in ("W", "features") for row in given["candidate"]["arrays"][part]["rows"])
     monkeypatch.setattr(candidates, "MOST_NUMBERS", numbers)
     assert formal.written(given).theorems[2:] == ("the candidate's objective", "its gap")
