@@ -565,6 +565,39 @@ def edges(given, field):
     return (below * unit, above * unit) if field == "lower" else (above * unit, below * unit)
 
 
+ABSURD = {
+    "no classes": "[] [] (Decays (1, 0) (1, 0))",
+    "no samples": "[1; 1] [0; 0] (Decays (1, 0) (1, 0))",
+    "fewer than no samples": "[1; 1] [-1; 2] (Decays (1, 0) (1, 0))",
+    "fewer than no classes": "[-1; 3] [5; 1] (Decays (1, 0) (1, 0))",
+    "an empty run": "[0; 2] [5; 1] (Decays (1, 0) (1, 0))",
+    "no decay of W": "[1; 1] [1; 1] (Decays (0, 0) (1, 0))",
+    "a negative decay of H": "[1; 1] [1; 1] (Decays (1, 0) (-1, 0))",
+    "a ball around means of nothing": "[1; 1] [1; 0] (Radii (1, 0) (1, 0))",
+}
+"""Where a division by 0, or Z.to_nat of a negative number, has some value in Coq."""
+
+
+@needs_coq
+def test_nothing_is_proved_of_problems_that_are_none():
+    """Neither -100 from below nor 100 from above, both of which the first problem has."""
+    problems = ["[1; 1] [1; 1] (Decays (1, 0) (1, 0))", *ABSURD.values()]
+    lines = [
+        "Definition some ms cs sizes := Coded {| multiplicities := ms; counts := cs;",
+        "  weights := map (fun _ => (1, 0)) ms; sizes_of := sizes; bias_of := NoBias; nonnegative := true;",
+        "  feature_dim := None; loss_of := cross_entropy (0, 0) |} (CrossEntropy (0, 0)) eq_refl.",
+        "Definition zeros n (row := repeat 0 n) := OrbitProof row (repeat row n) row row [] [].",
+        "Definition none := ((0, 0), (0, 0)).",
+        "Definition asked (P : coded) := let n := length (multiplicities P) in let p := direct 60 in",
+        "  (orb (diagonal_check p P [] none (-100, 0)) (orbit_check p P (zeros n) none (-100, 0)),",
+        "   orb (frame_check p P [] [] 0 (100, 0)) (dense_check p P 0 0 0 (repeat [0] 9) (repeat [0] 9) [] 1 (100, 0))).",
+        *(f"Eval vm_compute in asked (some {problem})." for problem in problems),
+    ]
+    first, *others = evaluated(lines, limit=60)
+    assert first == (True, True)
+    assert others == [(False, False)] * len(ABSURD)
+
+
 @needs_coq
 @pytest.mark.parametrize(("number", "enclosed"), [(2**14, True), (2**14 + 1, False), (2**60, False)])
 def test_exponentials_of_large_numbers_are_not_enclosed(number, enclosed):
