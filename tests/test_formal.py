@@ -34,7 +34,7 @@ import ufm_convex as ufm
 from ufm_convex import formal
 from ufm_convex.certificate import certify
 from ufm_convex.cli import application
-from ufm_convex.errors import CoqNotInstalledError, OutOfReachError
+from ufm_convex.errors import CoqNotInstalledError, OutOfReachError, ProblemError
 from ufm_convex.formal import arranging, running, writing
 from ufm_convex.verifier import MalformedCertificate, verify
 
@@ -236,6 +236,13 @@ def test_nothing_but_errors_and_the_verifier_is_imported():
     }  # fmt: skip
 
 
+def test_the_page_names_every_file_that_is_trusted():
+    """All that write a part of the file: what runs Coq writes none."""
+    page = (Path(__file__).parent.parent / "docs" / "formal.md").read_text(encoding="utf-8")
+    trusted = set(re.findall(r"`formal/(\w+)\.py`", page.partition("## 3. What is trusted")[2]))
+    assert trusted == {path.stem for path in Path(formal.__file__).parent.glob("*.py")} - {"__init__", "running"}
+
+
 # -- the theory ------------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +344,32 @@ def test_without_coq_the_file_is_kept_and_nothing_is_compiled(certificate, witho
     assert kept.read_text() == formal.formalise(certificate).text
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("no program", "coqc cannot be run: Exec format error"),
+        (
+            "#!/bin/sh\necho Error: no such reference. >&2; exit 1\n",
+            "the theory does not compile, Model.v: coqc: no such",
+        ),
+        ("#!/bin/sh\nsleep 60\n", "the theory does not compile, Model.v: no answer in"),
+    ],
+)
+def test_a_coqc_that_is_none_is_told_by_name(certificate, script, words, tmp_path, monkeypatch):
+    """It cannot be run, is too old for the theory, or hangs: not compiled, and the certificate stays proved."""
+    coqc = tmp_path / "coqc"
+    coqc.write_text(script)
+    coqc.chmod(0o755)
+    monkeypatch.setattr(running, "_coqc", lambda: str(coqc))
+    monkeypatch.setattr(running, "_theory", running._theory.__wrapped__)
+    monkeypatch.setattr(running, "TIME_LIMIT", 1)
+    monkeypatch.setattr(running, "PATIENCE", 0.2)
+    result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal"])
+    assert (result.exit_code, "verdict      PROVED" in result.stdout) == (3, True)
+    assert words in result.stdout
+    assert "CoqNotInstalledError" in result.stderr
+
+
 def test_refuted_by_python_is_refuted(certificate, without_coq):
     """Coq is not asked: a proof that fails is no refutation, and a refutation needs none."""
     given = json.loads(certificate.read_text())
@@ -366,6 +399,61 @@ def test_limits_are_those_of_coq(certificate, option, monkeypatch):
     assert CliRunner().invoke(application(), ["verify", str(certificate), option, "77"]).exit_code == 2
 
 
+@pytest.mark.parametrize(("option", "least", "most"), [("--time-limit", 1, 10**6), ("--memory-limit", 64, 1 << 30)])
+def test_limits_that_no_system_takes_are_refused(certificate, option, least, most, monkeypatch):
+    """On either side of both ends; infinity and what is no number, too. Coq is not asked."""
+    asked = []
+    made = formal.Compilation(False, (), "enough", "8.16.1", 0.0)
+    monkeypatch.setattr(formal, "compile_text", lambda text, *limits: asked.append(limits) or made)
+    codes = {}
+    for given in (least, most, least - 1, most + 1, 10**30, "inf", "nan", "-1", "abc"):
+        result = CliRunner().invoke(application(), ["verify", str(certificate), "--formal", option, str(given)])
+        codes[given] = result.exit_code
+    assert {given for given, code in codes.items() if code == 3} == {least, most}
+    assert set(codes.values()) == {2, 3}
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("limits", [(float("nan"), 4096), (float("inf"), 4096), (0, 4096), (300, 0), (300, 1 << 31)])
+def test_limits_of_the_function_are_refused_by_name(limits):
+    with pytest.raises(ProblemError, match="Coq's limit is"):
+        running.compile_text("", *limits)
+
+
+def altered(certificate, path):
+    path.write_text(formal.formalise(certificate).text.replace("nonnegative := true", "nonnegative := false"))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("read", ["certificate", "against", "problem", "candidate"])
+def test_the_file_of_coq_replaces_nothing_that_is_read(certificate, read, tmp_path, monkeypatch):
+    """Under another name of the same file, too: else an altered file would be compared with itself."""
+    monkeypatch.setattr(formal, "compile_text", lambda *given: pytest.fail("Coq was asked"))
+    given = tmp_path / "given"
+    before = altered(certificate, given)
+    path = certificate if read == "certificate" else given
+    before = certificate.read_bytes() if read == "certificate" else before
+    link = tmp_path / "link.v"
+    link.symlink_to(path)
+    options = [] if read == "certificate" else [f"--{read}", str(given)]
+    for output in (path, link):
+        command = ["verify", str(certificate), "--formal", "-o", str(output), *options]
+        result = CliRunner().invoke(application(), command)
+        assert result.exit_code == 2
+        assert path.read_bytes() == before
+        if read != "candidate":  # whose suffix is asked about first
+            assert "which is read" in result.stderr
+
+
+def test_a_file_to_compare_with_is_read_before_anything_is_written(certificate, tmp_path):
+    kept = tmp_path / "c.v"
+    result = CliRunner().invoke(
+        application(), ["verify", str(certificate), "--formal", "-o", str(kept), "--against", str(tmp_path / "none.v")]
+    )
+    assert (result.exit_code, kept.exists()) == (2, False)
+    assert "none.v cannot be read" in result.stderr
+
+
 def test_both_judges_read_the_same_bytes(certificate, monkeypatch):
     """A file that is another one after the verifier has read it: Coq is shown what the verifier saw."""
     from ufm_convex import verifying
@@ -392,6 +480,11 @@ def test_out_of_reach_is_not_compiled(tmp_path):
     found = json.loads(result.stdout)
     assert result.exit_code == 3
     assert (found["verdict"], found["formal"]["compiled"]) == ("PROVED", False)
+    page = (Path(__file__).parent.parent / "docs" / "formal.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\w+)`", page.partition("With `--json`")[2].partition("\n\n")[0])) == {
+        "formal",
+        *found["formal"],
+    }
     assert found["formal"]["detail"].startswith("not within reach of --formal: the loss hard-margin")
 
 
@@ -477,6 +570,39 @@ def edges(given, field):
         middle = (above + below) // 2
         below, above = (middle, above) if proved(middle) == (field == "lower") else (below, middle)
     return (below * unit, above * unit) if field == "lower" else (above * unit, below * unit)
+
+
+ABSURD = {
+    "no classes": "[] [] (Decays (1, 0) (1, 0))",
+    "no samples": "[1; 1] [0; 0] (Decays (1, 0) (1, 0))",
+    "fewer than no samples": "[1; 1] [-1; 2] (Decays (1, 0) (1, 0))",
+    "fewer than no classes": "[-1; 3] [5; 1] (Decays (1, 0) (1, 0))",
+    "an empty run": "[0; 2] [5; 1] (Decays (1, 0) (1, 0))",
+    "no decay of W": "[1; 1] [1; 1] (Decays (0, 0) (1, 0))",
+    "a negative decay of H": "[1; 1] [1; 1] (Decays (1, 0) (-1, 0))",
+    "a ball around means of nothing": "[1; 1] [1; 0] (Radii (1, 0) (1, 0))",
+}
+"""Where a division by 0, or Z.to_nat of a negative number, has some value in Coq."""
+
+
+@needs_coq
+def test_nothing_is_proved_of_problems_that_are_none():
+    """Neither -100 from below nor 100 from above, both of which the first problem has."""
+    problems = ["[1; 1] [1; 1] (Decays (1, 0) (1, 0))", *ABSURD.values()]
+    lines = [
+        "Definition some ms cs sizes := Coded {| multiplicities := ms; counts := cs;",
+        "  weights := map (fun _ => (1, 0)) ms; sizes_of := sizes; bias_of := NoBias; nonnegative := true;",
+        "  feature_dim := None; loss_of := cross_entropy (0, 0) |} (CrossEntropy (0, 0)) eq_refl.",
+        "Definition zeros n (row := repeat 0 n) := OrbitProof row (repeat row n) row row [] [].",
+        "Definition none := ((0, 0), (0, 0)). Definition origin := repeat [0] 9.",
+        "Definition asked (P : coded) := let n := length (multiplicities P) in let p := direct 60 in",
+        "  (orb (diagonal_check p P [] none (-100, 0)) (orbit_check p P (zeros n) none (-100, 0)),",
+        "   orb (frame_check p P [] [] 0 (100, 0)) (dense_check p P 0 0 0 origin origin [] 1 (100, 0))).",
+        *(f"Eval vm_compute in asked (some {problem})." for problem in problems),
+    ]
+    first, *others = evaluated(lines, limit=60)
+    assert first == (True, True)
+    assert others == [(False, False)] * len(ABSURD)
 
 
 @needs_coq

@@ -31,7 +31,7 @@ def document(name):
 
 
 def field(written, name):
-    return re.search(rf"\nDefinition {name} [^=]*:= (.*?)\\.\n", written, re.DOTALL)[1]
+    return re.search(rf"\nDefinition {name} [^=]*:= (.*?)\.\n", written, re.DOTALL)[1]
 
 
 @pytest.mark.parametrize("name", [SAMPLES, MEANS, BIASED, "free bias, candidate"])
@@ -40,8 +40,8 @@ def test_the_candidate_is_restated(name):
     given = document(name)
     written = formal.written(given).text
     arrays, counts = given["candidate"]["arrays"], list(map(int, given["problem"]["class_counts"].split()))
-    stated = literal(re.search(r"  counts := (.*?);", written)[1])
-    repeats = literal(re.search(r"  multiplicities := (.*?);", written)[1])
+    stated = literal(re.search(r"  counts := (.*?);\n", written)[1])
+    repeats = literal(re.search(r"  multiplicities := (.*?);\n", written)[1])
     single = [n for m, n in zip(repeats, stated, strict=True) for _ in range(m)]
     assert sorted(single) == sorted(n for n, m in zip(counts, given["problem"]["multiplicities"].split(), strict=True)
                                     for _ in range(int(m)))  # fmt: skip
@@ -65,6 +65,18 @@ def test_the_candidate_is_restated(name):
         assert power(*literal(field(written, name_))) == power(*map(int, number.split("p")))
 
 
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [("classes_by_run", lambda found: found[::-1]), ("matrix", lambda found: [found[-1], *found[1:]])],
+)
+def test_a_fault_of_the_translation_of_a_candidate_is_found(part, fault, monkeypatch):
+    """Classes in another order than the statement's, and one row that is another's."""
+    right = getattr(candidates, part)
+    monkeypatch.setattr(candidates, part, lambda *given: fault(right(*given)))
+    with pytest.raises(AssertionError):
+        test_the_candidate_is_restated(SAMPLES)
+
+
 def test_what_is_not_stated_of_candidates_is_refused_by_name(monkeypatch):
     given = document(SAMPLES)
     for other, words in (
@@ -77,6 +89,10 @@ def test_what_is_not_stated_of_candidates_is_refused_by_name(monkeypatch):
     ):
         with pytest.raises(OutOfReachError, match=words):
             formal.written(other)
+    used = given["candidate"]["feature_dim"]
+    assert formal.written(replaced(given, ("problem", "feature_dim"), used)).theorems[2:]
+    with pytest.raises(OutOfReachError, match="a candidate that has more coordinates than feature_dim allows"):
+        formal.written(replaced(given, ("problem", "feature_dim"), used - 1))
     numbers = sum(len(row.split()) for part in ("W", "features") for row in given["candidate"]["arrays"][part]["rows"])
     monkeypatch.setattr(candidates, "MOST_NUMBERS", numbers)
     assert formal.written(given).theorems[2:] == ("the candidate's objective", "its gap")

@@ -55,7 +55,7 @@ class Found:
 def attempt(
     certificate: str | Path | bytes,
     output: Path | None,
-    against: Path | None,
+    against: tuple[Path, str] | None,
     limits: tuple[float, int],
     proved: bool,
 ) -> Found:
@@ -64,12 +64,12 @@ def attempt(
     Args:
         certificate: The certificate, read once: its bytes are those that the verifier was shown.
         output: Where the file is kept, if anywhere.
-        against: The file that it is to be, if one was given.
+        against: The file that it is to be, if one was given, and its text, read before anything was written.
         limits: Seconds and MiB that Coq may take.
         proved: Whether the verifier has proved the certificate; Coq is not asked about any other.
 
     Raises:
-        FileFormatError: a file cannot be written, or not be read.
+        FileFormatError: the file cannot be written.
     """
     from ufm_convex import formal
     from ufm_convex._files import write_atomically
@@ -83,9 +83,9 @@ def attempt(
         text = written.text
         if output is not None:
             write_atomically(output, text)
-        other = None if against is None else formal.difference(text, _read(against))
-        if other is not None:
-            return Found(f"{against} is another file: line {other.line} is not {other.expected[:60]!r}", None)
+        other = None if against is None else formal.difference(text, against[1])
+        if against is not None and other is not None:
+            return Found(f"{against[0]} is another file: line {other.line} is not {other.expected[:60]!r}", None)
         made = formal.compile_text(text, *limits)
     except (OutOfReachError, CoqNotInstalledError) as error:
         complain(f"{type(error).__name__}: {error}")
@@ -93,22 +93,36 @@ def attempt(
     return Found(made.detail, made, written.theorems)
 
 
-def check_output(output: Path | None) -> None:
-    """Raise ``FileFormatError`` where the file of Coq could not be written."""
+def check_output(output: Path | None, *read: Path | None) -> None:
+    """Raise ``FileFormatError`` where the file of Coq could not be written, or would replace one that is read."""
     from ufm_convex._files import check_writable
-
-    if output is not None:
-        check_writable(output)
-
-
-def _read(path: Path) -> str:
     from ufm_convex.errors import FileFormatError
 
+    if output is None:
+        return
+    check_writable(output)
+    for other in read:
+        if other is not None and output.is_file() and other.is_file() and output.samefile(other):
+            raise FileFormatError(
+                f"{output} would be written over {other}, which is read.",
+                expected="a file of its own for what Coq is given",
+                fix="give --output another name.",
+            )
+
+
+def read_text(path: Path | None) -> tuple[Path, str] | None:
+    """A file that somebody hands over, as it is; None where none was."""
+    from ufm_convex.errors import FileFormatError
+    from ufm_convex.verifier.reading import MAX_BYTES
+
+    if path is None:
+        return None
     try:
-        return path.read_bytes().decode("utf-8", errors="replace")  # ends of lines as they are
-    except OSError as error:
+        with path.open("rb") as handle:
+            return path, handle.read(MAX_BYTES + 1).decode("utf-8", errors="replace")  # ends of lines as they are
+    except (OSError, ValueError) as error:  # the latter: a null byte in the name
         raise FileFormatError(
-            f"{path} cannot be read: {error.strerror}.",
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
             expected="a file that verify --formal -o has written",
             fix="check the path.",
         ) from error

@@ -56,10 +56,12 @@ def verify(
         Path | None, typer.Option(metavar="FILE.v", help="With --formal: the file that this certificate is to give.")
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=1, help="With --formal: what Coq may take; 300 if not given.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, max=1e6, help="With --formal: what Coq may take; 300 if not given."),
     ] = None,
     memory_limit: Annotated[
-        int | None, typer.Option(metavar="MIB", min=64, help="With --formal: what Coq may take; 4096 if not given.")
+        int | None,
+        typer.Option(metavar="MIB", min=64, max=1 << 30, help="With --formal: what Coq may take; 4096 if not given."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> IntEnum:
@@ -76,7 +78,7 @@ def verify(
         ufm-convex verify c.json --problem problem.toml --candidate trained.npz
         ufm-convex verify bound.json --formal -o bound.v
     """
-    from ufm_convex.cli.formal import attempt, check_output
+    from ufm_convex.cli.formal import attempt, check_output, read_text
     from ufm_convex.formal import read_once
     from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT
     from ufm_convex.verifier import MalformedCertificate
@@ -85,7 +87,8 @@ def verify(
 
     if not formal:
         refuse("verify without --formal", ["output", "against", "time_limit", "memory_limit"], "--formal beside it")
-    check_output(output)
+    check_output(output, certificate, against, candidate, problem)
+    other = read_text(against)
     try:
         source = read_once(certificate) if formal else certificate
         result = check(source, reading.load(candidate), problem)
@@ -95,7 +98,7 @@ def verify(
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     code = VerifyExit[str(result.verdict)]
     limits = (time_limit or TIME_LIMIT, memory_limit or MEMORY_LIMIT)
-    found = attempt(source, output, against, limits, code is VerifyExit.PROVED) if formal else None
+    found = attempt(source, output, other, limits, code is VerifyExit.PROVED) if formal else None
     if found is not None and not found.accepted and code is VerifyExit.PROVED:
         code = VerifyExit.INCONCLUSIVE
     lines = [_as_json(result, found)] if as_json else [*result.lines(), *(found.lines() if found else [])]

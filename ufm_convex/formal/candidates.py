@@ -80,6 +80,8 @@ def theorems(
     """
     if problem.name.code == "CrammerSinger":
         raise out_of_reach("a candidate of the hinge of kind crammer-singer")
+    if problem.feature_dim is not None and candidate["feature_dim"] > problem.feature_dim:
+        raise out_of_reach("a candidate that has more coordinates than feature_dim allows, though it uses fewer")
     arrays, order = candidate["arrays"], classes_by_run(problem, runs)
     W, H = matrix(arrays["W"]["rows"]), matrix(arrays["features"]["rows"])
     if sum(len(rows) * len(rows[0]) for rows in (W, H)) > MOST_NUMBERS:

@@ -15,7 +15,7 @@ from functools import cache, partial
 from math import ceil
 from pathlib import Path
 
-from ufm_convex.errors import CoqNotInstalledError
+from ufm_convex.errors import CoqNotInstalledError, ProblemError
 
 try:
     import resource
@@ -42,6 +42,8 @@ PATIENCE = 10
 """How many times as long it is waited for a process that others keep from its time; beyond that it hangs."""
 MEMORY_LIMIT = 4096
 """MiB for a file: address space, of which the largest files that are within reach take a third."""
+MOST_SECONDS, MOST_MEMORY = 10**6, 1 << 30
+"""What a limit may be; the system would not take numbers that are much longer."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,14 @@ def compile_text(text: str, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMI
         memory: MiB that it may take, where the system can limit them.
 
     Raises:
-        CoqNotInstalledError: there is no ``coqc``, or CoqInterval is not installed.
+        ProblemError: a limit is no number from 1 to ``MOST_SECONDS`` or ``MOST_MEMORY``.
+        CoqNotInstalledError: there is no ``coqc`` that can be run, or CoqInterval is not installed.
     """
+    for what, given, most in (("seconds", limit, MOST_SECONDS), ("MiB", memory, MOST_MEMORY)):
+        if not 1 <= given <= most:  # of nan, too
+            raise ProblemError(
+                f"Coq's limit is {given} {what}.", expected=f"from 1 to {most}", fix="leave it out, or write 600."
+            )
     coqc, theory = _coqc(), _theory()
     with tempfile.TemporaryDirectory(prefix="ufm-convex-") as name:
         path = Path(name) / "certificate.v"
@@ -114,20 +122,23 @@ def _reason(done: subprocess.CompletedProcess[str], limit: float, memory: int) -
     if done.returncode < 0:
         return f"coqc was stopped by signal {-done.returncode}"
     _, _, error = done.stderr.rpartition("Error:")
-    return "coqc: " + re.sub(r"\s+", " ", error or done.stderr).strip()[:200]
+    return "coqc: " + re.sub(r"\s+", " ", error or done.stderr).strip().rstrip(".")[:200]
 
 
 def _run(command: Sequence[str], limit: float, memory: int = MEMORY_LIMIT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=limit if resource is None else PATIENCE * limit,
-        preexec_fn=None if resource is None else partial(_restrain, ceil(limit), memory << 20),
-    )
+    try:
+        return subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=limit if resource is None else PATIENCE * limit,
+            preexec_fn=None if resource is None else partial(_restrain, ceil(limit), memory << 20),
+        )
+    except OSError as error:
+        raise not_installed(f"{command[0]} cannot be run: {error.strerror}") from error
 
 
 def _restrain(seconds: int, size: int) -> None:
@@ -160,7 +171,12 @@ def _theory() -> tempfile.TemporaryDirectory[str]:
     for name in THEORY:
         path = Path(folder.name) / f"{name}.v"
         shutil.copyfile(Path(__file__).parent / "theory" / path.name, path)
-        done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)], TIME_LIMIT)
+        try:
+            done = _run([coqc, "-q", "-Q", folder.name, "UFM", str(path)], TIME_LIMIT)
+        except subprocess.TimeoutExpired as error:
+            raise not_installed(
+                f"the theory does not compile, {path.name}: no answer in {error.timeout:g} s"
+            ) from error
         if done.returncode:
             raise not_installed(f"the theory does not compile, {path.name}: {_reason(done, TIME_LIMIT, MEMORY_LIMIT)}")
     return folder
