@@ -24,7 +24,7 @@ def chapter(page, text):
     for title, line in LINE.findall(text):
         entries = []
         for item in re.split(r" ·\s", line.rstrip(".")):
-            found = re.fullmatch(rf"(?:\[(?P<label>[^]]+)\]\((?P<page>\w+)\.md\)|\*\*(?P<own>.+)\*\*) ?(?P<n>.*)", item)
+            found = re.fullmatch(r"(?:\[(?P<label>[^]]+)\]\((?P<page>\w+)\.md\)|\*\*(?P<own>.+)\*\*) ?(?P<n>.*)", item)
             if found is None:
                 break
             entries.append(Entry(found["label"] or found["own"], found["page"] or page, tuple(numbers(found["n"]))))
