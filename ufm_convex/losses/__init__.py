@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ufm_convex.losses.soft_target_cross_entropy import SoftTargetCrossEntropy
     from ufm_convex.losses.softmax import SoftmaxLoss
     from ufm_convex.losses.table import Table
-    from ufm_convex.losses.traits import foreign
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -42,7 +41,6 @@ else:
             "soft_target_cross_entropy": ("SoftTargetCrossEntropy",),
             "softmax": ("SoftmaxLoss",),
             "table": ("Table",),
-            "traits": ("foreign",),
         },
     )
 
@@ -95,7 +93,9 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
 
 def require_named(loss: Loss) -> None:
     """Raise ``ProblemError`` where ``make`` would make another loss of its name: what is written could not be read."""
-    if foreign(loss) and available().get(loss.name) is not type(loss):
+    from ufm_convex.losses import traits  # a module that what is quick to import does not need
+
+    if traits.foreign(loss) and available().get(loss.name) is not type(loss):
         raise ProblemError(
             f"the loss is of the class {type(loss).__qualname__}, for which the name {loss.name!r} does not stand.",
             expected="a loss that can be found by its name, in a file",
