@@ -57,8 +57,9 @@ def fault(run: object, problem: Problem) -> str | None:
     """What is wrong with the form of a run, which may be one of a solver that was asked in turn; None if nothing is."""
     if not isinstance(run, SolverRun):
         return f"{shown(run)} for a run"
-    if not isinstance(run.claim, Claim):
-        return f"a run with the claim {shown(run.claim)}"
+    claim: object = run.claim
+    if not isinstance(claim, Claim):
+        return f"a run with the claim {shown(claim)}"
     outputs, columns = problem.num_outputs, problem.num_columns
     square, table, gram = (outputs, outputs), (outputs, columns), (columns, columns)
     wanted: dict[str, tuple[object, tuple[int, int]]] = {}
