@@ -8,6 +8,7 @@ elsewhere when they are read. ``_sphinx`` holds what Sphinx and its extensions d
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -85,6 +86,13 @@ sphinx_gallery_conf = {
 
 # -- looks ---------------------------------------------------------------------------------------------------------
 
+
+def wide_pages(columns: int = 8) -> list[str]:
+    """Pages with a table of so many columns: they need the room that the list of sections takes beside them."""
+    ruled = re.compile(rf"^\|(?:[-: ]+\|){{{columns},}}$", re.M)
+    return sorted(page.stem for page in Path(__file__).parent.glob("*.md") if ruled.search(page.read_text("utf-8")))
+
+
 html_theme = "pydata_sphinx_theme"
 html_title = "ufm-convex"
 html_static_path = ["_static"]
@@ -98,7 +106,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "show_nav_level": 1,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in wide_pages()}},
     "footer_start": ["copyright"],
     "footer_end": [],
 }

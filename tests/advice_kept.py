@@ -36,7 +36,7 @@ CASES: list[Case] = [
     ),
     Case("evidence.kept:_checked", lambda folder: kept(folder, "s.json"), "name it so", kept),
     Case(
-        "evidence.kept:_malformed",
+        "evidence.kept:Kind.malformed",
         lambda folder: ufm.Solution.load(folder / "none.npz"),
         "write it again with Solution.save",
         lambda folder: ufm.Solution.load(kept(folder)),

@@ -100,7 +100,7 @@ HELPERS = frozenset(
             "problem.constraints.hard_margin:_refused",
             "contrastive.candidate:_features",
             "interchange.solutions:_malformed",
-            "evidence.kept:_malformed",
+            "evidence.kept:Kind.malformed",
         ),
         *("losses.table:_refuse", "positivity.judging:_numbers", "methods.direct:_too_large"),
         *(
@@ -144,6 +144,14 @@ UNFOLLOWED = {
         "says that the package itself is at fault, and asks for a report",
     ),
     "methods.multiplier:Search._try": "likewise",
+    **dict.fromkeys(
+        ("plots.__init__:draw", "solvers.guests:_refuse", "theory.base:Theorem.evaluated"),
+        "asks the author of another package; tests/test_guests.py provokes it",
+    ),
+    **dict.fromkeys(
+        ("losses.__init__:require_named", "losses.separable:SeparableLoss.table", "losses.traits:require_own"),
+        "is about a loss of another package; tests/test_plugins.py provokes it",
+    ),
     **dict.fromkeys(
         (
             "candidate.formats:_package",

@@ -1,7 +1,7 @@
 """Balanced classes with free features: own solves against the closed form, and all four neural-collapse measures.
 
 With m samples a class, r = min(1, √(N K λ_W λ_H)), t = (K−1) r/K and M = log(1 + K (1/r − 1)) the optimum is
-L = M (I − 11ᵀ/K), f* = −log(1−t) + t M (Zhu et al., NeurIPS 2021, Theorem 3.1, with the margin in closed form).
+L = M (I − 11ᵀ/K), f* = −log(1−t) + t M (Zhu et al., NeurIPS 2021, with the margin in closed form).
 """
 
 from __future__ import annotations

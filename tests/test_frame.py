@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 from soft_targets import random_soft_targets, soft_targets
 
 from ufm_convex import class_counts, solvers, theory
 from ufm_convex.errors import HypothesisError, ProblemError, SizeError
-from ufm_convex.losses import CrossEntropy
+from ufm_convex.losses import CrossEntropy, LogitAdjustedCrossEntropy
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import FramePoint, GramPoint, of_classes
 from ufm_convex.solvers import Claim
@@ -111,6 +112,45 @@ def test_a_frame_that_is_not_optimal_is_refused_and_beaten():
     peer = solve(REFUSED, solver="clarabel", tolerance=1e-7)
     assert peer.status == "certified"
     assert peer.upper_bound < found.value * (1.0 - 1e-4)
+
+
+def test_multiplied_logits_beat_the_frame():
+    """NumPy and SciPy alone: the best frame, class by class, is above a descent whose two small classes overlap."""
+    n, K, lam = np.array([1000.0, 100, 30, 10]), 4, np.sqrt(0.375 * 10) / 1140
+    pi, scale = n / n.sum(), (n / n[0]) ** 0.3
+
+    def losses(logits):  # logits (K, K), a row a class
+        scores = logits * scale
+        return logsumexp(scores, axis=1) - np.diag(scores), softmax(scores, axis=1) - np.eye(K)
+
+    def frame(x, k):  # a class by itself: pi_k l_k(z_k) + λ √n_k ‖z_k‖
+        z = np.tile(x, (K, 1))
+        values, residuals = losses(z)
+        length = np.linalg.norm(x)
+        gradient = pi[k] * residuals[k] * scale + lam * np.sqrt(n[k]) / length * x
+        return pi[k] * values[k] + lam * np.sqrt(n[k]) * length, gradient
+
+    def objective(x):
+        W, H = x.reshape(2, K, K)
+        values, residuals = losses(H @ W.T)
+        P = residuals * scale * pi[:, None]
+        penalty = lam / 2 * (np.sum(W**2) + n @ np.sum(H**2, axis=1))
+        return pi @ values + penalty, np.concatenate([P.T @ H + lam * W, P @ W + lam * n[:, None] * H], axis=None)
+
+    options = {"maxiter": 5000, "ftol": 0.0, "gtol": 1e-9}
+    found = [minimize(frame, e, (k,), "L-BFGS-B", jac=True, options=options).fun for k, e in enumerate(np.eye(K))]
+    alone = np.minimum(found, pi * np.log(K)).sum()  # where z_k = 0 is better, a class is given up
+    start = np.concatenate([3 * np.eye(K), 0.1 + 0.3 * np.eye(K)], axis=None)
+    bounds = [(None, None)] * K**2 + [(0.0, None)] * K**2
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    H = found.x[K**2 :].reshape(K, K)
+    loss = LogitAdjustedCrossEntropy(shift=np.zeros(K), scale=scale)
+    solution = solve(Problem(n.astype(int), lam, lam, loss=loss))
+    assert found.fun < alone - 5e-5
+    assert H[2] @ H[3] > 0.01
+    assert alone == pytest.approx(0.39299015355, rel=1e-9)  # the value that docs/atlas.md has
+    assert solution.status == "certified"
+    assert found.fun == pytest.approx(solution.value, rel=1e-8)
 
 
 def test_auto_falls_through_a_refused_frame():

@@ -188,7 +188,7 @@ def test_other_centres_are_refused(centre):
 
 @pytest.mark.parametrize("K", [2, 3, 4, 7, 10, 31, 100, 316, 1000])
 def test_the_balanced_simplex_has_all_four(K):
-    """Zhu et al. (2021), Theorem 3.1: the global optimum with free features is a self-dual simplex."""
+    """Zhu et al. (2021): the global optimum with free features is a self-dual simplex."""
     problem = Problem([2] * K, 0.1 / K, 0.1 / K, features="free")
     W, H = theory.optimum(problem).factors()
     found = geometry(problem, Candidate(weights=W, features=np.repeat(H, 2, axis=0), labels=np.repeat(range(K), 2)))

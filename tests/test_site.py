@@ -158,6 +158,13 @@ def test_an_object_has_one_place_in_the_reference():
     assert "ufm_convex.CrossEntropy" in public.contents("ufm_convex.losses")["elsewhere"]
 
 
+@pytest.mark.parametrize("what", ["property", "attribute", "data"])  # whatever napoleon looks for a type in
+def test_what_stands_before_a_colon_is_no_type(what):
+    lines = ["the rows of W.", "", ":type: V"]  # what napoleon makes of "V: the rows of W."
+    extension("public_names").plain(None, what, "p", None, None, lines)
+    assert lines == ["V: the rows of W.", ""]
+
+
 def test_docstrings_are_read_as_they_stand():
     plain = extension("public_names").plain
     lines = ["Norms ‖h‖, |W| and ``|code|`` of docs/theorem.md, section 2.", "", ">>> a | b", "1 | 2"]
@@ -168,9 +175,6 @@ def test_docstrings_are_read_as_they_stand():
         ">>> a | b",
         "1 | 2",
     ]
-    lines = ["the rows of W.", "", ":type: V"]  # what napoleon makes of "V: the rows of W."
-    plain(None, "property", "p", None, None, lines)
-    assert lines[0] == "V: the rows of W."
 
 
 def modules():

@@ -159,7 +159,7 @@ def loaded(entry: EntryPoint, base: type[T]) -> type[T]:
     wanted = f"a concrete subclass of {base.__module__}.{base.__qualname__} whose name is {entry.name!r}"
     try:
         kind = entry.load()
-    except Exception as error:  # whatever a module of somebody else raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a module of somebody else raises while it is imported
         _refuse(entry, f"cannot be imported: {type(error).__name__}: {error}", wanted, "mend its import", error)
     if not inspect.isclass(kind) or not issubclass(kind, base):
         _refuse(entry, f"names {shown(kind)}", wanted, f"let it name a subclass of {base.__name__}")
@@ -182,7 +182,7 @@ def _package(entry: EntryPoint) -> str:
     return "an unknown package" if entry.dist is None else f"the package {entry.dist.name!r}"
 
 
-def _refuse(entry: EntryPoint, found: str, expected: str, fix: str, cause: Exception | None = None) -> NoReturn:
+def _refuse(entry: EntryPoint, found: str, expected: str, fix: str, cause: BaseException | None = None) -> NoReturn:
     name = f"the entry point {entry.name!r} = {entry.value!r} in {entry.group!r} of {_package(entry)}"
     away = "" if entry.dist is None else f", or remove the package: pip uninstall {entry.dist.name}"
     raise PluginError(f"{name} {found}.", expected=expected, fix=f"{fix}{away}.") from cause

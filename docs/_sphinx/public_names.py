@@ -53,9 +53,9 @@ def plain(app: Sphinx, what: str, name: str, obj: object, options: object, lines
     """Docstrings are written to be read as they stand: bars are norms, not substitutions.
 
     A page that they name is a link, so one that does not exist is found. And ``K, the number of counts: …`` about a
-    property is prose, of which napoleon took what is before the colon for a type.
+    property or a constant is prose, of which napoleon took what is before the colon for a type.
     """
-    if what in ("property", "attribute") and lines and lines[-1].startswith(":type: "):
+    if what in ("property", "attribute", "data") and lines and lines[-1].startswith(":type: "):
         lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]
     if what == "module":
         starts = [k for k, line in enumerate(lines) if re.match(r" +(?!>>>)\S", line) and not lines[k - 1].strip()]

@@ -94,7 +94,9 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Loss:
 
 def require_named(loss: Loss) -> None:
     """Raise ``ProblemError`` where ``make`` would make another loss of its name: what is written could not be read."""
-    if foreign(loss) and available().get(loss.name) is not type(loss):
+    from ufm_convex.losses import traits  # a module that what is quick to import does not need
+
+    if traits.foreign(loss) and available().get(loss.name) is not type(loss):
         raise ProblemError(
             f"the loss is of the class {type(loss).__qualname__}, for which the name {loss.name!r} does not stand.",
             expected="a loss that can be found by its name, in a file",

@@ -23,7 +23,7 @@ from ufm_convex.methods.base import AUTO, OVERDUE, Finding, Method, Progress, Se
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import Gram, GramPoint
 from ufm_convex.solution import Solution, Status
-from ufm_convex.solvers import STALLED, Claim, Solver, SolverRun, Stalls
+from ufm_convex.solvers import STALLED, Claim, Solver, SolverRun, Stalls, guests
 
 _RANGE = 960
 """Base-2 logarithms of σ² beyond which its products with numbers of moderate size overflow or vanish."""
@@ -148,9 +148,9 @@ def _started(
     long = math.isfinite(left) and relaxation.level(level).gram_order(problem) > _LONG
     share = _FOR_THE_SOLVER * left if long else None
     if chosen.in_process and not (long and chosen.long_steps):
-        return _hurried(chosen.runs(problem, level, tolerance, options), share)
+        return _hurried(guests.runs(chosen, problem, level, tolerance, options), share)
     with _deadline.limited(share):
-        return apart(f"solver {chosen.name!r}", chosen.runs, problem, level, tolerance, options)
+        return apart(f"solver {chosen.name!r}", guests.runs, chosen, problem, level, tolerance, options)
 
 
 def _hurried(runs: Iterator[SolverRun], seconds: float | None) -> Iterator[SolverRun]:

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ufm_convex._registry import Registry, choose, plugged_in
+from ufm_convex.errors import PluginError, shown
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.phase import boundary
 from ufm_convex.plots.style import SUFFIXES, WIDTHS, check_suffix, rendered, require, save, styled, width_in_inches
@@ -88,6 +89,7 @@ def draw(
         CountsError: solution or candidate belong to other class counts.
         HypothesisError: the figure needs a theorem that does not hold for the problem, or it has no penalties.
         SizeError: too many classes for this figure.
+        PluginError: what a figure of another package draws is none.
 
     Example:
         >>> import ufm_convex as ufm
@@ -103,4 +105,11 @@ def draw(
     subject = Subject(problem, solution, candidate)
     subject.check(kind)
     with styled():
-        return kind.draw(subject, inches)
+        figure = kind.draw(subject, inches)
+    if not hasattr(figure, "savefig"):
+        raise PluginError(
+            f"the figure {name!r} ({type(kind).__module__}.{type(kind).__qualname__}) is drawn as {shown(figure)}.",
+            expected="a Figure of Matplotlib",
+            fix="let its draw return the figure, or name another one.",
+        )
+    return figure

@@ -121,7 +121,7 @@ def optimum(problem: Problem) -> Optimum:
     for theorem in _about(problem):
         failed[theorem.name] = theorem.failed(problem)
         if not failed[theorem.name]:
-            return theorem.evaluate(problem, theorem.relation)
+            return theorem.evaluated(problem, theorem.relation)
     raise refusal(failed)
 
 

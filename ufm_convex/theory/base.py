@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ufm_convex.errors import HypothesisError
+from ufm_convex.errors import HypothesisError, PluginError, shown
 
 if TYPE_CHECKING:
     from ufm_convex.problem import Problem
@@ -104,6 +104,22 @@ class Theorem(ABC):
     def evaluate(self, problem: Problem, relation: Relation) -> Optimum:
         """The closed form, stamped with the relation; called only when the hypotheses allow that relation."""
 
+    def evaluated(self, problem: Problem, relation: Relation) -> Optimum:
+        """``evaluate``, whose answer has the form that was asked for.
+
+        Raises:
+            PluginError: it has not, which happens to theorems of other packages.
+        """
+        found: object = self.evaluate(problem, relation)
+        if isinstance(found, Optimum) and isinstance(found.value, float) and not math.isnan(found.value):
+            return found
+        what = f"an optimum of value {shown(found.value)}" if isinstance(found, Optimum) else shown(found)
+        raise PluginError(
+            f"the theorem {self.name!r} ({type(self).__module__}.{type(self).__qualname__}) evaluates to {what}.",
+            expected="an Optimum with a number in binary64 for its value",
+            fix="mend its evaluate, or remove its package.",
+        )
+
     def collapse_size(self, problem: Problem) -> Fraction | None:
         """The exact count at and below which a class has no feature; None where the theorem has no such number."""
         return None
@@ -124,7 +140,7 @@ class Theorem(ABC):
         failed = self.failed(problem)
         if failed:
             raise refusal({self.name: failed})
-        return self.evaluate(problem, self.relation)
+        return self.evaluated(problem, self.relation)
 
     def bound(self, problem: Problem) -> Optimum | None:
         """The value with the relation that is left to it, or None where it says nothing about the problem."""
@@ -136,7 +152,7 @@ class Theorem(ABC):
         relations.discard(Relation.TIGHT)
         if len(relations) > 1:  # a lower bound of something that is itself an upper bound
             return None
-        return self.evaluate(problem, relations.pop() if relations else Relation.TIGHT)
+        return self.evaluated(problem, relations.pop() if relations else Relation.TIGHT)
 
 
 def plain_setting(problem: Problem) -> tuple[Hypothesis, ...]:

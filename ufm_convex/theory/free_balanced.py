@@ -10,7 +10,7 @@ All features vanish iff N K λ_W λ_H ≥ ω² (1−α)². The dual point is U =
 singular values but one are at the bound ‖U D^{-1/2}‖ ≤ 1 (docs/free_features.md, section 5).
 
 Source: Zhu, Ding, Zhou, Li, You, Sulam, Qu: A Geometric Analysis of Neural Collapse with Unconstrained Features,
-NeurIPS 2021, Theorem 3.1 (geometry); the margin in closed form as above.
+NeurIPS 2021 (geometry); the margin in closed form as above.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class FreeBalanced(Theorem):
     name: ClassVar[str] = "balanced simplex"
     citation: ClassVar[str] = (
         "Zhu, Ding, Zhou, Li, You, Sulam, Qu: A Geometric Analysis of Neural Collapse with Unconstrained Features, "
-        "NeurIPS 2021, Theorem 3.1; docs/free_features.md, section 5"
+        "NeurIPS 2021; docs/free_features.md, section 5"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

@@ -10,8 +10,8 @@ E^{1/2}. From (P E P)^{+1/2} = (1/π) ∫ s^{-1/2} (P (E + s) P)⁺ ds and (P F 
 off-diagonal entries of the first factor are negative and its columns sum to zero: multipliers of all margins, each
 positive, so that all margins are tight, L = P Diag(m) + 1vᵀ, and v ≠ 0 adds to the nuclear norm.
 
-Source: Thrampoulidis, Kini, Vakilian, Behnia: Imbalance Trouble: Revisiting Neural-Collapse Geometry, NeurIPS 2022,
-Theorem 1 (m = 1); a margin of the class is a count m_k² n_k, which the proof takes as any positive number.
+Source: Thrampoulidis, Kini, Vakilian, Behnia: Imbalance Trouble: Revisiting Neural-Collapse Geometry, NeurIPS 2022
+(m = 1); a margin of the class is a count m_k² n_k, which the proof takes as any positive number.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class SimplexEncodedLabels(Theorem):
 
     name: ClassVar[str] = "simplex-encoded-labels interpolation"
     citation: ClassVar[str] = (
-        "Thrampoulidis, Kini, Vakilian, Behnia: Imbalance Trouble: Revisiting Neural-Collapse Geometry, NeurIPS 2022, "
-        "Theorem 1; docs/hard_margin.md, section 2"
+        "Thrampoulidis, Kini, Vakilian, Behnia: Imbalance Trouble: Revisiting Neural-Collapse Geometry, NeurIPS 2022; "
+        "docs/hard_margin.md, section 2"
     )
     relation: ClassVar[Relation] = Relation.TIGHT
 

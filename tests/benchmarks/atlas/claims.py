@@ -77,7 +77,7 @@ def step_imbalance() -> Iterator[Entry]:
         )
     for words, value in (("its value", scaled), ("of four numbers", four)):
         balanced = ufm.Problem([20] * 4, 5e-3, 5e-3, **FREE)
-        source = "Zhu et al., NeurIPS 2021, Theorem 3.1"
+        source = "Zhu et al., NeurIPS 2021"
         statement = f"one size of classes: logits M (I − 11ᵀ/K), {words}"
         yield Entry(statement, source, balanced, "tight", value, conic, hypotheses)
 

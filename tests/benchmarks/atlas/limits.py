@@ -47,7 +47,7 @@ def step_imbalance() -> Iterator[Limit]:
     yield Limit("cosine of the logits and I − 11ᵀ/K, in the norm of the penalty", SELI, STEP, DECAYS, cosines,
                 lambda: 1.0, 0.01)  # fmt: skip
     words = "minimum over q log(1/q), q = √(λ_W λ_H): the least ‖L Diag(√n)‖_* with margins 1"
-    yield Limit(words, SELI + ", Theorem 1; docs/hard_margin.md", STEP, DECAYS, price, least, 0.05 * least())
+    yield Limit(words, SELI + "; docs/hard_margin.md", STEP, DECAYS, price, least, 0.05 * least())
     for name, pair in (("minority", (3, 4)), ("majority", (0, 1)), ("a majority and a minority", (0, 3))):
         words = f"cosine of two classifiers, {name}: that of (P Diag(n) P)^(1/2)"
         angle = lambda decays, pair=pair: [between(step(decay).weight_gram, *pair) for decay in decays]  # noqa: E731

@@ -18,7 +18,7 @@ DANG = "Dang, Tran, Nguyen, Ho, ICML 2024, Theorem 1"
 MERGE = (
     "minority collapse: Fang, He, Long, Su, PNAS 2021, and Hong, Ling 2023; threshold: docs/free_features.md, section 5"
 )
-PEELED = "Fang, He, Long, Su, PNAS 118, 2021, Theorem 5 for R → ∞; docs/layer_peeled.md"
+PEELED = "Fang, He, Long, Su, PNAS 118, 2021, for R → ∞; docs/layer_peeled.md"
 LOSSES = "docs/closed_forms.md, section 3"
 ACCURACY = 1e-10
 """Of the solutions, relative: a feature that is zero or shared is seen only as far as the gap can tell."""
