@@ -15,7 +15,6 @@ from ufm_convex._registry import Registry, choose, plugged_in
 from ufm_convex._registry import make as build
 from ufm_convex.errors import ProblemError
 from ufm_convex.losses.base import Loss
-from ufm_convex.losses.traits import foreign
 
 if TYPE_CHECKING:
     from ufm_convex.losses.binary_cross_entropy import BinaryCrossEntropy
