@@ -217,7 +217,7 @@ def test_the_relative_width_of_nothing_is_nothing():
 
 def test_relative_errors_of_the_slack_and_of_entropies():
     for size, inner in ((64, 128), (300, 7)):
-        assert fast.room_error(size, inner) == near((inner + size + 32) * U * FACTOR)
+        assert fast.room_error(size, inner) == near((inner + size + 5) * U * FACTOR)
         assert fast.entropy_error(size) == near((LOG + (size + 8) * U) * FACTOR)
 
 
@@ -240,7 +240,7 @@ def test_the_error_of_a_row_is_15():
         moduli = np.abs(rows)
         expected = [moduli[g] @ moduli.sum(axis=0) + tau[g].sum() + radii[g] for g in range(2)]
         room = fast._room(rows, tau, radii, nonnegative)
-        assert (-room).tolist() == [near(36 * U * FACTOR * Fraction(t)) for t in expected]
+        assert (-room).tolist() == [near((2 + 2 + 5) * U * FACTOR * Fraction(t)) for t in expected]
 
 
 @pytest.mark.parametrize(
