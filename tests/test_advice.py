@@ -134,7 +134,7 @@ def functions_with_advice() -> set[str]:
 
 UNFOLLOWED = {
     "formal.running:not_installed": "names the packages to install; tests install nothing",
-    "cli.formal:check_output": "needs Coq to be followed; tests/test_formal.py gives another name",
+    "cli.options:check_output": "is followed by another name; tests/test_cli_output.py writes there",
     "cli.formal:read_text": "needs Coq to be followed; tests/test_formal.py compares files",
     "formal.running:compile_text": "needs Coq to be followed; tests/test_formal.py has both sides of each limit",
     **dict.fromkeys(

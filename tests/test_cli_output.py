@@ -308,3 +308,53 @@ def test_with_json_a_fault_and_an_interruption_are_objects(monkeypatch):
         monkeypatch.setattr(solving, "solve", fails)
         done = CliRunner().invoke(cli.application(), ["solve", "--class-counts", "5,3", *DECAYS, "--json"])
         assert (done.exit_code, json.loads(done.stdout)["error"]) == (code, name)
+
+
+# -- what is read is not replaced ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    problem = ufm.Problem([6, 4, 3], 0.04, 0.01)
+    problem.save(tmp_path / "problem.toml")
+    (tmp_path / "counts.csv").write_text("class_id,count\n0,6\n1,4\n2,3\n")
+    np.savez(tmp_path / "candidate.npz", weights=np.eye(3), features=np.eye(3), class_counts=[6, 4, 3])
+    ufm.certify(problem).save(tmp_path / "certificate.json")
+    return tmp_path
+
+
+REPLACING = {
+    "solve": ["solve", "problem.toml", "-o", "problem.toml"],
+    "solve, counts": ["solve", "--class-counts", "counts.csv", *DECAYS, "--table", "counts.csv"],
+    "certify": ["certify", "candidate.npz", *DECAYS, "-o", "candidate.npz"],
+    "certify, problem": ["certify", "problem.toml", "-o", "problem.toml"],
+    "report": ["report", "candidate.npz", *DECAYS, "--html", "candidate.npz"],
+    "export": ["export", "problem.toml", "-o", "problem.toml"],
+    "verify": ["verify", "certificate.json", "--formal", "-o", "certificate.json"],
+}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("words", REPLACING.values(), ids=REPLACING)
+def test_no_file_that_is_read_is_replaced(words, linked, inputs, monkeypatch):
+    """Under another name of the same file, too: an input is nobody's to lose."""
+    monkeypatch.chdir(inputs)
+    given = inputs / words[-1]
+    before = given.read_bytes()
+    if linked:
+        link = inputs / f"link{given.suffix}"
+        link.symlink_to(given)
+        words = [*words[:-1], str(link)]
+    done = CliRunner().invoke(cli.application(), words)
+    assert done.exit_code == 2, done.output
+    assert "which is read" in done.stderr
+    assert given.read_bytes() == before
+
+
+def test_another_name_is_written_and_an_output_of_before_is_replaced(inputs, monkeypatch):
+    """The advice followed; and what an option of an output names is not read."""
+    monkeypatch.chdir(inputs)
+    for _ in range(2):
+        words = ["certify", "problem.toml", "-o", "other.json"]
+        assert CliRunner().invoke(cli.application(), words).exit_code == 0
+    assert ufm.verify(inputs / "other.json").verdict == "PROVED"

@@ -38,6 +38,9 @@ Body = Callable[..., IntEnum]
 _GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxyType({}))
 """Name of a parameter → what it is called on the command line, for those of the running command that were given."""
 
+_FILES: ContextVar[Mapping[str, Path]] = ContextVar("files", default=MappingProxyType({}))
+"""Name of a parameter → the file that it names, for those given parameters of the running command that name one."""
+
 _BREAKDOWN: ContextVar[int] = ContextVar("breakdown", default=ExitCode.BAD_INPUT)
 """``breakdown`` of the running command."""
 
@@ -77,6 +80,18 @@ def refuse(mode: str, names: Collection[str], expected: str) -> None:
             expected=expected,
             fix=f"leave out {words}.",
         )
+
+
+def files_given() -> Mapping[str, Path]:
+    """Name of a parameter → the file that is there, for the given parameters of the running command that name one."""
+    return _FILES.get()
+
+
+def _is_file(value: object) -> bool:
+    try:
+        return isinstance(value, str | Path) and Path(value).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def names_of(*groups: type) -> list[str]:
@@ -146,6 +161,7 @@ def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
         _BREAKDOWN.set(int(breakdown))
         with Boundary(breakdown, as_json=bool(given.get("as_json"))):
             _GIVEN.set(_on_the_command_line(context))
+            _FILES.set({name: Path(given[name]) for name in _GIVEN.get() if _is_file(given.get(name))})
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})
         raise typer.Exit(code)
 

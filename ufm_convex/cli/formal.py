@@ -93,23 +93,6 @@ def attempt(
     return Found(made.detail, made, written.theorems)
 
 
-def check_output(output: Path | None, *read: Path | None) -> None:
-    """Raise ``FileFormatError`` where the file of Coq could not be written, or would replace one that is read."""
-    from ufm_convex._files import check_writable
-    from ufm_convex.errors import FileFormatError
-
-    if output is None:
-        return
-    check_writable(output)
-    for other in read:
-        if other is not None and output.is_file() and other.is_file() and output.samefile(other):
-            raise FileFormatError(
-                f"{output} would be written over {other}, which is read.",
-                expected="a file of its own for what Coq is given",
-                fix="give --output another name.",
-            )
-
-
 def read_text(path: Path | None) -> tuple[Path, str] | None:
     """A file that somebody hands over, as it is; None where none was."""
     from ufm_convex.errors import FileFormatError

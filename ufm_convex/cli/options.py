@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ufm_convex.cli import values
-from ufm_convex.cli.command import names_of, refuse
+from ufm_convex.cli.command import files_given, names_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -378,6 +378,10 @@ class MethodOptions:
         }
 
 
+WRITTEN = frozenset({"html", "output", "table"})
+"""Names of the parameters, in any command, that say where something is written."""
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """Where the result goes."""
@@ -392,10 +396,18 @@ class OutputOptions:
 
 
 def check_output(output: Path, fix: str) -> None:
-    """Raise ``FileFormatError`` if a file cannot be written there."""
+    """Raise ``FileFormatError`` if a file cannot be written there, or would replace one that the command reads."""
     from ufm_convex._files import check_writable
+    from ufm_convex.errors import FileFormatError
 
     check_writable(output, fix)
+    read = [path for name, path in files_given().items() if name not in WRITTEN and output.is_file()]
+    if replaced := [path for path in read if output.samefile(path)]:
+        raise FileFormatError(
+            f"{output} would be written over {replaced[0]}, which is read.",
+            expected="a file of its own for what is written",
+            fix="give another name to what is written.",
+        )
 
 
 def say_zero_bias(path: Path | None, candidate: Candidate | None, problem: Model | None) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from ufm_convex.cli.command import command, refuse
 from ufm_convex.cli.exits import parts
-from ufm_convex.cli.options import CandidateOptions
+from ufm_convex.cli.options import CandidateOptions, check_output
 
 if TYPE_CHECKING:
     from ufm_convex.cli.formal import Found
@@ -78,7 +78,7 @@ def verify(
         ufm-convex verify c.json --problem problem.toml --candidate trained.npz
         ufm-convex verify bound.json --formal -o bound.v
     """
-    from ufm_convex.cli.formal import attempt, check_output, read_text
+    from ufm_convex.cli.formal import attempt, read_text
     from ufm_convex.formal import read_once
     from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT
     from ufm_convex.verifier import MalformedCertificate
@@ -87,7 +87,8 @@ def verify(
 
     if not formal:
         refuse("verify without --formal", ["output", "against", "time_limit", "memory_limit"], "--formal beside it")
-    check_output(output, certificate, against, candidate, problem)
+    if output is not None:
+        check_output(output, "make the folder, or choose another path.")
     other = read_text(against)
     try:
         source = read_once(certificate) if formal else certificate
