@@ -136,7 +136,7 @@ UNFOLLOWED = {
     "formal.running:not_installed": "names the packages to install; tests install nothing",
     "cli.options:check_output": "is followed by another name; tests/test_cli_output.py writes there",
     "cli.formal:read_text": "needs Coq to be followed; tests/test_formal.py compares files",
-    "formal.running:compile_text": "needs Coq to be followed; tests/test_formal.py has both sides of each limit",
+    "formal.running:require_limits": "needs Coq to be followed; tests/test_formal.py has both sides of each limit",
     **dict.fromkeys(
         ("losses.from_torch:_require_all_counted", "losses.from_torch:_weights"),
         "is about a criterion of PyTorch; tests/test_weighed_targets.py provokes and follows it",

@@ -80,13 +80,15 @@ def verify(
     """
     from ufm_convex.cli.formal import attempt, read_text
     from ufm_convex.formal import read_once
-    from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT
+    from ufm_convex.formal.running import MEMORY_LIMIT, TIME_LIMIT, require_limits
     from ufm_convex.verifier import MalformedCertificate
     from ufm_convex.verifier.__main__ import tell
     from ufm_convex.verifying import verify as check
 
     if not formal:
         refuse("verify without --formal", ["output", "against", "time_limit", "memory_limit"], "--formal beside it")
+    limits = (time_limit or TIME_LIMIT, memory_limit or MEMORY_LIMIT)
+    require_limits(*limits)
     if output is not None:
         check_output(output, "make the folder, or choose another path.")
     other = read_text(against)
@@ -98,7 +100,6 @@ def verify(
         tell([f"malformed: {error}"], VerifyExit.MALFORMED, sys.stderr)
         return VerifyExit(tell(lines, VerifyExit.MALFORMED, sys.stdout))
     code = VerifyExit[str(result.verdict)]
-    limits = (time_limit or TIME_LIMIT, memory_limit or MEMORY_LIMIT)
     found = attempt(source, output, other, limits, code is VerifyExit.PROVED) if formal else None
     if found is not None and not found.accepted and code is VerifyExit.PROVED:
         code = VerifyExit.INCONCLUSIVE

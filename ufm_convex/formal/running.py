@@ -65,6 +65,15 @@ class Compilation:
     seconds: float
 
 
+def require_limits(limit: float, memory: int) -> None:
+    """Raise ``ProblemError`` unless Coq can be held to these seconds and MiB."""
+    for what, given, most in (("seconds", limit, MOST_SECONDS), ("MiB", memory, MOST_MEMORY)):
+        if not 1 <= given <= most:  # of nan, too
+            raise ProblemError(
+                f"Coq's limit is {given} {what}.", expected=f"from 1 to {most}", fix="leave it out, or write 600."
+            )
+
+
 def compile_text(text: str, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMIT) -> Compilation:
     """Have Coq check a file. What takes longer, or more memory, is not accepted, and the detail says so.
 
@@ -77,11 +86,7 @@ def compile_text(text: str, limit: float = TIME_LIMIT, memory: int = MEMORY_LIMI
         ProblemError: a limit is no number from 1 to ``MOST_SECONDS`` or ``MOST_MEMORY``.
         CoqNotInstalledError: there is no ``coqc`` that can be run, or CoqInterval is not installed.
     """
-    for what, given, most in (("seconds", limit, MOST_SECONDS), ("MiB", memory, MOST_MEMORY)):
-        if not 1 <= given <= most:  # of nan, too
-            raise ProblemError(
-                f"Coq's limit is {given} {what}.", expected=f"from 1 to {most}", fix="leave it out, or write 600."
-            )
+    require_limits(limit, memory)
     coqc, theory = _coqc(), _theory()
     with tempfile.TemporaryDirectory(prefix="ufm-convex-") as name:
         path = Path(name) / "certificate.v"
