@@ -59,3 +59,10 @@ def test_coq_may_be_missing_where_it_is_missing(answer, expected, tmp_path):
     planted = f"import pytest\ndef test_it():\n    pytest.skip({SKIPPED!r})\n"
     assert status(planted, tmp_path, path=place) == expected
     assert status(WAYS["a call"], tmp_path, path=place) == 1
+
+
+def test_there_is_one_configuration_of_the_tests():
+    """Two files of the name are one module to pytest, which then collects neither folder whole."""
+    skipped = {".venv", ".venv-extras", ".venv-oldest", "_build", "build"}
+    found = [path for path in ROOT.rglob("conftest.py") if not skipped & set(path.relative_to(ROOT).parts)]
+    assert found == [ROOT / "tests" / "conftest.py"]

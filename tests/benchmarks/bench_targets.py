@@ -82,9 +82,10 @@ def group_penalised_bias(K: int) -> tuple[float, str]:
 def soft_targets(K: int) -> tuple[float, str]:
     from tests.soft_targets import random_soft_targets
 
-    n = np.asarray(ufm.counts_from_profile(f"exponential:classes={K},max=5000,ratio=100"))
+    n = np.sort(np.random.default_rng(0).choice(np.arange(50, 50 + 10 * K), K, replace=False))[::-1]
+    strong = decay(n) * np.sqrt(n.max() / n.min())  # the threshold at 0.3 times the largest class: a frame is optimal
     loss = random_soft_targets(K, 0.05, concentration=20.0)
-    return solved(ufm.Problem(n, decay(n, 0.1), decay(n, 0.1), loss=loss), solver="frame")
+    return solved(ufm.Problem(n, strong, strong, loss=loss), solver="frame")
 
 
 def squared_error(K: int) -> tuple[float, str]:
@@ -99,7 +100,7 @@ def hinge(K: int) -> tuple[float, str]:
 
 def sigmoids(K: int) -> tuple[float, str]:
     n = distinct(K)
-    return solved(ufm.Problem(n, decay(n, 0.1), decay(n, 0.1), loss=ufm.PerClassSigmoid()))
+    return solved(ufm.Problem(n, decay(n, 0.1), decay(n, 0.1), loss=ufm.BinaryCrossEntropy()))
 
 
 def free_groups(K: int) -> tuple[float, str]:
