@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600, help="seconds of one measurement")
     parser.add_argument("--row", choices=[*ROWS], help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    small(parser, largest=12, repeats=1, only=["theorem", "group", "free_distinct", "dense_check", "help"])
+    small(parser, beside=None, largest=12, repeats=1, only=["theorem", "group", "free_distinct", "dense_check", "help"])
     options = parsed(parser)
     if options.row:
         ufm.solve(ufm.Problem([5, 3, 2], 1e-2, 1e-2, features="free"))  # imports
