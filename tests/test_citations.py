@@ -79,6 +79,7 @@ def elsewhere(text: str, docs: dict[str, str]) -> list[str]:
     patterns = {
         rf"{PAGE},? \(?[Ss]ections? (?P<n>{LIST})": sections,
         rf"[Ss]ections? (?P<n>{LIST}) of {PAGE}": sections,
+        rf"{PAGE}, (?P<n>\d+\.\d+(?:, \d+\.\d+)*)(?![\d.]*\w)": sections,
         rf"\[(?:[Ss]ection )?(?P<n>{NUMBER})\]\((?P<link>\w+\.md)\)(?P<plain>)": sections,
         rf"{PAGE},? (?:equations?|eq\.) \(?(?P<n>\d+(?:\)?(?:, | and | to )\(?\d+)*)": equations,
         rf"(?:equations?|eq\.) (?P<n>\d+(?:(?:, | and | to )\d+)*) of {PAGE}": equations,
@@ -132,6 +133,8 @@ PLANTED = {"one.md": "# One\n\n## 1. First\n\n$$\na = b . \\tag{3}\n$$\n\n### 1.
         "See [one](one.md#2-second).",
         "See docs/one.md, section 2.",
         "See docs/one.md,\n    # section 2.",
+        "See docs/one.md, 1.3.",
+        "(docs/one.md, 1.2, 1.3)",
         "See [one.md](one.md), sections 1 and 2.",
         "See [one.md](one.md), sections 1, 1.2 to 1.3.",
         "By section 2 of [one.md](one.md).",

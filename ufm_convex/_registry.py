@@ -156,7 +156,7 @@ def loaded(entry: EntryPoint, base: type[T]) -> type[T]:
         PluginError: it cannot be imported, is no concrete subclass of ``base``, lacks what ``base`` asks a class to
             state, or has another name than the entry point.
     """
-    wanted = f"a concrete subclass of {base.__module__}.{base.__qualname__} whose name is {entry.name!r}"
+    wanted = f"a concrete subclass of {full_name(base)} whose name is {entry.name!r}"
     try:
         kind = entry.load()
     except (Exception, SystemExit) as error:  # whatever a module of somebody else raises while it is imported
@@ -218,6 +218,20 @@ def _names(root: Path, group: bytes) -> bool:
 def plugged_in(package: str, base: type[T], group: str) -> Registry[T]:
     """The classes of a folder, and the door for other packages: the entry points in ``group``."""
     return Registry(Folder(package, base), base, group)
+
+
+def full_name(kind: type) -> str:
+    """What a class calls itself, with its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_own(kind: type) -> bool:
+    """Whether a class is one of this package: the very one that its module has under its name.
+
+    What a class says of its module is somebody's word.
+    """
+    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return own and getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
 
 
 def discover(package: str, base: type[T]) -> dict[str, type[T]]:

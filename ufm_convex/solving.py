@@ -319,9 +319,9 @@ def close_gap(problem: Problem | Solution, *, tolerance: float = 1e-6) -> GapClo
         SizeError: more than 20 classes have samples, or a table has more than 20 different columns.
         SolverNotInstalledError: Clarabel cannot be imported.
     """
-    given = problem if isinstance(problem, Solution) else None
     from ufm_convex.positivity.gap_closure import check, closed_gap
 
+    given = problem if isinstance(problem, Solution) else None
     return closed_gap(check(given.problem if given else problem), given, _given.tolerance(tolerance), solve)
 
 

@@ -114,8 +114,9 @@ def require_encodable(problem: Problem) -> None:
             expected="a loss among " + ", ".join(sorted(LOSSES)),
             fix="use ufm_convex.solve(problem), whose bounds rest on the loss's own enclosures then (docs/plugins.md).",
         )
-    if problem.loss.table is not None and not is_of_classes(problem.loss.table):
-        require_writable(problem.loss.table)
+    table = written_table(problem.loss)
+    if table is not None:
+        require_writable(table)
 
 
 def require_exactly(given: object, kind: type | None, what: str) -> None:
@@ -151,14 +152,21 @@ def encode_problem(problem: Problem) -> dict[str, Any]:
 
 def _parameters(loss: losses.Loss) -> dict[str, Any]:
     """The parameters of a loss; of a table of targets its entries."""
-    if loss.table is not None and not is_of_classes(loss.table):
-        return {"targets": encode_table(loss.table)}
+    table = written_table(loss)
+    if table is not None:
+        return {"targets": encode_table(table)}
     return {name: _parameter(value) for name, value in loss.exact_parameters().items()}
 
 
-def is_of_classes(table: losses.Table) -> bool:
-    """Whether row k is a distribution for class k, which the format has carried as a matrix ever since."""
-    return table.square and table.shares and table.own.tolist() == list(range(len(table)))
+def written_table(loss: losses.Loss) -> losses.Table | None:
+    """The table of targets that a file carries as one; None where there is none.
+
+    A table whose row k is a distribution for class k is none: the format has carried it as a matrix ever since.
+    """
+    table = loss.table
+    if table is None or (table.square and table.shares and table.own.tolist() == list(range(len(table)))):
+        return None
+    return table
 
 
 def _regulariser(problem: Problem) -> dict[str, str]:
@@ -239,7 +247,7 @@ def encode_dual(
     if not isinstance(proof, enclosure.BlockDual):
         raise TypeError(f"{type(proof).__name__} is no dual point")
     exact, columns = enclosure.ExactColumns.of_classes(problem), proof.columns
-    whole = problem.loss.table is not None and not is_of_classes(problem.loss.table)
+    whole = written_table(problem.loss) is not None
     units, own = exact.closing_units, proof.own_entries(exact) if whole or proof.own is not None else []
     if whole:
         columns = [[*x[:k], entry, *x[k + 1 :]] for x, k, entry in zip(columns, exact.places, own, strict=True)]

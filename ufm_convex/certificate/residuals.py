@@ -15,7 +15,7 @@ import numpy as np
 from ufm_convex import recovery
 from ufm_convex._arrays import FloatArray
 from ufm_convex._bits import fraction, rounded_down, rounded_up
-from ufm_convex.certificate.encoding import is_of_classes
+from ufm_convex.certificate.encoding import written_table
 from ufm_convex.certificate.limits import FILE_BYTES
 from ufm_convex.enclosure import ExactAlike, ExactMatrix, ExactVector, FactorWitness, ProvedBound, ResidualDual
 from ufm_convex.errors import HypothesisError, SizeError
@@ -47,8 +47,7 @@ def lacks(problem: Problem) -> str | None:
     numbers = problem.num_outputs * problem.num_columns
     least = min(problem.num_outputs, problem.num_columns)
     softmax = problem.loss.shift_invariant
-    table = problem.loss.table
-    if not problem.tabled or table is None or is_of_classes(table) or problem.constraint is not None:
+    if not problem.tabled or written_table(problem.loss) is None or problem.constraint is not None:
         return "the problem has no table of targets but, at most, one of distributions for its classes, or no decays"
     if problem.nonnegative:
         return "features are not negative, and the residuals have no multiplier"

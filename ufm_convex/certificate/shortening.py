@@ -35,6 +35,3 @@ def shortened(problem: Problem, bounds: Bounds, tolerance: float) -> Bounds:
 
 def _numbers(rows: list[list[int]]) -> int:
     return len(rows) * len(rows[0])
-
-
-__all__ = ["shortened"]

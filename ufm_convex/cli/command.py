@@ -38,8 +38,8 @@ Body = Callable[..., IntEnum]
 _GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxyType({}))
 """Name of a parameter → what it is called on the command line, for those of the running command that were given."""
 
-_FILES: ContextVar[Mapping[str, Path]] = ContextVar("files", default=MappingProxyType({}))
-"""Name of a parameter → the file that it names, for those given parameters of the running command that name one."""
+_VALUES: ContextVar[Mapping[str, Any]] = ContextVar("values", default=MappingProxyType({}))
+"""Name of a parameter → its value, for every parameter of the running command."""
 
 _BREAKDOWN: ContextVar[int] = ContextVar("breakdown", default=ExitCode.BAD_INPUT)
 """``breakdown`` of the running command."""
@@ -82,15 +82,16 @@ def refuse(mode: str, names: Collection[str], expected: str) -> None:
         )
 
 
-def files_given() -> Mapping[str, Path]:
-    """Name of a parameter → the file that is there, for the given parameters of the running command that name one."""
-    return _FILES.get()
+def given_as(file: Path, but: Collection[str]) -> str | Path | None:
+    """What was given for a parameter, other than those named, that is this very file, by another name perhaps."""
+    values = ((name, _VALUES.get().get(name)) for name in _GIVEN.get() if name not in but)
+    return next((value for _, value in values if isinstance(value, str | Path) and _same_file(file, value)), None)
 
 
-def _is_file(value: object) -> bool:
+def _same_file(one: Path, other: str | Path) -> bool:
     try:
-        return isinstance(value, str | Path) and Path(value).is_file()
-    except (OSError, ValueError):  # a name that no file can have
+        return one.samefile(other) and one.is_file()
+    except (OSError, ValueError):  # one of them is not there, or no file can have that name
         return False
 
 
@@ -161,7 +162,7 @@ def _entry(body: Body, breakdown: IntEnum) -> Callable[..., None]:
         _BREAKDOWN.set(int(breakdown))
         with Boundary(breakdown, as_json=bool(given.get("as_json"))):
             _GIVEN.set(_on_the_command_line(context))
-            _FILES.set({name: Path(given[name]) for name in _GIVEN.get() if _is_file(given.get(name))})
+            _VALUES.set(given)
             code = body(**{name: _gather(parameter, given) for name, parameter in parameters.items()})
         raise typer.Exit(code)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ufm_convex.cli import values
-from ufm_convex.cli.command import files_given, names_of, refuse
+from ufm_convex.cli.command import given_as, names_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -401,10 +401,10 @@ def check_output(output: Path, fix: str) -> None:
     from ufm_convex.errors import FileFormatError
 
     check_writable(output, fix)
-    read = [path for name, path in files_given().items() if name not in WRITTEN and output.is_file()]
-    if replaced := [path for path in read if output.samefile(path)]:
+    read = given_as(output, WRITTEN)
+    if read is not None:
         raise FileFormatError(
-            f"{output} would be written over {replaced[0]}, which is read.",
+            f"{output} would be written over {read}, which is read.",
             expected="a file of its own for what is written",
             fix="give another name to what is written.",
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
+from ufm_convex._registry import full_name, is_own
 from ufm_convex.errors import HypothesisError
 from ufm_convex.losses.base import Loss
 
@@ -25,19 +25,13 @@ _MISSING = {
 
 
 def foreign(loss: Loss) -> bool:
-    """Whether its class is one of another package, which the verifier does not know: its balls are that one's word.
-
-    A class of this package is the very one that its module has under its name: what a class says of its module is
-    somebody's word, too.
-    """
-    kind = type(loss)
-    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return not (own and getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind)
+    """Whether its class is one of another package, which the verifier does not know: its balls are that one's word."""
+    return not is_own(type(loss))
 
 
 def mark(loss: Loss) -> str:
     """The class of a loss of another package, which may call itself as one of this package; else empty."""
-    return f"{type(loss).__module__}.{type(loss).__qualname__}" if foreign(loss) else ""
+    return full_name(type(loss)) if foreign(loss) else ""
 
 
 def require_own(loss: Loss, what: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ufm_convex._registry import Registry, choose, plugged_in
+from ufm_convex._registry import Registry, choose, full_name, plugged_in
 from ufm_convex.errors import PluginError, shown
 from ufm_convex.plots.base import Plot, Source, Subject
 from ufm_convex.plots.phase import boundary
@@ -108,7 +108,7 @@ def draw(
         figure = kind.draw(subject, inches)
     if not hasattr(figure, "savefig"):
         raise PluginError(
-            f"the figure {name!r} ({type(kind).__module__}.{type(kind).__qualname__}) is drawn as {shown(figure)}.",
+            f"the figure {name!r} ({full_name(type(kind))}) is drawn as {shown(figure)}.",
             expected="a Figure of Matplotlib",
             fix="let its draw return the figure, or name another one.",
         )

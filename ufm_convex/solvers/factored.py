@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -164,7 +165,8 @@ class FactoredSolver(Solver):
         generator = np.random.default_rng(seed)
         loose, tight = _SCHEDULE
         long = not problem.nonnegative and problem.num_classes >= _LONG
-        enough, sure = (_Closes(problem, scaled, part * gap) if long else None for part in (1.0, _FINER))
+        promise = _Promise(problem, scaled)
+        enough, sure = (partial(promise.within, part * gap) if long else None for part in (1.0, _FINER))
         best, lowest, iterations = None, np.inf, 0
         for start in _starts(scaled, starts, generator, near):
             end, steps = _descend(scaled, start, *loose, enough)
@@ -300,26 +302,22 @@ def _frame_start(X: FloatArray, d: int) -> tuple[FloatArray, FloatArray]:
 # -- descent ------------------------------------------------------------------------------------------------------
 
 
-def _enough(problem: Problem, columns: Columns, gap: float) -> Callable[[Factors], bool]:
-    """Whether residuals at factors promise to prove them to a gap.
+class _Promise:
+    """The gap that residuals at scaled variables promise to prove; asked of the same ones again, it knows.
 
     What is asked is no bound but a reason to stop; the proof judges the end.
     """
-    return lambda factors: promised_gap(columns, factors, problem.floor) <= gap
 
+    def __init__(self, problem: Problem, scaled: Scaled) -> None:
+        self._scaled, self._floor = scaled, problem.floor
+        self._last: tuple[FloatArray, float] | None = None
 
-class _Closes:
-    """The same of scaled variables; asked of the same ones again, it knows."""
-
-    def __init__(self, problem: Problem, scaled: Scaled, gap: float) -> None:
-        self._scaled, self._enough = scaled, _enough(problem, scaled.columns, gap)
-        self._last: tuple[FloatArray, bool] | None = None
-
-    def __call__(self, flat: FloatArray) -> bool:
-        """Whether a descent may stop there."""
+    def within(self, gap: float, flat: FloatArray) -> bool:
+        """Whether a descent to that gap may stop there."""
         if self._last is None or not np.array_equal(self._last[0], flat):
-            self._last = flat.copy(), self._enough(self._scaled.unpack(flat))
-        return self._last[1]
+            promised = promised_gap(self._scaled.columns, self._scaled.unpack(flat), self._floor)
+            self._last = flat.copy(), promised
+        return self._last[1] <= gap
 
 
 def _descend(
@@ -411,16 +409,22 @@ def _orbit_runs(problem: Problem, gap: float) -> Iterator[SolverRun]:
     near, long = _near(problem, columns, gap), columns.columns.size >= _LONG
     found = near or balanced(columns, rays(columns), np.zeros(columns.outputs.size) if columns.bias.size else None)
     above = None if near else escape(columns, found)
+
+    def promised(factors: Factors) -> float:
+        return promised_gap(columns, factors, problem.floor) if long else math.inf
+
+    left = promised(found)
     for limit in _STAGES:
-        enough, steps = _enough(problem, columns, gap) if long else None, 0
-        if enough is None or not enough(found):
+        steps = 0
+        if left > gap:
+            enough = (lambda factors, most=gap: promised(factors) <= most) if long else None
             found, steps = descend(columns, above or found, limit, enough=enough)
+            left = promised(found)
         iterations += steps
         yield _orbit_run(columns, found, iterations, time.perf_counter() - started)
         started = time.perf_counter()
         above = escape(columns, found)
-        stopped = enough is not None and enough(found)
-        if steps < limit and above is None and not stopped:
+        if steps < limit and above is None and left > gap:
             return
         gap *= _FINER
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ufm_convex._deadline import OutOfTime
+from ufm_convex._registry import full_name, is_own
 from ufm_convex.errors import PluginError, UFMError, shown
 from ufm_convex.problem import Problem
 from ufm_convex.relaxation import DualPoint, GramPoint
@@ -26,7 +27,7 @@ def runs(
         PluginError: it raises an exception, or hands over what is no run, or points of other shapes.
     """
     made = _made(chosen, problem, level, tolerance, options)
-    return made if type(chosen).__module__.startswith("ufm_convex.") else _looked_at(made, chosen, problem)
+    return made if is_own(type(chosen)) else _looked_at(made, chosen, problem)
 
 
 def _made(
@@ -86,9 +87,8 @@ def _form(array: object) -> str:
 
 
 def _refuse(chosen: Solver, found: str, cause: Exception | None = None) -> NoReturn:
-    kind = type(chosen)
     raise PluginError(
-        f"solver {chosen.name!r} ({kind.__module__}.{kind.__qualname__}) {found}.",
+        f"solver {chosen.name!r} ({full_name(type(chosen))}) {found}.",
         expected="each run a SolverRun, with points of the problem's shapes (docs/solvers.md, section 7)",
         fix="mend that solver, or name another one.",
     ) from cause

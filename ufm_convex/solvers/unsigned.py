@@ -96,9 +96,8 @@ def turned(W: FloatArray, H: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _turned_run(columns: Columns, run: SolverRun, seconds: float) -> SolverRun:
     if run.factors is None:  # never, but for a solver put in its place
         return replace(run, solver="unsigned", point=None, seconds=seconds)
-    V = restored(
-        columns, run.factors.logits, run.factors.bias
-    )  # before it is turned: the descent below may leave the optimum of either sign
+    # before it is turned: the descent below may leave the optimum of either sign
+    V = restored(columns, run.factors.logits, run.factors.bias)
     W, H = turned(run.factors.W.full(), run.factors.H.full())
     negative = int(np.count_nonzero(H < 0.0))
     d = Orbits.single(H.shape[1])

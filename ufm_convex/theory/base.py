@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ufm_convex._registry import full_name
 from ufm_convex.errors import HypothesisError, PluginError, shown
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Theorem(ABC):
             return found
         what = f"an optimum of value {shown(found.value)}" if isinstance(found, Optimum) else shown(found)
         raise PluginError(
-            f"the theorem {self.name!r} ({type(self).__module__}.{type(self).__qualname__}) evaluates to {what}.",
+            f"the theorem {self.name!r} ({full_name(type(self))}) evaluates to {what}.",
             expected="an Optimum with a number in binary64 for its value",
             fix="mend its evaluate, or remove its package.",
         )

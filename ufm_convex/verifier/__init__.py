@@ -26,17 +26,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checking import (
-        CandidateClaims,
-        ClaimsStatement,
-        MalformedCertificate,
-        ProblemStatement,
-        Step,
-        UnreadableInput,
-        Verdict,
-        VerificationResult,
-        verify,
-    )
+    from .checking import Step, Verdict, VerificationResult, verify
+    from .reading import MalformedCertificate, UnreadableInput
+    from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
 
 __all__ = [
     "CandidateClaims",
@@ -54,7 +46,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(".checking", __name__), name)
+    homes = (importlib.import_module(f".{home}", __name__) for home in ("reading", "statement", "checking"))
+    value = next(getattr(home, name) for home in homes if hasattr(home, name))
     globals()[name] = value
     return value
 

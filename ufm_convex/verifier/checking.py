@@ -25,26 +25,14 @@ from .points import Alike, Candidate, Factors, Frame
 from .precision import working_precision
 from .problem import Problem
 from .proof import Blocks, Diagonal, Dual
-from .reading import Another, MalformedCertificate, Refuted, Undecided, UnreadableInput, document, kind_of
+from .reading import Another, MalformedCertificate, Refuted, Undecided, document, kind_of
 from .residuals import Residuals
-from .statement import CandidateClaims, ClaimsStatement, ProblemStatement
+from .statement import ClaimsStatement, ProblemStatement
 
 try:
     from . import arrays, fast, fast_tables
 except ImportError:  # no NumPy: the exact path decides everything but candidates in files of their own
     arrays = fast = fast_tables = None  # type: ignore[assignment]
-
-__all__ = [
-    "CandidateClaims",
-    "ClaimsStatement",
-    "MalformedCertificate",
-    "ProblemStatement",
-    "Step",
-    "UnreadableInput",
-    "Verdict",
-    "VerificationResult",
-    "verify",
-]
 
 FIRST_PRECISION = 128
 WORK = 1 << 26

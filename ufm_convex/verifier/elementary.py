@@ -1,4 +1,7 @@
-"""Log x and e^−n in binary64 from tables and Taylor polynomials, errors bounded (docs/certificate.md, 7.2, 7.3)."""
+"""Log x and e^−n in binary64 from tables and Taylor polynomials, errors bounded.
+
+Source: docs/fast_paths.md, section 7.2; docs/fast_objectives.md, section 7.3.
+"""
 
 from __future__ import annotations
 
